@@ -1,0 +1,125 @@
+"""Everything that can go wrong, as one tree; each class says who must act.
+
+PrepError
+├── WrongRequest         the person who typed the command                        exit 4
+│   ├── CatalogueError   … who wrote models.toml
+│   └── LockError        … who keeps models.lock.toml
+├── ModelError           whoever owns the model: its bytes, pins or answers      exit 1
+│   ├── HubRefused       … or the right to read it: 401, 403, 404, a wrong revision
+│   ├── WrongBytes       what came or lies there is not what the lock names
+│   ├── ConversionError  the conversion failed, or its content is wrong
+│   ├── ChildDied        a child process of ours died of something that stays
+│   └── StageMissing     a task that this version cannot prepare yet
+└── Passing              nobody: it can pass by itself, run again                exit 75
+    ├── HubUnreachable   no connection, no answer
+    ├── HubBusy          408, 429, 5xx, a cut body
+    ├── NoProgress       our own deadline ran out
+    ├── DiskFull
+    ├── Waiting          another process holds the model for too long
+    └── ChildKilled      the kernel killed a child (SIGKILL), most often for memory
+"""
+
+import enum
+from collections.abc import Sequence
+
+
+class Exit(enum.IntEnum):
+    """The exit codes that pytest does not have; all others are pytest's own."""
+
+    PASSING = 75  # sysexits.h, EX_TEMPFAIL: schedulers retry it
+    TERMINATED = 143  # 128 + SIGTERM
+
+
+class PrepError(Exception):
+    """The root; never raised itself. Its text is a whole message: got, wanted, what to do."""
+
+
+class WrongRequest(PrepError):
+    """The command cannot be carried out as it was written."""
+
+
+class Misread(WrongRequest):
+    """A file of record cannot be used; names every problem with its place in the file."""
+
+    def __init__(self, file: str, problems: Sequence[str]) -> None:
+        self.file = file
+        self.problems = tuple(problems)
+        super().__init__(listing(f"{file} cannot be used", self.problems))
+
+
+class CatalogueError(Misread):
+    """models.toml (or the file that --catalogue names) is wrong."""
+
+
+class LockError(Misread):
+    """models.lock.toml is wrong, or does not answer the catalogue."""
+
+
+class ModelError(PrepError):
+    """A model is red, and stays red until somebody acts."""
+
+
+class HubRefused(ModelError):
+    """The hub answered, and the answer is no."""
+
+
+class WrongBytes(ModelError):
+    """Bytes that are not the lock's."""
+
+
+class ConversionError(ModelError):
+    """A conversion failed or gave something that must not be used."""
+
+
+class ChildDied(ModelError):
+    """A child process ended in a way that running again will not change."""
+
+
+class StageMissing(ModelError):
+    """The catalogue asks for a task that has no stages in this version."""
+
+
+class Passing(PrepError):
+    """It can pass by itself: the same command later may be green."""
+
+
+class HubUnreachable(Passing):
+    """The hub's host does not answer."""
+
+
+class HubBusy(Passing):
+    """The hub answered that it cannot serve now, or stopped in the middle."""
+
+
+class NoProgress(Passing):
+    """A deadline of ours ran out."""
+
+
+class DiskFull(Passing):
+    """No space is left where something must be written."""
+
+
+class Waiting(Passing):
+    """Another process works on the same model and did not finish in time."""
+
+
+class ChildKilled(Passing):
+    """The kernel killed a child process."""
+
+
+def listing(head: str, problems: Sequence[str]) -> str:
+    """``head (2 problems):`` and each problem on a line of its own."""
+    count = f"{len(problems)} problem{'' if len(problems) == 1 else 's'}"
+    return "\n".join([f"{head} ({count}):", *(f"  {problem}" for problem in problems)])
+
+
+def by_name(name: str) -> type[PrepError]:
+    """The class of that name: how an error that rose in a child is raised again here."""
+    found = [kind for kind in _all(PrepError) if kind.__name__ == name]
+    if not found:
+        raise LookupError(f"no error class is named {name!r}")
+    return found[0]
+
+
+def _all(kind: type[PrepError]) -> list[type[PrepError]]:
+    return [kind, *(deeper for child in kind.__subclasses__() for deeper in _all(child))]

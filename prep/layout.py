@@ -1,0 +1,148 @@
+"""Where everything lies below one home (the `HF_HOME` of every consumer), and how it is written.
+
+    <home>/hub/models--ORG--NAME/{blobs,refs,snapshots}    the hub's own layout
+    <home>/openvino/ORG--NAME/<recipe digest>/             one converted model, with receipt.json
+    <home>/openvino/ORG--NAME/int8 -> <recipe digest>      the stable path a consumer configures
+    <home>/model-prep/…                                    what this suite notes for itself
+
+Everything we write can be read by everybody, whatever the umask: the consumers are other users.
+"""
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+READ_ALL = 0o444
+ENTER_ALL = 0o555
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """Paths below `root`, which need not exist yet."""
+
+    root: Path
+
+    @property
+    def hub(self) -> Path:
+        """The hub's cache, `HF_HUB_CACHE` of a consumer that sets only `HF_HOME`."""
+        return self.root / "hub"
+
+    @property
+    def state(self) -> Path:
+        """What this suite notes for itself; no consumer needs it."""
+        return self.root / "model-prep"
+
+    @property
+    def partial(self) -> Path:
+        """Files on their way, each named by the sha256 it must have when whole."""
+        return self.state / "partial"
+
+    @property
+    def ledger(self) -> Path:
+        """One JSON line for each thing that this suite placed in the home."""
+        return self.state / "placed.jsonl"
+
+    def repo(self, repo: str) -> Path:
+        """The hub's folder of one repository (huggingface_hub's `repo_folder_name`)."""
+        return self.hub / f"models--{repo.replace('/', '--')}"
+
+    def snapshot(self, repo: str, commit: str) -> Path:
+        """The folder that consumers read."""
+        return self.repo(repo) / "snapshots" / commit
+
+    def ref(self, repo: str) -> Path:
+        """The file that turns the name alone into a commit."""
+        return self.repo(repo) / "refs" / "main"
+
+    def conversions(self, repo: str) -> Path:
+        """All converted models of one repository."""
+        return self.root / "openvino" / repo.replace("/", "--")
+
+    def stable(self, repo: str, precision: str) -> Path:
+        """The path that consumers of the converted model configure."""
+        return self.conversions(repo) / precision
+
+    def lock(self, repo: str, stage: str) -> Path:
+        """The file lock of one stage of one repository."""
+        return self.state / "locks" / f"{repo.replace('/', '--')}.{stage}"
+
+    def shown(self, path: Path) -> str:
+        """The path as messages give it: below the home where it lies there."""
+        return str(path.relative_to(self.root)) if path.is_relative_to(self.root) else str(path)
+
+    def note_placed(self, what: str, path: Path, **facts: Any) -> None:
+        """Write one line into the ledger, before the thing is placed: never less than there is."""
+        line = {"at": now(), "what": what, "path": self.shown(path), **facts}
+        make_folder(self.ledger.parent)
+        with self.ledger.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line, sort_keys=True) + "\n")
+        open_to_all(self.ledger)
+
+    def placed(self) -> list[dict[str, Any]]:
+        """The ledger's lines; a torn last line (a kill while it was written) is passed over."""
+        if not self.ledger.is_file():
+            return []
+        lines = []
+        for line in self.ledger.read_text(encoding="utf-8").splitlines():
+            with contextlib.suppress(json.JSONDecodeError):
+                lines.append(json.loads(line))
+        return lines
+
+
+def now() -> str:
+    """The time as files of record give it: UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def make_folder(path: Path) -> None:
+    """Make the folder and its parents; those we make are open to all, others stay as they are."""
+    missing = [path, *path.parents]
+    for folder in reversed([folder for folder in missing if not folder.is_dir()]):
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir()
+            open_to_all(folder)
+
+
+def open_to_all(path: Path) -> None:
+    """Let everybody read `path` (and enter it, if it is a folder); a+rX."""
+    mode = path.stat().st_mode & 0o7777
+    wanted = mode | (ENTER_ALL if path.is_dir() else READ_ALL)
+    if mode != wanted:
+        path.chmod(wanted)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write beside, flush, rename: a reader sees the old text or the new one, never a part."""
+    make_folder(path.parent)
+    with _beside(path) as fresh:
+        with fresh.open("w", encoding="utf-8", newline="") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.chmod(0o644)
+        fresh.replace(path)
+
+
+def point_link(link: Path, target: str) -> None:
+    """Make `link` a relative symlink to `target`, replacing an old one in one step."""
+    with _beside(link) as fresh:
+        fresh.unlink()
+        fresh.symlink_to(target)
+        fresh.replace(link)
+
+
+@contextlib.contextmanager
+def _beside(path: Path) -> Iterator[Path]:
+    """A fresh name in the folder of `path`; gone afterwards, unless it was renamed."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
+    try:
+        yield Path(name)
+    finally:
+        Path(name).unlink(missing_ok=True)
