@@ -1,0 +1,351 @@
+"""Holds the home against the lock and the receipts. Looks only; changes nothing, heals nothing.
+
+What a look finds are problems, each of one aspect, so that one test judges one aspect. `deep`
+digests every byte; without it, sizes alone are compared (the plan's quick look).
+"""
+
+import os
+import stat
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from prep import receipt as receipts
+from prep.digest import Digest, digest_files
+from prep.errors import ConversionError, listing
+from prep.layout import Home
+from prep.lock import LockedFile, LockedModel
+from prep.receipt import Receipt, Recipe
+from prep.tasks import matches
+
+Aspect = Literal["bytes", "links", "modes", "extras", "ref", "receipt"]
+
+# What a loader opens when it is there, whether the lock names it or not: transformers (adapters,
+# configuration, tokenizers, versioned tokenizer files), sentence-transformers (modules and theirs),
+# openvino. Weights stand apart, for they count only where they outrank the locked ones.
+TAKEN = (
+    "adapter_config.json",
+    "adapter_model.safetensors",
+    "added_tokens.json",
+    "additional_chat_templates/*",
+    "chat_template.*",
+    "config.json",
+    "config_sentence_transformers.json",
+    "generation_config.json",
+    "merges.txt",
+    "modules.json",
+    "sentence_*_config.json",
+    "sentencepiece.bpe.model",
+    "special_tokens_map.json",
+    "spiece.model",
+    "tokenizer.*json",
+    "tokenizer.model",
+    "tokenizer_config.json",
+    "vocab.*",
+    "[0-9]_*/*",
+)
+TAKEN_CONVERTED = (*TAKEN, "openvino_*.xml", "openvino_*.bin", "openvino_config.json")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One thing that is not as it must be: `kind` is one word, `detail` got and wanted."""
+
+    aspect: Aspect
+    kind: str
+    path: str
+    detail: str
+
+    def __str__(self) -> str:
+        return f"{self.kind:<8} {self.path:<24} {self.detail}".rstrip()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceState:
+    """The original files of one model as they lie in the home.
+
+    `ref` is the text of refs/main, None where there is none. `unused` are files in the snapshot
+    that no loader takes; they are listed, never touched. `bytes` counts locked files found whole.
+    """
+
+    problems: tuple[Problem, ...]
+    unused: tuple[str, ...]
+    ref: str | None
+    present: int
+    bytes: int
+
+    @property
+    def sound(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.problems
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConversionState:
+    """One converted model as it lies in the home: `folder` is what the looked-at path leads to."""
+
+    problems: tuple[Problem, ...]
+    unused: tuple[str, ...]
+    folder: Path | None
+    receipt: Receipt | None
+
+    @property
+    def sound(self) -> bool:
+        """Whether nothing is wrong with links, receipt, bytes, modes and extras."""
+        return not self.problems
+
+
+def complain(problems: Iterable[Problem], head: str, remedy: str) -> str:
+    """The whole message: what is wrong, all of it, and what to do."""
+    return f"{listing(head, [str(problem) for problem in problems])}\n{remedy}"
+
+
+def look_at_source(
+    home: Home,
+    locked: LockedModel,
+    *,
+    also_locked: Iterable[str] = (),
+    deep: bool,
+    on_bytes: Callable[[int], None] | None = None,
+) -> SourceState:
+    """Look at a model's snapshot and its ref; `also_locked` are paths of other entries there."""
+    snapshot = home.snapshot(locked.repo, locked.commit)
+    problems, found = _files(home, snapshot, locked.files)
+    if deep:
+        problems += _digests(found, on_bytes)
+    known = {file.path for file in locked.files} | set(also_locked)
+    extra, unused = _extras(snapshot, known, TAKEN)
+    ref, wrong = _ref(home, locked)
+    wrong_files = {problem.path for problem in problems if problem.aspect == "bytes"}
+    return SourceState(
+        problems=(
+            *problems,
+            *_modes(home, [snapshot, *found, home.ref(locked.repo)]),
+            *extra,
+            *wrong,
+        ),
+        unused=unused,
+        ref=ref,
+        present=len(found),
+        bytes=sum(file.size for file in found.values() if file.path not in wrong_files),
+    )
+
+
+def look_at_conversion(
+    home: Home,
+    locked: LockedModel,
+    precision: str,
+    *,
+    at: Path,
+    wanted: Recipe | None = None,
+    deep: bool,
+    on_bytes: Callable[[int], None] | None = None,
+) -> ConversionState:
+    """Look at the converted model at `at`: its stable path, or a recipe's folder.
+
+    `wanted` is the recipe that this machine would follow now; None, as under --offline, takes the
+    tools that the receipt names.
+    """
+    name = home.shown(at)
+
+    def broken(kind: str, path: str, detail: str) -> ConversionState:
+        problem = Problem(aspect="receipt", kind=kind, path=path, detail=detail)
+        return ConversionState(problems=(problem,), unused=(), folder=None, receipt=None)
+
+    if not at.exists():
+        dangling = f"leads to {at.readlink()}, which is not there" if at.is_symlink() else ""
+        return broken("missing", name, dangling or "never converted")
+    folder = at.resolve()
+    if not folder.is_relative_to(home.root.resolve()):
+        return broken("outside", name, f"leads to {folder}, outside the home")
+    try:
+        receipt = receipts.read_receipt(folder)
+    except ConversionError as error:
+        state = broken("broken", f"{name}/{receipts.NAME}", str(error))
+        return ConversionState(problems=state.problems, unused=(), folder=folder, receipt=None)
+
+    problems = _against_lock(receipt, locked, precision, f"{name}/{receipts.NAME}")
+    by_recipe = folder.name != precision  # a copy with links resolved has a plain int8/ folder
+    for other, digest in (
+        ("its folder", folder.name if by_recipe else None),
+        ("the recipe in force", wanted.digest if wanted else None),
+    ):
+        if digest not in (None, receipt.recipe.digest):
+            problems.append(
+                Problem(
+                    aspect="receipt",
+                    kind="changed",
+                    path=f"{name}/{receipts.NAME}",
+                    detail=f"its recipe is {receipt.recipe.digest[:12]}…, {other} {digest}",
+                )
+            )
+    wrong, found = _files(home, folder, receipt.files)
+    problems += wrong
+    if deep:
+        problems += _digests(found, on_bytes)
+    known = {file.path for file in receipt.files} | {receipts.NAME}
+    extra, unused = _extras(folder, known, TAKEN_CONVERTED)
+    modes = _modes(home, [folder, folder / receipts.NAME, *found])
+    return ConversionState(
+        problems=(*problems, *modes, *extra), unused=unused, folder=folder, receipt=receipt
+    )
+
+
+def _against_lock(
+    receipt: Receipt, locked: LockedModel, precision: str, path: str
+) -> list[Problem]:
+    recipe = receipt.recipe
+    source = {file.path: file.sha256 for file in locked.files}
+    pairs = (
+        ("repo", recipe.repo, locked.repo),
+        ("commit", recipe.commit, locked.commit),
+        ("precision", recipe.precision, precision),
+    )
+    problems = [
+        Problem(
+            aspect="receipt", kind="changed", path=path, detail=f"{what} is {got}, wanted {wanted}"
+        )
+        for what, got, wanted in pairs
+        if got != wanted
+    ]
+    if not problems and dict(recipe.source) != source:
+        problems.append(
+            Problem(
+                aspect="receipt",
+                kind="changed",
+                path=path,
+                detail="it was made from other bytes than the lock names",
+            )
+        )
+    return problems
+
+
+def _files(
+    home: Home, folder: Path, files: Iterable[LockedFile]
+) -> tuple[list[Problem], dict[Path, LockedFile]]:
+    """Presence, links and sizes; what is found whole so far is left for digests and modes."""
+    problems: list[Problem] = []
+    found: dict[Path, LockedFile] = {}
+    root = home.root.resolve()
+    for file in files:
+        path = folder / file.path
+
+        def note(aspect: Aspect, kind: str, detail: str, name: str = file.path) -> None:
+            problems.append(Problem(aspect=aspect, kind=kind, path=name, detail=detail))
+
+        try:
+            real = path.resolve(strict=True)
+            size = real.stat().st_size
+        except (OSError, RuntimeError):  # RuntimeError: a loop of links, before Python 3.13
+            link = f", a link to {path.readlink()}, which is not there" if path.is_symlink() else ""
+            note("bytes", "missing", f"{file.size} bytes{link}")
+            continue
+        if not real.is_relative_to(root):
+            note("links", "outside", f"leads to {real}, outside the home")
+        elif not real.is_file():
+            note("bytes", "changed", "is not a file")
+        elif size != file.size:
+            note("bytes", "changed", f"size is {size}, locked {file.size}")
+            found[path] = file
+        else:
+            found[path] = file
+    return problems, found
+
+
+def _digests(
+    found: dict[Path, LockedFile], on_bytes: Callable[[int], None] | None
+) -> list[Problem]:
+    right_size = {path: file for path, file in found.items() if path.stat().st_size == file.size}
+    problems = []
+    for path, got in digest_files(right_size, on_bytes).items():
+        file = right_size[path]
+        if isinstance(got, OSError):
+            detail = f"cannot be read: {got.strerror}"
+        elif got == Digest(file.size, file.sha256):
+            continue
+        else:
+            detail = f"sha256 is {got.sha256[:12]}…, locked {file.sha256[:12]}…  (same size)"
+        problems.append(Problem(aspect="bytes", kind="changed", path=file.path, detail=detail))
+    return sorted(problems, key=lambda problem: problem.path)
+
+
+def _ref(home: Home, locked: LockedModel) -> tuple[str | None, list[Problem]]:
+    """refs/main must be the commit and nothing else: the hub reads it without stripping."""
+    path = home.ref(locked.repo)
+    name = "refs/main"
+    try:
+        text = path.read_bytes().decode("utf-8", errors="replace")
+    except OSError:
+        detail = "without it the model cannot be loaded by its name"
+        return None, [Problem(aspect="ref", kind="missing", path=name, detail=detail)]
+    if text == locked.commit:
+        return text, []
+    detail = f"is {text!r}, locked {locked.commit!r}"
+    return text, [Problem(aspect="ref", kind="changed", path=name, detail=detail)]
+
+
+def _modes(home: Home, paths: Iterable[Path]) -> list[Problem]:
+    """Others must be able to read each path, and to enter each folder from the home downwards."""
+    root = home.root.resolve()
+    seen: dict[Path, Problem | None] = {}
+    for path in paths:
+        real = path.resolve()
+        if not real.exists() or not real.is_relative_to(root):
+            continue  # absence and links that lead outside are other aspects
+        for one in (real, *real.parents):
+            if one not in seen:
+                seen[one] = _mode(home, one)
+            if one == root:
+                break
+    return [problem for _, problem in sorted(seen.items()) if problem]
+
+
+def _mode(home: Home, path: Path) -> Problem | None:
+    mode = path.stat().st_mode
+    wanted = stat.S_IROTH | (stat.S_IXOTH if stat.S_ISDIR(mode) else 0)
+    if mode & wanted == wanted:
+        return None
+    need = "o+rx" if stat.S_ISDIR(mode) else "o+r"
+    shown = home.shown(path) if path != home.root.resolve() else str(home.root)
+    return Problem(
+        aspect="modes",
+        kind="closed",
+        path=shown,
+        detail=f"mode is {stat.S_IMODE(mode):04o}, other users need {need}",
+    )
+
+
+def _extras(
+    folder: Path, known: set[str], taken: tuple[str, ...]
+) -> tuple[list[Problem], tuple[str, ...]]:
+    """Files that nobody locked: a problem where a loader takes them, else only listed."""
+    problems, unused = [], []
+    for path in sorted(_walk(folder)):
+        if path in known:
+            continue
+        if matches(path, taken) or _outranks(path, known):
+            problems.append(
+                Problem(
+                    aspect="extras",
+                    kind="extra",
+                    path=path,
+                    detail="is not locked, and a loader would take it",
+                )
+            )
+        else:
+            unused.append(path)
+    return problems, tuple(unused)
+
+
+def _outranks(path: str, known: set[str]) -> bool:
+    """Whether a weights file is opened before the locked ones: one safetensors before shards."""
+    if path == "model.safetensors":
+        return True
+    return path == "model.safetensors.index.json" and "model.safetensors" not in known
+
+
+def _walk(folder: Path) -> Iterator[str]:
+    for top, _, names in os.walk(folder):
+        for name in names:
+            yield (Path(top) / name).relative_to(folder).as_posix()
