@@ -1,0 +1,245 @@
+"""Child processes: an environment made for them, one JSON order in, JSON lines out.
+
+Everything heavy or hazardous runs in a child, so that its memory is given back, its deadline can
+be enforced and its environment is ours: libraries read theirs when they are imported. A child
+dies with its parent.
+"""
+
+import ctypes
+import json
+import logging
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+from prep.errors import ChildDied, ChildKilled, NoProgress, PrepError, by_name
+
+log = logging.getLogger(__name__)
+Event = dict[str, Any]
+Emit = Callable[[Event], None]
+
+# What a child may see of our environment. Tokens, HF_* and TRANSFORMERS_* are not among it: what a
+# child needs of those it is given by name.
+KEPT = frozenset(
+    ("PATH", "LANG", "LANGUAGE", "TZ", "LD_LIBRARY_PATH", "LD_PRELOAD", "VIRTUAL_ENV", "TMPDIR")
+    + ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    + ("COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG")
+)
+KEPT_FOR_NETWORK = frozenset(
+    ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+    + ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+    + ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+)
+MINIMUM_RATE = 1024  # bytes per second; slower is no progress
+PR_SET_PDEATHSIG = 1
+
+
+def environment(private_home: Path, *, network: bool, **more: str) -> dict[str, str]:
+    """A child's whole environment: a HOME of its own, no secrets, and `more`.
+
+    openvino's telemetry asks a host on the internet at every import unless this file says no.
+    """
+    telemetry = private_home / "intel" / "openvino_telemetry"
+    telemetry.parent.mkdir(parents=True, exist_ok=True)
+    telemetry.write_text("0", encoding="ascii")
+    kept = KEPT | KEPT_FOR_NETWORK if network else KEPT
+    ours = {key: value for key, value in os.environ.items() if key in kept or key[:3] == "LC_"}
+    return {
+        **ours,
+        "HOME": str(private_home),
+        "PYTHONPATH": str(Path(__file__).resolve().parent.parent),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONUNBUFFERED": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        "HF_HUB_DISABLE_XET": "1",
+        "HF_HUB_DISABLE_IMPLICIT_TOKEN": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+        "CI": "true",
+        "NNCF_CI": "1",
+        **more,
+    }
+
+
+class Watch:
+    """Says when a child has made no progress for too long, or has run for too long altogether.
+
+    `patience` and `deadline` are seconds, None for no bound. `total` is a count of bytes that only
+    grows; fewer than `MINIMUM_RATE` a second over the whole of `patience` is no progress.
+    """
+
+    def __init__(self, patience: float | None, deadline: float | None = None) -> None:
+        self.patience = patience
+        self.deadline = deadline
+        self._start = self._mark = time.monotonic()
+        self._marked_bytes = 0
+
+    def saw(self, total: int) -> None:
+        """The child has moved `total` bytes so far."""
+        moved = total - self._marked_bytes
+        if moved >= MINIMUM_RATE * max(1.0, time.monotonic() - self._mark):
+            self._mark, self._marked_bytes = time.monotonic(), total
+
+    def check(self, doing: str) -> None:
+        """Raise `NoProgress` where one of the bounds is passed."""
+        now = time.monotonic()
+        if self.patience is not None and now - self._mark > self.patience:
+            raise NoProgress(
+                f"{doing}: no progress for {self.patience:g} s (a drip below {MINIMUM_RATE} "
+                "bytes a second is none). What came so far is kept; run again, or give a longer "
+                "--download-timeout."
+            )
+        if self.deadline is not None and now - self._start > self.deadline:
+            raise NoProgress(
+                f"{doing}: not done within the {self.deadline:g} s of --download-deadline. What "
+                "came so far is kept; run again to go on from there."
+            )
+
+
+def run(
+    module: str,
+    order: Mapping[str, Any],
+    env: Mapping[str, str],
+    *,
+    doing: str,
+    on_event: Emit,
+    watch: Watch,
+) -> Event:
+    """Run ``python -m module`` on one order and give its result; raises what rose in the child."""
+    child = Child([sys.executable, "-m", module], env, Path(env["HOME"]) / f"{module}.log")
+    try:
+        child.send(order)
+        while True:
+            line = child.receive(timeout=0.5)
+            if line is None:
+                watch.check(doing)
+            elif "event" in line:
+                watch.saw(int(line.get("total_done", 0)))
+                on_event(line)
+            else:
+                return unwrap(line)
+    except EOFError:
+        raise child.obituary(doing) from None
+    finally:
+        child.stop()
+
+
+def unwrap(line: Event) -> Event:
+    """The result a child sent, or the error that it sent instead."""
+    if "error" in line:
+        raise by_name(line["error"]["class"])(line["error"]["message"])
+    result: Event = line["result"]
+    return result
+
+
+class Child:
+    """One process with JSON lines on its stdin and stdout, in a process group of its own."""
+
+    def __init__(self, command: list[str], env: Mapping[str, str], stderr: Path) -> None:
+        self.stderr = stderr
+        with stderr.open("ab") as log_file:
+            self.process = subprocess.Popen(
+                command,
+                env=dict(env),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log_file,
+                start_new_session=True,
+            )
+        self._buffer = b""
+
+    def send(self, message: Mapping[str, Any]) -> None:
+        """Write one line; `EOFError` where nobody reads any more."""
+        assert self.process.stdin is not None
+        try:
+            self.process.stdin.write(json.dumps(message).encode() + b"\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            raise EOFError from None
+
+    def receive(self, timeout: float) -> Event | None:
+        """The next line, None when none came within `timeout` seconds, `EOFError` at the end."""
+        assert self.process.stdout is not None
+        handle = self.process.stdout.fileno()
+        ends = time.monotonic() + timeout
+        while b"\n" not in self._buffer:
+            if not select.select([handle], [], [], max(0.0, ends - time.monotonic()))[0]:
+                return None
+            data = os.read(handle, 1 << 16)
+            if not data:
+                raise EOFError
+            self._buffer += data
+        line, _, self._buffer = self._buffer.partition(b"\n")
+        message: Event = json.loads(line)
+        return message
+
+    def obituary(self, doing: str) -> PrepError:
+        """How it died, as an error; called after its output ended."""
+        code = self.process.wait()
+        tail = self.stderr.read_text(encoding="utf-8", errors="replace").strip()
+        return death(doing, code, tail)
+
+    def stop(self) -> None:
+        """End it and all that it started, now."""
+        try:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):
+            self.process.kill()
+        self.process.wait()
+        for stream in (self.process.stdin, self.process.stdout):
+            if stream is not None:
+                stream.close()
+
+
+def death(doing: str, code: int, tail: str = "") -> PrepError:
+    """The error for a child that ended with `code` (negative: a signal) without a result."""
+    last = f" It said last:\n{tail[-1500:]}" if tail else ""
+    if code == -signal.SIGKILL:
+        return ChildKilled(
+            f"{doing}: the process was killed (SIGKILL), most often because memory ran out. "
+            f"Raise the memory limit, or prepare fewer models at once, and run again.{last}"
+        )
+    how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+    return ChildDied(f"{doing}: the process ended early with {how}.{last}")
+
+
+def serve_one(work: Callable[[Event, Emit], Event]) -> NoReturn:
+    """A child's whole main: read one order, do it, send the result or the error, end.
+
+    The protocol keeps stdout for itself; whatever libraries print goes to stderr.
+    """
+    die_with_parent()
+    os.umask(0o022)
+    out = os.fdopen(os.dup(1), "wb", buffering=0)
+    os.dup2(2, 1)
+
+    def emit(message: Event) -> None:
+        out.write(json.dumps(message).encode() + b"\n")
+
+    order = json.loads(sys.stdin.readline())
+    emit(outcome(lambda: work(order, emit)))
+    raise SystemExit(0)
+
+
+def outcome(work: Callable[[], Event]) -> Event:
+    """The result of `work` as a message, or the error that rose in it."""
+    try:
+        return {"result": work()}
+    except PrepError as error:
+        return {"error": {"class": type(error).__name__, "message": str(error)}}
+    except Exception as error:
+        # Whatever a library raises ends here, once: the parent reports it, the log keeps the rest.
+        log.exception("unexpected in a child")
+        message = f"{type(error).__name__}: {error}"
+        return {"error": {"class": "ChildDied", "message": message}}
+
+
+def die_with_parent() -> None:
+    """Ask the kernel to kill this process when the one that started it is gone."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -1,0 +1,149 @@
+"""The only room that talks to a hub's network side; all of it happens in a child process.
+
+The child gets an environment made for it: the token that was resolved before, the endpoint, no
+Xet, and a HOME of its own, so that nothing but what we place appears in the home.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from prep.children import Emit, Watch, environment, run
+from prep.layout import Home, make_folder
+from prep.lock import LockedFile
+
+CHILD = "prep.fetch.child"
+ANSWER_SECONDS = 10  # how long a host may take to answer at all; tried twice at most
+DEFAULT_ENDPOINT = "https://huggingface.co"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Network:
+    """How to reach the hub. `token` is never shown; `timeout` is seconds without progress."""
+
+    endpoint: str = DEFAULT_ENDPOINT
+    token: str | None = None
+    timeout: float = 60.0
+    deadline: float | None = None
+
+    def __repr__(self) -> str:
+        return f"Network(endpoint={self.endpoint!r}, token={'set' if self.token else None})"
+
+    def environment(self, scratch: Path) -> dict[str, str]:
+        """The environment of a child that talks to this hub."""
+        more = {"HF_ENDPOINT": self.endpoint, "HF_HUB_ETAG_TIMEOUT": str(ANSWER_SECONDS)}
+        if self.token:
+            more["HF_TOKEN"] = self.token
+            more["HF_HUB_DISABLE_IMPLICIT_TOKEN"] = "0"
+        private = scratch / "fetch"
+        return environment(private, network=True, HF_HOME=str(private / "hf"), **more)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteFile:
+    """A file as the hub describes it; `sha256` was computed here unless the hub's LFS names it."""
+
+    path: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteModel:
+    """What a revision of a repository turned out to be. `others` are files nobody asked for."""
+
+    commit: str
+    license: str
+    files: tuple[RemoteFile, ...]
+    others: tuple[str, ...]
+
+
+def find_token(environ: Mapping[str, str]) -> str | None:
+    """The hub's token, where the hub's own client would find it before HF_HOME is moved.
+
+    Written out rather than asked of `huggingface_hub.get_token`, whose import takes longer than
+    planning may; a test holds the two together.
+    """
+    for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
+        if token := environ.get(name, "").strip():
+            return token
+    cache = environ.get("XDG_CACHE_HOME", "~/.cache")
+    hf_home = environ.get("HF_HOME", os.path.join(cache, "huggingface"))
+    path = environ.get("HF_TOKEN_PATH", os.path.join(hf_home, "token"))
+    try:
+        return (
+            Path(os.path.expandvars(path)).expanduser().read_text(encoding="utf-8").strip() or None
+        )
+    except OSError:
+        return None
+
+
+def fetch_files(
+    network: Network,
+    home: Home,
+    repo: str,
+    commit: str,
+    files: Sequence[LockedFile],
+    *,
+    scratch: Path,
+    on_event: Emit,
+) -> int:
+    """Fetch files of one commit into the home, each digested before it gets its name there.
+
+    Gives the number of bytes that came over the network. Raises what the tree of errors says.
+    """
+    for folder in (home.partial, home.repo(repo) / "blobs", home.snapshot(repo, commit)):
+        make_folder(folder)
+    order = {
+        "do": "fetch",
+        "repo": repo,
+        "commit": commit,
+        "files": [asdict(file) for file in files],
+        "cache": str(home.hub),
+        "partial": str(home.partial),
+        "timeout": network.timeout,
+    }
+    result = _child(network, order, f"fetching {repo}", scratch, on_event)
+    return int(result["fetched"])
+
+
+def ask(
+    network: Network,
+    repo: str,
+    revision: str,
+    globs: tuple[str, ...],
+    *,
+    scratch: Path,
+    on_event: Emit,
+) -> RemoteModel:
+    """Ask the hub what `revision` is, and digest the files that the globs name."""
+    order = {
+        "do": "ask",
+        "repo": repo,
+        "revision": revision,
+        "globs": globs,
+        "timeout": network.timeout,
+    }
+    result = _child(network, order, f"asking about {repo}", scratch, on_event)
+    return RemoteModel(
+        commit=result["commit"],
+        license=result["license"],
+        files=tuple(RemoteFile(**file) for file in result["files"]),
+        others=tuple(result["others"]),
+    )
+
+
+def reach(network: Network, *, scratch: Path) -> None:
+    """Whether the hub's host answers at all; `HubUnreachable` or `HubBusy` where it does not."""
+    _child(network, {"do": "reach"}, f"reaching {network.endpoint}", scratch, lambda event: None)
+
+
+def _child(
+    network: Network, order: dict[str, Any], doing: str, scratch: Path, on_event: Emit
+) -> dict[str, Any]:
+    watch = Watch(max(network.timeout, 2 * ANSWER_SECONDS + 5), network.deadline)
+    return run(
+        CHILD, order, network.environment(scratch), doing=doing, on_event=on_event, watch=watch
+    )

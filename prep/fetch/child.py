@@ -1,0 +1,167 @@
+"""The child that talks to the hub: ``python -m prep.fetch.child``, one order on stdin.
+
+Nothing of the hub's own retrying or falling back to a cache is wanted here: the answer must be the
+hub's, now, or an error that says why not.
+"""
+
+import hashlib
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import (
+    HfApi,
+    constants,
+    get_hf_file_metadata,
+    get_session,
+    hf_hub_download,
+    hf_hub_url,
+    hf_raise_for_status,
+)
+
+from prep.children import Emit, Event, serve_one
+from prep.errors import HubRefused, WrongBytes
+from prep.fetch.failures import hub_errors
+from prep.fetch.transfer import Transfer, download, read_small
+from prep.lock import LockedFile
+from prep.tasks import matches
+
+WORKERS = 4  # files side by side; a hub counts requests, so not more
+EVENT_SECONDS = 0.5
+
+
+def main(order: Event, emit: Emit) -> Event:
+    """Carry out one order of `prep.fetch`."""
+    with hub_errors(constants.ENDPOINT, order.get("repo", ""), order.get("commit", "")):
+        if order["do"] == "fetch":
+            return {"fetched": _fetch(order, emit)}
+        if order["do"] == "ask":
+            return _ask(order)
+        return _reach()
+
+
+def _reach() -> Event:
+    """One cheap request; any answer below 500 says that the host is there."""
+    response = get_session().get(
+        f"{constants.ENDPOINT}/api/models?limit=1", timeout=constants.HF_HUB_ETAG_TIMEOUT
+    )
+    if response.status_code >= 500 or response.status_code in (408, 429):
+        hf_raise_for_status(response)
+    return {}
+
+
+def _fetch(order: Event, emit: Emit) -> int:
+    files = [LockedFile(**file) for file in order["files"]]
+    tally = Tally(sum(file.size for file in files), emit)
+    with ThreadPoolExecutor(WORKERS) as pool:
+        largest_first = sorted(files, key=lambda file: -file.size)
+        jobs = [pool.submit(_fetch_one, order, file, tally) for file in largest_first]
+        try:
+            for job in jobs:
+                job.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return tally.fetched
+
+
+class Tally:
+    """Counts bytes over all files and sends an event now and then."""
+
+    def __init__(self, size: int, emit: Emit) -> None:
+        self.size = size
+        self.fetched = 0
+        self.done = 0
+        self._emit = emit
+        self._lock = threading.Lock()
+        self._sent = 0.0
+
+    def add(self, count: int, *, came: bool = True) -> None:
+        """`count` more bytes are there; `came` over the network, or from an earlier run."""
+        with self._lock:
+            self.done += count
+            self.fetched += count if came else 0
+            if time.monotonic() - self._sent > EVENT_SECONDS or self.done >= self.size:
+                self._sent = time.monotonic()
+                self._emit(
+                    {"event": "bytes", "total_done": self.done, "done": self.done, "of": self.size}
+                )
+
+
+def _fetch_one(order: Event, file: LockedFile, tally: Tally) -> None:
+    """Bring one file: its bytes to partial/, digested, to blobs/<etag>, linked by the hub's own."""
+    repo, commit, cache = order["repo"], order["commit"], Path(order["cache"])
+    url = hf_hub_url(repo, file.path, revision=commit)
+    meta = get_hf_file_metadata(url, token=None, timeout=constants.HF_HUB_ETAG_TIMEOUT)
+    if meta.commit_hash != commit:
+        raise HubRefused(
+            f"{repo}: the hub answers for commit {meta.commit_hash}, the lock names {commit}. A "
+            "mirror that does not keep commits cannot be used; see --hub."
+        )
+    if meta.etag is None or "/" in meta.etag:
+        raise HubRefused(f"{repo}: the hub gives no usable ETag for {file.path}; see --hub.")
+    if meta.size not in (None, file.size):
+        raise WrongBytes(
+            f"{repo}: {file.path} has {meta.size} bytes on the hub, {file.size} in the lock. The "
+            "hub does not serve the locked bytes; ask its keeper, or --relock and review."
+        )
+    folder = cache / f"models--{repo.replace('/', '--')}"
+    download(
+        Transfer(
+            url=url,
+            what=f"{repo}: {file.path}",
+            size=file.size,
+            sha256=file.sha256,
+            partial=Path(order["partial"]) / file.sha256,
+            blob=folder / "blobs" / meta.etag,
+            timeout=order["timeout"],
+        ),
+        tally.add,
+    )
+    # The hub's client takes a link that is there for right, whatever it leads to.
+    (folder / "snapshots" / commit / file.path).unlink(missing_ok=True)
+    hf_hub_download(repo, file.path, revision=commit, cache_dir=cache)
+
+
+def _ask(order: Event) -> Event:
+    repo, globs = order["repo"], tuple(order["globs"])
+    info = HfApi().model_info(
+        repo,
+        revision=order["revision"],
+        files_metadata=True,
+        timeout=constants.HF_HUB_ETAG_TIMEOUT,
+    )
+    files: list[dict[str, Any]] = []
+    others: list[str] = []
+    for sibling in info.siblings or []:
+        path = sibling.rfilename
+        if not matches(path, globs):
+            others.append(path)
+        elif sibling.lfs is not None:
+            files.append({"path": path, "size": sibling.lfs.size, "sha256": sibling.lfs.sha256})
+        else:
+            body = read_small(hf_hub_url(repo, path, revision=info.sha), order["timeout"])
+            _check_oid(repo, path, body, sibling.size, sibling.blob_id)
+            sha256 = hashlib.sha256(body).hexdigest()
+            files.append({"path": path, "size": len(body), "sha256": sha256})
+    card = info.card_data
+    tagged = [tag.partition(":")[2] for tag in info.tags or [] if tag.startswith("license:")]
+    license = getattr(card, "license", None) or (tagged[0] if tagged else "unknown")
+    return {"commit": info.sha, "license": str(license), "files": files, "others": others}
+
+
+def _check_oid(repo: str, path: str, body: bytes, size: int | None, oid: str | None) -> None:
+    """A file outside LFS is named by git: sha1 over a header and the bytes."""
+    header = f"blob {len(body)}\0".encode()
+    got = hashlib.sha1(header + body, usedforsecurity=False).hexdigest()
+    if size != len(body) or oid != got:
+        raise WrongBytes(
+            f"{repo}: {path} came as {len(body)} bytes with git oid {got}, the hub's own list says "
+            f"{size} bytes with {oid}. Nothing was locked; run again, or ask the hub's keeper."
+        )
+
+
+if __name__ == "__main__":
+    serve_one(main)
