@@ -1,0 +1,113 @@
+"""What a converted model holds, measured in a child without network; and what it must hold.
+
+The receipt proves bytes, not rightness: these checks run on a new conversion before its receipt is
+written, and on every prepared one in every run.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+# Element types of IR constants that count as weights of each precision.
+WEIGHTS = {"fp32": ("f32",), "fp16": ("f16",), "int8": ("u8", "i8")}
+LEAST_SHARE = 0.95  # of all weight elements; the rest are small constants the compressor leaves
+LEAST_ELEMENTS = 256  # a constant with fewer is no weight matrix
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Content:
+    """Facts about one converted folder.
+
+    `elements` counts the weight elements of each IR element type; `cosine` is the lowest cosine
+    between the converted model's vectors and those of the PyTorch original on the same texts.
+    """
+
+    elements: Mapping[str, int]
+    vocabulary: int
+    source_vocabulary: int
+    finite: bool
+    cosine: float
+
+    def facts(self) -> dict[str, Any]:
+        """As the receipt keeps it."""
+        return {"elements": dict(self.elements), "cosine": self.cosine}
+
+    def share(self, precision: str) -> float:
+        """The share of weight elements that are stored in that precision."""
+        total = sum(self.elements.values())
+        own = sum(self.elements.get(kind, 0) for kind in WEIGHTS[precision])
+        return own / total if total else 0.0
+
+    def problems(self, precision: str, least_cosine: float) -> dict[str, str]:
+        """What is wrong with it, by aspect: the same sentences when it is made and ever after."""
+        found = {}
+        if self.share(precision) < LEAST_SHARE:
+            kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(self.elements.items()))
+            found["weights"] = (
+                f"{self.share(precision):.0%} of the weights are {precision}, wanted at least "
+                f"{LEAST_SHARE:.0%} (elements: {kinds or 'none'})"
+            )
+        if self.vocabulary != self.source_vocabulary:
+            found["tokenizer"] = (
+                f"the tokenizer has {self.vocabulary} tokens, the original has "
+                f"{self.source_vocabulary}"
+            )
+        if not self.finite:
+            found["agreement"] = "answers hold NaN or infinity"
+        elif self.cosine < least_cosine:
+            found["agreement"] = (
+                f"the lowest cosine to the PyTorch original is {self.cosine:.4f}, wanted at least "
+                f"{least_cosine}"
+            )
+        return found
+
+
+def measure(order: dict[str, Any]) -> dict[str, Any]:
+    """Measure ``order["folder"]`` against ``order["source"]``; runs in a forked child."""
+    import math
+
+    from prep.offline.probe import CONSUMERS
+
+    texts = order["texts"]
+    original = CONSUMERS["transformers"]({"target": order["source"], "revision": None})
+    converted = CONSUMERS["optimum-intel"]({"target": order["folder"], "revision": None})
+    pairs = [(original.embed([text])[0], converted.embed([text])[0]) for text in texts]
+    finite = all(math.isfinite(number) for pair in pairs for vector in pair for number in vector)
+    return {
+        "elements": _elements(order["folder"]),
+        "vocabulary": len(converted.tokenizer),
+        "source_vocabulary": len(original.tokenizer),
+        "finite": finite,
+        "cosine": min(cosine(*pair) for pair in pairs) if finite else 0.0,
+    }
+
+
+def cosine(one: list[float], other: list[float]) -> float:
+    """The cosine of two vectors."""
+    import math
+
+    dot = sum(a * b for a, b in zip(one, other, strict=True))
+    return dot / (math.hypot(*one) * math.hypot(*other))
+
+
+def _elements(folder: str) -> dict[str, int]:
+    """How many elements the weight constants of every IR in the folder have, by element type."""
+    import math
+    from pathlib import Path
+
+    import openvino
+
+    counts: dict[str, int] = {}
+    for path in sorted(Path(folder).glob("openvino_*.xml")):
+        if "tokenizer" in path.name:
+            continue
+        for node in openvino.Core().read_model(path).get_ops():
+            if node.get_type_name() != "Constant":
+                continue
+            shape = list(node.get_output_shape(0))
+            kind = node.get_output_element_type(0).get_type_name()
+            if len(shape) > 1 and math.prod(shape) >= LEAST_ELEMENTS and kind[0] in "fbui":
+                if kind in ("i64", "i32", "boolean"):
+                    continue  # positions and masks, not weights
+                counts[kind] = counts.get(kind, 0) + math.prod(shape)
+    return counts

@@ -1,0 +1,89 @@
+"""The guard in Python, on top of the kernel's cut: names who reached for what.
+
+It sees what goes through Python (audit events), refuses the network, and notes writes outside the
+folders where a consumer may write. Standard library only.
+"""
+
+import errno
+import os
+import socket
+import sys
+import traceback
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+REACHING = frozenset(
+    (
+        "socket.connect",
+        "socket.getaddrinfo",
+        "socket.gethostbyname",
+        "socket.sendto",
+        "socket.gethostbyaddr",
+        "socket.sendmsg",
+    )
+)
+MAKING = frozenset(("os.mkdir", "os.rename", "os.link", "os.symlink", "os.truncate"))
+PLUMBING = (
+    "socket.py",
+    "ssl.py",
+    "http/",
+    "urllib",
+    "httpx",
+    "httpcore",
+    "anyio",
+    "requests",
+    "guard.py",
+    "asyncio",
+    "concurrent/",
+)
+
+
+class Guard:
+    """Installed once for the life of a process: an audit hook cannot be taken off again."""
+
+    def __init__(self, may_write: Iterable[Path]) -> None:
+        self.network: list[dict[str, str]] = []
+        self.writes: list[str] = []
+        self._may_write = tuple(f"{os.path.realpath(path)}/" for path in may_write)
+
+    def install(self) -> None:
+        """From here on the network is refused and writes are noted."""
+        sys.addaudithook(self._hook)
+
+    def _hook(self, event: str, args: tuple[Any, ...]) -> None:
+        if event in REACHING:
+            self._reached(event, args)
+        elif event == "open":
+            path, _, flags = args
+            if isinstance(path, str) and flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
+                self._wrote(path)
+        elif event in MAKING:
+            for path in args[:2] if event in ("os.rename", "os.link", "os.symlink") else args[:1]:
+                if isinstance(path, str | os.PathLike):
+                    self._wrote(os.fspath(path))
+
+    def _reached(self, event: str, args: tuple[Any, ...]) -> None:
+        if isinstance(args[0], socket.socket):
+            if args[0].family == socket.AF_UNIX:
+                return
+            address = args[1] if len(args) > 1 else None
+            host = str(address[0]) if isinstance(address, tuple) else str(address)
+        else:
+            host = str(args[0])
+        self.network.append({"host": host, "caller": _caller()})
+        raise OSError(errno.ENETUNREACH, f"model-prep: no network here, {host} was asked for")
+
+    def _wrote(self, path: str) -> None:
+        real = os.path.realpath(path)
+        if not f"{real}/".startswith((*self._may_write, "/dev/", "/proc/")):
+            self.writes.append(real)
+
+
+def _caller() -> str:
+    """The innermost frame that is not plumbing of sockets and HTTP: ``package/file.py:12 in f``."""
+    for frame in reversed(traceback.extract_stack()):
+        name = frame.filename.rpartition("site-packages/")[2]
+        if not any(part in name for part in PLUMBING):
+            return f"{name}:{frame.lineno} in {frame.name}"
+    return "unknown"
