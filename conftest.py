@@ -1,0 +1,6 @@
+"""Names the plugin; all logic lives in `prep.plugin`."""
+
+import pytest
+
+pytest.register_assert_rewrite("model_tests.checks")
+pytest_plugins = ["prep.plugin"]

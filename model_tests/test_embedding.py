@@ -1,0 +1,178 @@
+"""An embedding model answers as its publisher says, and as any embedding must.
+
+Shapes alone see nothing: an empty tokenizer, made-up pooling and wrong weights all give vectors of
+the right size and of length 1.
+"""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from model_tests.checks import cosine, farthest, none_of, norm, unit
+from prep.goldens import Goldens
+from prep.stages import Loaded
+
+pytestmark = [pytest.mark.answers, pytest.mark.task("embedding")]
+
+WRONG = "Vectors of this model do not fit an index that was built with the published ones."
+RAW = "mean, not normalised"  # what the probe says of consumers that pool by themselves
+
+
+@pytest.mark.goldens
+def test_tokens_are_the_published(loaded: Loaded) -> None:
+    """Token ids, whole: a wrong or empty tokenizer is seen here first."""
+    problems = []
+    for golden in goldens_of(loaded).tokens:
+        got = loaded.ids(golden["text"] * golden.get("repeat", 1))
+        if got != golden["expected"]:
+            problems.append(f"{golden['id']}: {got}, published {golden['expected']}")
+    none_of(problems, f"{loaded.spec.name}: {loaded.load.id} reads text otherwise", WRONG)
+
+
+@pytest.mark.goldens
+def test_vectors_are_the_published(loaded: Loaded) -> None:
+    """Component by component, or by cosine where only that was promised."""
+    problems = []
+    goldens = goldens_of(loaded)
+    for golden in goldens.vectors:
+        if _cut_elsewhere(loaded, golden, goldens.facts.get("max-length")):
+            continue
+        got, wanted = _comparable(loaded, golden)
+        limit = golden.get("tolerance", {}).get(loaded.precision)
+        if limit is not None and not (far := farthest(got, wanted)) <= limit:
+            problems.append(f"{golden['id']}: {far:.2e} off, allowed {limit} ({golden['source']})")
+        least = golden.get("least-cosine", {}).get(loaded.precision)
+        if least is not None and not (near := cosine(got, wanted)) >= least:
+            problems.append(f"{golden['id']}: cosine {near:.6f}, at least {least}")
+    none_of(problems, f"{loaded.spec.name}: {loaded.load.id} answers otherwise", WRONG)
+
+
+@pytest.mark.goldens
+def test_similarities_are_the_published(loaded: Loaded) -> None:
+    """The cosine of a query with each of its documents."""
+    problems = []
+    for golden in goldens_of(loaded).similarities:
+        query = loaded.vector(golden["query"])
+        got = [cosine(query, loaded.vector(text)) for text in golden["documents"]]
+        limit = golden["tolerance"][loaded.precision]
+        if not (far := farthest(got, golden["expected"])) <= limit:
+            shown = [round(one, 4) for one in got]
+            problems.append(
+                f"{golden['id']}: {shown}, published {golden['expected']}: {far:.2e} off, "
+                f"allowed {limit}"
+            )
+    none_of(problems, f"{loaded.spec.name}: {loaded.load.id} compares otherwise", WRONG)
+
+
+@pytest.mark.goldens
+def test_pipeline_is_the_published(loaded: Loaded) -> None:
+    """Modules, pooling, length limit, dimension and vocabulary, as the goldens tell them."""
+    goldens = goldens_of(loaded).facts
+    facts = loaded.facts
+    got = {"dimension": len(facts["answers"][0]["vector"]), "vocabulary": facts["vocabulary"]}
+    if "modules" in facts:
+        got |= {"modules": facts["modules"], "max-length": facts["max_length"]}
+        got |= {"pooling": ", ".join(facts["pooling"])}
+    none_of(
+        (
+            f"{key} is {value}, published {goldens[key]}"
+            for key, value in got.items()
+            if key in goldens and goldens[key] != value
+        ),
+        f"{loaded.spec.name}: {loaded.load.id} built another pipeline",
+        WRONG,
+    )
+
+
+@pytest.mark.consumers("sentence-transformers", "sentence-transformers-openvino")
+def test_pipeline_is_the_repositorys(loaded: Loaded) -> None:
+    """What sentence-transformers built is what the files say; it makes up what it does not find."""
+    folder = Path(loaded.path)
+    modules = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
+    wanted = [module["type"].rpartition(".")[2] for module in modules]
+    problems = (
+        []
+        if wanted == loaded.facts["modules"]
+        else [f"modules are {loaded.facts['modules']}, modules.json says {wanted}"]
+    )
+    limits = folder / "sentence_bert_config.json"
+    if limits.is_file():
+        limit = json.loads(limits.read_text(encoding="utf-8"))["max_seq_length"]
+        if limit != loaded.facts["max_length"]:
+            problems.append(
+                f"longest text is {loaded.facts['max_length']} tokens, the file: {limit}"
+            )
+    none_of(problems, f"{loaded.spec.name}: {loaded.load.id} built another pipeline", WRONG)
+
+
+def test_every_answer_is_a_vector(loaded: Loaded) -> None:
+    """Finite, not zero, and of length 1 where the pipeline normalises; odd texts included."""
+    problems = []
+    for answer in loaded.facts["answers"]:
+        vector, shown = answer["vector"], repr(answer["text"][:30])
+        if not all(map(math.isfinite, vector)):
+            problems.append(f"{shown}: holds NaN or infinity")
+        elif norm(vector) == 0:
+            problems.append(f"{shown}: is zero")
+        elif "Normalize" in loaded.facts.get("modules", ()) and abs(norm(vector) - 1) > 1e-3:
+            problems.append(f"{shown}: has length {norm(vector):.4f}, not 1")
+    none_of(problems, f"{loaded.spec.name}: {loaded.load.id} gives no usable vectors", WRONG)
+
+
+def test_answers_are_the_same_again_and_in_a_batch(loaded: Loaded) -> None:
+    """The same text gives the same vector: twice, and among others of other lengths."""
+    scale = max(norm(answer["vector"]) for answer in loaded.facts["answers"])
+    limit = loaded.questions.batch * scale
+    problems = [
+        f"{how}: {loaded.facts[how]:.2e} off, allowed {limit:.2e}"
+        for how in ("again", "batch")
+        if not loaded.facts[how] <= limit
+    ]
+    none_of(problems, f"{loaded.spec.name}: {loaded.load.id} is not steady", WRONG)
+
+
+def test_related_stands_above_unrelated(loaded: Loaded) -> None:
+    """Needs no golden: whatever the model, a paraphrase is nearer than another subject."""
+    problems = []
+    for one in loaded.questions.related:
+        anchor = loaded.vector(one.anchor)
+        near = cosine(anchor, loaded.vector(one.related))
+        far = cosine(anchor, loaded.vector(one.unrelated))
+        if not near - far >= loaded.questions.margin:
+            problems.append(f"{one.anchor!r}: related {near:.3f}, unrelated {far:.3f}")
+    none_of(
+        problems,
+        f"{loaded.spec.name}: {loaded.load.id} does not tell meanings apart by "
+        f"{loaded.questions.margin}",
+        "The tokenizer or the weights are not what they should be.",
+    )
+
+
+def goldens_of(loaded: Loaded) -> Goldens:
+    """The recorded answers; the `goldens` marker keeps models without any away."""
+    assert loaded.goldens is not None
+    return loaded.goldens
+
+
+def _cut_elsewhere(loaded: Loaded, golden: dict[str, Any], limit: int | None) -> bool:
+    """Whether the text is longer than the pipeline takes, and this consumer cuts it elsewhere.
+
+    A service that pools by itself sets its own limit; the published vector is the pipeline's.
+    """
+    ids = loaded.ids(golden["text"] * golden.get("repeat", 1))
+    return limit is not None and loaded.facts["max_length"] != limit and len(ids) > limit
+
+
+def _comparable(loaded: Loaded, golden: dict[str, Any]) -> tuple[list[float], list[float]]:
+    """Both vectors in one form: unit length, unless both are raw; as far as was published."""
+    wanted: list[float] = golden["expected"]
+    got = loaded.vector(golden["text"] * golden.get("repeat", 1))
+    if golden["normalized"]:
+        return unit(got)[: len(wanted)], wanted
+    if loaded.facts["pooled"] == RAW:
+        return got[: len(wanted)], wanted
+    assert len(wanted) == len(got), f"{golden['id']}: a raw golden must be whole"
+    return got, unit(wanted)

@@ -1,0 +1,63 @@
+"""The network is gone and the model still loads, by every consumer and in each of its ways."""
+
+import pytest
+
+from model_tests.checks import none_of
+from prep.stages import Loaded
+
+pytestmark = pytest.mark.load
+
+# Buffers that older checkpoints carry and newer code computes itself: not weights.
+HARMLESS = ("position_ids",)
+
+
+def test_consumer_loads(loaded: Loaded) -> None:
+    """What a service does at start-up: it loads, and gives an answer for every text."""
+    none_of(
+        [] if loaded.facts["answers"] else ["no answer at all"],
+        f"{loaded.spec.name}: {loaded.load.id} loaded and said nothing",
+        "See the log of the import server.",
+    )
+
+
+@pytest.mark.consumers("optimum-intel", "sentence-transformers-openvino")
+def test_consumer_reads_the_converted_folder(loaded: Loaded) -> None:
+    """No export anew at load, no ready-made IR of the hub in place of ours."""
+    read_from = loaded.facts["read_from"]
+    none_of(
+        [] if read_from == loaded.path else [f"read from {read_from}, prepared in {loaded.path}"],
+        f"{loaded.spec.name}: {loaded.load.id} did not read the prepared files",
+        "The library exported anew, or found another copy: services would answer differently.",
+    )
+
+
+def test_consumer_reaches_for_no_network(loaded: Loaded) -> None:
+    """Not even an attempt: it would cost a timeout at every start of a service."""
+    none_of(
+        (f"{one['host']}  asked for by {one['caller']}" for one in loaded.result.network),
+        f"{loaded.spec.name}: {loaded.load.id} reached for the network ({loaded.cut})",
+        "Something is missing in the home that this library asks the hub for.",
+    )
+
+
+def test_consumer_writes_nothing(loaded: Loaded) -> None:
+    """Services mount the home read-only, and have no other place to write."""
+    none_of(
+        loaded.result.writes,
+        f"{loaded.spec.name}: {loaded.load.id} wrote outside its temporary folder",
+        "A service on a read-only file system would fail there.",
+    )
+
+
+@pytest.mark.consumers("transformers")
+def test_no_weights_are_made_up(loaded: Loaded) -> None:
+    """A weight that is missing is filled with random numbers, with a warning that nobody reads."""
+    missing = [f"missing  {name}" for name in loaded.facts["missing"]]
+    unexpected = [
+        f"unused   {name}" for name in loaded.facts["unexpected"] if not name.endswith(HARMLESS)
+    ]
+    none_of(
+        missing + unexpected,
+        f"{loaded.spec.name}: {loaded.load.id} does not use exactly the weights of the file",
+        "Class and checkpoint do not fit: choose another revision or another library version.",
+    )

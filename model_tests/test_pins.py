@@ -1,0 +1,45 @@
+"""The pins hold: lock, snapshot, name and receipt mean one commit, and every byte is the lock's."""
+
+import pytest
+
+from model_tests.checks import none_of
+from prep.catalogue import ModelSpec
+from prep.lock import LockedModel
+from prep.stages import Converted, Fetched
+
+pytestmark = pytest.mark.pins
+
+HEAL = "The lock is the authority. Without --offline, pytest fetches these again."
+
+
+def test_lock_answers_the_catalogue(spec: ModelSpec, locked: LockedModel) -> None:
+    """The lock was made for this wish, and not for an earlier one."""
+    got = (locked.repo, locked.requested_revision, locked.requested_files)
+    assert got == (spec.repo, spec.revision, spec.files)
+
+
+def test_source_is_what_the_lock_says(fetched: Fetched) -> None:
+    """Changed and missing files: every byte is digested, and all are told in one list."""
+    none_of(
+        (problem for problem in fetched.state.problems if problem.aspect == "bytes"),
+        f"{fetched.spec.name} is not what the lock says in {fetched.home.shown(fetched.snapshot)}",
+        HEAL,
+    )
+
+
+def test_name_leads_to_the_pin(fetched: Fetched) -> None:
+    """`refs/main` is what turns the name alone into a commit, offline."""
+    none_of(
+        (problem for problem in fetched.state.problems if problem.aspect == "ref"),
+        f"{fetched.spec.name} cannot be loaded by name as the locked commit",
+        "Consumers would get another commit, or none. Without --offline, pytest writes it anew.",
+    )
+
+
+def test_receipt_names_the_pin(converted: Converted) -> None:
+    """The conversion was made from the locked bytes, finished, and its receipt is intact."""
+    none_of(
+        (problem for problem in converted.state.problems if problem.aspect == "receipt"),
+        f"{converted.model}: the {converted.precision} conversion does not belong to the lock",
+        "Without --offline, pytest converts it again.",
+    )

@@ -1,0 +1,182 @@
+"""The pytest plugin: options, the stages as fixtures, the outcome; the only room of pytest's.
+
+Other repositories use it: ``pytest_plugins = ["prep.plugin"]`` and ``def test_mine(converted)``.
+"""
+
+import tempfile
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from prep.catalogue import ModelSpec
+from prep.children import die_with_parent
+from prep.consumers import Load
+from prep.lock import LockedModel
+from prep.plugin import modes, outcome, parameters, signals
+from prep.plugin.options import add_options, settings_of
+from prep.plugin.terminal import progress_for
+from prep.stages import Context, Converted, Fetched, Loaded, Stages
+
+STAGES = pytest.StashKey[Stages]()
+
+MARKERS = {
+    "pins": "the lock, the commit and every digest",
+    "layout": "where files lie, and who can read them",
+    "conversion": "what the converted model holds",
+    "load": "consumers load it in a process without network",
+    "answers": "what the loaded model answers",
+    "task(name)": "only for models of that task",
+    "goldens": "only for models with recorded goldens",
+    "consumers(*names)": "only for loads by these consumers",
+    "no_model": "stands for an empty selection; never run",
+}
+
+pytest_addoption = add_options
+pytest_generate_tests = parameters.generate_tests
+pytest_cmdline_main = modes.run_mode
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Settle the case before anything is collected: what is wrong is told at once (exit 4)."""
+    for marker, meaning in MARKERS.items():
+        config.addinivalue_line("markers", f"{marker}: {meaning}")
+    if hasattr(config, "workerinput"):
+        die_with_parent()
+    settings_of(config)
+    outcome.check_junit_path(config)
+    signals.install(config)
+    if not hasattr(config, "workerinput"):
+        modes.start_sample_hub(config)
+        config.pluginmanager.register(outcome.Outcome(config), "model-prep-outcome")
+    else:
+        modes.join_sample_hub(config)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """End the import server and the embedded hub with the run, however it ended."""
+    if stages := config.stash.get(STAGES, None):
+        stages.close()
+    modes.stop_sample_hub(config)
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    """The case, stated."""
+    return outcome.header(settings_of(config))
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> Iterator[None]:
+    """Note what the suite has for each model before any selection; sort when pytest has sorted.
+
+    pytest groups by parameter and would split a model's tests.
+    """
+    parameters.drop_empty(items)
+    outcome.note_expected(config, items)
+    yield
+    parameters.sort(items)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell an xdist worker where the embedded hub listens."""
+    modes.tell_worker(node)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Keep a model on one worker; other ``--dist`` modes than the plain one stay as they are."""
+    if config.getoption("dist") != "load":
+        return None
+    from prep.plugin.scheduler import ByModel
+
+    return ByModel(config, log)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
+    """Pins and figures as junit properties, also on rows whose stage fails in set-up."""
+    try:
+        yield
+    finally:
+        outcome.add_properties(item, _facts(item.config))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Our errors are whole messages: shown without traceback, and marked for the exit code."""
+    report = yield
+    outcome.mark(item, call, report, _facts(item.config))
+    return report
+
+
+pytest_report_teststatus = outcome.teststatus
+
+
+@pytest.fixture(scope="session")
+def stages(pytestconfig: pytest.Config) -> Iterator[Stages]:
+    """All stages of this process, remembering what each gave."""
+    with tempfile.TemporaryDirectory(prefix="model-prep-", ignore_cleanup_errors=True) as scratch:
+        context = Context(
+            settings=settings_of(pytestconfig),
+            scratch=Path(scratch),
+            progress=progress_for(pytestconfig),
+        )
+        made = pytestconfig.stash[STAGES] = Stages(context)
+        yield made
+        made.close()
+
+
+@pytest.fixture(scope="session")
+def spec(request: pytest.FixtureRequest) -> ModelSpec:
+    """A model as the catalogue wants it."""
+    found: ModelSpec = request.param
+    return found
+
+
+@pytest.fixture(scope="session")
+def precision(request: pytest.FixtureRequest) -> str:
+    """One of the precisions to prepare of the model."""
+    found: str = request.param
+    return found
+
+
+@pytest.fixture(scope="session")
+def load(request: pytest.FixtureRequest) -> Load:
+    """One way in which one consumer reads the model."""
+    found: Load = request.param
+    return found
+
+
+@pytest.fixture(scope="session")
+def locked(stages: Stages, spec: ModelSpec) -> LockedModel:
+    """The model's entry in the lock."""
+    return stages.locked(spec)
+
+
+@pytest.fixture(scope="session")
+def fetched(stages: Stages, spec: ModelSpec, locked: LockedModel) -> Fetched:
+    """The model's original files, in the home and looked at in full."""
+    return stages.fetched(spec)
+
+
+@pytest.fixture(scope="session")
+def converted(stages: Stages, spec: ModelSpec, fetched: Fetched, precision: str) -> Converted:
+    """The model in one precision, converted and checked."""
+    return stages.converted(spec, precision)
+
+
+@pytest.fixture(scope="session")
+def loaded(stages: Stages, spec: ModelSpec, load: Load) -> Loaded:
+    """The model as one consumer got it in a process without network, with its answers."""
+    return stages.loaded(spec, load)
+
+
+def _facts(config: pytest.Config) -> dict[str, dict[str, Any]]:
+    stages = config.stash.get(STAGES, None)
+    return stages.context.facts if stages else {}

@@ -1,0 +1,207 @@
+"""The options: one group, each validated where it is read; an option beats the environment."""
+
+import argparse
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from prep.errors import WrongRequest
+from prep.fetch import find_token
+from prep.settings import Settings, Wishes, settle
+from prep.tasks import PRECISIONS
+
+SETTINGS = pytest.StashKey[Settings]()
+
+# Registered so that their names are known; each is built in a later version.
+LATER = {
+    "cleanup": "--cleanup is not built yet: nothing was removed.",
+    "consumer_python": "--consumer-python is not built yet: leave it out.",
+    "shard": "--shard is not built yet: leave it out, or choose with --models.",
+}
+
+
+# What pytest.ini may say: used as the environment would be, where the environment says nothing.
+INI = {
+    "models": "MODELS_TO_DOWNLOAD",
+    "model_home": "HF_HOME",
+    "hub": "HF_ENDPOINT",
+    "download_timeout": "DOWNLOAD_TIMEOUT",
+    "offline": "HF_HUB_OFFLINE",
+}
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """Register the group; `pytest --help` shows it whole."""
+    group = parser.getgroup("model-prep", "model-prep: prepare models and prove them")
+    add = group.addoption
+    add(
+        "--models",
+        action="append",
+        type=_names,
+        metavar="NAME[,NAME…]",
+        default=None,
+        help="only these models of the catalogue; repeatable (MODELS_TO_DOWNLOAD)",
+    )
+    add(
+        "--catalogue",
+        type=_path,
+        metavar="FILE",
+        help="another catalogue than models.toml; its lock is the .lock.toml beside it",
+    )
+    add(
+        "--model-home",
+        type=_path,
+        metavar="DIR",
+        help="the root of all that is prepared, HF_HOME of every consumer; default ./models "
+        "(HF_HOME)",
+    )
+    add(
+        "--hub",
+        type=_hub,
+        metavar="URL|sample",
+        help="another hub or mirror; 'sample' is the embedded one, with a catalogue and a home "
+        "(./models-sample) of its own (HF_ENDPOINT)",
+    )
+    add(
+        "--offline",
+        action="store_true",
+        help="check what is there: fetch, convert and heal nothing, write nothing into the home "
+        "(HF_HUB_OFFLINE)",
+    )
+    add(
+        "--precision",
+        action="append",
+        choices=[*PRECISIONS, "none"],
+        default=None,
+        help="instead of what the catalogue says; repeatable; none = the original weights only",
+    )
+    add(
+        "--dry-run",
+        nargs="?",
+        const="text",
+        choices=["text", "json"],
+        default=None,
+        help="print what a run would fetch, convert and keep, from sizes and receipts; do nothing",
+    )
+    add(
+        "--relock",
+        action="store_true",
+        help="ask the hub what the catalogue's revisions are, write the lock, print what changed",
+    )
+    add(
+        "--cleanup",
+        action="store_true",
+        help="remove what this suite placed and the lock no longer wants",
+    )
+    add(
+        "--download-timeout",
+        type=_seconds,
+        metavar="SECONDS",
+        help="the longest time without progress; default 60 (DOWNLOAD_TIMEOUT)",
+    )
+    add(
+        "--download-deadline",
+        type=_seconds,
+        metavar="SECONDS",
+        help="the longest time for all files of a model; default none",
+    )
+    add(
+        "--consumer-python",
+        action="append",
+        type=_path,
+        metavar="PATH",
+        default=None,
+        help="run the consumers' loads in that interpreter as well; repeatable",
+    )
+    add(
+        "--shard",
+        metavar="I/N",
+        help="this process's share of the catalogue, I from 0 (JOB_COMPLETION_INDEX with auto/N)",
+    )
+    add(
+        "--summary",
+        type=_path,
+        metavar="FILE",
+        help="where to write the summary; default <home>/model-prep/summary.json",
+    )
+    add(
+        "--report",
+        type=_path,
+        metavar="FILE",
+        help="where to write the page; default <home>/model-prep/report.html",
+    )
+    add("--no-progress", action="store_true", help="no lines about what is happening")
+    for name, variable in INI.items():
+        option = name.replace("_", "-")
+        parser.addini(name, f"as --{option}, where neither it nor {variable} is given", default="")
+
+
+def settings_of(config: pytest.Config) -> Settings:
+    """The case of this run, settled once; `pytest.UsageError` (exit 4) where it does not fit."""
+    if SETTINGS not in config.stash:
+        try:
+            said = {variable: config.getini(name) for name, variable in INI.items()}
+            environ = {key: value for key, value in said.items() if value} | dict(os.environ)
+            config.stash[SETTINGS] = settle(_wishes(config, environ), environ, config.rootpath)
+        except WrongRequest as error:
+            raise pytest.UsageError(str(error)) from None
+    return config.stash[SETTINGS]
+
+
+def _wishes(config: pytest.Config, environ: Mapping[str, str]) -> Wishes:
+    get = config.getoption
+    for name, sentence in LATER.items():
+        if get(name):
+            raise WrongRequest(sentence)
+    if get("dry_run") == "json":
+        raise WrongRequest("--dry-run=json is not built yet: --dry-run prints text.")
+    given = [name for some in get("models") or () for name in some]
+    names = given or _names(environ.get("MODELS_TO_DOWNLOAD", ""))
+    timeout = get("download_timeout")
+    if timeout is None:
+        try:
+            timeout = _seconds(environ.get("DOWNLOAD_TIMEOUT") or "60")
+        except argparse.ArgumentTypeError as error:
+            raise WrongRequest(f"DOWNLOAD_TIMEOUT {error}") from None
+    return Wishes(
+        models=names,
+        catalogue=get("catalogue"),
+        model_home=get("model_home"),
+        hub=get("hub"),
+        offline=get("offline"),
+        precisions=get("precision") or (),
+        download_timeout=timeout,
+        download_deadline=get("download_deadline"),
+        relock=get("relock"),
+        dry_run=get("dry_run") is not None,
+        summary=get("summary"),
+        report=get("report"),
+        token=find_token(os.environ),
+    )
+
+
+def _names(text: str) -> list[str]:
+    return [name for name in (part.strip() for part in text.split(",")) if name]
+
+
+def _path(text: str) -> Path:
+    """Absolute, without following links: a home may be reached by one."""
+    return Path(os.path.abspath(Path(text).expanduser()))
+
+
+def _hub(text: str) -> str:
+    if text == "sample" or text.startswith(("http://", "https://")):
+        return text
+    raise argparse.ArgumentTypeError(f"must be a URL (https://…) or 'sample', got {text!r}")
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be a number of seconds above 0, got {text!r}")
+    return seconds

@@ -1,0 +1,257 @@
+"""From pytest's reports to exit code, junit properties, summary, page and closing table."""
+
+import os
+import platform
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from prep.errors import Exit, PrepError
+from prep.layout import write_text
+from prep.plugin.options import settings_of
+from prep.plugin.parameters import load_of, model_of, precision_of
+from prep.report import page, summary
+from prep.report.properties import properties
+from prep.report.verdict import ModelRun, judge
+from prep.settings import SUITE, Settings
+from prep.stages import NotReached, is_passing
+
+EXPECTED = pytest.StashKey[dict[str, list[str]]]()
+OWN = SUITE / "model_tests"
+PROPERTIES = pytest.StashKey[bool]()
+TOLD = pytest.StashKey[list[PrepError]]()
+
+
+def header(settings: Settings) -> list[str]:
+    """The report header states the case."""
+    models = ", ".join(spec.name for spec in settings.models)
+    tools = " ".join(
+        f"{name}-{metadata.version(name)}"
+        for name in ("huggingface-hub", "transformers", "optimum-intel", "openvino", "torch")
+    )
+    hub = "offline" if settings.offline else settings.network.endpoint
+    timeout = settings.network.timeout
+    deadline = settings.network.deadline
+    catalogue = settings.catalogue
+    ends = f"{deadline:g} s" if deadline else "none"
+    return [
+        f"model-prep: {catalogue.path} ({models}), lock {catalogue.lock_path.name}",
+        f"home: {settings.home.root}, hub: {hub}",
+        f"download: stops after {timeout:g} s without progress, deadline {ends}",
+        f"tools: python-{platform.python_version()} {tools}",
+    ]
+
+
+def check_junit_path(config: pytest.Config) -> None:
+    """pytest writes the junit file at the very end: see now whether it can."""
+    given = config.getoption("xmlpath", None)
+    if not given or hasattr(config, "workerinput"):
+        return
+    path = Path(given).absolute()
+    there = next(up for up in (path, *path.parents) if up.exists())
+    if path.is_dir() or not os.access(there, os.W_OK) or (there != path and not there.is_dir()):
+        raise pytest.UsageError(f"--junitxml {given} cannot be written: choose another place.")
+
+
+def note_expected(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Every own test of each model, where the whole suite was collected; else nothing."""
+    expected: dict[str, list[str]] = {}
+    files = set()
+    for item in items:
+        if is_own(item) and (spec := model_of(item)):
+            expected.setdefault(spec.name, []).append(item.nodeid)
+            files.add(item.path)
+    settings = settings_of(config)
+    built = {path for path in OWN.glob("test_*.py") if _applies(path, settings)}
+    whole = built <= files and not any("::" in arg for arg in config.args)
+    config.stash[EXPECTED] = expected if whole and settings.precisions is None else {}
+    if hasattr(config, "workerinput"):
+        config.workeroutput["prep_expected"] = config.stash[EXPECTED]  # type: ignore[attr-defined]
+
+
+def is_own(item: pytest.Item) -> bool:
+    """Whether the test is of this suite, and not of a repository that borrows the fixtures."""
+    return item.path.is_relative_to(OWN)
+
+
+def add_properties(item: pytest.Item, facts: Mapping[str, Mapping[str, Any]]) -> None:
+    """Append the junit properties, once, after the set-up that gave most of them."""
+    spec = model_of(item)
+    if spec is None or item.stash.get(PROPERTIES, False):
+        return
+    item.stash[PROPERTIES] = True
+    locked = settings_of(item.config).lock.get(spec.name)
+    known = facts.get(spec.name, {})
+    item.user_properties += properties(spec, locked, precision_of(item), load_of(item), known)
+
+
+def mark(
+    item: pytest.Item,
+    call: pytest.CallInfo[None],
+    report: pytest.TestReport,
+    facts: Mapping[str, Mapping[str, Any]],
+) -> None:
+    """Note on the report what the outcome needs; it travels from xdist's workers as JSON."""
+    spec = model_of(item)
+    if spec is None:
+        return
+    error = call.excinfo.value if call.excinfo else None
+    if isinstance(error, PrepError):
+        error = _told_before(item.config, spec.name, error)
+        report.longrepr = str(error)
+    report.prep = {  # type: ignore[attr-defined]
+        "model": spec.name,
+        "own": is_own(item),
+        "failure": _failure(report, error),
+        "message": str(error) if error is not None and report.failed else "",
+        "facts": dict(facts.get(spec.name, {})),
+    }
+
+
+def teststatus(report: pytest.TestReport) -> tuple[str, str, tuple[str, Mapping[str, bool]]] | None:
+    """Tests that an earlier failure kept from running are counted, not told again at length."""
+    if getattr(report, "prep", {}).get("failure") in ("not reached", "not reached, passing"):
+        return "not reached", "n", ("NOT REACHED", {"yellow": True})
+    return None
+
+
+class Outcome:
+    """Collects in the controlling process what became of every test; writes it at the end."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+        self.settings = settings_of(config)
+        self.runs = {spec.name: ModelRun() for spec in self.settings.models}
+        self.expected: dict[str, list[str]] = {}
+        self.foreign_failures = 0
+        self.foreign = 0
+        self.own = 0
+        self.written: list[str] = []
+
+    def pytest_testnodedown(self, node: Any) -> None:
+        """What a worker collected; all workers collect the same."""
+        self.expected = getattr(node, "workeroutput", {}).get("prep_expected") or self.expected
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Take in one phase of one test."""
+        about = getattr(report, "prep", None)
+        if about is None or not about["own"]:
+            self.foreign += 1
+            self.foreign_failures += report.failed
+            return
+        self.own += 1
+        run = self.runs[about["model"]]
+        run.facts = {**run.facts, **about["facts"]}
+        failure = about["failure"]
+        if failure is None:
+            if report.when == "call" and report.passed:
+                run.tests.setdefault(report.nodeid, "passed")
+            elif report.skipped:
+                run.tests[report.nodeid] = "not run"
+            return
+        run.tests[report.nodeid] = "passing" if failure.endswith("passing") else "red"
+        if failure.startswith("not reached"):
+            run.not_reached += 1
+        else:
+            run.problems.append(about["message"])
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Set the exit code, then write summary and page, whatever it is."""
+        if not self.own:
+            return
+        self.expected = self.expected or self.config.stash.get(EXPECTED, {})
+        session.exitstatus = self._exit(int(session.exitstatus))
+        self._write(int(session.exitstatus))
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """One line a model, and what a consumer has to set."""
+        if not self.own:
+            return
+        terminalreporter.section("model-prep")
+        for line in closing(self.settings, self.runs, self.expected):
+            terminalreporter.write_line(line)
+        for line in self.written:
+            terminalreporter.write_line(line)
+
+    def _exit(self, code: int) -> int:
+        """The suite's own codes; where other tests ran too, failures of those stay pytest's."""
+        if code not in (0, 1):
+            return code
+        outcomes = [outcome for run in self.runs.values() for outcome in run.tests.values()]
+        if code == 1:
+            passing = "red" not in outcomes and "passing" in outcomes
+            return int(Exit.PASSING) if passing and not self.foreign_failures else code
+        if "passed" not in outcomes and not self.foreign:
+            return int(pytest.ExitCode.NO_TESTS_COLLECTED)
+        return code
+
+    def _write(self, code: int) -> None:
+        settings = self.settings
+        entries = {
+            name: summary.entry(run, judge(run, set(self.expected.get(name, ()))), settings, name)
+            for name, run in self.runs.items()
+        }
+        if settings.summary is None:
+            return
+        try:
+            whole = summary.write_summary(settings.summary, settings, entries, code)
+            self.written.append(f"summary: {settings.summary}")
+            if settings.report is not None:
+                write_text(settings.report, page.render(whole))
+                self.written.append(f"report: {settings.report}")
+        except OSError as error:
+            self.written.append(f"summary and report could not be written: {error}")
+
+
+def closing(
+    settings: Settings, runs: Mapping[str, ModelRun], expected: Mapping[str, list[str]]
+) -> list[str]:
+    """The closing table: aligned columns, one line a model."""
+    rows = [_row(name, run, judge(run, set(expected.get(name, ())))) for name, run in runs.items()]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+    return [*lines, f"consumers set HF_HOME={settings.home.root} HF_HUB_OFFLINE=1"]
+
+
+def _row(name: str, run: ModelRun, status: str) -> tuple[str, ...]:
+    facts = run.facts
+    precisions = facts.get("precisions", {})
+    made = [precision for precision, one in precisions.items() if one["made"]]
+    done = f"fetched {facts.get('fetched', 0)} bytes, converted {', '.join(made) or 'nothing'}"
+    healed = f", healed {len(facts['healed'])}" if facts.get("healed") else ""
+    paths = "  ".join(f"{precision}: {one['path']}" for precision, one in precisions.items())
+    return name, status, (facts.get("commit") or "")[:12], done + healed, paths
+
+
+def _told_before(config: pytest.Config, model: str, error: PrepError) -> PrepError:
+    """The error, or where pytest raises a fixture's same error again, one line that says so."""
+    told = config.stash.setdefault(TOLD, [])
+    if any(error is known for known in told):
+        return NotReached(model, "the same stage", error)
+    told.append(error)
+    return error
+
+
+def _failure(report: pytest.TestReport, error: BaseException | None) -> str | None:
+    if not report.failed:
+        return None
+    passing = error is not None and is_passing(error)
+    if isinstance(error, NotReached):
+        return "not reached, passing" if passing else "not reached"
+    return "passing" if passing else "red"
+
+
+def _applies(path: Path, settings: Settings) -> bool:
+    """Whether the catalogue has models for a test file that is of one task only."""
+    tasks = {spec.task for spec in settings.models}
+    named = path.stem.removeprefix("test_")
+    from prep.tasks import TASKS
+
+    return named not in TASKS or named in tasks

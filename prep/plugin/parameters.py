@@ -1,0 +1,120 @@
+"""From the catalogue to test parameters: one test, one model, and the id begins with its name."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from prep.catalogue import ModelSpec
+from prep.consumers import Load, loads_of
+from prep.plugin.options import settings_of
+from prep.settings import Settings
+
+LEVELS = ("pins", "layout", "conversion", "load", "answers")
+SEPARATOR = ":"  # a catalogue name cannot hold it, so an id tells its model
+
+
+def generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Parametrize whatever asks for a stage, session-wide, by model, precision and load."""
+    names = metafunc.fixturenames
+    if "spec" not in names:
+        return
+    settings = settings_of(metafunc.config)
+    columns = ["spec"] + [name for name in ("load", "precision") if name in names]
+    rows = [
+        row
+        for spec in settings.models
+        if _wanted(metafunc, settings, spec)
+        for row in _rows(settings, spec, columns)
+        if _reads(metafunc, row)
+    ]
+    if not rows:  # an empty set would end the run: mark one to be dropped
+        nothing = pytest.param(*[None] * len(columns), marks=pytest.mark.no_model, id="no-model")
+        metafunc.parametrize(columns, [nothing], indirect=True, scope="session")
+        return
+    ids = [SEPARATOR.join(_label(value) for value in row if value is not None) for row in rows]
+    metafunc.parametrize(columns, rows, indirect=True, scope="session", ids=ids)
+
+
+def model_of(item: pytest.Item) -> ModelSpec | None:
+    """The model that a test judges, None for any other test."""
+    spec = _parameter(item, "spec")
+    return spec if isinstance(spec, ModelSpec) else None
+
+
+def precision_of(item: pytest.Item) -> str | None:
+    """The precision that a test judges, where it judges one."""
+    load = _parameter(item, "load")
+    if isinstance(load, Load):
+        return load.precision
+    precision = _parameter(item, "precision")
+    return precision if isinstance(precision, str) else None
+
+
+def load_of(item: pytest.Item) -> Load | None:
+    """The load that a test judges, where it judges one."""
+    load = _parameter(item, "load")
+    return load if isinstance(load, Load) else None
+
+
+def drop_empty(items: list[pytest.Item]) -> None:
+    """Take out what stands for an empty selection."""
+    items[:] = [item for item in items if item.get_closest_marker("no_model") is None]
+
+
+def sort(items: list[pytest.Item]) -> None:
+    """By model, then by level, then by stage; within, as collected. Others stay in front."""
+    order: dict[str, int] = {}
+    for item in items:
+        if spec := model_of(item):
+            order.setdefault(spec.name, len(order))
+
+    def key(item: pytest.Item) -> tuple[int, int, int]:
+        spec = model_of(item)
+        level = next((n for n, name in enumerate(LEVELS) if item.get_closest_marker(name)), 0)
+        later = (precision_of(item) is not None) + (load_of(item) is not None)
+        return (order[spec.name], level, later) if spec else (-1, 0, 0)
+
+    if order:
+        items.sort(key=key)
+
+
+def _wanted(metafunc: pytest.Metafunc, settings: Settings, spec: ModelSpec) -> bool:
+    """Whether the test's markers leave room for this model."""
+    task = metafunc.definition.get_closest_marker("task")
+    if task is not None and task.args != (spec.task,):
+        return False
+    needs_goldens = metafunc.definition.get_closest_marker("goldens") is not None
+    return not needs_goldens or (settings.goldens / f"{spec.name}.toml").is_file()
+
+
+def _reads(metafunc: pytest.Metafunc, row: Sequence[object]) -> bool:
+    """Whether the test's markers leave room for this row's load."""
+    marker = metafunc.definition.get_closest_marker("consumers")
+    loads = [value for value in row if isinstance(value, Load)]
+    return marker is None or all(load.consumer.name in marker.args for load in loads)
+
+
+Row = tuple[ModelSpec | Load | str | None, ...]
+
+
+def _rows(settings: Settings, spec: ModelSpec, columns: Sequence[str]) -> list[Row]:
+    precisions = settings.precisions_of(spec)
+    if "load" in columns:
+        loads = loads_of(spec.task, spec.consumers, precisions)
+        if "precision" in columns:
+            return [(spec, load, load.precision) for load in loads if load.precision]
+        return [(spec, load) for load in loads]
+    if "precision" in columns:
+        return [(spec, precision) for precision in precisions]
+    return [(spec,)]
+
+
+def _label(value: object) -> str:
+    if isinstance(value, ModelSpec):
+        return value.name
+    return value.id if isinstance(value, Load) else str(value)
+
+
+def _parameter(item: pytest.Item, name: str) -> object:
+    callspec = getattr(item, "callspec", None)
+    return callspec.params.get(name) if callspec else None

@@ -1,0 +1,82 @@
+"""`summary.json`: every model's verdict, merged run by run; `docs/reports.md` tells its keys."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from prep.layout import make_folder, now, write_text
+from prep.report.verdict import ModelRun, Status, merged
+from prep.settings import Settings
+
+VERSION = 1
+
+
+def entry(run: ModelRun, status: Status, settings: Settings, name: str) -> dict[str, Any]:
+    """One model's entry. Sizes are bytes, times seconds."""
+    spec = next(spec for spec in settings.models if spec.name == name)
+    locked = settings.lock.get(name)
+    facts = run.facts
+    return {
+        "status": status,
+        "at": now(),
+        "entry": locked.digest if locked else None,
+        "repo": spec.repo,
+        "task": spec.task,
+        "commit": locked.commit if locked else None,
+        "license": locked.license if locked else None,
+        "files": len(locked.files) if locked else 0,
+        "bytes": locked.bytes if locked else 0,
+        "fetched-bytes": facts.get("fetched", 0),
+        "seconds": facts.get("seconds"),
+        "precisions": facts.get("precisions", {}),
+        "loads": facts.get("loads", {}),
+        "network-cut": facts.get("cut"),
+        "goldens": facts.get("goldens"),
+        "versions": facts.get("versions", {}),
+        "healed": facts.get("healed", []),
+        "moved-ref": facts.get("moved_ref"),
+        "unused-files": facts.get("unused", []),
+        "tests": {
+            "passed": run.count("passed"),
+            "failed": run.count("red") + run.count("passing") - run.not_reached,
+            "not-reached": run.not_reached,
+        },
+        "problems": run.problems,
+    }
+
+
+def write_summary(
+    path: Path, settings: Settings, entries: Mapping[str, Mapping[str, Any]], exit_code: int
+) -> dict[str, Any]:
+    """Merge this run into the file, under a lock; gives what was written."""
+    make_folder(path.parent)
+    with FileLock(f"{path}.lock", mode=0o666):
+        earlier = _earlier(path)
+        models = dict(earlier)
+        for name, fresh in entries.items():
+            models[name] = dict(merged(earlier.get(name), fresh))
+        whole = {
+            "summary-version": VERSION,
+            "at": now(),
+            "exit": exit_code,
+            "home": str(settings.home.root),
+            "catalogue": settings.catalogue.path.name,
+            "hub": settings.network.endpoint,
+            "offline": settings.offline,
+            "models": models,
+        }
+        write_text(path, json.dumps(whole, indent=1, ensure_ascii=False) + "\n")
+    return whole
+
+
+def _earlier(path: Path) -> dict[str, Any]:
+    """The models of the file that is there; one that cannot be read is replaced."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError, UnicodeDecodeError):
+        return {}
+    known = isinstance(data, dict) and data.get("summary-version") == VERSION
+    return dict(data["models"]) if known and isinstance(data.get("models"), dict) else {}

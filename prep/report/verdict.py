@@ -1,0 +1,51 @@
+"""The verdict: from what happened to each test of a model to one word. Pure."""
+
+from collections.abc import Mapping, Set
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Outcome = Literal["passed", "red", "passing", "not run"]
+Status = Literal["ready", "healed", "red", "undelivered", "unchecked"]
+
+
+@dataclass(slots=True)
+class ModelRun:
+    """One model in one run: what became of each of its tests, and what its stages told."""
+
+    tests: dict[str, Outcome] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)
+    not_reached: int = 0
+
+    def count(self, outcome: Outcome) -> int:
+        """How many tests came out like that."""
+        return sum(one == outcome for one in self.tests.values())
+
+
+def judge(run: ModelRun, expected: Set[str] | None) -> Status:
+    """The status of a model. `expected`: every test the suite has for it; None if unknown.
+
+    One red test makes it red; failures that can all pass by themselves make it undelivered; a
+    verdict needs every test.
+    """
+    if run.count("red"):
+        return "red"
+    if run.count("passing"):
+        return "undelivered"
+    passed = {name for name, outcome in run.tests.items() if outcome == "passed"}
+    if not expected or not expected <= passed:
+        return "unchecked"
+    return "healed" if run.facts.get("healed") else "ready"
+
+
+def merged(earlier: Mapping[str, Any] | None, entry: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What the summary keeps of a model: an unchecked run never replaces an earlier verdict of
+    the same lock entry."""
+    if (
+        earlier is not None
+        and entry["status"] == "unchecked"
+        and earlier.get("status") not in (None, "unchecked")
+        and earlier.get("entry") == entry.get("entry")
+    ):
+        return earlier
+    return entry

@@ -1,0 +1,144 @@
+"""One case: what was asked for, by options, environment and files, checked as a whole.
+
+Nothing here knows pytest; `prep.plugin.options` says where each wish comes from.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from prep.catalogue import Catalogue, ModelSpec, read_catalogue
+from prep.errors import WrongRequest
+from prep.fetch import DEFAULT_ENDPOINT, Network
+from prep.layout import Home
+from prep.lock import Lock, answer, read_lock
+from prep.tasks import PRECISIONS
+
+SUITE = Path(__file__).resolve().parent.parent
+SAMPLE = "sample"
+TRUE = frozenset({"1", "ON", "YES", "TRUE"})  # as huggingface_hub reads its switches
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wishes:
+    """What a person asked for; None where nothing was said. Paths are absolute.
+
+    `token` is the hub's, however it was found; it is in no repr and no message.
+    """
+
+    models: Sequence[str] = ()
+    catalogue: Path | None = None
+    model_home: Path | None = None
+    hub: str | None = None
+    offline: bool = False
+    precisions: Sequence[str] = ()
+    download_timeout: float = 60.0
+    download_deadline: float | None = None
+    relock: bool = False
+    dry_run: bool = False
+    summary: Path | None = None
+    report: Path | None = None
+    token: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The case. `models` are the chosen entries; `precisions` overrides theirs where not None.
+
+    `goldens` is the folder of recorded answers that belongs to the catalogue.
+    """
+
+    catalogue: Catalogue
+    lock: Lock
+    models: tuple[ModelSpec, ...]
+    home: Home
+    network: Network
+    offline: bool
+    sample: bool
+    precisions: tuple[str, ...] | None
+    relock: bool
+    dry_run: bool
+    goldens: Path
+    summary: Path | None
+    report: Path | None
+
+    def precisions_of(self, spec: ModelSpec) -> tuple[str, ...]:
+        """Which precisions to prepare of a model; empty means the original weights only."""
+        return spec.precisions if self.precisions is None else self.precisions
+
+
+def settle(wishes: Wishes, environ: Mapping[str, str], root: Path) -> Settings:
+    """Make one case of all wishes; `WrongRequest` names what does not fit. Touches no network."""
+    sample = wishes.hub == SAMPLE
+    if sample and wishes.catalogue:
+        raise WrongRequest("--hub sample brings its own catalogue: leave --catalogue out.")
+    said = environ.get("HF_HUB_OFFLINE") or environ.get("TRANSFORMERS_OFFLINE") or ""
+    offline = wishes.offline or said.upper() in TRUE
+    if offline and wishes.relock:
+        raise WrongRequest("--relock asks the hub, which --offline (HF_HUB_OFFLINE) forbids.")
+    default = SUITE / "sample_hub" / "models.toml" if sample else root / "models.toml"
+    catalogue = read_catalogue(wishes.catalogue or default)
+    models = _chosen(catalogue, wishes.models)
+    lock = read_lock(catalogue.lock_path)
+    if not wishes.relock:
+        answer(catalogue, lock, models)
+    home = Home(wishes.model_home or _default_home(environ, root, sample))
+    return Settings(
+        catalogue=catalogue,
+        lock=lock,
+        models=models,
+        home=home,
+        network=_network(wishes, environ, sample),
+        offline=offline,
+        sample=sample,
+        precisions=_precisions(wishes.precisions),
+        relock=wishes.relock,
+        dry_run=wishes.dry_run,
+        goldens=_goldens(catalogue),
+        summary=wishes.summary or (None if offline else home.state / "summary.json"),
+        report=wishes.report or (None if offline else home.state / "report.html"),
+    )
+
+
+def _chosen(catalogue: Catalogue, names: Sequence[str]) -> tuple[ModelSpec, ...]:
+    known = {spec.name: spec for spec in catalogue.models}
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise WrongRequest(
+            f"{catalogue.path.name} has no model named {', '.join(unknown)}. "
+            f"It has: {', '.join(known)}."
+        )
+    return tuple(spec for spec in catalogue.models if not names or spec.name in names)
+
+
+def _precisions(wanted: Sequence[str]) -> tuple[str, ...] | None:
+    if not wanted:
+        return None
+    if "none" in wanted:
+        if len(set(wanted)) > 1:
+            raise WrongRequest("--precision none means no conversion: it stands alone.")
+        return ()
+    return tuple(precision for precision in PRECISIONS if precision in wanted)
+
+
+def _default_home(environ: Mapping[str, str], root: Path, sample: bool) -> Path:
+    if sample:
+        return root / "models-sample"
+    given = environ.get("HF_HOME")
+    return Path(os.path.abspath(Path(given).expanduser())) if given else root / "models"
+
+
+def _network(wishes: Wishes, environ: Mapping[str, str], sample: bool) -> Network:
+    endpoint = wishes.hub or environ.get("HF_ENDPOINT") or DEFAULT_ENDPOINT
+    return Network(
+        endpoint=endpoint.rstrip("/"),
+        token=None if sample else wishes.token,
+        timeout=wishes.download_timeout,
+        deadline=wishes.download_deadline,
+    )
+
+
+def _goldens(catalogue: Catalogue) -> Path:
+    beside = catalogue.path.parent / "goldens"
+    return beside if beside.is_dir() else SUITE / "model_tests" / "goldens"

@@ -1,0 +1,88 @@
+"""The stages `spec → locked → fetched → converted → loaded`, each done once per run and model.
+
+Here the rooms are brought together: look, decide, do, look again. What a stage gave is remembered,
+a failure too, so that any order of tests does the work once. Nothing in this room knows pytest.
+"""
+
+from collections.abc import Callable
+from typing import TypeVar, cast
+
+from prep.catalogue import ModelSpec
+from prep.consumers import Load
+from prep.errors import PrepError
+from prep.lock import LockedModel
+from prep.stages.context import Context, NotReached, is_passing
+from prep.stages.converted import Converted, convert_model
+from prep.stages.fetched import Fetched, fetch_model
+from prep.stages.loaded import Loaded, load_model
+
+__all__ = ["Context", "Converted", "Fetched", "Loaded", "NotReached", "Stages", "is_passing"]
+
+T = TypeVar("T")
+
+
+class Stages:
+    """All stages of all models of one process; each asks for the one before it."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self._memory: dict[tuple[str, ...], object] = {}
+
+    def locked(self, spec: ModelSpec) -> LockedModel:
+        """The model's entry in the lock; configure has seen that it answers the catalogue."""
+        locked = self.context.settings.lock.get(spec.name)
+        assert locked is not None, "configure holds the lock against the catalogue"
+        self.context.tell(
+            spec.name,
+            repo=spec.repo,
+            commit=locked.commit,
+            license=locked.license,
+            bytes=locked.bytes,
+            files=len(locked.files),
+            entry=locked.digest,
+        )
+        return locked
+
+    def fetched(self, spec: ModelSpec) -> Fetched:
+        """The original files: looked at in full, and brought to the lock unless offline."""
+        return self._once(
+            spec, "fetched", "", lambda: fetch_model(self.context, spec, self.locked(spec))
+        )
+
+    def converted(self, spec: ModelSpec, precision: str) -> Converted:
+        """One precision: receipt, bytes and content looked at, converted where that is needed."""
+        return self._once(
+            spec,
+            "converted",
+            precision,
+            lambda: convert_model(self.context, self.fetched(spec), precision),
+        )
+
+    def loaded(self, spec: ModelSpec, load: Load) -> Loaded:
+        """One load by one consumer in a process without network."""
+
+        def work() -> Loaded:
+            converted = self.converted(spec, load.precision) if load.precision else None
+            return load_model(self.context, self.fetched(spec), converted, load)
+
+        return self._once(spec, "loaded", load.id, work)
+
+    def close(self) -> None:
+        """End the import server."""
+        self.context.server.stop()
+
+    def _once(self, spec: ModelSpec, stage: str, which: str, work: Callable[[], T]) -> T:
+        key = (spec.name, stage, which)
+        known = self._memory.get(key)
+        if isinstance(known, NotReached):
+            raise known
+        if isinstance(known, PrepError):
+            raise NotReached(spec.name, stage, known)
+        if known is None:
+            try:
+                known = work()
+            except PrepError as error:
+                self._memory[key] = error
+                raise
+            self._memory[key] = known
+        return cast(T, known)  # each key holds what its own stage gave

@@ -1,0 +1,91 @@
+"""What every stage works with: the case's settings, the home, the server, the facts so far."""
+
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from prep.errors import HubUnreachable, ModelError, Passing, PrepError, WrongBytes
+from prep.layout import Home, open_to_all
+from prep.locking import held
+from prep.offline import ImportServer
+from prep.progress import Progress
+from prep.settings import Settings
+from prep.verify import Problem
+
+
+class NotReached(ModelError):
+    """A stage that an earlier failure keeps from being reached; the cause was told before."""
+
+    def __init__(self, model: str, stage: str, cause: PrepError) -> None:
+        self.passing = is_passing(cause)
+        super().__init__(f"{model}: not reached, because {stage} failed before")
+
+
+def is_passing(error: BaseException) -> bool:
+    """Whether the failure can pass by itself."""
+    return isinstance(error, Passing) or (isinstance(error, NotReached) and error.passing)
+
+
+@dataclass(slots=True)
+class Context:
+    """One run of one process. `facts` is what reports tell of each model, by its name.
+
+    `unreachable` remembers that the hub did not answer: one try a run, not one for every model.
+    """
+
+    settings: Settings
+    scratch: Path
+    progress: Progress
+    facts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    unreachable: HubUnreachable | None = None
+    server: ImportServer = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.server = ImportServer(self.scratch)
+
+    @property
+    def home(self) -> Home:
+        """The home of this run."""
+        return self.settings.home
+
+    def tell(self, model: str, **facts: Any) -> None:
+        """Note facts for the reports; what was healed adds up, the rest is replaced."""
+        known = self.facts.setdefault(model, {})
+        if "healed" in facts:
+            facts["healed"] = [*known.get("healed", ()), *facts["healed"]]
+        known.update(facts)
+
+    def say_healing(self, model: str, problems: Iterable[str]) -> None:
+        """Healing is never silent."""
+        for problem in problems:
+            self.progress.say(model, f"healing: {' '.join(problem.split())}")
+
+    def server_ready(self, model: str) -> dict[str, Any]:
+        """Wait for the import server; gives its versions and how its network is cut."""
+        return self.server.ready(lambda text: self.progress.say(model, text))
+
+    def held(self, repo: str, stage: str, model: str) -> AbstractContextManager[None]:
+        """Nobody else works on this stage of this repository meanwhile."""
+        return held(self.home.lock(repo, stage), lambda text: self.progress.say(model, text))
+
+    def open_modes(self, problems: Iterable[Problem]) -> None:
+        """Mend modes below the home's root; the root itself is its owner's to open."""
+        for problem in problems:
+            path = self.home.root / problem.path
+            if problem.aspect == "modes" and path != self.home.root:
+                try:
+                    open_to_all(path)
+                except PermissionError:
+                    continue  # somebody else's file: the next look tells it as it is
+
+    def need(self, model: str, stage: str, problems: object) -> None:
+        """Go no further on what is known to be wrong; its own test tells what it is."""
+        if problems:
+            raise NotReached(model, stage, WrongBytes(stage))
+
+
+def megabytes(count: int) -> str:
+    """Bytes for people: decimal megabytes."""
+    return f"{count / 1e6:.1f} MB"

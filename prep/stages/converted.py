@@ -1,0 +1,204 @@
+"""`converted`: one precision; receipt, bytes and content looked at, made where that is needed."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from prep import convert
+from prep.content import Content
+from prep.errors import ConversionError
+from prep.goldens import read_questions
+from prep.layout import Home
+from prep.plan import ConversionPlan, plan_conversion
+from prep.stages.context import Context, megabytes
+from prep.stages.fetched import Fetched
+from prep.verify import ConversionState, look_at_conversion
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Converted:
+    """One converted precision. `path` is the stable one that consumers configure.
+
+    `content` is None where the bytes are wrong already; `content_problems` are what is wrong with
+    it. `made` tells whether it was converted in this run.
+    """
+
+    model: str
+    precision: str
+    home: Home
+    path: Path
+    state: ConversionState
+    content: Content | None
+    content_problems: Mapping[str, str] = field(default_factory=dict)
+    made: bool = False
+    healed: tuple[str, ...] = ()
+
+    @property
+    def sound(self) -> bool:
+        """Whether consumers may be let at it."""
+        return self.state.sound and not self.content_problems
+
+
+def convert_model(context: Context, fetched: Fetched, precision: str) -> Converted:
+    """Look at the precision; online, make it where it is missing, other or wrong."""
+    name = fetched.spec.name
+    context.need(name, "fetched", fetched.state.problems)
+    began = time.monotonic()
+    if context.settings.offline:
+        converted = _judge(context, fetched, precision, _look(context, fetched, precision))
+    else:
+        converted = _make_sure(context, fetched, precision)
+    receipt, content = converted.state.receipt, converted.content
+    facts = {
+        "path": str(converted.path),
+        "made": converted.made,
+        "seconds": round(time.monotonic() - began, 2),
+        "bytes": receipt.bytes if receipt else None,
+        "peak-bytes": receipt.made.get("peak-bytes") if receipt else None,
+        "cosine": round(content.cosine, 6) if content else None,
+        "tools-differ": _other_tools(context, fetched, converted),
+    }
+    known = context.facts[name].get("precisions", {})
+    context.tell(name, precisions={**known, precision: facts}, healed=converted.healed)
+    return converted
+
+
+def _make_sure(context: Context, fetched: Fetched, precision: str) -> Converted:
+    spec, locked = fetched.spec, fetched.locked
+    plan, state, _ = _plan(context, fetched, precision)
+    if plan.action == "keep":
+        converted = _judge(context, fetched, precision, state)
+        if not converted.content_problems:
+            return converted
+    with context.held(locked.repo, f"convert.{precision}", spec.name):
+        plan, state, stable = _plan(context, fetched, precision)
+        healed: tuple[str, ...] = ()
+        if plan.action == "keep":  # somebody else made it meanwhile, or its content is wrong
+            converted = _judge(context, fetched, precision, state)
+            if not converted.content_problems:
+                return converted
+            healed = tuple(converted.content_problems.values())
+        elif plan.action in ("open", "convert again") or _is_broken(stable):
+            healed = (plan.because,)
+        context.say_healing(spec.name, healed)
+        if plan.action == "open":
+            context.open_modes(state.problems)
+        elif plan.action == "point":
+            convert.point(context.home, convert.recipe_for(locked, spec.task, precision))
+        else:
+            return replace(_make(context, fetched, precision), healed=healed)
+        state = _look(context, fetched, precision)
+        return replace(_judge(context, fetched, precision, state), healed=healed)
+
+
+def _make(context: Context, fetched: Fetched, precision: str) -> Converted:
+    """Convert beside, check the content, publish; what fails its check is thrown away."""
+    spec, locked = fetched.spec, fetched.locked
+    context.server_ready(spec.name)
+    doing = f"converting to {precision}"
+    context.progress.say(spec.name, doing)
+    recipe = convert.recipe_for(locked, spec.task, precision)
+    tick = context.progress.ticker(spec.name, doing)
+    draft = convert.make(context.server, context.home, recipe, tick)
+    try:
+        content = _measure(context, fetched, precision, draft.folder)
+        if problems := content.problems(precision, _least_cosine(fetched, precision)):
+            lines = "\n".join(f"  {problem}" for problem in problems.values())
+            raise ConversionError(
+                f"{spec.name}: the {precision} conversion is not what it must be, so it was thrown "
+                f"away:\n{lines}\nReport it with the versions in the header; --precision none "
+                "prepares the original weights alone."
+            )
+        receipt = convert.publish(context.home, draft, content.facts())
+    finally:
+        convert.discard(draft)
+    size = megabytes(receipt.bytes)
+    context.progress.say(spec.name, f"converted to {precision}: {size} in {draft.seconds:.1f} s")
+    return Converted(
+        model=spec.name,
+        precision=precision,
+        home=context.home,
+        path=context.home.stable(locked.repo, precision),
+        state=_look(context, fetched, precision),
+        content=content,
+        made=True,
+    )
+
+
+def _plan(
+    context: Context, fetched: Fetched, precision: str
+) -> tuple[ConversionPlan, ConversionState, ConversionState]:
+    """The plan, the state it rests on, and the stable path's."""
+    locked = fetched.locked
+    recipe = convert.recipe_for(locked, fetched.spec.task, precision)
+    stable = _look(context, fetched, precision)
+    made = stable
+    if stable.receipt is None or stable.receipt.recipe.digest != recipe.digest:
+        place = context.home.conversions(locked.repo) / recipe.digest
+        made = look_at_conversion(
+            context.home, locked, precision, at=place, wanted=recipe, deep=True
+        )
+    return plan_conversion(recipe, stable, made), made, stable
+
+
+def _look(context: Context, fetched: Fetched, precision: str) -> ConversionState:
+    at = context.home.stable(fetched.locked.repo, precision)
+    return look_at_conversion(context.home, fetched.locked, precision, at=at, deep=True)
+
+
+def _judge(context: Context, fetched: Fetched, precision: str, state: ConversionState) -> Converted:
+    """What is there, with its content measured where its bytes are right."""
+    content: Content | None = None
+    problems: Mapping[str, str] = {}
+    if state.sound and state.folder is not None:
+        content = _measure(context, fetched, precision, state.folder)
+        problems = content.problems(precision, _least_cosine(fetched, precision))
+    return Converted(
+        model=fetched.spec.name,
+        precision=precision,
+        home=context.home,
+        path=context.home.stable(fetched.locked.repo, precision),
+        state=state,
+        content=content,
+        content_problems=problems,
+    )
+
+
+def _measure(context: Context, fetched: Fetched, precision: str, folder: Path) -> Content:
+    spec = fetched.spec
+    context.server_ready(spec.name)
+    doing = f"checking the {precision} conversion"
+    result = context.server.run(
+        "prep.content:measure",
+        {
+            "source": str(fetched.snapshot),
+            "folder": str(folder),
+            "texts": [text for text in read_questions(spec.task).texts if text.strip()],
+        },
+        doing=f"{doing} of {spec.name}",
+        on_wait=context.progress.ticker(spec.name, doing),
+    )
+    return Content(**result.value)
+
+
+def _least_cosine(fetched: Fetched, precision: str) -> float:
+    return read_questions(fetched.spec.task).agreement[precision]
+
+
+def _is_broken(stable: ConversionState) -> bool:
+    """Whether the stable path is there and broken: a link that leads nowhere, a torn folder."""
+    return any(problem.detail != "never converted" for problem in stable.problems)
+
+
+def _other_tools(context: Context, fetched: Fetched, converted: Converted) -> list[str]:
+    """Tools whose version here is not the receipt's: told under --offline, never red."""
+    if converted.state.receipt is None:
+        return []
+    here = convert.recipe_for(fetched.locked, fetched.spec.task, converted.precision).tools
+    then = converted.state.receipt.recipe.tools
+    return [
+        f"{tool} {then.get(tool)} (here {version})"
+        for tool, version in here.items()
+        if then.get(tool) != version
+    ]

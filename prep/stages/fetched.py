@@ -1,0 +1,150 @@
+"""`fetched`: the original files, looked at in full, and brought to the lock unless offline."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from prep import fetch
+from prep.catalogue import ModelSpec
+from prep.errors import HubUnreachable, StageMissing
+from prep.layout import Home, write_text
+from prep.lock import LockedFile, LockedModel
+from prep.plan import damage, plan_source
+from prep.stages.context import Context, NotReached, megabytes
+from prep.tasks import TASKS
+from prep.verify import SourceState, look_at_source
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fetched:
+    """A model's original files. `fetched` counts bytes that came now; `healed` what was mended.
+
+    `moved_ref` is what refs/main held before and holds now, where it held something else.
+    """
+
+    spec: ModelSpec
+    locked: LockedModel
+    home: Home
+    snapshot: Path
+    state: SourceState
+    fetched: int = 0
+    healed: tuple[str, ...] = ()
+    moved_ref: tuple[str, str] | None = None
+
+
+def fetch_model(context: Context, spec: ModelSpec, locked: LockedModel) -> Fetched:
+    """Look at every byte; online, fetch what is missing or wrong, and look again."""
+    if not TASKS[spec.task].built:
+        built = ", ".join(task.name for task in TASKS.values() if task.built)
+        raise StageMissing(
+            f"{spec.name}: this version has no stages for task {spec.task!r} yet, only for "
+            f"{built}. Choose other models with --models."
+        )
+    context.server.start()  # its imports go on while bytes come or are digested
+    began = time.monotonic()
+    state = _look(context, locked)
+    if state.sound or context.settings.offline:
+        fetched = Fetched(
+            spec=spec,
+            locked=locked,
+            home=context.home,
+            snapshot=context.home.snapshot(locked.repo, locked.commit),
+            state=state,
+        )
+    else:
+        with context.held(locked.repo, "fetch", spec.name):
+            fetched = _bring(context, spec, locked)
+    context.tell(
+        spec.name,
+        fetched=fetched.fetched,
+        healed=fetched.healed,
+        moved_ref=fetched.moved_ref,
+        unused=fetched.state.unused,
+        seconds=round(time.monotonic() - began, 2),
+    )
+    return fetched
+
+
+def _bring(context: Context, spec: ModelSpec, locked: LockedModel) -> Fetched:
+    """Look again now that nobody else is at it, decide, do, and look at the result."""
+    home = context.home
+    state = _look(context, locked)
+    plan = plan_source(locked, state)
+    healed = tuple(map(str, damage(state, was_whole=_was_whole(home, locked))))
+    context.say_healing(spec.name, healed)
+    came = _fetch_files(context, spec, locked, plan.fetch) if plan.fetch else 0
+    context.open_modes(plan.open)
+    moved = None
+    if plan.move_ref:
+        ref = home.ref(locked.repo)
+        home.note_placed("ref", ref, repo=locked.repo, commit=locked.commit)
+        write_text(ref, locked.commit)
+        if state.ref is not None:
+            moved = (state.ref, locked.commit)
+            context.progress.say(spec.name, f"refs/main moved: {moved[0]!r} → {moved[1]!r}")
+    return Fetched(
+        spec=spec,
+        locked=locked,
+        home=home,
+        snapshot=home.snapshot(locked.repo, locked.commit),
+        state=state if plan.idle else _look(context, locked),
+        fetched=came,
+        healed=healed,
+        moved_ref=moved,
+    )
+
+
+def _was_whole(home: Home, locked: LockedModel) -> bool:
+    """Whether this suite has finished this commit before: its ref comes after its files."""
+    wanted = ("ref", locked.repo, locked.commit)
+    return any(
+        (line.get("what"), line.get("repo"), line.get("commit")) == wanted for line in home.placed()
+    )
+
+
+def _fetch_files(
+    context: Context, spec: ModelSpec, locked: LockedModel, files: Sequence[LockedFile]
+) -> int:
+    """Fetch; gives how many bytes came over the network."""
+    if context.unreachable is not None:  # one host, one try: not the whole wait for every model
+        raise NotReached(spec.name, "fetched", context.unreachable)
+    size = megabytes(sum(file.size for file in files))
+    context.progress.say(spec.name, f"fetching {len(files)} files, {size}")
+    for file in files:
+        context.home.note_placed(
+            "file",
+            context.home.snapshot(locked.repo, locked.commit) / file.path,
+            repo=locked.repo,
+            commit=locked.commit,
+            sha256=file.sha256,
+            size=file.size,
+        )
+    began = time.monotonic()
+    try:
+        came = fetch.fetch_files(
+            context.settings.network,
+            context.home,
+            locked.repo,
+            locked.commit,
+            files,
+            scratch=context.scratch,
+            on_event=lambda event: context.progress.bytes(spec.name, "fetching", event),
+        )
+    except HubUnreachable as error:
+        context.unreachable = error
+        raise
+    seconds = time.monotonic() - began
+    context.progress.say(spec.name, f"fetched {megabytes(came)} in {seconds:.1f} s")
+    return came
+
+
+def _look(context: Context, locked: LockedModel) -> SourceState:
+    counted = context.progress.counter(locked.name, "digesting", locked.bytes)
+    return look_at_source(
+        context.home,
+        locked,
+        also_locked=context.settings.lock.paths_of(locked.repo, locked.commit),
+        deep=True,
+        on_bytes=counted,
+    )
