@@ -125,7 +125,7 @@ def test_every_answer_is_a_vector(loaded: Loaded) -> None:
 def test_answers_are_the_same_again_and_in_a_batch(loaded: Loaded) -> None:
     """The same text gives the same vector: twice, and among others of other lengths."""
     scale = max(norm(answer["vector"]) for answer in loaded.facts["answers"])
-    limit = loaded.questions.batch * scale
+    limit = loaded.questions.batch[loaded.precision] * scale
     problems = [
         f"{how}: {loaded.facts[how]:.2e} off, allowed {limit:.2e}"
         for how in ("again", "batch")

@@ -112,9 +112,24 @@ def _between(models: list[ModelSpec]) -> list[str]:
                     f"in 'models[{index}].name': {spec.name!r} is the name of "
                     f"'models[{before}]' too"
                 )
-            if spec.repo and spec.repo == other.repo and spec.revision != other.revision:
+            if not spec.repo or spec.repo != other.repo:
+                continue
+            if spec.revision and other.revision and spec.revision != other.revision:
                 problems.append(
                     f"in 'models[{index}].revision': {spec.revision!r}, but 'models[{before}]' "
                     f"wants {other.revision!r} of the same repo; refs/main can name only one commit"
                 )
+            if _clash(spec, other):
+                problems.append(
+                    f"in 'models[{index}]': 'models[{before}]' converts other files of the same "
+                    "repo, or for another task, to the same precision; the stable path can lead "
+                    "to only one"
+                )
     return problems
+
+
+def _clash(spec: ModelSpec, other: ModelSpec) -> bool:
+    """Whether two entries of one repository would make different conversions of one name."""
+    shared = set(spec.precisions) & set(other.precisions)
+    known = spec.task and other.task
+    return bool(known and shared) and (spec.task, spec.files) != (other.task, other.files)

@@ -43,6 +43,14 @@ def digest_files(
         except OSError as error:
             return error
 
-    ordered = sorted(paths, key=lambda path: path.stat().st_size if path.exists() else 0)[::-1]
+    ordered = sorted(paths, key=_size)[::-1]
     with ThreadPoolExecutor(max_workers=len(os.sched_getaffinity(0))) as pool:
         return dict(zip(ordered, pool.map(one, ordered), strict=True))
+
+
+def _size(path: Path) -> int:
+    """The size in bytes to go by; whether the file can be read is told by reading it."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0

@@ -29,11 +29,11 @@ class Questions:
     """A task's questions. `agreement` is the least cosine to the original, by precision.
 
     `margin` is how far (in cosine) a related text must stand above an unrelated one, `batch` how
-    far a component of a unit vector may move when the text is answered in a batch.
+    far, by precision, a component of a unit vector may move when the text is answered in a batch.
     """
 
     margin: float
-    batch: float
+    batch: dict[str, float]
     agreement: dict[str, float]
     related: tuple[Related, ...]
     odd: dict[str, str]

@@ -80,17 +80,20 @@ class Home:
         """Write one line into the ledger, before the thing is placed: never less than there is."""
         line = {"at": now(), "what": what, "path": self.shown(path), **facts}
         make_folder(self.ledger.parent)
-        with self.ledger.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line, sort_keys=True) + "\n")
+        with self.ledger.open("a+b") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(size - 1, 0))
+            torn = file.read() not in (b"", b"\n")  # the next line must not be lost with it
+            file.write(b"\n" * torn + json.dumps(line, sort_keys=True).encode() + b"\n")
         open_to_all(self.ledger)
 
     def placed(self) -> list[dict[str, Any]]:
-        """The ledger's lines; a torn last line (a kill while it was written) is passed over."""
+        """The ledger's lines; a torn line (a kill while it was written) is passed over."""
         if not self.ledger.is_file():
             return []
         lines = []
-        for line in self.ledger.read_text(encoding="utf-8").splitlines():
-            with contextlib.suppress(json.JSONDecodeError):
+        for line in self.ledger.read_bytes().split(b"\n"):
+            with contextlib.suppress(json.JSONDecodeError, UnicodeDecodeError):
                 lines.append(json.loads(line))
         return lines
 
@@ -135,6 +138,38 @@ def point_link(link: Path, target: str) -> None:
         fresh.unlink()
         fresh.symlink_to(target)
         fresh.replace(link)
+
+
+def link_target(path: Path) -> Path | None:
+    """What the symlink at `path` says; None where there is none, or none that we may see."""
+    try:
+        return path.readlink()
+    except OSError:
+        return None
+
+
+def leads_astray(path: Path, root: Path) -> tuple[str, str] | None:
+    """Kind and detail where `path` leads out of `root`, or would once that is moved or mounted."""
+    real = path.resolve()
+    if not real.is_relative_to(root):
+        return "outside", f"leads to {real}, outside the home"
+    while target := link_target(path):
+        if target.is_absolute():
+            return (
+                "absolute",
+                f"is a link to {target}: not there where the home is mounted elsewhere",
+            )
+        path = path.parent / target
+    return None
+
+
+def can_be_seen(path: Path) -> bool:
+    """`Path.exists`, which raises where a closed folder keeps us from looking."""
+    try:
+        path.stat()
+    except (OSError, RuntimeError):
+        return False
+    return True
 
 
 @contextlib.contextmanager

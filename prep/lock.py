@@ -111,10 +111,13 @@ def read_lock(path: Path) -> Lock:
 def answer(catalogue: Catalogue, lock: Lock, specs: Iterable[ModelSpec]) -> None:
     """Hold the lock against the catalogue for `specs`; `LockError` with all that does not fit."""
     problems = []
+    again = []  # what to lock again
+    wanted = {spec.name for spec in catalogue.models}
     for spec in specs:
         locked = lock.get(spec.name)
         if locked is None:
             problems.append(f"{spec.name}: has no entry")
+            again.append(spec.name)
             continue
         stale = [
             f"{spec.name}: locked {what} {was!r}, {catalogue.path.name} says {now!r}"
@@ -134,9 +137,18 @@ def answer(catalogue: Catalogue, lock: Lock, specs: Iterable[ModelSpec]) -> None
         if spec.licenses is not None and locked.license not in spec.licenses:
             allowed = ", ".join(spec.licenses)
             stale.append(f"{spec.name}: license {locked.license!r} is not allowed ({allowed})")
+        for other in lock.models:  # a branch that moved between two times of locking
+            if other.repo == locked.repo and other.commit != locked.commit and other.name in wanted:
+                stale.append(
+                    f"{spec.name}: locked commit {locked.commit}, but {other.name} of the same "
+                    f"repo {other.commit}; refs/main can name only one"
+                )
+                again.append(other.name)
+        if stale:
+            again.append(spec.name)
         problems += stale
     if problems:
-        names = ",".join(dict.fromkeys(problem.partition(":")[0] for problem in problems))
+        names = ",".join(spec.name for spec in catalogue.models if spec.name in again)
         remedy = f"Lock again and review the diff: pytest --relock --models {names}"
         error = LockError(
             f"{catalogue.lock_path.name} does not answer {catalogue.path.name} and", problems

@@ -16,8 +16,8 @@ from prep.verify import ConversionState, Problem, SourceState
 class SourcePlan:
     """What brings a snapshot to the lock.
 
-    `fetch` are files to get, `open` problems of modes to mend, `move_ref` says that refs/main must
-    be written. `left` is what no plan may mend: extra files and links that leave the home.
+    `fetch` are files to get (or to link anew), `open` problems of modes to mend, `move_ref` says
+    that refs/main must be written. `left` is what no plan may mend: extra files.
     """
 
     fetch: tuple[LockedFile, ...]

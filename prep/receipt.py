@@ -73,11 +73,11 @@ def read_receipt(folder: Path) -> Receipt:
     """Read the folder's receipt; `ConversionError` where it is absent, torn or changed."""
     path = folder / NAME
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_bytes().decode()  # Don't read_text here: it takes \r for \n
         data = json.loads(text)
     except FileNotFoundError:
         raise ConversionError("is not there: the conversion was never finished") from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # ValueError: not UTF-8, not JSON
         raise ConversionError(f"cannot be read: {error}") from None
     problems: list[str] = []
     receipt = _receipt(Table(data, "", problems))

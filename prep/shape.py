@@ -12,7 +12,12 @@ from typing import Any
 COMMIT = re.compile(r"[0-9a-f]{40}")
 SHA256 = re.compile(r"[0-9a-f]{64}")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-REPO = re.compile(r"(?=.{3,96}$)[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*")
+# As the hub has it: with "--" in a name, two repositories could share one folder of the cache.
+REPO = re.compile(
+    r"(?=.{3,96}$)(?!.*(?:--|\.\.))(?!.*\.git$)"
+    r"[A-Za-z0-9](?:[\w.-]*\w)?/[A-Za-z0-9](?:[\w.-]*\w)?",
+    re.ASCII,
+)
 REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*")
 
 
@@ -24,9 +29,10 @@ class Table:
         self.problems = problems
         self._asked: set[str] = set()
         self._data: Mapping[str, Any] = {}
+        self._is_table = isinstance(data, Mapping)
         if isinstance(data, Mapping):
             self._data = data
-        else:
+        elif data is not _ABSENT:
             self.note("", f"must be a table, got {_got(data)}")
 
     def note(self, key: str, problem: str) -> None:
@@ -104,7 +110,7 @@ class Table:
         """The table at `key`."""
         value = self._get(key)
         here = ".".join(part for part in (self.place, key) if part)
-        return Table({} if value is _ABSENT else value, here, self.problems)
+        return Table(value, here, self.problems)
 
     @property
     def raw(self) -> Mapping[str, Any]:
@@ -114,9 +120,10 @@ class Table:
     def version(self, key: str, known: int) -> bool:
         """Whether the file is of the version this reader knows; a file of another is not read."""
         value = self._get(key)
-        if value is not _ABSENT and value != known:
+        right = type(value) is int and value == known  # True and 1.0 are no versions
+        if value is not _ABSENT and not right:
             self.note(key, f"must be {known}, the version this release reads, got {_got(value)}")
-        return bool(value == known)
+        return right
 
     def done(self) -> None:
         """Note every key that nobody asked for."""
@@ -128,7 +135,8 @@ class Table:
     def _get(self, key: str) -> Any:
         self._asked.add(key)
         if key not in self._data:
-            self.note(key, "is missing")
+            if self._is_table:  # else that is the problem, and was noted
+                self.note(key, "is missing")
             return _ABSENT
         return self._data[key]
 

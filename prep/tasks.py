@@ -5,6 +5,7 @@ tokenizer with the vocabularies of the slow tokenizers (older consumers ask for 
 needed: pickles, which run code when loaded; other frameworks' weights; ready-made exports.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -51,6 +52,41 @@ _SENTENCE_TRANSFORMERS = (
     "[0-9]_*/model.safetensors",
 )
 
+# What a loader opens when it is there, whether the lock names it or not: transformers (adapters,
+# configuration, tokenizers, versioned tokenizer files, processors), sentence-transformers (modules
+# and theirs), openvino. Weights stand apart: they count only where they outrank the locked ones.
+TAKEN = (
+    "adapter_config.json",
+    "adapter_model.safetensors",
+    "added_tokens.json",
+    "additional_chat_templates/*",
+    "chat_template.*",
+    "config.json",
+    "config_sentence_transformers.json",
+    "generation_config.json",
+    "merges.txt",
+    "modules.json",
+    "preprocessor_config.json",
+    "processor_config.json",
+    "sentence_*_config.json",
+    "sentencepiece.bpe.model",
+    "special_tokens_map.json",
+    "spiece.model",
+    "tokenizer.*json",
+    "tokenizer.model",
+    "tokenizer_config.json",
+    "video_preprocessor_config.json",
+    "vocab.*",
+    "[0-9]_*/[!.]*.jinja",
+    "[0-9]_*/[!.]*.json",
+    "[0-9]_*/[!.]*.model",
+    "[0-9]_*/[!.]*.safetensors",
+    "[0-9]_*/[!.]*.txt",
+)
+# Taken for a vocabulary by transformers 5 where there is no tokenizer.json, vocab.txt or not.
+TAKEN_WITHOUT_TOKENIZER = ("*tekken.json*", "*tiktoken.model*", "*tokenizer.model*")
+TAKEN_CONVERTED = (*TAKEN, "openvino_*.xml", "openvino_*.bin", "openvino_config.json")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
@@ -83,3 +119,23 @@ def matches(path: str, globs: tuple[str, ...]) -> bool:
 def is_pickle(path: str) -> bool:
     """Whether loading the file could run code; judged by its name, as loaders do."""
     return matches(path.lower().rpartition("/")[2], PICKLES)
+
+
+def a_loader_takes(path: str, known: Collection[str], *, converted: bool = False) -> bool:
+    """Whether an unlocked file of a model's folder would be opened before or beside `known` ones.
+
+    What upstream also ships and no loader takes there (pickles beside safetensors, other
+    frameworks' weights, ready-made exports) is none of those.
+    """
+    return matches(path, TAKEN_CONVERTED if converted else TAKEN) or _outranks(path, known)
+
+
+def _outranks(path: str, known: Collection[str]) -> bool:
+    """Whether a loader opens a file in place of locked ones: one safetensors before shards."""
+    if path == "model.safetensors":
+        return True
+    if path == "model.safetensors.index.json":
+        return "model.safetensors" not in known
+    if matches(path, ("[0-9]_*/pytorch_model.bin",)):
+        return f"{path.partition('/')[0]}/model.safetensors" not in known
+    return "tokenizer.json" not in known and matches(path, TAKEN_WITHOUT_TOKENIZER)

@@ -14,38 +14,12 @@ from typing import Literal
 from prep import receipt as receipts
 from prep.digest import Digest, digest_files
 from prep.errors import ConversionError, listing
-from prep.layout import Home
+from prep.layout import Home, can_be_seen, leads_astray, link_target
 from prep.lock import LockedFile, LockedModel
 from prep.receipt import Receipt, Recipe
-from prep.tasks import matches
+from prep.tasks import a_loader_takes
 
 Aspect = Literal["bytes", "links", "modes", "extras", "ref", "receipt"]
-
-# What a loader opens when it is there, whether the lock names it or not: transformers (adapters,
-# configuration, tokenizers, versioned tokenizer files), sentence-transformers (modules and theirs),
-# openvino. Weights stand apart, for they count only where they outrank the locked ones.
-TAKEN = (
-    "adapter_config.json",
-    "adapter_model.safetensors",
-    "added_tokens.json",
-    "additional_chat_templates/*",
-    "chat_template.*",
-    "config.json",
-    "config_sentence_transformers.json",
-    "generation_config.json",
-    "merges.txt",
-    "modules.json",
-    "sentence_*_config.json",
-    "sentencepiece.bpe.model",
-    "special_tokens_map.json",
-    "spiece.model",
-    "tokenizer.*json",
-    "tokenizer.model",
-    "tokenizer_config.json",
-    "vocab.*",
-    "[0-9]_*/*",
-)
-TAKEN_CONVERTED = (*TAKEN, "openvino_*.xml", "openvino_*.bin", "openvino_config.json")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +89,7 @@ def look_at_source(
     if deep:
         problems += _digests(found, on_bytes)
     known = {file.path for file in locked.files} | set(also_locked)
-    extra, unused = _extras(snapshot, known, TAKEN)
+    extra, unused = _extras(snapshot, known)
     ref, wrong = _ref(home, locked)
     wrong_files = {problem.path for problem in problems if problem.aspect == "bytes"}
     return SourceState(
@@ -153,12 +127,17 @@ def look_at_conversion(
         problem = Problem(aspect="receipt", kind=kind, path=path, detail=detail)
         return ConversionState(problems=(problem,), unused=(), folder=None, receipt=None)
 
-    if not at.exists():
-        dangling = f"leads to {at.readlink()}, which is not there" if at.is_symlink() else ""
-        return broken("missing", name, dangling or "never converted")
-    folder = at.resolve()
-    if not folder.is_relative_to(home.root.resolve()):
-        return broken("outside", name, f"leads to {folder}, outside the home")
+    try:
+        folder = at.resolve(strict=True)
+    except PermissionError as error:
+        return broken("closed", name, f"cannot be reached: {error.strerror}")
+    except (OSError, RuntimeError):  # RuntimeError: a loop of links, before Python 3.13
+        target = link_target(at)
+        dangling = f"leads to {target}, which is not there" if target else "never converted"
+        return broken("missing", name, dangling)
+    astray = leads_astray(at, home.root.resolve())
+    if astray and astray[0] == "outside":
+        return broken(astray[0], name, astray[1])
     try:
         receipt = receipts.read_receipt(folder)
     except ConversionError as error:
@@ -166,6 +145,9 @@ def look_at_conversion(
         return ConversionState(problems=state.problems, unused=(), folder=folder, receipt=None)
 
     problems = _against_lock(receipt, locked, precision, f"{name}/{receipts.NAME}")
+    if astray:
+        kind, detail = astray
+        problems.append(Problem(aspect="links", kind=kind, path=name, detail=detail))
     by_recipe = folder.name != precision  # a copy with links resolved has a plain int8/ folder
     for other, digest in (
         ("its folder", folder.name if by_recipe else None),
@@ -185,8 +167,8 @@ def look_at_conversion(
     if deep:
         problems += _digests(found, on_bytes)
     known = {file.path for file in receipt.files} | {receipts.NAME}
-    extra, unused = _extras(folder, known, TAKEN_CONVERTED)
-    modes = _modes(home, [folder, folder / receipts.NAME, *found])
+    extra, unused = _extras(folder, known, converted=True)
+    modes = _modes(home, [at, folder, folder / receipts.NAME, *found])
     return ConversionState(
         problems=(*problems, *modes, *extra), unused=unused, folder=folder, receipt=receipt
     )
@@ -237,19 +219,24 @@ def _files(
         try:
             real = path.resolve(strict=True)
             size = real.stat().st_size
-        except (OSError, RuntimeError):  # RuntimeError: a loop of links, before Python 3.13
-            link = f", a link to {path.readlink()}, which is not there" if path.is_symlink() else ""
+        except PermissionError as error:
+            note("bytes", "closed", f"cannot be reached: {error.strerror}")
+            continue
+        except (OSError, RuntimeError):
+            target = link_target(path)
+            link = f", a link to {target}, which is not there" if target else ""
             note("bytes", "missing", f"{file.size} bytes{link}")
             continue
+        if astray := leads_astray(path, root):
+            note("links", *astray)
         if not real.is_relative_to(root):
-            note("links", "outside", f"leads to {real}, outside the home")
-        elif not real.is_file():
+            continue
+        if not real.is_file():
             note("bytes", "changed", "is not a file")
-        elif size != file.size:
+            continue
+        found[path] = file
+        if size != file.size:
             note("bytes", "changed", f"size is {size}, locked {file.size}")
-            found[path] = file
-        else:
-            found[path] = file
     return problems, found
 
 
@@ -279,6 +266,8 @@ def _ref(home: Home, locked: LockedModel) -> tuple[str | None, list[Problem]]:
     except OSError:
         detail = "without it the model cannot be loaded by its name"
         return None, [Problem(aspect="ref", kind="missing", path=name, detail=detail)]
+    if astray := leads_astray(path, home.root.resolve()):
+        return text, [Problem(aspect="ref", kind=astray[0], path=name, detail=astray[1])]
     if text == locked.commit:
         return text, []
     detail = f"is {text!r}, locked {locked.commit!r}"
@@ -289,16 +278,28 @@ def _modes(home: Home, paths: Iterable[Path]) -> list[Problem]:
     """Others must be able to read each path, and to enter each folder from the home downwards."""
     root = home.root.resolve()
     seen: dict[Path, Problem | None] = {}
-    for path in paths:
-        real = path.resolve()
-        if not real.exists() or not real.is_relative_to(root):
-            continue  # absence and links that lead outside are other aspects
+    for real in (place for path in paths for place in _on_the_way(path)):
+        if not real.is_relative_to(root):
+            continue  # links that lead outside are another aspect
         for one in (real, *real.parents):
             if one not in seen:
                 seen[one] = _mode(home, one)
             if one == root:
                 break
     return [problem for _, problem in sorted(seen.items()) if problem]
+
+
+def _on_the_way(path: Path) -> Iterator[Path]:
+    """What must be open to get at `path`: the folder of every link on the way, and its end.
+
+    Where it is not there, or we are kept from seeing it, the folders above it that are there.
+    """
+    while not can_be_seen(path):
+        path = path.parent
+    yield path.resolve()
+    while target := link_target(path):
+        yield path.parent.resolve()
+        path = path.parent / target
 
 
 def _mode(home: Home, path: Path) -> Problem | None:
@@ -317,14 +318,14 @@ def _mode(home: Home, path: Path) -> Problem | None:
 
 
 def _extras(
-    folder: Path, known: set[str], taken: tuple[str, ...]
+    folder: Path, known: set[str], *, converted: bool = False
 ) -> tuple[list[Problem], tuple[str, ...]]:
     """Files that nobody locked: a problem where a loader takes them, else only listed."""
     problems, unused = [], []
     for path in sorted(_walk(folder)):
         if path in known:
             continue
-        if matches(path, taken) or _outranks(path, known):
+        if a_loader_takes(path, known, converted=converted):
             problems.append(
                 Problem(
                     aspect="extras",
@@ -338,14 +339,11 @@ def _extras(
     return problems, tuple(unused)
 
 
-def _outranks(path: str, known: set[str]) -> bool:
-    """Whether a weights file is opened before the locked ones: one safetensors before shards."""
-    if path == "model.safetensors":
-        return True
-    return path == "model.safetensors.index.json" and "model.safetensors" not in known
-
-
 def _walk(folder: Path) -> Iterator[str]:
-    for top, _, names in os.walk(folder):
-        for name in names:
-            yield (Path(top) / name).relative_to(folder).as_posix()
+    """All files below; of a link to a folder, the files directly in it: deeper no loader looks."""
+    for top, folders, names in os.walk(folder):
+        here = Path(top)
+        linked = [here / name for name in folders if link_target(here / name)]
+        behind = [path for link in linked for path in link.glob("*") if path.is_file()]
+        for path in (*(here / name for name in names), *behind):
+            yield path.relative_to(folder).as_posix()
