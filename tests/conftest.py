@@ -1,0 +1,26 @@
+"""What tests share: the embedded hub in this process, and one prepared home to copy."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sample_hub.server import Hub, sample_repos
+from tests.runs import sample
+
+
+@pytest.fixture
+def hub() -> Iterator[Hub]:
+    """The embedded hub, whose requests the test can count."""
+    with Hub(sample_repos()) as serving:
+        yield serving
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home that one green run has prepared from the sample hub; copy it before spoiling it."""
+    home = tmp_path_factory.mktemp("prepared") / "home"
+    with Hub(sample_repos()) as serving:
+        done = sample(home, hub=serving.url)
+    assert done.code == 0, done.out
+    return home

@@ -1,0 +1,119 @@
+"""Runs of the suite as a user starts it: a pytest process of its own, against a hub of the test's."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+SAMPLE = ROOT / "sample_hub" / "models.toml"
+TINY = "tiny-embedding"
+TINY_REPO = "model-prep-samples/tiny-embedding"
+
+# What would steer a run from outside; a test gives what it means to give.
+STEERING = ("HF_", "HUGGING", "TRANSFORMERS_", "MODELS_TO_DOWNLOAD", "DOWNLOAD_", "PYTEST_")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """A finished run: its exit code, all it printed, and how long it took in seconds."""
+
+    code: int
+    out: str
+    seconds: float
+
+    @property
+    def said(self) -> str:
+        """All it printed with white space folded: sentences wrap."""
+        return " ".join(self.out.split())
+
+
+def environment(**more: str) -> dict[str, str]:
+    """This process's environment without what steers a run, and `more`."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(STEERING)}
+    return {**kept, **more}
+
+
+def command(*args: str | Path) -> list[str]:
+    """The command of a run; ``-c``, so that an existing path is never taken for a place of tests."""
+    return [sys.executable, "-m", "pytest", "-c", str(ROOT / "pytest.ini"), *map(str, args)]
+
+
+def run(
+    *args: str | Path,
+    env: Mapping[str, str] | None = None,
+    cwd: Path = ROOT,
+    timeout: float = 300,
+    prefix: tuple[str, ...] = (),
+) -> Run:
+    """Run the suite and wait; `prefix` puts another command in front (unshare, setpriv)."""
+    began = time.monotonic()
+    done = subprocess.run(
+        [*prefix, *command(*args)],
+        cwd=cwd,
+        env=environment(**(env or {})),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+    return Run(code=done.returncode, out=done.stdout, seconds=time.monotonic() - began)
+
+
+def sample(home: Path, *args: str | Path, hub: str = "http://127.0.0.1:9", **how: Any) -> Run:
+    """A run on the sample catalogue with a hub of the test's; by default one that is not there."""
+    return run("--catalogue", SAMPLE, "--hub", hub, "--model-home", home, *args, **how)
+
+
+def summary(home: Path) -> dict[str, Any]:
+    """The summary that a run left."""
+    text = (home / "model-prep" / "summary.json").read_text(encoding="utf-8")
+    data: dict[str, Any] = json.loads(text)
+    return data
+
+
+def status(home: Path, model: str = TINY) -> str:
+    """The verdict in the summary."""
+    found: str = summary(home)["models"][model]["status"]
+    return found
+
+
+def listing(folder: Path) -> dict[str, tuple[int, int, int]]:
+    """Every path below a folder with mode, size and time of change: equal means untouched."""
+    return {
+        str(path.relative_to(folder)): (path.lstat().st_mode, path.lstat().st_size,
+                                        path.lstat().st_mtime_ns)
+        for path in sorted(folder.rglob("*"))
+    }
+
+
+def copy_home(home: Path, to: Path) -> Path:
+    """A copy with its links kept, to be spoiled."""
+    shutil.copytree(home, to, symlinks=True)
+    return to
+
+
+@contextmanager
+def started(*args: str | Path, cwd: Path = ROOT, **env: str) -> Iterator[subprocess.Popen[str]]:
+    """A run that goes on meanwhile; killed at the end if it is still there."""
+    process = subprocess.Popen(
+        command(*args),
+        cwd=cwd,
+        env=environment(**env),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()

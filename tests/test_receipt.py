@@ -1,0 +1,198 @@
+"""A receipt says what a conversion gave, and any change to it is seen."""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from prep.errors import ConversionError
+from prep.layout import write_text
+from prep.receipt import NAME, Receipt, Recipe, read_receipt
+from tests.homes import COMMIT, CONVERTED, OTHER_COMMIT, locked_model, receipt_for, recipe_for
+
+RECEIPT = receipt_for(recipe_for(locked_model()))
+TEXT = RECEIPT.render().encode()
+KEYS = "content, files, made, receipt-version, recipe, recipe-digest, seal"
+RECIPE_KEYS = ("repo", "commit", "task", "precision", "source", "options", "tools")
+NOT_UTF_8 = "'utf-8' codec can't decode byte 0xc3 in position 1: unexpected end of data"
+CHANGED = "its text is not what its seal says: it was changed after it was written"
+
+
+def refusal(folder: Path) -> str:
+    with pytest.raises(ConversionError) as caught:
+        read_receipt(folder)
+    return str(caught.value)
+
+
+def holding(folder: Path, content: bytes) -> Path:
+    (folder / NAME).write_bytes(content)
+    return folder
+
+
+def test_reads_what_it_wrote(tmp_path: Path) -> None:
+    write_text(tmp_path / NAME, RECEIPT.render())
+    assert read_receipt(tmp_path) == RECEIPT
+
+
+odd = st.text(st.characters(exclude_categories=["Cs"]))
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | odd,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(odd, inner, max_size=3),
+    max_leaves=5,
+)
+tables = st.dictionaries(odd, values, max_size=4)
+
+
+@settings(max_examples=30, deadline=None, database=None)
+@given(source=st.dictionaries(odd, odd, max_size=3), options=tables, content=tables, made=tables)
+def test_reads_what_it_wrote_whatever_its_free_parts_hold(
+    tmp_path_factory: pytest.TempPathFactory,
+    source: dict[str, str],
+    options: dict[str, Any],
+    content: dict[str, Any],
+    made: dict[str, Any],
+) -> None:
+    recipe = Recipe(
+        repo="acme/tiny",
+        commit=COMMIT,
+        task="embedding",
+        precision="int8",
+        source=source,
+        options=options,
+        tools={},
+    )
+    receipt = Receipt(recipe=recipe, files=RECEIPT.files, content=content, made=made)
+    folder = tmp_path_factory.mktemp("receipt")
+    write_text(folder / NAME, receipt.render())
+    assert read_receipt(folder) == receipt
+
+
+def test_renders_the_same_text_whatever_the_order_of_keys() -> None:
+    assert [*RECEIPT.content] == ["cosine", "int8"]
+    turned = Receipt(
+        recipe=RECEIPT.recipe,
+        files=RECEIPT.files,
+        content=dict(sorted(RECEIPT.content.items(), reverse=True)),
+        made=dict(sorted(RECEIPT.made.items(), reverse=True)),
+    )
+    assert turned.render() == RECEIPT.render()
+    assert RECEIPT.bytes == sum(map(len, CONVERTED.values()))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [lambda byte: byte ^ 1, lambda byte: byte ^ 0x20, lambda byte: 0x0D],
+    ids=["low bit", "case", "return"],
+)
+def test_any_changed_byte_is_refused(tmp_path: Path, change: Callable[[int], int]) -> None:
+    """A carriage return, too: read as text, it would pass for the newline that it replaced."""
+    for position, byte in enumerate(TEXT):
+        spoiled = bytearray(TEXT)
+        spoiled[position] = change(byte)
+        assert refusal(holding(tmp_path, bytes(spoiled))), f"byte {position}"
+
+
+@settings(max_examples=60, deadline=None, database=None)
+@given(data=st.data())
+def test_any_edit_is_refused(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    start = data.draw(st.integers(0, len(TEXT)))
+    end = data.draw(st.integers(start, min(start + 40, len(TEXT))))
+    new = data.draw(st.binary(max_size=40))
+    spoiled = TEXT[:start] + new + TEXT[end:]
+    if spoiled != TEXT:
+        assert refusal(holding(tmp_path_factory.mktemp("receipt"), spoiled))
+
+
+def test_any_torn_receipt_is_refused(tmp_path: Path) -> None:
+    for length in range(len(TEXT)):
+        assert refusal(holding(tmp_path, TEXT[:length])), f"{length} bytes"
+
+
+def test_an_absent_receipt_is_refused(tmp_path: Path) -> None:
+    assert refusal(tmp_path) == "is not there: the conversion was never finished"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "cannot be read: Expecting value: line 1 column 1 (char 0)"),
+        (
+            b"{\xc3",
+            f"cannot be read: {NOT_UTF_8}",
+        ),
+        (b"[]", "must be a table, got []"),
+        (TEXT.replace(b"0.999", b"0.991"), CHANGED),
+        (TEXT + b"\n", CHANGED),
+        (TEXT.replace(COMMIT.encode(), OTHER_COMMIT.encode()), CHANGED),
+    ],
+    ids=["empty", "not UTF-8", "a list", "other content", "longer", "other commit"],
+)
+def test_what_is_no_receipt_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
+    assert refusal(holding(tmp_path, content)) == message
+
+
+def test_what_cannot_be_parsed_is_refused_however_absurd(tmp_path: Path) -> None:
+    """Neither may end the run in a traceback."""
+    assert refusal(holding(tmp_path, b"[" * 200_000)).startswith("cannot be read: ")
+    assert refusal(holding(tmp_path, b"9" * 5_000)).startswith("cannot be read: ")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"receipt-version": 2},
+            "in 'receipt-version': must be 1, the version this release reads, got 2",
+        ),
+        ({"seal": None}, "in 'seal': must be a sha256 of 64 hex digits, got None"),
+        ({"seal": "x"}, "in 'seal': must be a sha256 of 64 hex digits, got 'x'"),
+        ({"seal": "0" * 64}, CHANGED),
+        ({"recipe-digest": "0" * 64}, CHANGED),
+        (
+            {"more": 1},
+            f"in 'more': is not a key that is known here; known are {KEYS}",
+        ),
+        (
+            {"files": [{"path": "../x", "size": 0, "sha256": "0" * 64}]},
+            "in 'files[0].path': '../x' has an empty part, '.' or '..'",
+        ),
+        (
+            {"recipe": {}},
+            "; ".join(f"in 'recipe.{key}': is missing" for key in RECIPE_KEYS),
+        ),
+    ],
+    ids=[
+        "version",
+        "no seal",
+        "seal",
+        "other seal",
+        "other recipe digest",
+        "key",
+        "path",
+        "recipe",
+    ],
+)
+def test_a_receipt_of_another_shape_is_refused(
+    tmp_path: Path, changes: Mapping[str, Any], message: str
+) -> None:
+    spoiled = json.dumps({**json.loads(TEXT), **changes}, indent=1, sort_keys=True) + "\n"
+    assert refusal(holding(tmp_path, spoiled.encode())) == message
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        recipe_for(locked_model(commit=OTHER_COMMIT)),
+        recipe_for(locked_model({"config.json": b"{}"})),
+        recipe_for(locked_model(), "fp16"),
+        recipe_for(locked_model(), openvino="2026.5.0"),
+        recipe_for(locked_model(), task="reranker"),
+    ],
+    ids=["commit", "source", "precision", "tools", "task"],
+)
+def test_a_recipe_with_any_change_is_another(other: Recipe) -> None:
+    assert other.digest != RECEIPT.recipe.digest

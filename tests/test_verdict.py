@@ -1,0 +1,210 @@
+"""A model's word is the truth of its tests, and nothing weaker ever replaces it."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from prep.catalogue import Catalogue, ModelSpec
+from prep.fetch import Network
+from prep.layout import Home
+from prep.lock import Lock, LockedModel
+from prep.report.page import render
+from prep.report.summary import entry, write_summary
+from prep.report.verdict import ModelRun, Outcome, Status, judge, merged
+from prep.settings import Settings
+from tests.homes import OTHER_COMMIT, locked_model
+
+ALL = frozenset({"test_pins", "test_bytes"})
+SPEC = ModelSpec(
+    name="tiny", repo="acme/tiny", revision="main", task="embedding", precisions=("int8",), why="x"
+)
+
+
+def run(*outcomes: Outcome, **facts: Any) -> ModelRun:
+    """A run in which each of the two tests came out so, as far as outcomes are given."""
+    return ModelRun(tests=dict(zip(sorted(ALL), outcomes, strict=False)), facts=facts)
+
+
+def settings_for(home: Path, locked: LockedModel, *, offline: bool = False) -> Settings:
+    return Settings(
+        catalogue=Catalogue(path=Path("/srv/models.toml"), models=(SPEC,)),
+        lock=Lock(models=(locked,)),
+        models=(SPEC,),
+        home=Home(home),
+        network=Network(token="hf_secret"),
+        offline=offline,
+        sample=False,
+        precisions=None,
+        relock=False,
+        dry_run=False,
+        goldens=home,
+        summary=None,
+        report=None,
+    )
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "facts", "status"),
+    [
+        (("passed", "passed"), {}, "ready"),
+        (("passed", "passed"), {"healed": ["changed config.json"]}, "healed"),
+        (("passed", "passed"), {"healed": []}, "ready"),
+        (("passed", "red"), {}, "red"),
+        (("red", "passing"), {"healed": ["x"]}, "red"),
+        (("passed", "passing"), {}, "undelivered"),
+        (("passing", "not run"), {}, "undelivered"),
+        (("passed",), {}, "unchecked"),
+        (("passed", "not run"), {"healed": ["x"]}, "unchecked"),
+        ((), {}, "unchecked"),
+        (("red",), {}, "red"),
+    ],
+    ids=str,
+)
+def test_one_word_for_a_model(
+    outcomes: tuple[Outcome, ...], facts: dict[str, Any], status: Status
+) -> None:
+    assert judge(run(*outcomes, **facts), ALL) == status
+
+
+@pytest.mark.parametrize("expected", [None, frozenset()], ids=["unknown", "none"])
+def test_no_verdict_without_knowing_what_all_tests_are(expected: frozenset[str] | None) -> None:
+    assert judge(run("passed", "passed"), expected) == "unchecked"
+
+
+def test_tests_that_were_not_expected_do_not_stand_for_those_that_were() -> None:
+    other = ModelRun(tests={"test_pins": "passed", "test_other": "passed"})
+    assert judge(other, ALL) == "unchecked"
+
+
+@pytest.mark.parametrize("before", ["ready", "healed", "red", "undelivered"])
+def test_an_unchecked_run_never_replaces_a_verdict_of_the_same_entry(before: str) -> None:
+    earlier = {"status": before, "entry": "e1"}
+    assert merged(earlier, {"status": "unchecked", "entry": "e1"}) is earlier
+
+
+@pytest.mark.parametrize(
+    ("earlier", "fresh"),
+    [
+        (None, {"status": "unchecked", "entry": "e1"}),
+        ({"status": "ready", "entry": "e1"}, {"status": "unchecked", "entry": "e2"}),
+        ({"status": "ready", "entry": "e1"}, {"status": "red", "entry": "e1"}),
+        ({"status": "red", "entry": "e1"}, {"status": "ready", "entry": "e1"}),
+        ({"status": "unchecked", "entry": "e1"}, {"status": "unchecked", "entry": "e1", "at": 2}),
+        ({"entry": "e1"}, {"status": "unchecked", "entry": "e1"}),
+    ],
+    ids=["first", "another entry", "worse", "better", "unchecked again", "no verdict"],
+)
+def test_every_other_run_replaces_what_was(
+    earlier: dict[str, Any] | None, fresh: dict[str, Any]
+) -> None:
+    assert merged(earlier, fresh) is fresh
+
+
+def summarized(
+    path: Path, locked: LockedModel, model_run: ModelRun, code: int = 0
+) -> dict[str, Any]:
+    """Judge the run, merge it into the file, and give what the file then says of the model."""
+    settings = settings_for(path.parent, locked)
+    fresh = entry(model_run, judge(model_run, ALL), settings, "tiny")
+    whole = write_summary(path, settings, {"tiny": fresh}, code)
+    assert json.loads(path.read_text(encoding="utf-8")) == whole
+    said: dict[str, Any] = whole["models"]["tiny"]
+    return said
+
+
+def test_the_summary_keeps_a_verdict_over_an_unchecked_run(tmp_path: Path) -> None:
+    path = tmp_path / "model-prep" / "summary.json"
+    first = summarized(path, locked_model(), run("passed", "passed"))
+    assert (first["status"], first["tests"]["passed"]) == ("ready", 2)
+    assert summarized(path, locked_model(), run("passed")) == first
+    relocked = summarized(path, locked_model(commit=OTHER_COMMIT), run("passed"))
+    assert (relocked["status"], relocked["commit"]) == ("unchecked", OTHER_COMMIT)
+    red = summarized(path, locked_model(commit=OTHER_COMMIT), run("passed", "red"), 1)
+    assert (red["status"], red["tests"]["failed"]) == ("red", 1)
+
+
+def test_the_summary_keeps_models_that_were_not_run(tmp_path: Path) -> None:
+    path = tmp_path / "summary.json"
+    settings = settings_for(tmp_path, locked_model())
+    write_summary(path, settings, {"other": {"status": "ready", "entry": "e"}}, 0)
+    whole = write_summary(path, settings, {"tiny": {"status": "red", "entry": "e"}}, 1)
+    assert {name: model["status"] for name, model in whole["models"].items()} == {
+        "other": "ready",
+        "tiny": "red",
+    }
+    assert whole["exit"] == 1
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\xff", b"[]", b'{"summary-version": 0, "models": {"x": {}}}'], ids=str
+)
+def test_a_summary_that_cannot_be_read_is_replaced(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "summary.json"
+    path.write_bytes(content)
+    settings = settings_for(tmp_path, locked_model())
+    whole = write_summary(path, settings, {"tiny": {"status": "ready", "entry": "e"}}, 0)
+    assert list(whole["models"]) == ["tiny"]
+
+
+def test_an_entry_counts_tests_and_tells_what_was_locked(tmp_path: Path) -> None:
+    red = run("red", "red", fetched=7, healed=["changed config.json"], cut="network namespace")
+    red.not_reached, red.problems = 1, ["why"]
+    told = entry(red, "red", settings_for(tmp_path, locked_model()), "tiny")
+    assert told["tests"] == {"passed": 0, "failed": 1, "not-reached": 1}
+    assert told["entry"] == locked_model().digest
+    assert (told["bytes"], told["files"]) == (locked_model().bytes, len(locked_model().files))
+    assert told["fetched-bytes"] == 7
+    assert (told["healed"], told["problems"]) == (["changed config.json"], ["why"])
+    assert told["network-cut"] == "network namespace"
+
+
+def test_the_summary_holds_no_token_and_can_be_read_by_all(tmp_path: Path) -> None:
+    path = tmp_path / "model-prep" / "summary.json"
+    before = os.umask(0o077)
+    try:
+        summarized(path, locked_model(), run("passed", "passed"))
+    finally:
+        os.umask(before)
+    assert "hf_secret" not in path.read_text(encoding="utf-8")
+    assert path.stat().st_mode & 0o777 == 0o644
+    assert path.parent.stat().st_mode & 0o777 == 0o755
+
+
+def test_the_page_escapes_whatever_it_shows(tmp_path: Path) -> None:
+    evil = "<script>alert('&')</script>"
+    model = {
+        "status": evil,
+        "commit": "<b>",
+        "bytes": 7,
+        "precisions": {evil: {}},
+        "healed": [evil],
+        "problems": [evil, f"got {evil}"],
+    }
+    whole = {
+        "catalogue": evil,
+        "home": evil,
+        "at": evil,
+        "exit": 1,
+        "offline": False,
+        "hub": evil,
+        "models": {evil: model},
+    }
+    page = render(whole)
+    assert "<script" not in page
+    assert "<b>" not in page
+    assert page.count("&lt;script&gt;alert(&#39;&amp;&#39;)&lt;/script&gt;") == 12
+
+
+def test_the_page_shows_each_model_and_what_is_wrong(tmp_path: Path) -> None:
+    path = tmp_path / "summary.json"
+    model_run = run("passed", "red")
+    model_run.problems = ["config.json is not what the lock says"]
+    summarized(path, locked_model(), model_run, 1)
+    page = render(json.loads(path.read_text(encoding="utf-8")))
+    assert "<td>tiny<td>red<td><code>c0ffee000000</code>" in page
+    assert "<pre>config.json is not what the lock says</pre>" in page
+    assert f"models.toml in {tmp_path}, " in page
+    assert "exit 1, hub https://huggingface.co." in page
