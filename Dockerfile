@@ -1,0 +1,46 @@
+# Build from the root of the repository, which is the whole context:
+#
+#   docker build -t model-prep .
+#
+# Debian slim and not Alpine: torch and openvino publish no wheels for musl.
+
+ARG PYTHON_VERSION=3.11
+
+FROM python:${PYTHON_VERSION}-slim AS build
+# Another index for another build of torch; empty for pip's own index alone.
+ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
+    PIP_NO_CACHE_DIR=1 \
+    PIP_NO_INPUT=1
+WORKDIR /build
+COPY requirements.txt requirements-tested.txt ./
+# torch comes first and alone: the extra index is asked for torch and for nothing else.
+RUN python -m venv /opt/venv \
+ && /opt/venv/bin/python -m pip install -c requirements-tested.txt --no-deps \
+      ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} torch \
+ && /opt/venv/bin/python -m pip install -c requirements-tested.txt -r requirements.txt
+
+FROM python:${PYTHON_VERSION}-slim
+LABEL org.opencontainers.image.title="model-prep" \
+      org.opencontainers.image.description="Prepares the models of a catalogue and proves that they are usable offline" \
+      org.opencontainers.image.licenses="Apache-2.0"
+# HOME: a user id without a name has none of its own. The home of the models is HF_HOME.
+ENV PATH=/opt/venv/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    HOME=/tmp \
+    HF_HOME=/models
+COPY --from=build /opt/venv /opt/venv
+# Before VOLUME: what is done to a volume's folder after it is lost.
+RUN mkdir /models && chown 1000:1000 /models
+WORKDIR /app
+COPY conftest.py pytest.ini models.toml models.lock.toml ./
+COPY prep ./prep
+COPY model_tests ./model_tests
+COPY sample_hub ./sample_hub
+VOLUME /models
+USER 1000:1000
+# A batch job: it ends by itself, and its exit code is its health.
+HEALTHCHECK NONE
+# -c: or pytest takes a path that stands alone and exists (--model-home /models) for a place of tests.
+ENTRYPOINT ["pytest", "-c", "/app/pytest.ini"]

@@ -1,0 +1,86 @@
+# Everything that a person or a CI runs, in an environment of its own: needs make and Python only.
+#
+#   make demo                             the whole suite on the sample models; no network once installed
+#   make prep ARGS="--models NAME -n 2"   ARGS goes to pytest
+#   make test VENV=/var/tmp/venv          the environment in another place
+#   make demo TORCH_INDEX=                torch from pip's own index alone
+
+VENV ?= .venv
+# The first of these that fits; said with PYTHON=, exactly that one.
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
+  $$python -c '$(FITS)' >/dev/null 2>&1 && echo $$python && exit; done; echo python3)
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+ARGS ?=
+
+# The Pythons on which the tests ran, and the sentence for any other.
+FITS = import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13) and \
+  "model-prep was tried on Python 3.11 to 3.13, but %s is Python %d.%d.%d: \
+  give another one with PYTHON=python3.11" % ((sys.executable,) + sys.version_info[:3]))
+
+PY := $(VENV)/bin/python
+PIP = $(PY) -m pip --disable-pip-version-check --no-input
+# All tests, unless ARGS names some.
+TESTS = $(if $(filter tests/%,$(ARGS)),,tests)
+# What is installed is remembered by the content of the requirement files: other content, other
+# stamp. Not by their dates, which every checkout changes.
+KEY := $(shell cat requirements.txt requirements-dev.txt requirements-tested.txt | cksum | cut -d' ' -f1)
+USER_STAMP := $(VENV)/.model-prep-$(KEY)
+DEV_STAMP := $(VENV)/.model-prep-dev-$(KEY)
+
+# A line now and then, as long as this recipe's shell is there: pip says nothing while it unpacks,
+# and some tests take their time; nobody should think them dead. $(call beat,SECONDS,WORDS)
+beat = (while sleep $(1) >/dev/null 2>&1 && kill -0 $$$$ 2>/dev/null; do echo "... $(2)"; done) & \
+  beat=$$!; trap 'kill $$beat 2>/dev/null' EXIT; trap 'exit 130' INT; trap 'exit 143' TERM;
+INSTALL = $(call beat,8,still installing) $(PIP) install -c requirements-tested.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help demo prep test lint coverage clean
+.DELETE_ON_ERROR:
+
+help: ## this list
+	@awk -F ' *## ' '/^[a-z]+:.*## / { sub(/:.*/, "", $$1); printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# -c: or pytest takes a path that stands alone and exists (ARGS="--model-home DIR") for a place of
+# tests, and never finds its own settings.
+demo: $(USER_STAMP) ## prepare and prove the sample models, which ship with the project
+	$(PY) -m pytest -c pytest.ini --hub sample --junitxml=reports/junit.xml $(ARGS)
+
+prep: $(USER_STAMP) ## prepare and prove the models of models.toml
+	$(PY) -m pytest -c pytest.ini --junitxml=reports/junit.xml $(ARGS)
+
+test: $(DEV_STAMP) ## the tests of the suite itself
+	@$(call beat,30,still testing) $(PY) -m pytest -c tests/pytest.ini $(TESTS) $(ARGS)
+
+lint: $(DEV_STAMP) ## ruff and mypy
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+
+coverage: $(DEV_STAMP) ## how much of prep/ the tests run, child processes included
+	$(PY) -m coverage erase
+	@$(call beat,30,still testing) $(PY) -m coverage run -m pytest -c tests/pytest.ini $(TESTS) $(ARGS)
+	$(PY) -m coverage combine --quiet
+	$(PY) -m coverage report
+
+clean: ## remove what checks leave behind; never models, never the environment
+	rm -rf reports .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.*
+	find conftest.py prep model_tests sample_hub tests -name __pycache__ -prune -exec rm -rf {} +
+
+$(USER_STAMP):
+	@$(PYTHON) -c 'import sys' || { echo "model-prep needs Python 3.11 to 3.13, but $(PYTHON) cannot be run: give one with PYTHON="; exit 1; }
+	@$(PYTHON) -c '$(FITS)'
+	@$(PIP) --version >/dev/null 2>&1 || { echo "making $(VENV) with $(PYTHON)"; $(PYTHON) -m venv $(VENV); }
+	@$(PY) -c '$(FITS)'
+	@rm -f $(VENV)/.model-prep-*
+# torch comes first and alone, and what it needs with the rest: the extra index is asked for torch
+# and for nothing else.
+	@echo "installing torch into $(VENV) (about 200 MB; CUDA builds take far more)"
+	@$(INSTALL) --no-deps $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) torch
+	@echo "installing the rest"
+	@$(INSTALL) -r requirements.txt
+	@touch $@
+
+$(DEV_STAMP): $(USER_STAMP)
+	@echo "installing what tests and checks need"
+	@$(INSTALL) -r requirements-dev.txt
+	@touch $@
