@@ -76,7 +76,7 @@ def find_token(environ: Mapping[str, str]) -> str | None:
         return (
             Path(os.path.expandvars(path)).expanduser().read_text(encoding="utf-8").strip() or None
         )
-    except OSError:
+    except (OSError, RuntimeError):  # RuntimeError: neither HOME nor an entry in passwd
         return None
 
 

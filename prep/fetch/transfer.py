@@ -109,7 +109,8 @@ def _stream(transfer: Transfer, start: int, on_bytes: Callable[..., None]) -> st
         on_bytes(start, came=False)
         with transfer.partial.open("ab") as file:
             file.truncate(start)
-            for block in response.iter_bytes(BLOCK):
+            # As it comes: a block size here would hold bytes back in memory, to be lost by a kill.
+            for block in response.iter_bytes():
                 file.write(block)
                 hasher.update(block)
                 on_bytes(len(block))

@@ -1,7 +1,7 @@
 """From pytest's reports to exit code, junit properties, summary, page and closing table."""
 
-import os
 import platform
+import tempfile
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
@@ -51,9 +51,15 @@ def check_junit_path(config: pytest.Config) -> None:
     if not given or hasattr(config, "workerinput"):
         return
     path = Path(given).absolute()
-    there = next(up for up in (path, *path.parents) if up.exists())
-    if path.is_dir() or not os.access(there, os.W_OK) or (there != path and not there.is_dir()):
-        raise pytest.UsageError(f"--junitxml {given} cannot be written: choose another place.")
+    there = next(up for up in path.parents if up.exists())
+    try:
+        if path.exists():
+            path.open("ab").close()
+        else:
+            tempfile.TemporaryFile(dir=there).close()  # asking for the mode would not tell
+    except OSError:
+        sentence = f"--junitxml {given} cannot be written: choose another place."
+        raise pytest.UsageError(sentence) from None
 
 
 def note_expected(config: pytest.Config, items: list[pytest.Item]) -> None:
