@@ -5,6 +5,7 @@ be enforced and its environment is ours: libraries read theirs when they are imp
 dies with its parent.
 """
 
+import contextlib
 import ctypes
 import json
 import logging
@@ -27,15 +28,20 @@ Emit = Callable[[Event], None]
 # What a child may see of our environment. Tokens, HF_* and TRANSFORMERS_* are not among it: what a
 # child needs of those it is given by name.
 KEPT = frozenset(
-    ("PATH", "LANG", "LANGUAGE", "TZ", "LD_LIBRARY_PATH", "LD_PRELOAD", "VIRTUAL_ENV", "TMPDIR")
-    + ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-    + ("COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG")
+    {
+        *("PATH", "LANG", "LANGUAGE", "TZ", "LD_LIBRARY_PATH", "LD_PRELOAD", "VIRTUAL_ENV"),
+        *("TMPDIR", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"),
+        *("COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG"),
+    }
 )
 KEPT_FOR_NETWORK = frozenset(
-    ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
-    + ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
-    + ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+    {
+        *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
+        *("http_proxy", "https_proxy", "all_proxy", "no_proxy"),
+        *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"),
+    }
 )
+END_SECONDS = 2
 MINIMUM_RATE = 1024  # bytes per second; slower is no progress
 PR_SET_PDEATHSIG = 1
 
@@ -123,6 +129,7 @@ def run(
                 watch.saw(int(line.get("total_done", 0)))
                 on_event(line)
             else:
+                child.end()
                 return unwrap(line)
     except EOFError:
         raise child.obituary(doing) from None
@@ -184,6 +191,14 @@ class Child:
         code = self.process.wait()
         tail = self.stderr.read_text(encoding="utf-8", errors="replace").strip()
         return death(doing, code, tail)
+
+    def end(self) -> None:
+        """Let it end by itself for a moment, as it does when nothing more is asked of it."""
+        assert self.process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(timeout=END_SECONDS)
 
     def stop(self) -> None:
         """End it and all that it started, now."""

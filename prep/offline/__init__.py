@@ -110,6 +110,8 @@ class ImportServer:
     def stop(self) -> None:
         """End the server and whatever it runs."""
         if self._child is not None:
+            if self._facts is not None:
+                self._child.end()
             self._child.stop()
             self._child = self._facts = None
 
