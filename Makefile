@@ -20,6 +20,8 @@ FITS = import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13) and \
 PY := $(VENV)/bin/python
 PIP = $(PY) -m pip --disable-pip-version-check --no-input
 # All tests, unless ARGS names some.
+# A file's tests share what they prepared, so a file stays on one worker.
+SIDE_BY_SIDE = -n 2 --dist loadfile
 TESTS = $(if $(filter tests/%,$(ARGS)),,tests)
 # What is installed is remembered by the content of the requirement files: other content, other
 # stamp. Not by their dates, which every checkout changes.
@@ -49,7 +51,7 @@ prep: $(USER_STAMP) ## prepare and prove the models of models.toml
 	$(PY) -m pytest -c pytest.ini --junitxml=reports/junit.xml $(ARGS)
 
 test: $(DEV_STAMP) ## the tests of the suite itself
-	@$(call beat,30,still testing) $(PY) -m pytest -c tests/pytest.ini $(TESTS) $(ARGS)
+	@$(call beat,30,still testing) $(PY) -m pytest -c tests/pytest.ini $(SIDE_BY_SIDE) $(TESTS) $(ARGS)
 
 lint: $(DEV_STAMP) ## ruff and mypy
 	$(PY) -m ruff check .
@@ -58,7 +60,7 @@ lint: $(DEV_STAMP) ## ruff and mypy
 
 coverage: $(DEV_STAMP) ## how much of prep/ the tests run, child processes included
 	$(PY) -m coverage erase
-	@$(call beat,30,still testing) $(PY) -m coverage run -m pytest -c tests/pytest.ini $(TESTS) $(ARGS)
+	@$(call beat,30,still testing) $(PY) -m coverage run -m pytest -c tests/pytest.ini $(SIDE_BY_SIDE) $(TESTS) $(ARGS)
 	$(PY) -m coverage combine --quiet
 	$(PY) -m coverage report
 

@@ -1,4 +1,4 @@
-"""Runs of the suite as a user starts it: a pytest process of its own, against a hub of the test's."""
+"""Runs of the suite as a user starts it: a pytest process, against a hub of the test's."""
 
 import json
 import os
@@ -42,7 +42,7 @@ def environment(**more: str) -> dict[str, str]:
 
 
 def command(*args: str | Path) -> list[str]:
-    """The command of a run; ``-c``, so that an existing path is never taken for a place of tests."""
+    """The command of a run; ``-c``, or an existing path is taken for a place of tests."""
     return [sys.executable, "-m", "pytest", "-c", str(ROOT / "pytest.ini"), *map(str, args)]
 
 
@@ -89,8 +89,11 @@ def status(home: Path, model: str = TINY) -> str:
 def listing(folder: Path) -> dict[str, tuple[int, int, int]]:
     """Every path below a folder with mode, size and time of change: equal means untouched."""
     return {
-        str(path.relative_to(folder)): (path.lstat().st_mode, path.lstat().st_size,
-                                        path.lstat().st_mtime_ns)
+        str(path.relative_to(folder)): (
+            path.lstat().st_mode,
+            path.lstat().st_size,
+            path.lstat().st_mtime_ns,
+        )
         for path in sorted(folder.rglob("*"))
     }
 
@@ -102,18 +105,14 @@ def copy_home(home: Path, to: Path) -> Path:
 
 
 @contextmanager
-def started(*args: str | Path, cwd: Path = ROOT, **env: str) -> Iterator[subprocess.Popen[str]]:
-    """A run that goes on meanwhile; killed at the end if it is still there."""
-    process = subprocess.Popen(
-        command(*args),
-        cwd=cwd,
-        env=environment(**env),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+def started(*args: str | Path, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A run that goes on meanwhile and prints into `log`; killed at the end if still there."""
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            command(*args), cwd=ROOT, env=environment(), stdout=out, stderr=subprocess.STDOUT
+        )
     try:
         yield process
     finally:
         process.kill()
-        process.communicate()
+        process.wait()

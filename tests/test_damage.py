@@ -75,7 +75,12 @@ DAMAGES = (
         name="weights changed",
         spoil=lambda home: flip(snapshot(home) / "model.safetensors"),
         seen_by="test_source_is_what_the_lock_says",
-        words=("changed model.safetensors", "sha256 is", "(same size)", "The lock is the authority"),
+        words=(
+            "changed model.safetensors",
+            "sha256 is",
+            "(same size)",
+            "The lock is the authority",
+        ),
     ),
     Damage(
         name="tokenizer missing",
@@ -181,7 +186,13 @@ def test_damage_of_a_conversion_is_set_aside_not_lost(
     home = copy_home(prepared, tmp_path / "home")
     (converted(Home(home)) / "notes.txt").write_text("somebody's")
     flip(converted(Home(home)) / "openvino_model.bin")
-    assert sample(home, hub=hub.url, ).code == 0
+    assert (
+        sample(
+            home,
+            hub=hub.url,
+        ).code
+        == 0
+    )
     assert [path.read_text() for path in home.rglob("notes.txt")] == ["somebody's"]
     assert not (converted(Home(home)) / "notes.txt").exists()
 

@@ -17,7 +17,8 @@ from tests.homes import COMMIT, CONVERTED, OTHER_COMMIT, locked_model, receipt_f
 RECEIPT = receipt_for(recipe_for(locked_model()))
 TEXT = RECEIPT.render().encode()
 KEYS = "content, files, made, receipt-version, recipe, recipe-digest, seal"
-RECIPE_KEYS = ("repo", "commit", "task", "precision", "source", "options", "tools")
+ORDER = ("repo", "commit", "task", "precision", "source", "options", "tools")
+RECIPE: dict[str, Any] = json.loads(TEXT)["recipe"]
 NOT_UTF_8 = "'utf-8' codec can't decode byte 0xc3 in position 1: unexpected end of data"
 CHANGED = "its text is not what its seal says: it was changed after it was written"
 
@@ -34,7 +35,7 @@ def holding(folder: Path, content: bytes) -> Path:
 
 
 def test_reads_what_it_wrote(tmp_path: Path) -> None:
-    write_text(tmp_path / NAME, RECEIPT.render())
+    write_text(tmp_path / "receipt.json", RECEIPT.render())
     assert read_receipt(tmp_path) == RECEIPT
 
 
@@ -149,6 +150,7 @@ def test_what_cannot_be_parsed_is_refused_however_absurd(tmp_path: Path) -> None
             "in 'receipt-version': must be 1, the version this release reads, got 2",
         ),
         ({"seal": None}, "in 'seal': must be a sha256 of 64 hex digits, got None"),
+        ({"recipe-digest": "x"}, "in 'recipe-digest': must be a sha256 of 64 hex digits, got 'x'"),
         ({"seal": "x"}, "in 'seal': must be a sha256 of 64 hex digits, got 'x'"),
         ({"seal": "0" * 64}, CHANGED),
         ({"recipe-digest": "0" * 64}, CHANGED),
@@ -161,19 +163,28 @@ def test_what_cannot_be_parsed_is_refused_however_absurd(tmp_path: Path) -> None
             "in 'files[0].path': '../x' has an empty part, '.' or '..'",
         ),
         (
+            {"files": [{"path": "x", "size": 0, "sha256": "0", "mode": 1}]},
+            (
+                "in 'files[0].sha256': must be a sha256 of 64 hex digits, got '0'; in 'files[0].mode': "
+                "is not a key that is known here; known are path, sha256, size"
+            ),
+        ),
+        (
+            {"recipe": {**RECIPE, "repo": "tiny", "commit": "main", "more": 1}},
+            (
+                "in 'recipe.repo': must be ORG/NAME, got 'tiny'; in 'recipe.commit': must be a commit "
+                "of 40 hex digits, got 'main'; in 'recipe.more': is not a key that is known here; "
+                f"known are {', '.join(sorted(RECIPE))}"
+            ),
+        ),
+        (
             {"recipe": {}},
-            "; ".join(f"in 'recipe.{key}': is missing" for key in RECIPE_KEYS),
+            "; ".join(f"in 'recipe.{key}': is missing" for key in ORDER),
         ),
     ],
     ids=[
-        "version",
-        "no seal",
-        "seal",
-        "other seal",
-        "other recipe digest",
-        "key",
-        "path",
-        "recipe",
+        *("version", "no seal", "no digest", "seal", "other seal", "other recipe digest", "key"),
+        *("path", "file", "recipe's values", "recipe"),
     ],
 )
 def test_a_receipt_of_another_shape_is_refused(

@@ -1,0 +1,330 @@
+"""What the command says when it is asked for something it cannot do, or for nothing."""
+
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sample_hub.faults import Fault
+from sample_hub.server import Hub, sample_repos
+from tests.runs import (
+    ROOT,
+    SAMPLE,
+    TINY,
+    command,
+    copy_home,
+    environment,
+    listing,
+    run,
+    sample,
+    status,
+)
+
+CHECKS = "103"  # how many tests the suite has for the sample model
+
+
+@pytest.fixture
+def silent_host() -> Iterator[str]:
+    """A host that takes connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+
+
+def errors(out: str) -> list[str]:
+    """The sentences that pytest printed as usage errors."""
+    return [line.removeprefix("ERROR: ") for line in out.splitlines() if line.startswith("ERROR: ")]
+
+
+def test_unknown_model_is_refused_and_the_known_are_named() -> None:
+    done = run("--models", "nope")
+    assert done.code == 4
+    assert errors(done.out) == [
+        (
+            "models.toml has no model named nope. It has: all-MiniLM-L6-v2, bge-reranker-base, "
+            "flan-t5-small."
+        )
+    ]
+
+
+def test_environment_chooses_models_and_an_option_beats_it() -> None:
+    assert run("--collect-only", env={"MODELS_TO_DOWNLOAD": "nope"}).code == 4
+    chosen = run(
+        "--collect-only", "-q", "--models", "flan-t5-small", env={"MODELS_TO_DOWNLOAD": "nope"}
+    )
+    assert chosen.code == 0
+    assert "[flan-t5-small]" in chosen.out
+    assert "MiniLM" not in chosen.out
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("catalogue-version = 1\n", "in 'models': is missing"),
+        ("catalogue-version = 1\nmodels = []\n", "names no model: add a [[models]] entry"),
+        ("catalogue-version = 2\n", "must be 1, the version this release reads, got 2"),
+        ("not toml", "is not TOML"),
+    ],
+)
+def test_unusable_catalogue_is_refused(tmp_path: Path, text: str, words: str) -> None:
+    path = tmp_path / "empty.toml"
+    path.write_text(text)
+    done = run("--catalogue", path)
+    assert done.code == 4
+    assert "empty.toml cannot be used (1 problem):" in done.out
+    assert words in done.out
+
+
+def test_stale_and_missing_entries_are_told_all_at_once(tmp_path: Path) -> None:
+    text = (ROOT / "models.toml").read_text()
+    catalogue = tmp_path / "models.toml"
+    catalogue.write_text(text.replace('"0fc9ddf78a1e988dac52e2dac162b0ede4fd74ab"', '"main"'))
+    lock = (ROOT / "models.lock.toml").read_text()
+    (tmp_path / "models.lock.toml").write_text(lock.replace('"all-MiniLM-L6-v2"', '"other"'))
+    done = run("--catalogue", catalogue)
+    assert done.code == 4
+    assert "all-MiniLM-L6-v2: has no entry" in done.out
+    assert "flan-t5-small: locked requested-revision '0fc9ddf7" in done.out
+    assert "pytest --relock --models all-MiniLM-L6-v2,flan-t5-small" in done.out
+
+
+@pytest.mark.parametrize(
+    ("args", "sentence"),
+    [
+        (["--cleanup"], "--cleanup is not built yet: nothing was removed."),
+        (
+            ["--consumer-python", sys.executable],
+            "--consumer-python is not built yet: leave it out.",
+        ),
+        (
+            ["--shard", "0/2"],
+            "--shard is not built yet: leave it out, or choose with --models.",
+        ),
+        (["--dry-run=json"], "--dry-run=json is not built yet: --dry-run prints text."),
+        (
+            ["--offline", "--relock"],
+            "--relock asks the hub, which --offline (HF_HUB_OFFLINE) forbids.",
+        ),
+        (
+            ["--precision", "none", "--precision", "int8"],
+            "--precision none means no conversion: it stands alone.",
+        ),
+        (
+            ["--junitxml", "/proc/no/junit.xml"],
+            "--junitxml /proc/no/junit.xml cannot be written: choose another place.",
+        ),
+    ],
+)
+def test_what_cannot_be_done_is_one_sentence(args: list[str], sentence: str) -> None:
+    done = run(*args)
+    assert done.code == 4
+    assert errors(done.out) == [sentence]
+
+
+def test_a_selection_that_checks_nothing_is_never_green(tmp_path: Path, prepared: Path) -> None:
+    assert sample(prepared, "--offline", "-k", "no_such_test").code == 5
+    (tmp_path / "skip_all.py").write_text(
+        "import pytest\n"
+        "@pytest.hookimpl(tryfirst=True)\n"
+        "def pytest_runtest_setup(item):\n"
+        "    pytest.skip('not today')\n"
+    )
+    skipped = sample(prepared, "--offline", "-p", "skip_all", env={"PYTHONPATH": str(tmp_path)})
+    assert skipped.code == 5, skipped.out
+    assert f"{TINY} unchecked" in skipped.said
+
+
+def test_part_of_the_suite_gives_no_verdict_and_keeps_the_earlier(
+    tmp_path: Path, prepared: Path
+) -> None:
+    home = copy_home(prepared, tmp_path / "home")
+    part = sample(home, "-m", "pins and not conversion")
+    assert part.code == 0, part.out
+    assert f"{TINY} unchecked" in part.said
+    assert status(home) == "ready"
+    file = sample(home, ROOT / "model_tests" / "test_pins.py")
+    assert (file.code, f"{TINY} unchecked" in file.said) == (0, True), file.out
+
+
+def test_unreachable_hub_is_one_sentence(tmp_path: Path) -> None:
+    done = sample(tmp_path / "home")
+    assert done.code == 75
+    assert done.seconds < 30
+    sentence = (
+        "The hub at 127.0.0.1:9 cannot be reached (connection refused). Check the network, the "
+        "proxy settings and --hub (HF_ENDPOINT), then run again. A prepared home is checked "
+        "without network by `pytest --offline`, and `make demo` shows the whole suite without any."
+    )
+    assert done.said.count(sentence) == 1
+    assert "Traceback" not in done.out
+    assert done.out.count("ERROR at setup") == 1
+    assert f"{TINY} undelivered" in done.said
+    assert status(tmp_path / "home") == "undelivered"
+
+
+def test_host_that_never_answers_is_given_up_soon(tmp_path: Path, silent_host: str) -> None:
+    done = sample(tmp_path / "home", hub=silent_host)
+    assert done.code == 75, done.out
+    assert done.seconds < 30
+    assert "(no answer in time)" in done.said
+
+
+def test_two_workers_find_an_unreachable_hub_to_be_passing(tmp_path: Path) -> None:
+    done = sample(tmp_path / "home", "-n", "2")
+    assert done.code == 75, done.out
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "words"),
+    [
+        (Fault(status=503), 75, "answered 503 for model-prep-samples/tiny-embedding."),
+        (Fault(status=429, headers={"Retry-After": "7"}), 75, "It asks to wait 7 s."),
+        (Fault(status=404, code="EntryNotFound"), 1, "The lock names it: pytest --relock"),
+        (Fault(status=404, code="RevisionNotFound"), 1, "has no revision"),
+        (Fault(status=401, code="RepoNotFound"), 1, "or shows it only with a token (401)"),
+        (Fault(status=403, code="GatedRepo"), 1, "is gated and this token has no access"),
+        (Fault(cut=1000), 75, "broke off in the middle of an answer"),
+        (Fault(spoil=100), 1, "is never retried into acceptance"),
+    ],
+    ids=lambda value: str(value)[:40] if isinstance(value, Fault) else None,
+)
+def test_what_the_hub_does_wrong_is_told_and_sorted(
+    tmp_path: Path, fault: Fault, code: int, words: str
+) -> None:
+    def at_weights(method: str, path: str) -> Fault | None:
+        return fault if path.endswith("model.safetensors") else None
+
+    with Hub(sample_repos(), faults=at_weights) as hub:
+        done = sample(tmp_path / "home", "-m", "pins", hub=hub.url)
+        assert done.code == code, done.out
+        assert words in done.said
+        bodies = [one for one in hub.bodies("model.safetensors") if one.sent]
+        assert len(bodies) <= 1, "a wrong digest is never retried"
+    assert not list((tmp_path / "home" / "hub").rglob("model.safetensors"))
+
+
+def test_token_is_sent_to_the_hub_and_told_to_nobody(tmp_path: Path) -> None:
+    canary = "hf_CANARYcanaryCANARYcanary1234567890"
+    home, junit = tmp_path / "home", tmp_path / "junit.xml"
+    with Hub(sample_repos()) as hub:
+        args = ("-m", "pins", "-vv", f"--junitxml={junit}")
+        done = sample(home, *args, hub=hub.url, env={"HF_TOKEN": canary})
+        assert done.code == 0, done.out
+        assert all(request.authorization for request in hub.requests)
+    assert canary not in done.out
+    files = [junit, *(path for path in home.rglob("*") if path.is_file())]
+    assert not [path for path in files if canary.encode() in path.read_bytes()]
+
+
+def test_dry_run_tells_what_would_be_done_and_does_nothing(
+    tmp_path: Path, prepared: Path, hub: Hub
+) -> None:
+    empty = tmp_path / "empty"
+    first = sample(empty, "--dry-run", hub=hub.url)
+    assert first.code == 0, first.out
+    assert "not digested" in first.out
+    assert "fetch model.safetensors 389832 bytes" in first.said
+    assert "convert int8" in first.said
+    assert "to fetch: 400015 bytes" in first.out
+    assert not empty.exists()
+
+    assert sample(empty, "--dry-run").code == 75
+    assert sample(empty, "--dry-run", "--offline").code == 1
+
+    hub.requests.clear()
+    before = listing(prepared)
+    again = sample(prepared, "--dry-run", hub=hub.url)
+    assert again.code == 0
+    assert "keep 10 of 10 files" in again.said
+    assert "keep int8" in again.said
+    assert (hub.requests, listing(prepared)) == ([], before)
+
+
+@pytest.mark.parametrize("mode", ["--collect-only", "--dry-run"])
+def test_collecting_and_planning_import_no_torch(prepared: Path, mode: str) -> None:
+    code = (
+        "import sys, pytest\n"
+        "code = pytest.main(sys.argv[1:])\n"
+        "heavy = ('torch', 'transformers', 'openvino', 'optimum', 'huggingface_hub')\n"
+        "sys.stderr.write(repr([name for name in heavy if name in sys.modules]))\n"
+        "raise SystemExit(code)\n"
+    )
+    args = command("--catalogue", SAMPLE, "--model-home", prepared, mode)[3:]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *args],
+        cwd=ROOT,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "[]"), done.stdout
+
+
+def test_relock_gives_the_same_bytes_and_tells_what_changed(tmp_path: Path, hub: Hub) -> None:
+    catalogue = tmp_path / "models.toml"
+    shutil.copy(SAMPLE, catalogue)
+    lock = tmp_path / "models.lock.toml"
+
+    def relock(*args: str) -> str:
+        done = run("--catalogue", catalogue, "--hub", hub.url, "--relock", *args)
+        assert done.code == 0, done.out
+        return done.out
+
+    assert f"{TINY}: new, 10 files, 400015 bytes" in relock()
+    assert lock.read_bytes() == SAMPLE.with_name("models.lock.toml").read_bytes()
+    assert f"{TINY}: unchanged at " in relock()
+    assert lock.read_bytes() == SAMPLE.with_name("models.lock.toml").read_bytes()
+
+    old = lock.read_text()
+    changed = old.replace("size = 389832", "size = 389831")
+    lock.write_text(changed)
+    dry = relock("--dry-run")
+    assert "changed model.safetensors 389831 → 389832 bytes" in " ".join(dry.split())
+    assert lock.read_text() == changed
+    relock()
+    assert lock.read_text() == old
+
+
+def test_relock_refuses_bytes_that_are_not_the_hubs_own(tmp_path: Path) -> None:
+    catalogue = tmp_path / "models.toml"
+    shutil.copy(SAMPLE, catalogue)
+
+    def spoil_config(method: str, path: str) -> Fault | None:
+        wanted = path.endswith("/config.json") and method == "GET" and "/resolve/" in path
+        return Fault(spoil=3) if wanted else None
+
+    with Hub(sample_repos(), faults=spoil_config) as hub:
+        done = run("--catalogue", catalogue, "--hub", hub.url, "--relock")
+    assert done.code == 1
+    assert "the hub's own list says" in done.said
+    assert "Nothing was locked" in done.said
+    assert not (tmp_path / "models.lock.toml").exists()
+
+
+def test_task_without_stages_is_red_with_that_sentence(tmp_path: Path) -> None:
+    done = run(
+        "--models",
+        "flan-t5-small",
+        "--model-home",
+        tmp_path / "home",
+        "--hub",
+        "http://127.0.0.1:9",
+    )
+    assert done.code == 1, done.out
+    sentence = (
+        "flan-t5-small: this version has no stages for task 'seq2seq' yet, only for embedding. "
+        "Choose other models with --models."
+    )
+    assert done.said.count(sentence) == 1
+    assert "flan-t5-small red" in done.said
+
+
+def test_report_header_states_the_case(prepared: Path) -> None:
+    done = sample(prepared, "--collect-only", "--offline")
+    assert f"model-prep: {SAMPLE} ({TINY}), lock models.lock.toml" in done.out
+    assert f"home: {prepared}, hub: offline" in done.out
+    assert f"{CHECKS} tests collected" in done.out
