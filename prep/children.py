@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from prep.errors import ChildDied, ChildKilled, NoProgress, PrepError, by_name
+from prep.storage import storage_error
 
 log = logging.getLogger(__name__)
 Event = dict[str, Any]
@@ -249,6 +250,9 @@ def outcome(work: Callable[[], Event]) -> Event:
     except PrepError as error:
         return {"error": {"class": type(error).__name__, "message": str(error)}}
     except Exception as error:
+        known = storage_error(error) if isinstance(error, OSError) else None
+        if known is not None:
+            return {"error": {"class": type(known).__name__, "message": str(known)}}
         # Whatever a library raises ends here, once: the parent reports it, the log keeps the rest.
         log.exception("unexpected in a child")
         message = f"{type(error).__name__}: {error}"

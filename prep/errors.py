@@ -8,6 +8,7 @@ PrepError
 │   ├── HubRefused       … or the right to read it: 401, 403, 404, a wrong revision
 │   ├── WrongBytes       what came or lies there is not what the lock names
 │   ├── ConversionError  the conversion failed, or its content is wrong
+│   ├── HomeClosed       the home may not be written, and something must be
 │   ├── ChildDied        a child process of ours died of something that stays
 │   └── StageMissing     a task that this version cannot prepare yet
 └── Passing              nobody: it can pass by itself, run again                exit 75
@@ -69,6 +70,10 @@ class WrongBytes(ModelError):
 
 class ConversionError(ModelError):
     """A conversion failed or gave something that must not be used."""
+
+
+class HomeClosed(ModelError):
+    """The home may not be written by this user, or is mounted read-only."""
 
 
 class ChildDied(ModelError):

@@ -84,6 +84,8 @@ def settle(wishes: Wishes, environ: Mapping[str, str], root: Path) -> Settings:
     if not wishes.relock:
         answer(catalogue, lock, models)
     home = Home(wishes.model_home or _default_home(environ, root, sample))
+    if home.root.exists() and not home.root.is_dir():
+        raise WrongRequest(f"The home {home.root} is not a folder: see --model-home (HF_HOME).")
     return Settings(
         catalogue=catalogue,
         lock=lock,

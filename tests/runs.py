@@ -68,6 +68,11 @@ def run(
     return Run(code=done.returncode, out=done.stdout, seconds=time.monotonic() - began)
 
 
+def in_namespace(*flags: str) -> tuple[str, ...]:
+    """unshare with these flags; an ordinary user needs a user namespace to do the same."""
+    return ("unshare", *(() if os.geteuid() == 0 else ("--map-root-user",)), *flags)
+
+
 def sample(home: Path, *args: str | Path, hub: str = "http://127.0.0.1:9", **how: Any) -> Run:
     """A run on the sample catalogue with a hub of the test's; by default one that is not there."""
     return run("--catalogue", SAMPLE, "--hub", hub, "--model-home", home, *args, **how)

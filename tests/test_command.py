@@ -18,6 +18,7 @@ from tests.runs import (
     command,
     copy_home,
     environment,
+    in_namespace,
     listing,
     run,
     sample,
@@ -122,6 +123,15 @@ def test_what_cannot_be_done_is_one_sentence(args: list[str], sentence: str) -> 
     done = run(*args)
     assert done.code == 4
     assert errors(done.out) == [sentence]
+
+
+def test_home_that_is_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "home").write_text("not a folder")
+    done = sample(tmp_path / "home")
+    assert done.code == 4
+    assert errors(done.out) == [
+        f"The home {tmp_path / 'home'} is not a folder: see --model-home (HF_HOME)."
+    ]
 
 
 def test_a_selection_that_checks_nothing_is_never_green(tmp_path: Path, prepared: Path) -> None:
@@ -303,6 +313,23 @@ def test_relock_refuses_bytes_that_are_not_the_hubs_own(tmp_path: Path) -> None:
     assert "the hub's own list says" in done.said
     assert "Nothing was locked" in done.said
     assert not (tmp_path / "models.lock.toml").exists()
+
+
+def test_home_that_may_not_be_written_is_one_sentence(tmp_path: Path, hub: Hub) -> None:
+    script = 'mkdir "$0" && mount -t tmpfs -o ro none "$0" && exec "$@"'
+    home = tmp_path / "closed"
+    prefix = (*in_namespace("--mount"), "sh", "-c", script, str(home))
+    done = sample(home, "-m", "pins", hub=hub.url, prefix=prefix)
+    assert done.code == 1, done.out
+    assert "cannot be written (Read-only file system). Give a home" in done.said
+
+
+def test_full_disk_is_said_as_such_and_can_pass(tmp_path: Path, hub: Hub) -> None:
+    script = 'mkdir "$0" && mount -t tmpfs -o size=200k none "$0" && exec "$@"'
+    prefix = (*in_namespace("--mount"), "sh", "-c", script, str(tmp_path / "small"))
+    done = sample(tmp_path / "small", "-m", "pins", hub=hub.url, prefix=prefix)
+    assert done.code == 75, done.out
+    assert "The disk is full (No space left on device" in done.said
 
 
 def test_task_without_stages_is_red_with_that_sentence(tmp_path: Path) -> None:

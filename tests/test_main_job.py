@@ -1,7 +1,6 @@
 """The main job, as a person meets it: prepare, prove, run again, run side by side, run offline."""
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from tests.runs import (
     command,
     copy_home,
     environment,
+    in_namespace,
     listing,
     run,
     sample,
@@ -31,11 +31,6 @@ tokenizer = AutoTokenizer.from_pretrained("{TINY_REPO}")
 model = AutoModel.from_pretrained("{TINY_REPO}")
 sys.stdout.write(str(model(**tokenizer("turn on the lamp", return_tensors="pt"))[0].shape[-1]))
 """
-
-
-def in_namespace(*flags: str) -> tuple[str, ...]:
-    """unshare with these flags; an ordinary user needs a user namespace to do the same."""
-    return ("unshare", *(() if os.geteuid() == 0 else ("--map-root-user",)), *flags)
 
 
 def test_prepares_and_leaves_a_model_that_loads_by_name_without_network(

@@ -165,15 +165,15 @@ def test_what_cannot_be_parsed_is_refused_however_absurd(tmp_path: Path) -> None
         (
             {"files": [{"path": "x", "size": 0, "sha256": "0", "mode": 1}]},
             (
-                "in 'files[0].sha256': must be a sha256 of 64 hex digits, got '0'; in 'files[0].mode': "
-                "is not a key that is known here; known are path, sha256, size"
+                "in 'files[0].sha256': must be a sha256 of 64 hex digits, got '0'; "
+                "in 'files[0].mode': is not a key that is known here; known are path, sha256, size"
             ),
         ),
         (
             {"recipe": {**RECIPE, "repo": "tiny", "commit": "main", "more": 1}},
             (
-                "in 'recipe.repo': must be ORG/NAME, got 'tiny'; in 'recipe.commit': must be a commit "
-                "of 40 hex digits, got 'main'; in 'recipe.more': is not a key that is known here; "
+                "in 'recipe.repo': must be ORG/NAME, got 'tiny'; in 'recipe.commit': must be a "
+                "commit of 40 hex digits, got 'main'; in 'recipe.more': is not a key that is known here; "
                 f"known are {', '.join(sorted(RECIPE))}"
             ),
         ),

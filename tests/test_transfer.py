@@ -63,6 +63,15 @@ def test_file_is_published_whole_and_by_the_hubs_own_link(
         assert bring(home, hub, served, tmp_path / "s") == 0, "a whole blob is not fetched again"
 
 
+def test_proxy_is_not_asked_for_this_machine_itself(
+    tmp_path: Path, served: ServedRepo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    with Hub([served]) as hub:
+        assert bring(Home(tmp_path / "home"), hub, served, tmp_path / "s") == len(BODY)
+
+
 def test_cut_body_is_kept_and_gone_on_from(tmp_path: Path, served: ServedRepo) -> None:
     home = Home(tmp_path / "home")
     with (

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from prep.children import Emit, Watch, environment, run
 from prep.layout import Home, make_folder
@@ -16,6 +17,7 @@ from prep.lock import LockedFile
 
 CHILD = "prep.fetch.child"
 ANSWER_SECONDS = 10  # how long a host may take to answer at all; tried twice at most
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 DEFAULT_ENDPOINT = "https://huggingface.co"
 
 
@@ -37,6 +39,10 @@ class Network:
         if self.token:
             more["HF_TOKEN"] = self.token
             more["HF_HUB_DISABLE_IMPLICIT_TOKEN"] = "0"
+        host = urlsplit(self.endpoint).hostname or ""
+        if host in LOOPBACK:  # no proxy leads to this machine itself
+            said = os.environ.get("NO_PROXY") or os.environ.get("no_proxy")
+            more["NO_PROXY"] = more["no_proxy"] = f"{said},{host}" if said else host
         private = scratch / "fetch"
         return environment(private, network=True, HF_HOME=str(private / "hf"), **more)
 

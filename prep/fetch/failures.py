@@ -4,10 +4,7 @@ Sentences are ours and never hold a URL's query or a token; the client's own tex
 """
 
 import contextlib
-import errno
-import shutil
 from collections.abc import Iterator
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
@@ -20,7 +17,8 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from prep.errors import DiskFull, HubBusy, HubRefused, HubUnreachable, PrepError
+from prep.errors import HubBusy, HubRefused, HubUnreachable, PrepError
+from prep.storage import storage_error
 
 PASSING = frozenset({408, 429, 500, 502, 503, 504})
 
@@ -47,8 +45,8 @@ def meaning(error: Exception, endpoint: str, repo: str, revision: str) -> PrepEr
         return HubBusy(f"{host} broke off in the middle of an answer. Run again to go on.")
     if isinstance(error, httpx.HTTPError):
         return HubUnreachable(unreachable(host, _reason(error)))
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return DiskFull(disk_full(error))
+    if isinstance(error, OSError) and (known := storage_error(error)):
+        return known
     if isinstance(error, LocalEntryNotFoundError):
         return HubUnreachable(unreachable(host, "no answer"))
     raise error
@@ -60,17 +58,6 @@ def unreachable(host: str, reason: str) -> str:
         f"The hub at {host} cannot be reached ({reason}). Check the network, the proxy settings "
         "and --hub (HF_ENDPOINT), then run again. A prepared home is checked without network by "
         "`pytest --offline`, and `make demo` shows the whole suite without any."
-    )
-
-
-def disk_full(error: OSError) -> str:
-    """Which file system is full, and how much it has left."""
-    path = Path(error.filename) if isinstance(error.filename, str) else None
-    where = next((up for up in (path, *path.parents) if up.exists()), None) if path else None
-    free = f", {shutil.disk_usage(where).free} bytes free at {where}" if where else ""
-    return (
-        f"The disk is full ({error.strerror}{free}). Finished files are kept; make room and run "
-        "again."
     )
 
 

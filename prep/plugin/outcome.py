@@ -2,7 +2,7 @@
 
 import platform
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import pytest
 
 from prep.errors import Exit, PrepError
 from prep.layout import write_text
+from prep.offline.netcut import NAMESPACE
 from prep.plugin.options import settings_of
 from prep.plugin.parameters import load_of, model_of, precision_of
 from prep.report import page, summary
@@ -223,7 +224,21 @@ def closing(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in rows
     ]
-    return [*lines, f"consumers set HF_HOME={settings.home.root} HF_HUB_OFFLINE=1"]
+    notes = [f"{name}: {note}" for name, run in runs.items() for note in _notes(run.facts)]
+    return [*lines, *notes, f"consumers set HF_HOME={settings.home.root} HF_HUB_OFFLINE=1"]
+
+
+def _notes(facts: Mapping[str, Any]) -> Iterator[str]:
+    """What is no failure, and what a reader of the verdict should know."""
+    if facts.get("goldens") is False:
+        yield "no goldens are recorded: judged by properties and by the PyTorch original alone"
+    if facts.get("cut") not in (None, NAMESPACE):
+        yield f"loaded without a network namespace of its own: {facts['cut']}"
+    for precision, one in facts.get("precisions", {}).items():
+        if one["tools-differ"]:
+            yield f"{precision} was converted with {', '.join(one['tools-differ'])}"
+    if facts.get("unused"):
+        yield f"files that no loader takes: {', '.join(facts['unused'])}"
 
 
 def _row(name: str, run: ModelRun, status: str) -> tuple[str, ...]:

@@ -15,10 +15,21 @@ from prep.stages.context import Context, NotReached, is_passing
 from prep.stages.converted import Converted, convert_model
 from prep.stages.fetched import Fetched, fetch_model
 from prep.stages.loaded import Loaded, load_model
+from prep.storage import storage_error
 
 __all__ = ["Context", "Converted", "Fetched", "Loaded", "NotReached", "Stages", "is_passing"]
 
 T = TypeVar("T")
+
+
+def _told_of_the_disk(work: Callable[[], T]) -> T:
+    """Do the work; a disk that is full or closed is an error of ours, which says what to do."""
+    try:
+        return work()
+    except OSError as error:
+        if known := storage_error(error):
+            raise known from error
+        raise
 
 
 class Stages:
@@ -80,7 +91,7 @@ class Stages:
             raise NotReached(spec.name, stage, known)
         if known is None:
             try:
-                known = work()
+                known = _told_of_the_disk(work)
             except PrepError as error:
                 self._memory[key] = error
                 raise
