@@ -173,7 +173,8 @@ def test_what_cannot_be_parsed_is_refused_however_absurd(tmp_path: Path) -> None
             {"recipe": {**RECIPE, "repo": "tiny", "commit": "main", "more": 1}},
             (
                 "in 'recipe.repo': must be ORG/NAME, got 'tiny'; in 'recipe.commit': must be a "
-                "commit of 40 hex digits, got 'main'; in 'recipe.more': is not a key that is known here; "
+                "commit of 40 hex digits, got 'main'; in 'recipe.more': is not a key that is known "
+                "here; "
                 f"known are {', '.join(sorted(RECIPE))}"
             ),
         ),
