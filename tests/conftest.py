@@ -5,8 +5,15 @@ from pathlib import Path
 
 import pytest
 
+from prep.plugin import MARKERS
 from sample_hub.server import Hub, sample_repos
 from tests.runs import sample
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The markers of the judges, which tests import to judge them."""
+    for marker, meaning in MARKERS.items():
+        config.addinivalue_line("markers", f"{marker}: {meaning}")
 
 
 @pytest.fixture

@@ -139,6 +139,12 @@ def test_its_lock_lies_beside_it() -> None:
             {"name": "a\n"}, f"in 'models[0].name': {NAMED} 'a\\n'", id="name with newline"
         ),
         pytest.param({"name": "a:b"}, f"in 'models[0].name': {NAMED} 'a:b'", id="name with colon"),
+        pytest.param(
+            {"name": f"{'a' * 57}/"}, f"in 'models[0].name': {NAMED} '{'a' * 57}/'", id="60 shown"
+        ),
+        pytest.param(
+            {"name": f"{'a' * 58}/"}, f"in 'models[0].name': {NAMED} '{'a' * 56}…", id="61 cut"
+        ),
         pytest.param({"name": 7}, f"in 'models[0].name': {NAMED} 7", id="name a number"),
         pytest.param(
             {"repo": "tiny"}, "in 'models[0].repo': must be ORG/NAME, got 'tiny'", id="short repo"

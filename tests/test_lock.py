@@ -14,7 +14,7 @@ from prep.errors import LockError
 from prep.lock import HEAD, Lock, LockedFile, LockedModel, answer, read_lock, render
 from prep.shape import path_problem
 from prep.tasks import is_pickle
-from tests.homes import COMMIT, OTHER_COMMIT, locked_model
+from tests.homes import COMMIT, OTHER_COMMIT, SOURCE, locked_model
 
 ROOT = Path(__file__).resolve().parent.parent
 SHA256 = "ab" * 32
@@ -61,6 +61,8 @@ def message(*problems: str) -> str:
 
 WANTED = {
     "version": "must be 1, the version this release reads, got",
+    "name": "must be a name of letters, digits, '.', '_' and '-', got",
+    "revision": "must be a branch, tag or commit, got",
     "commit": "must be a commit of 40 hex digits, got",
     "sha256": "must be a sha256 of 64 hex digits, got",
     "size": "must be a whole number of at least 0, got",
@@ -114,6 +116,12 @@ REFUSED: list[tuple[object, str]] = [
     ),
     (lock(model(comit=COMMIT)), f"in 'models[0].comit': {UNKNOWN} {KEYS}"),
     (lock(model(commit=None)), "in 'models[0].commit': is missing"),
+    (lock(model(name="a/b")), f"in 'models[0].name': {WANTED['name']} 'a/b'"),
+    (lock(model(repo="tiny")), "in 'models[0].repo': must be ORG/NAME, got 'tiny'"),
+    (
+        lock(model(requested_revision="-")),
+        f"in 'models[0].requested-revision': {WANTED['revision']} '-'",
+    ),
     *(
         (lock(model(commit=one)), f"in 'models[0].commit': {WANTED['commit']} {one!r}")
         for one in COMMITS
@@ -181,6 +189,12 @@ def test_refuses_a_lock_that_cannot_be_read(tmp_path: Path) -> None:
 
 def test_takes_an_absent_lock_for_an_empty_one(tmp_path: Path) -> None:
     assert read_lock(tmp_path / "models.lock.toml") == Lock(models=())
+
+
+@pytest.mark.parametrize("path", ["a b.json", "é.json", "..a/b..json", ".hidden", "a.bin.json"])
+def test_takes_odd_paths_that_stay_inside(path: str) -> None:
+    read = Lock.from_dict(lock(file(path=path)), "x")
+    assert [one.path for one in read.models[0].files] == [path]
 
 
 odd = st.text(st.characters(exclude_categories=["Cs"]), min_size=1).filter(str.strip)
@@ -369,6 +383,15 @@ def test_refuses_two_commits_of_one_repo_whoever_of_them_is_chosen() -> None:
     )
     alone = Catalogue(path=Path("models.toml"), models=(other,))
     answer(alone, Lock(models=entries), (other,))  # the catalogue names the first no more
+
+
+def test_an_entry_knows_its_files() -> None:
+    locked = locked_model()
+    assert locked.bytes == sum(map(len, SOURCE.values()))
+    found = locked.file("vocab.txt")
+    assert found is not None
+    assert (found.path, found.size) == ("vocab.txt", len(SOURCE["vocab.txt"]))
+    assert locked.file("absent.txt") is None
 
 
 def test_entries_of_one_commit_know_each_others_files() -> None:

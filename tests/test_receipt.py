@@ -19,6 +19,8 @@ TEXT = RECEIPT.render().encode()
 KEYS = "content, files, made, receipt-version, recipe, recipe-digest, seal"
 ORDER = ("repo", "commit", "task", "precision", "source", "options", "tools")
 RECIPE: dict[str, Any] = json.loads(TEXT)["recipe"]
+HEX = "must be a sha256 of 64 hex digits"
+UNKNOWN = "is not a key that is known here; known are"
 NOT_UTF_8 = "'utf-8' codec can't decode byte 0xc3 in position 1: unexpected end of data"
 CHANGED = "its text is not what its seal says: it was changed after it was written"
 
@@ -149,14 +151,14 @@ def test_what_cannot_be_parsed_is_refused_however_absurd(tmp_path: Path) -> None
             {"receipt-version": 2},
             "in 'receipt-version': must be 1, the version this release reads, got 2",
         ),
-        ({"seal": None}, "in 'seal': must be a sha256 of 64 hex digits, got None"),
-        ({"recipe-digest": "x"}, "in 'recipe-digest': must be a sha256 of 64 hex digits, got 'x'"),
-        ({"seal": "x"}, "in 'seal': must be a sha256 of 64 hex digits, got 'x'"),
+        ({"seal": None}, f"in 'seal': {HEX}, got None"),
+        ({"recipe-digest": "x"}, f"in 'recipe-digest': {HEX}, got 'x'"),
+        ({"seal": "x"}, f"in 'seal': {HEX}, got 'x'"),
         ({"seal": "0" * 64}, CHANGED),
         ({"recipe-digest": "0" * 64}, CHANGED),
         (
             {"more": 1},
-            f"in 'more': is not a key that is known here; known are {KEYS}",
+            f"in 'more': {UNKNOWN} {KEYS}",
         ),
         (
             {"files": [{"path": "../x", "size": 0, "sha256": "0" * 64}]},
@@ -165,17 +167,16 @@ def test_what_cannot_be_parsed_is_refused_however_absurd(tmp_path: Path) -> None
         (
             {"files": [{"path": "x", "size": 0, "sha256": "0", "mode": 1}]},
             (
-                "in 'files[0].sha256': must be a sha256 of 64 hex digits, got '0'; "
-                "in 'files[0].mode': is not a key that is known here; known are path, sha256, size"
+                f"in 'files[0].sha256': {HEX}, got '0'; in 'files[0].mode': {UNKNOWN} path, sha256, "
+                "size"
             ),
         ),
         (
             {"recipe": {**RECIPE, "repo": "tiny", "commit": "main", "more": 1}},
             (
-                "in 'recipe.repo': must be ORG/NAME, got 'tiny'; in 'recipe.commit': must be a "
-                "commit of 40 hex digits, got 'main'; in 'recipe.more': is not a key that is known "
-                "here; "
-                f"known are {', '.join(sorted(RECIPE))}"
+                "in 'recipe.repo': must be ORG/NAME, got 'tiny'; "
+                "in 'recipe.commit': must be a commit of 40 hex digits, got 'main'; "
+                f"in 'recipe.more': {UNKNOWN} {', '.join(sorted(RECIPE))}"
             ),
         ),
         (

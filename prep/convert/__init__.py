@@ -62,6 +62,7 @@ def make(server: ImportServer, home: Home, recipe: Recipe, on_wait: Callable[[],
     place = home.conversions(recipe.repo)
     make_folder(place)
     folder = place / f".{recipe.precision}.{uuid.uuid4().hex}"
+    home.note_placed("draft", folder, repo=recipe.repo)  # a kill leaves it behind
     folder.mkdir()
     open_to_all(folder)
     try:
