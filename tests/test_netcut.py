@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 NO_NETWORK = errno.ENETUNREACH
 
 PRELUDE = """
-import errno, json, os, socket, subprocess, sys, threading
+import ctypes, encodings.ascii, errno, json, os, socket, subprocess, sys, threading
 from pathlib import Path
 from prep.offline import netcut
 from prep.offline.guard import Guard
@@ -115,10 +115,11 @@ def test_a_process_that_is_cut_off_cannot_reach_even_its_own_machine(
 AS_NOBODY = """
 address = ("127.0.0.1", int(sys.argv[1]))
 how = getattr(netcut, sys.argv[2])
-errno_of(lambda: socket.getaddrinfo(*address))  # imports what nobody may read
+encodings.ascii  # what nobody may read must be there already
 os.setgroups([])
 os.setgid(12345)
 os.setuid(12345)
+ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)  # as for any process that this user starts
 before = errno_of(lambda: socket.socket().connect(address))
 how()
 after = errno_of(lambda: socket.socket().connect(address))
@@ -246,7 +247,7 @@ ASKING = """
 import urllib.request
 
 def connect():
-    socket.create_connection(("192.0.2.1", 443), 5)
+    socket.socket().connect(("192.0.2.1", 443))
 
 def resolve():
     socket.getaddrinfo("hub.example", 443)
@@ -265,10 +266,13 @@ def send_message():
 def by_name():
     socket.gethostbyname("old.example")
 
+def by_address():
+    socket.gethostbyaddr("192.0.2.9")
+
 guard = Guard([Path(sys.argv[1])])
 guard.install()
 refused = []
-for act in (connect, resolve, fetch, send, send_message, by_name):
+for act in (connect, resolve, fetch, send, send_message, by_name, by_address):
     try:
         act()
     except OSError as error:
@@ -296,6 +300,7 @@ def test_who_reaches_for_the_network_is_named_with_the_host(tmp_path: Path) -> N
         "send": "192.0.2.7",
         "send_message": "2001:db8::1",
         "by_name": "old.example",
+        "by_address": "192.0.2.9",
     }
     assert told["network"] == [
         {"host": host, "caller": f"{file}:{asking_line(lines, name)} in {name}"}
@@ -337,7 +342,8 @@ def test_what_is_written_outside_is_noted_and_what_is_inside_is_not(tmp_path: Pa
 inside = Path(sys.argv[1])
 outside = inside.parent
 (inside / "way out").symlink_to(outside)
-(inside.parent / "scratch2").mkdir()
+(outside / "scratch2").mkdir()
+(outside / "cut").touch()
 guard = Guard([inside])
 guard.install()
 (inside / "file").write_text("x")
@@ -345,16 +351,21 @@ guard.install()
 (inside / "file").rename(inside / "moved")
 (outside / "service.py").read_text()
 open(os.devnull, "w").close()
+open("/proc/self/comm", "w").close()
 assert guard.writes == [], guard.writes
 (outside / "written").write_text("x")
 (outside / "written").open("a").close()
 os.close(os.open(outside / "opened", os.O_CREAT | os.O_WRONLY))
 (outside / "made").mkdir()
+(outside / "linked").symlink_to(inside / "moved")
+os.link(inside / "moved", outside / "linked hard")
 (inside / "moved").rename(outside / "moved out")
-os.truncate(outside / "written", 0)
+os.truncate(outside / "cut", 0)
 (inside / "way out" / "through").write_text("x")
 (outside / "scratch2" / "neighbour").write_text("x")
 tell(writes=sorted({os.path.relpath(path, outside) for path in guard.writes}))
 """
-    outside = ["made", "moved out", "opened", "scratch2/neighbour", "through", "written"]
-    assert service(tmp_path, script)["writes"] == outside
+    assert service(tmp_path, script)["writes"] == [
+        *("cut", "linked", "linked hard", "made", "moved out", "opened", "scratch2/neighbour"),
+        *("through", "written"),
+    ]
