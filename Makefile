@@ -60,7 +60,7 @@ lint: $(DEV_STAMP) ## ruff and mypy
 
 coverage: $(DEV_STAMP) ## how much of prep/ the tests run, child processes included
 	$(PY) -m coverage erase
-	@$(call beat,30,still testing) $(PY) -m coverage run -m pytest -c tests/pytest.ini $(SIDE_BY_SIDE) $(TESTS) $(ARGS)
+	@export COVERAGE_FILE=$(CURDIR)/.coverage; $(call beat,30,still testing) $(PY) -m coverage run -m pytest -c tests/pytest.ini $(SIDE_BY_SIDE) $(TESTS) $(ARGS)
 	$(PY) -m coverage combine --quiet
 	$(PY) -m coverage report
 

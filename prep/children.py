@@ -32,7 +32,7 @@ KEPT = frozenset(
     {
         *("PATH", "LANG", "LANGUAGE", "TZ", "LD_LIBRARY_PATH", "LD_PRELOAD", "VIRTUAL_ENV"),
         *("TMPDIR", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"),
-        *("COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG"),
+        *("COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG", "COVERAGE_FILE"),
     }
 )
 KEPT_FOR_NETWORK = frozenset(
@@ -155,6 +155,7 @@ class Child:
             self.process = subprocess.Popen(
                 command,
                 env=dict(env),
+                cwd=env["HOME"],  # a folder here that is named ORG/NAME would be loaded by name
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log_file,

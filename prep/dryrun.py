@@ -27,11 +27,9 @@ def run(settings: Settings, scratch: Path, write: Callable[[str], object]) -> in
             write(f"  {line}\n")
     free = _free(settings.home.root)
     write(f"\nto fetch: {to_fetch} bytes; free on the home's disk: {free} bytes\n")
-    if settings.offline and to_fetch:
-        stuck.append("something is missing, and --offline fetches nothing")
-    elif to_fetch > free:
+    if to_fetch > free:
         stuck.append(f"the disk lacks {to_fetch - free} bytes for the fetched files alone")
-    elif to_fetch and not stuck:
+    elif to_fetch and not stuck and not settings.offline:
         fetch.reach(settings.network, scratch=scratch)
     for problem in stuck:
         write(f"cannot work: {problem}\n")
@@ -55,6 +53,9 @@ def _model(settings: Settings, spec: ModelSpec) -> tuple[list[str], int, list[st
     if not TASKS[spec.task].built:
         problems.append(f"{spec.name}: this version has no stages for task {spec.task!r} yet")
         return lines, plan.bytes, problems
+    lines += [f"open     {problem.path}  ({problem.detail})" for problem in plan.open]
+    if settings.offline and not plan.idle:
+        problems.append(f"{spec.name}: its files are not as they must be; --offline mends nothing")
     if plan.move_ref:
         lines.append(
             f"write    refs/main (is {state.ref!r})" if state.ref else "write    refs/main"
@@ -69,6 +70,8 @@ def _model(settings: Settings, spec: ModelSpec) -> tuple[list[str], int, list[st
         )
         decided = plan_conversion(recipe, stable, made)
         lines.append(f"{decided.action:<8} {precision}  ({decided.because})")
+        if settings.offline and not stable.sound:
+            problems.append(f"{spec.name}: {precision} is not there whole; --offline makes nothing")
     return lines, plan.bytes, problems
 
 

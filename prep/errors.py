@@ -8,6 +8,7 @@ PrepError
 │   ├── HubRefused       … or the right to read it: 401, 403, 404, a wrong revision
 │   ├── WrongBytes       what came or lies there is not what the lock names
 │   ├── ConversionError  the conversion failed, or its content is wrong
+│   ├── LinkAstray       a link in the home leads out of it: nothing is written through it
 │   ├── HomeClosed       the home may not be written, and something must be
 │   ├── ChildDied        a child process of ours died of something that stays
 │   └── StageMissing     a task that this version cannot prepare yet
@@ -70,6 +71,10 @@ class WrongBytes(ModelError):
 
 class ConversionError(ModelError):
     """A conversion failed or gave something that must not be used."""
+
+
+class LinkAstray(ModelError):
+    """A folder of the home is reached by a link that leaves it."""
 
 
 class HomeClosed(ModelError):

@@ -10,9 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from prep.errors import Misread
+from prep.tasks import PRECISIONS
 
 QUESTIONS = Path(__file__).with_name("questions")
 VERSION = 1
+KEYS = {
+    "vectors": ("id", "text", "normalized", "expected", "source"),
+    "tokens": ("id", "text", "expected", "source"),
+    "similarities": ("id", "query", "documents", "expected", "source"),
+}
+OPTIONAL = ("repeat", "tolerance", "least-cosine")
+FACTS = ("dimension", "vocabulary", "max-length", "modules", "pooling")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,21 +97,36 @@ def read_goldens(folder: Path, name: str, repo: str) -> Goldens | None:
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise Misread(path.name, [f"cannot be read: {error}"]) from None
     problems = []
+    unknown = sorted(set(data) - {*KEYS, *FACTS, "goldens-version", "repo"})
+    problems += [f"in '{key}': is not a key that is known here" for key in unknown]
+    if not any(data.get(kind) for kind in KEYS):
+        problems.append("holds no answer at all: give vectors, tokens or similarities")
     if data.get("goldens-version") != VERSION:
         problems.append(f"in 'goldens-version': must be {VERSION}")
     if data.get("repo") != repo:
         problems.append(f"in 'repo': these goldens are of {data.get('repo')!r}, not of {repo!r}")
-    for kind, keys in (
-        ("vectors", ("id", "text", "normalized", "expected", "source")),
-        ("tokens", ("id", "text", "expected", "source")),
-        ("similarities", ("id", "query", "documents", "expected", "source", "tolerance")),
-    ):
+    for kind, keys in KEYS.items():
         for index, entry in enumerate(data.get(kind, [])):
-            missing = [key for key in keys if key not in entry]
-            if missing:
-                problems.append(f"in '{kind}[{index}]': lacks {', '.join(missing)}")
+            problems += [f"in '{kind}[{index}]': {one}" for one in _entry_problems(entry, keys)]
     if problems:
         raise Misread(f"goldens/{path.name}", problems)
     lists = {kind: tuple(data.pop(kind, [])) for kind in ("vectors", "tokens", "similarities")}
     facts = {key: value for key, value in data.items() if key not in ("goldens-version", "repo")}
     return Goldens(repo=repo, facts=facts, **lists)
+
+
+def _entry_problems(entry: dict[str, Any], keys: tuple[str, ...]) -> list[str]:
+    """What is wrong with one answer; one that nothing bounds would be compared with nothing."""
+    problems = [f"lacks {key}" for key in keys if key not in entry]
+    problems += [f"{key} is not known" for key in entry if key not in (*keys, *OPTIONAL)]
+    bounds = [entry[key] for key in ("tolerance", "least-cosine") if key in entry]
+    if keys != KEYS["tokens"]:
+        if not bounds:
+            problems.append("lacks tolerance or least-cosine")
+        problems += [
+            f"must bound {precision}"
+            for bound in bounds
+            for precision in PRECISIONS
+            if precision not in bound
+        ]
+    return problems

@@ -20,6 +20,7 @@ from typing import Any
 
 READ_ALL = 0o444
 ENTER_ALL = 0o555
+MOST_LINKS = 40  # as the kernel follows them
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,18 +149,32 @@ def link_target(path: Path) -> Path | None:
         return None
 
 
-def leads_astray(path: Path, root: Path) -> tuple[str, str] | None:
-    """Kind and detail where `path` leads out of `root`, or would once that is moved or mounted."""
-    real = path.resolve()
-    if not real.is_relative_to(root):
-        return "outside", f"leads to {real}, outside the home"
-    while target := link_target(path):
+def leads_astray(home: Home, path: Path) -> tuple[str, str] | None:
+    """Kind and detail where `path` leads out of the home, or would once that is moved or mounted.
+
+    Every link on the way from the home's root is looked at, those of folders too.
+    """
+    top = home.root.resolve()
+    at = top
+    todo = list(path.relative_to(top if path.is_relative_to(top) else home.root).parts)
+    links = 0
+    while todo and links < MOST_LINKS:
+        part = todo.pop(0)
+        at = at.parent if part == ".." else at / part
+        if not at.is_relative_to(top):
+            return "outside", f"leads to {path.resolve()}, outside the home"
+        if not (target := link_target(at)):
+            continue
+        links += 1
         if target.is_absolute():
+            if not path.resolve().is_relative_to(top):
+                return "outside", f"leads to {path.resolve()}, outside the home"
             return (
                 "absolute",
-                f"is a link to {target}: not there where the home is mounted elsewhere",
+                f"goes by a link to {target}: not there where the home is mounted elsewhere",
             )
-        path = path.parent / target
+        at = at.parent
+        todo = [*target.parts, *todo]
     return None
 
 

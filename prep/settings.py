@@ -7,10 +7,12 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from prep.catalogue import Catalogue, ModelSpec, read_catalogue
 from prep.errors import WrongRequest
 from prep.fetch import DEFAULT_ENDPOINT, Network
+from prep.goldens import read_goldens
 from prep.layout import Home
 from prep.lock import Lock, answer, read_lock
 from prep.tasks import PRECISIONS
@@ -83,6 +85,9 @@ def settle(wishes: Wishes, environ: Mapping[str, str], root: Path) -> Settings:
     lock = read_lock(catalogue.lock_path)
     if not wishes.relock:
         answer(catalogue, lock, models)
+    goldens = _goldens(catalogue)
+    for spec in models:
+        read_goldens(goldens, spec.name, spec.repo)  # what is wrong with them is told now
     home = Home(wishes.model_home or _default_home(environ, root, sample))
     if home.root.exists() and not home.root.is_dir():
         raise WrongRequest(f"The home {home.root} is not a folder: see --model-home (HF_HOME).")
@@ -97,7 +102,7 @@ def settle(wishes: Wishes, environ: Mapping[str, str], root: Path) -> Settings:
         precisions=_precisions(wishes.precisions),
         relock=wishes.relock,
         dry_run=wishes.dry_run,
-        goldens=_goldens(catalogue),
+        goldens=goldens,
         summary=wishes.summary or (None if offline else home.state / "summary.json"),
         report=wishes.report or (None if offline else home.state / "report.html"),
     )
@@ -133,6 +138,14 @@ def _default_home(environ: Mapping[str, str], root: Path, sample: bool) -> Path:
 
 def _network(wishes: Wishes, environ: Mapping[str, str], sample: bool) -> Network:
     endpoint = wishes.hub or environ.get("HF_ENDPOINT") or DEFAULT_ENDPOINT
+    parts = urlsplit(DEFAULT_ENDPOINT if sample else endpoint)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise WrongRequest(f"The hub must be a URL (https://…) or 'sample', got {endpoint!r}.")
+    if parts.username or parts.password:
+        raise WrongRequest(
+            "The hub's URL holds a user or a password, which reports would show: pass a token in "
+            "HF_TOKEN instead."
+        )
     return Network(
         endpoint=endpoint.rstrip("/"),
         token=None if sample else wishes.token,

@@ -135,7 +135,7 @@ def look_at_conversion(
         target = link_target(at)
         dangling = f"leads to {target}, which is not there" if target else "never converted"
         return broken("missing", name, dangling)
-    astray = leads_astray(at, home.root.resolve())
+    astray = leads_astray(home, at)
     if astray and astray[0] == "outside":
         return broken(astray[0], name, astray[1])
     try:
@@ -227,7 +227,7 @@ def _files(
             link = f", a link to {target}, which is not there" if target else ""
             note("bytes", "missing", f"{file.size} bytes{link}")
             continue
-        if astray := leads_astray(path, root):
+        if astray := leads_astray(home, path):
             note("links", *astray)
         if not real.is_relative_to(root):
             continue
@@ -266,7 +266,7 @@ def _ref(home: Home, locked: LockedModel) -> tuple[str | None, list[Problem]]:
     except OSError:
         detail = "without it the model cannot be loaded by its name"
         return None, [Problem(aspect="ref", kind="missing", path=name, detail=detail)]
-    if astray := leads_astray(path, home.root.resolve()):
+    if astray := leads_astray(home, path):
         return text, [Problem(aspect="ref", kind=astray[0], path=name, detail=astray[1])]
     if text == locked.commit:
         return text, []

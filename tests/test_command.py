@@ -110,6 +110,10 @@ def test_stale_and_missing_entries_are_told_all_at_once(tmp_path: Path) -> None:
             "--relock asks the hub, which --offline (HF_HUB_OFFLINE) forbids.",
         ),
         (
+            ["--summary", "/proc/no/summary.json"],
+            "--summary /proc/no/summary.json cannot be written: choose another place.",
+        ),
+        (
             ["--precision", "none", "--precision", "int8"],
             "--precision none means no conversion: it stands alone.",
         ),
@@ -151,6 +155,8 @@ def test_part_of_the_suite_gives_no_verdict_and_keeps_the_earlier(
     tmp_path: Path, prepared: Path
 ) -> None:
     home = copy_home(prepared, tmp_path / "home")
+    told = home / "model-prep" / "summary.json"  # a verdict is of one home: make it this one's
+    told.write_text(told.read_text().replace(str(prepared), str(home)))
     part = sample(home, "-m", "pins and not conversion")
     assert part.code == 0, part.out
     assert f"{TINY} unchecked" in part.said
@@ -243,6 +249,11 @@ def test_dry_run_tells_what_would_be_done_and_does_nothing(
 
     assert sample(empty, "--dry-run").code == 75
     assert sample(empty, "--dry-run", "--offline").code == 1
+    unconverted = copy_home(prepared, tmp_path / "unconverted")
+    shutil.rmtree(unconverted / "openvino")
+    missing = sample(unconverted, "--dry-run", "--offline")
+    assert missing.code == 1
+    assert f"{TINY}: int8 is not there whole; --offline makes nothing" in missing.out
 
     hub.requests.clear()
     before = listing(prepared)

@@ -225,6 +225,52 @@ def test_source_of_other_bytes_than_the_receipts_is_seen(tmp_path: Path, prepare
     assert "it was made from other bytes than the lock names" in done.said
 
 
+def test_conversion_with_other_options_is_seen_offline(tmp_path: Path, prepared: Path) -> None:
+    home = Home(copy_home(prepared, tmp_path / "home"))
+    folder = converted(home)
+    receipt = read_receipt(folder)
+    recipe = replace(receipt.recipe, options={**receipt.recipe.options, "converter": 0})
+    forged = folder.with_name(recipe.digest)
+    shutil.copytree(folder, forged)
+    (forged / NAME).write_text(replace(receipt, recipe=recipe).render())
+    point_link(home.stable(TINY_REPO, "int8"), recipe.digest)
+    done = sample(home.root, "--offline", "-m", "pins")
+    assert done.code == 1, done.out
+    assert "options is {'converter': 0," in done.said
+
+
+def test_nothing_is_written_through_a_link_that_leaves_the_home(
+    tmp_path: Path, prepared: Path, hub: Hub
+) -> None:
+    """Somebody's folder behind a link is neither healed into nor filled."""
+    home = Home(copy_home(prepared, tmp_path / "home"))
+    away = tmp_path / "away"
+    (snapshot(home) / "1_Pooling").rename(away)
+    (away / "config.json").unlink()
+    (away / "config.json").write_text("somebody's")
+    (snapshot(home) / "1_Pooling").symlink_to(away)
+    done = sample(home.root, "-m", "pins and not conversion", hub=hub.url)
+    assert done.code == 1, done.out
+    assert "Nothing was written there: put a folder, or a relative link" in done.said
+    assert [path.read_text() for path in away.iterdir()] == ["somebody's"]
+
+
+def test_pin_that_moved_is_work_and_no_damage(tmp_path: Path, prepared: Path, hub: Hub) -> None:
+    """A home of an earlier commit: fetched and converted anew, and nothing is called healed."""
+    home = Home(copy_home(prepared, tmp_path / "home"))
+    folder = converted(home)
+    receipt = read_receipt(folder)
+    recipe = replace(receipt.recipe, commit="0" * 40)
+    folder.rename(folder.with_name(recipe.digest))
+    (folder.with_name(recipe.digest) / NAME).write_text(replace(receipt, recipe=recipe).render())
+    point_link(home.stable(TINY_REPO, "int8"), recipe.digest)
+    done = sample(home.root, hub=hub.url)
+    assert done.code == 0, done.out
+    assert "healing" not in done.out
+    assert status(home.root) == "ready"
+    assert folder.with_name(recipe.digest).is_dir(), "the old target stays"
+
+
 def test_a_receipt_lists_what_lies_there(prepared: Path) -> None:
     folder = converted(Home(prepared))
     files = {file.path for file in read_receipt(folder).files}

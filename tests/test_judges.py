@@ -7,6 +7,7 @@ import copy
 import json
 import os
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,8 @@ import pytest
 
 from model_tests import test_conversion, test_embedding, test_offline_loading
 from prep.consumers import Load, loads_of
+from prep.errors import NoProgress
+from prep.offline import ImportServer
 from prep.progress import Progress
 from prep.settings import Wishes, settle
 from prep.stages import Context, Converted, Loaded, Stages
@@ -89,6 +92,38 @@ JUDGES: tuple[Judge, ...] = (
 @pytest.mark.parametrize("judge", JUDGES, ids=lambda judge: judge.__name__)
 def test_judge_passes_what_is_right(stages: Stages, judge: Judge) -> None:
     judge(load(stages, BY_NAME))
+
+
+def test_folder_of_the_models_name_here_is_not_loaded_in_its_place(
+    prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """from_pretrained("ORG/NAME") prefers ./ORG/NAME: the server stands in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "model-prep-samples" / "tiny-embedding").mkdir(parents=True)
+    (tmp_path / "model-prep-samples" / "tiny-embedding" / "config.json").write_text("{}")
+    wishes = Wishes(catalogue=SAMPLE, model_home=prepared, offline=True)
+    context = Context(
+        settings=settle(wishes, {}, ROOT), scratch=tmp_path, progress=Progress(None, 10)
+    )
+    made = Stages(context)
+    try:
+        test_embedding.test_vectors_are_the_published(load(made, BY_NAME))
+    finally:
+        made.close()
+
+
+def test_late_answer_is_never_taken_for_the_next(stages: Stages, tmp_path: Path) -> None:
+    """A server that was paused: it is stopped, and a fresh one answers what is asked."""
+    server = ImportServer(tmp_path)
+    server.ready()
+    assert server._child is not None
+    pid = server._child.process.pid
+    os.kill(pid, signal.SIGSTOP)
+    with pytest.raises(NoProgress, match="so it was stopped"):
+        server.run("math:floor", {}, doing="paused", timeout=-9)
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, signal.SIGCONT)
+    server.stop()
 
 
 def test_empty_tokenizer_passes_shapes_and_fails_here(stages: Stages, tmp_path: Path) -> None:

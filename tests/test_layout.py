@@ -183,6 +183,19 @@ def test_a_whole_line_without_its_newline_counts(tmp_path: Path) -> None:
     assert len([json.loads(line) for line in home.ledger.read_text().splitlines()]) == 2
 
 
+def test_a_link_of_a_folder_on_the_way_is_seen(tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    (home.root / "store" / "model").mkdir(parents=True)
+    (home.root / "store" / "model" / "file").touch()
+    (home.root / "near").symlink_to("store/model")
+    (home.root / "far").symlink_to(home.root / "store" / "model")
+    (tmp_path / "out").mkdir()
+    (home.root / "away").symlink_to("../out")
+    assert leads_astray(home, home.root / "near" / "file") is None
+    assert (leads_astray(home, home.root / "far" / "file") or "")[0] == "absolute"
+    assert (leads_astray(home, home.root / "away" / "file") or "")[0] == "outside"
+
+
 def test_a_link_is_astray_where_the_home_could_not_be_moved(tmp_path: Path) -> None:
     root = tmp_path / "home"
     (root / "in").mkdir(parents=True)
@@ -190,8 +203,8 @@ def test_a_link_is_astray_where_the_home_could_not_be_moved(tmp_path: Path) -> N
     links = {"near": "in", "two steps": "near", "up": "../out", "far": str(root / "in")}
     for name, target in {**links, "far in two": "far"}.items():
         (root / name).symlink_to(target)
-    astray = {path.name: leads_astray(path, root) for path in root.iterdir()}
-    far = f"is a link to {root / 'in'}: not there where the home is mounted elsewhere"
+    astray = {path.name: leads_astray(Home(root), path) for path in root.iterdir()}
+    far = f"goes by a link to {root / 'in'}: not there where the home is mounted elsewhere"
     assert astray == {
         "in": None,
         "near": None,

@@ -187,6 +187,19 @@ def test_refuses_unknown_models_and_names_the_known(root: Path) -> None:
     )
 
 
+def test_refuses_a_hub_that_is_no_url(root: Path) -> None:
+    assert refusal(root, {"HF_ENDPOINT": "huggingface.co"}) == (
+        "The hub must be a URL (https://…) or 'sample', got 'huggingface.co'."
+    )
+
+
+def test_refuses_a_password_in_the_hubs_url_without_showing_it(root: Path) -> None:
+    assert refusal(root, {"HF_ENDPOINT": "https://bob:s3cret@mirror.example/hf"}) == (
+        "The hub's URL holds a user or a password, which reports would show: pass a token in "
+        "HF_TOKEN instead."
+    )
+
+
 def test_refuses_no_precision_beside_another(root: Path) -> None:
     assert refusal(root, precisions=["int8", "none"]) == (
         "--precision none means no conversion: it stands alone."

@@ -105,6 +105,13 @@ def test_every_other_run_replaces_what_was(
     assert merged(earlier, fresh) is fresh
 
 
+@pytest.mark.parametrize("key", ["entry", "home", "wanted-precisions", "wanted-consumers"])
+def test_a_verdict_of_something_else_is_not_kept(key: str) -> None:
+    earlier = {"status": "ready", key: "one"}
+    fresh = {"status": "unchecked", key: "other"}
+    assert merged(earlier, fresh) is fresh
+
+
 def summarized(
     path: Path, locked: LockedModel, model_run: ModelRun, code: int = 0
 ) -> dict[str, Any]:
@@ -171,6 +178,9 @@ def test_an_entry_tells_all_that_the_run_knows(tmp_path: Path) -> None:
     assert told == {
         "status": "unchecked",
         "entry": locked_model().digest,
+        "home": str(settings_for(tmp_path, locked_model()).home.root),
+        "wanted-precisions": ["int8"],
+        "wanted-consumers": None,
         "repo": "acme/tiny",
         "task": "embedding",
         "commit": COMMIT,

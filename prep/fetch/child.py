@@ -34,7 +34,9 @@ EVENT_SECONDS = 0.5
 
 def main(order: Event, emit: Emit) -> Event:
     """Carry out one order of `prep.fetch`."""
-    with hub_errors(constants.ENDPOINT, order.get("repo", ""), order.get("commit", "")):
+    with hub_errors(
+        constants.ENDPOINT, order.get("repo", ""), order.get("commit") or order.get("revision", "")
+    ):
         if order["do"] == "fetch":
             return {"fetched": _fetch(order, emit)}
         if order["do"] == "ask":
@@ -74,6 +76,7 @@ class Tally:
         self.size = size
         self.fetched = 0
         self.done = 0
+        self.worked = 0  # only grows: what is done falls when a damaged part is started again
         self._emit = emit
         self._lock = threading.Lock()
         self._sent = 0.0
@@ -82,11 +85,17 @@ class Tally:
         """`count` more bytes are there; `came` over the network, or from an earlier run."""
         with self._lock:
             self.done += count
+            self.worked += max(count, 0)
             self.fetched += count if came else 0
             if time.monotonic() - self._sent > EVENT_SECONDS or self.done >= self.size:
                 self._sent = time.monotonic()
                 self._emit(
-                    {"event": "bytes", "total_done": self.done, "done": self.done, "of": self.size}
+                    {
+                        "event": "bytes",
+                        "total_done": self.worked,
+                        "done": self.done,
+                        "of": self.size,
+                    }
                 )
 
 

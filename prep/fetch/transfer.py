@@ -5,6 +5,7 @@ every repository, and going on with it needs no other note. huggingface_hub 1.21
 killed download from zero.
 """
 
+import functools
 import hashlib
 import os
 from collections.abc import Callable
@@ -40,8 +41,7 @@ def download(transfer: Transfer, on_bytes: Callable[..., None]) -> None:
 
     Raises `WrongBytes` when the whole file has another digest: never retried, never published.
     """
-    if transfer.blob.is_file() and _is_whole(transfer.blob, transfer):
-        on_bytes(transfer.size, came=False)
+    if transfer.blob.is_file() and _is_whole(transfer.blob, transfer, on_bytes):
         return
     with FileLock(f"{transfer.partial}.lock"):
         start = _usable(transfer.partial, transfer.size)
@@ -73,10 +73,14 @@ def read_small(url: str, timeout: float) -> bytes:
     return response.content
 
 
-def _is_whole(path: Path, transfer: Transfer) -> bool:
+def _is_whole(path: Path, transfer: Transfer, on_bytes: Callable[..., None]) -> bool:
     if path.stat().st_size != transfer.size:
         return False
-    return digest_file(path).sha256 == transfer.sha256
+    digest = digest_file(path, functools.partial(on_bytes, came=False))
+    if digest.sha256 != transfer.sha256:
+        on_bytes(-transfer.size, came=False)
+        return False
+    return True
 
 
 def _usable(partial: Path, size: int) -> int:
@@ -95,8 +99,8 @@ def _stream(transfer: Transfer, start: int, on_bytes: Callable[..., None]) -> st
         with transfer.partial.open("rb") as file:
             while block := file.read(BLOCK):
                 hasher.update(block)
+                on_bytes(len(block), came=False)
     if start == transfer.size and transfer.partial.is_file():
-        on_bytes(start, came=False)
         return hasher.hexdigest()
     timeout = httpx.Timeout(transfer.timeout, connect=ANSWER_SECONDS)
     # The hub's URL, not the place it redirects to: httpx takes the token off at another host.
@@ -105,8 +109,8 @@ def _stream(transfer: Transfer, start: int, on_bytes: Callable[..., None]) -> st
     ) as response:
         hf_raise_for_status(response)
         if start and response.status_code != 206:
-            start, hasher = 0, hashlib.sha256()  # the server ignores Range: the whole file comes
-        on_bytes(start, came=False)
+            on_bytes(-start, came=False)  # the server ignores Range: the whole file comes
+            start, hasher = 0, hashlib.sha256()
         with transfer.partial.open("ab") as file:
             file.truncate(start)
             # As it comes: a block size here would hold bytes back in memory, to be lost by a kill.

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from prep.children import Child, Event, environment, unwrap
-from prep.errors import ChildDied, PrepError, by_name
+from prep.errors import NoProgress, PrepError, by_name
 
 START_SECONDS = 180
 JOB_SECONDS = 900
@@ -124,7 +124,11 @@ class ImportServer:
             while (line := self._child.receive(timeout=0.5)) is None:
                 on_wait()
                 if time.monotonic() > ends:
-                    raise ChildDied(f"{doing}: no answer within {timeout:g} s, so it was stopped.")
+                    self.stop()  # else its late answer would be taken for the next job's
+                    raise NoProgress(
+                        f"{doing}: no answer within {timeout:g} s, so it was stopped. On a busy "
+                        "machine, run again with fewer models at once."
+                    )
         except EOFError:
             raise self._child.obituary(doing) from None
         return line

@@ -23,7 +23,16 @@ REACHING = frozenset(
         "socket.sendmsg",
     )
 )
-MAKING = frozenset(("os.mkdir", "os.rename", "os.link", "os.symlink", "os.truncate"))
+# Which arguments of an event are names that it makes or takes away, each with the place of its
+# dir_fd. What a link leads to is not changed by making, moving or removing the link.
+NAMING: dict[str, tuple[tuple[int, int], ...]] = {
+    "os.link": ((1, 3),),
+    "os.mkdir": ((0, 2),),
+    "os.remove": ((0, 1),),
+    "os.rename": ((0, 2), (1, 3)),
+    "os.rmdir": ((0, 1),),
+    "os.symlink": ((1, 2),),
+}
 PLUMBING = (
     "socket.py",
     "ssl.py",
@@ -56,12 +65,15 @@ class Guard:
             self._reached(event, args)
         elif event == "open":
             path, _, flags = args
-            if isinstance(path, str) and flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
+            if flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
                 self._wrote(path)
-        elif event in MAKING:
-            for path in args[:2] if event in ("os.rename", "os.link", "os.symlink") else args[:1]:
-                if isinstance(path, str | os.PathLike):
-                    self._wrote(os.fspath(path))
+        elif event == "os.mkdir" and Path(os.fsdecode(args[0])).is_dir():
+            return  # makes nothing: os.makedirs(…, exist_ok=True) asks first
+        elif event in NAMING:
+            for at, folder_at in NAMING[event]:
+                self._wrote(args[at], args[folder_at], follow=False)
+        elif event in ("os.truncate", "os.chmod"):
+            self._wrote(args[0], args[2] if event == "os.chmod" else -1)
 
     def _reached(self, event: str, args: tuple[Any, ...]) -> None:
         if isinstance(args[0], socket.socket):
@@ -74,8 +86,15 @@ class Guard:
         self.network.append({"host": host, "caller": _caller()})
         raise OSError(errno.ENETUNREACH, f"model-prep: no network here, {host} was asked for")
 
-    def _wrote(self, path: str) -> None:
-        real = os.path.realpath(path)
+    def _wrote(self, path: object, folder: int = -1, *, follow: bool = True) -> None:
+        """`path` as the event gives it, below the folder of that descriptor where it is one."""
+        if not isinstance(path, str | bytes | os.PathLike):
+            return  # a descriptor: its opening was judged
+        name = os.fsdecode(path)
+        if folder >= 0:
+            name = os.path.join(f"/proc/self/fd/{folder}", name)
+        above, last = os.path.split(name.rstrip("/"))
+        real = os.path.realpath(name) if follow else f"{os.path.realpath(above)}/{last}"
         if not f"{real}/".startswith((*self._may_write, "/dev/", "/proc/")):
             self.writes.append(real)
 

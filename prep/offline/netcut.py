@@ -11,6 +11,7 @@ import os
 import platform
 import socket
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWNET = 0x20000, 0x10000000, 0x40000000
@@ -49,6 +50,25 @@ def bind(folder: Path, at: Path) -> None:
 def _namespace() -> None:
     if os.geteuid() == 0 and _libc.unshare(CLONE_NEWNET) == 0:
         return
+    if not _would_work(_user_namespace):
+        raise OSError(errno.EPERM, "cannot enter a user namespace whole")
+    _user_namespace()
+
+
+def _would_work(attempt: Callable[[], None]) -> bool:
+    """Try it in a forked child: half-way in, a process would be nobody and could not go back."""
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            attempt()
+            code = 0
+        finally:
+            os._exit(code)
+    return os.waitpid(pid, 0)[1] == 0
+
+
+def _user_namespace() -> None:
     uid, gid = os.geteuid(), os.getegid()
     _check(_libc.unshare(CLONE_NEWUSER | CLONE_NEWNET), "unshare a network namespace")
     Path("/proc/self/setgroups").write_text("deny", encoding="ascii")

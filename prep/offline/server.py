@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from prep.children import death, die_with_parent, outcome
-from prep.errors import ChildDied, PrepError
+from prep.errors import NoProgress, PrepError
 from prep.offline import netcut
 from prep.offline.guard import Guard
 
@@ -73,8 +73,9 @@ def serve(order: Message) -> Message:
         empty.unlink()
         empty.mkdir()
     if late:
-        error: PrepError = ChildDied(
-            f"{order['doing']}: not done within {order['timeout']:g} s, so it was stopped."
+        error: PrepError = NoProgress(
+            f"{order['doing']}: not done within {order['timeout']:g} s, so it was stopped. On a "
+            "busy machine, run again with fewer models at once."
         )
     elif not body:
         error = death(order["doing"], code)

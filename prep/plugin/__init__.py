@@ -45,7 +45,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if hasattr(config, "workerinput"):
         die_with_parent()
     settings_of(config)
-    outcome.check_junit_path(config)
+    outcome.check_places(config)
     signals.install(config)
     if not hasattr(config, "workerinput"):
         modes.start_sample_hub(config)

@@ -9,7 +9,7 @@ import pytest
 
 from prep.errors import WrongRequest
 from prep.fetch import find_token
-from prep.settings import Settings, Wishes, settle
+from prep.settings import SAMPLE, Settings, Wishes, settle
 from prep.tasks import PRECISIONS
 
 SETTINGS = pytest.StashKey[Settings]()
@@ -169,7 +169,7 @@ def _wishes(config: pytest.Config, environ: Mapping[str, str]) -> Wishes:
         models=names,
         catalogue=get("catalogue"),
         model_home=get("model_home"),
-        hub=get("hub"),
+        hub=get("hub") or (SAMPLE if environ.get("HF_ENDPOINT") == SAMPLE else None),
         offline=get("offline"),
         precisions=get("precision") or (),
         download_timeout=timeout,

@@ -46,12 +46,18 @@ def header(settings: Settings) -> list[str]:
     ]
 
 
-def check_junit_path(config: pytest.Config) -> None:
-    """pytest writes the junit file at the very end: see now whether it can."""
-    given = config.getoption("xmlpath", None)
-    if not given or hasattr(config, "workerinput"):
+def check_places(config: pytest.Config) -> None:
+    """What is written at the very end: see now whether it can be, where a place was given."""
+    if hasattr(config, "workerinput"):
         return
-    path = Path(given).absolute()
+    places = {"--junitxml": "xmlpath", "--summary": "summary", "--report": "report"}
+    for option, name in places.items():
+        if given := config.getoption(name, None):
+            _check_place(option, Path(given))
+
+
+def _check_place(option: str, given: Path) -> None:
+    path = given.absolute()
     there = next(up for up in path.parents if up.exists())
     try:
         if path.exists():
@@ -59,7 +65,7 @@ def check_junit_path(config: pytest.Config) -> None:
         else:
             tempfile.TemporaryFile(dir=there).close()  # asking for the mode would not tell
     except OSError:
-        sentence = f"--junitxml {given} cannot be written: choose another place."
+        sentence = f"{option} {given} cannot be written: choose another place."
         raise pytest.UsageError(sentence) from None
 
 
@@ -172,7 +178,8 @@ class Outcome:
             return
         self.expected = self.expected or self.config.stash.get(EXPECTED, {})
         session.exitstatus = self._exit(int(session.exitstatus))
-        self._write(int(session.exitstatus))
+        if not self._write(int(session.exitstatus)) and session.exitstatus == 0:
+            session.exitstatus = int(pytest.ExitCode.TESTS_FAILED)  # who reads it would be misled
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """One line a model, and what a consumer has to set."""
@@ -196,14 +203,15 @@ class Outcome:
             return int(pytest.ExitCode.NO_TESTS_COLLECTED)
         return code
 
-    def _write(self, code: int) -> None:
+    def _write(self, code: int) -> bool:
+        """Write summary and page where they are wanted; whether that went well."""
         settings = self.settings
         entries = {
             name: summary.entry(run, judge(run, set(self.expected.get(name, ()))), settings, name)
             for name, run in self.runs.items()
         }
         if settings.summary is None:
-            return
+            return True
         try:
             whole = summary.write_summary(settings.summary, settings, entries, code)
             self.written.append(f"summary: {settings.summary}")
@@ -212,6 +220,8 @@ class Outcome:
                 self.written.append(f"report: {settings.report}")
         except OSError as error:
             self.written.append(f"summary and report could not be written: {error}")
+            return False
+        return True
 
 
 def closing(

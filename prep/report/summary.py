@@ -23,6 +23,9 @@ def entry(run: ModelRun, status: Status, settings: Settings, name: str) -> dict[
         "status": status,
         "at": now(),
         "entry": locked.digest if locked else None,
+        "home": str(settings.home.root),
+        "wanted-precisions": list(spec.precisions),
+        "wanted-consumers": list(spec.consumers) if spec.consumers else None,
         "repo": spec.repo,
         "task": spec.task,
         "commit": locked.commit if locked else None,
@@ -79,4 +82,7 @@ def _earlier(path: Path) -> dict[str, Any]:
     except (OSError, json.JSONDecodeError, UnicodeDecodeError):
         return {}
     known = isinstance(data, dict) and data.get("summary-version") == VERSION
-    return dict(data["models"]) if known and isinstance(data.get("models"), dict) else {}
+    models = data.get("models") if known else None
+    if not isinstance(models, dict):
+        return {}
+    return {name: one for name, one in models.items() if isinstance(one, dict)}

@@ -38,6 +38,10 @@ def judge(run: ModelRun, expected: Set[str] | None) -> Status:
     return "healed" if run.facts.get("healed") else "ready"
 
 
+# What must be equal for an earlier verdict to speak of the same thing.
+SAME = ("entry", "home", "wanted-precisions", "wanted-consumers")
+
+
 def merged(earlier: Mapping[str, Any] | None, entry: Mapping[str, Any]) -> Mapping[str, Any]:
     """What the summary keeps of a model: an unchecked run never replaces an earlier verdict of
     the same lock entry."""
@@ -45,7 +49,7 @@ def merged(earlier: Mapping[str, Any] | None, entry: Mapping[str, Any]) -> Mappi
         earlier is not None
         and entry["status"] == "unchecked"
         and earlier.get("status") not in (None, "unchecked")
-        and earlier.get("entry") == entry.get("entry")
+        and all(earlier.get(key) == entry.get(key) for key in SAME)
     ):
         return earlier
     return entry

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from prep.errors import HubUnreachable, ModelError, Passing, PrepError, WrongBytes
-from prep.layout import Home, open_to_all
+from prep.errors import HubUnreachable, LinkAstray, ModelError, Passing, PrepError, WrongBytes
+from prep.layout import Home, leads_astray, open_to_all
 from prep.locking import held
 from prep.offline import ImportServer
 from prep.progress import Progress
@@ -79,6 +79,14 @@ class Context:
                     open_to_all(path)
                 except PermissionError:
                     continue  # somebody else's file: the next look tells it as it is
+
+    def refuse_astray(self, model: str, folder: Path) -> None:
+        """Write nothing through a link that leaves the home: it is somebody's, not ours."""
+        if astray := leads_astray(self.home, folder):
+            raise LinkAstray(
+                f"{model}: {self.home.shown(folder)} {astray[1]}. Nothing was written there: put "
+                "a folder, or a relative link that stays in the home, in place of that link."
+            )
 
     def need(self, model: str, stage: str, problems: object) -> None:
         """Go no further on what is known to be wrong; its own test tells what it is."""

@@ -13,7 +13,7 @@ from prep.layout import Home
 from prep.plan import ConversionPlan, plan_conversion
 from prep.stages.context import Context, megabytes
 from prep.stages.fetched import Fetched
-from prep.verify import ConversionState, look_at_conversion
+from prep.verify import ConversionState, Problem, look_at_conversion
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +46,8 @@ def convert_model(context: Context, fetched: Fetched, precision: str) -> Convert
     context.need(name, "fetched", fetched.state.problems)
     began = time.monotonic()
     if context.settings.offline:
-        converted = _judge(context, fetched, precision, _look(context, fetched, precision))
+        state = _as_this_project_makes_it(fetched, _look(context, fetched, precision), precision)
+        converted = _judge(context, fetched, precision, state)
     else:
         converted = _make_sure(context, fetched, precision)
     receipt, content = converted.state.receipt, converted.content
@@ -71,6 +72,7 @@ def _make_sure(context: Context, fetched: Fetched, precision: str) -> Converted:
         converted = _judge(context, fetched, precision, state)
         if not converted.content_problems:
             return converted
+    context.refuse_astray(spec.name, context.home.conversions(locked.repo))
     with context.held(locked.repo, f"convert.{precision}", spec.name):
         plan, state, stable = _plan(context, fetched, precision)
         healed: tuple[str, ...] = ()
@@ -147,6 +149,33 @@ def _look(context: Context, fetched: Fetched, precision: str) -> ConversionState
     return look_at_conversion(context.home, fetched.locked, precision, at=at, deep=True)
 
 
+def _as_this_project_makes_it(
+    fetched: Fetched, state: ConversionState, precision: str
+) -> ConversionState:
+    """The state, with what the receipt says of task and options held against ours.
+
+    Other tools are another machine's; another task or other options are another conversion.
+    """
+    if state.receipt is None:
+        return state
+    ours = convert.recipe_for(fetched.locked, fetched.spec.task, precision)
+    theirs = state.receipt.recipe
+    problems = tuple(
+        Problem(
+            aspect="receipt",
+            kind="changed",
+            path=f"{precision}/receipt.json",
+            detail=f"{what} is {got!r}, wanted {wanted!r}",
+        )
+        for what, got, wanted in (
+            ("task", theirs.task, ours.task),
+            ("options", dict(theirs.options), dict(ours.options)),
+        )
+        if got != wanted
+    )
+    return replace(state, problems=(*state.problems, *problems))
+
+
 def _judge(context: Context, fetched: Fetched, precision: str, state: ConversionState) -> Converted:
     """What is there, with its content measured where its bytes are right."""
     content: Content | None = None
@@ -187,8 +216,13 @@ def _least_cosine(fetched: Fetched, precision: str) -> float:
 
 
 def _is_broken(stable: ConversionState) -> bool:
-    """Whether the stable path is there and broken: a link that leads nowhere, a torn folder."""
-    return any(problem.detail != "never converted" for problem in stable.problems)
+    """Whether the stable path is there and broken: a link that leads nowhere, a torn folder.
+
+    An intact receipt of another commit is no damage: the pin has moved, and there is work to do.
+    """
+    return stable.receipt is None and any(
+        problem.detail != "never converted" for problem in stable.problems
+    )
 
 
 def _other_tools(context: Context, fetched: Fetched, converted: Converted) -> list[str]:

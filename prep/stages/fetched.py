@@ -73,7 +73,13 @@ def _bring(context: Context, spec: ModelSpec, locked: LockedModel) -> Fetched:
     plan = plan_source(locked, state)
     healed = tuple(map(str, damage(state, was_whole=_was_whole(home, locked))))
     context.say_healing(spec.name, healed)
-    came = _fetch_files(context, spec, locked, plan.fetch) if plan.fetch else 0
+    came = 0
+    if plan.fetch:
+        snapshot = home.snapshot(locked.repo, locked.commit)
+        for folder in dict.fromkeys((snapshot / file.path).parent for file in plan.fetch):
+            context.refuse_astray(spec.name, folder)
+        came = _fetch_files(context, spec, locked, plan.fetch)
+        plan = plan_source(locked, _look(context, locked))  # modes behind a missing link show now
     context.open_modes(plan.open)
     moved = None
     if plan.move_ref:
@@ -88,7 +94,7 @@ def _bring(context: Context, spec: ModelSpec, locked: LockedModel) -> Fetched:
         locked=locked,
         home=home,
         snapshot=home.snapshot(locked.repo, locked.commit),
-        state=state if plan.idle else _look(context, locked),
+        state=_look(context, locked),
         fetched=came,
         healed=healed,
         moved_ref=moved,
