@@ -13,7 +13,7 @@ from typing import Literal
 
 from prep import receipt as receipts
 from prep.digest import Digest, digest_files
-from prep.errors import ConversionError, listing
+from prep.errors import ConversionError
 from prep.layout import Home, can_be_seen, leads_astray, link_target
 from prep.lock import LockedFile, LockedModel
 from prep.receipt import Receipt, Recipe
@@ -68,11 +68,6 @@ class ConversionState:
     def sound(self) -> bool:
         """Whether nothing is wrong with links, receipt, bytes, modes and extras."""
         return not self.problems
-
-
-def complain(problems: Iterable[Problem], head: str, remedy: str) -> str:
-    """The whole message: what is wrong, all of it, and what to do."""
-    return f"{listing(head, [str(problem) for problem in problems])}\n{remedy}"
 
 
 def look_at_source(

@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from prep.errors import listing
 from prep.layout import point_link, write_text
 from prep.lock import LockedModel
 from prep.receipt import NAME
-from prep.verify import Problem, complain, look_at_source
+from prep.verify import Problem, look_at_source
 from tests.homes import (
     COMMIT,
     OTHER_COMMIT,
@@ -324,7 +325,7 @@ def test_a_message_names_got_and_wanted_of_all_at_once(model: Tiny) -> None:
     digest = sha256((model.snapshot / WEIGHTS).read_bytes())
     away = model.home.root.parent / "away"
     blob = f"../../blobs/{sha256(b'[]')}"
-    assert complain(model.source().problems, "tiny is not whole", "Fetch it again.") == (
+    assert listing("tiny is not whole", [str(one) for one in model.source().problems]) == (
         f"""\
 tiny is not whole (7 problems):
   changed  config.json              size is 3, locked 22
@@ -333,8 +334,7 @@ tiny is not whole (7 problems):
   changed  model.safetensors        sha256 is {digest[:12]}…, locked {BLOB[:12]}…  (same size)
   closed   {SNAPSHOT} mode is 0700, other users need o+rx
   extra    adapter_config.json      is not locked, and a loader would take it
-  changed  refs/main                is '{COMMIT}\\n', locked '{COMMIT}'
-Fetch it again."""
+  changed  refs/main                is '{COMMIT}\\n', locked '{COMMIT}'"""
     )
 
 
