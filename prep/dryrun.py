@@ -61,17 +61,23 @@ def _model(settings: Settings, spec: ModelSpec) -> tuple[list[str], int, list[st
             f"write    refs/main (is {state.ref!r})" if state.ref else "write    refs/main"
         )
     for precision in settings.precisions_of(spec):
-        recipe = convert.recipe_for(locked, spec.task, precision)
         at = settings.home.stable(locked.repo, precision)
         stable = look_at_conversion(settings.home, locked, precision, at=at, deep=False)
+        if settings.offline:  # judged by its own receipt, whatever the tools here are
+            if stable.sound:
+                lines.append(f"keep     {precision}  (as its receipt says)")
+            else:
+                problems.append(
+                    f"{spec.name}: {precision} is not there whole; --offline makes none"
+                )
+            continue
+        recipe = convert.recipe_for(locked, spec.task, precision)
         place = settings.home.conversions(locked.repo) / recipe.digest
         made = look_at_conversion(
             settings.home, locked, precision, at=place, wanted=recipe, deep=False
         )
         decided = plan_conversion(recipe, stable, made)
         lines.append(f"{decided.action:<8} {precision}  ({decided.because})")
-        if settings.offline and not stable.sound:
-            problems.append(f"{spec.name}: {precision} is not there whole; --offline makes nothing")
     return lines, plan.bytes, problems
 
 

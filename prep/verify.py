@@ -40,14 +40,12 @@ class SourceState:
     """The original files of one model as they lie in the home.
 
     `ref` is the text of refs/main, None where there is none. `unused` are files in the snapshot
-    that no loader takes; they are listed, never touched. `bytes` counts locked files found whole.
+    that no loader takes; they are listed, never touched.
     """
 
     problems: tuple[Problem, ...]
     unused: tuple[str, ...]
     ref: str | None
-    present: int
-    bytes: int
 
     @property
     def sound(self) -> bool:
@@ -86,7 +84,6 @@ def look_at_source(
     known = {file.path for file in locked.files} | set(also_locked)
     extra, unused = _extras(snapshot, known)
     ref, wrong = _ref(home, locked)
-    wrong_files = {problem.path for problem in problems if problem.aspect == "bytes"}
     return SourceState(
         problems=(
             *problems,
@@ -96,8 +93,6 @@ def look_at_source(
         ),
         unused=unused,
         ref=ref,
-        present=len(found),
-        bytes=sum(file.size for file in found.values() if file.path not in wrong_files),
     )
 
 

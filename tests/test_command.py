@@ -253,7 +253,7 @@ def test_dry_run_tells_what_would_be_done_and_does_nothing(
     shutil.rmtree(unconverted / "openvino")
     missing = sample(unconverted, "--dry-run", "--offline")
     assert missing.code == 1
-    assert f"{TINY}: int8 is not there whole; --offline makes nothing" in missing.out
+    assert f"{TINY}: int8 is not there whole; --offline makes none" in missing.out
 
     hub.requests.clear()
     before = listing(prepared)

@@ -211,7 +211,6 @@ def test_a_client_in_rust_is_cut_off_like_any_other(
     listener: socket.socket, tmp_path: Path, cut: str
 ) -> None:
     """The hub's Xet client opens its sockets below Python: the guard alone would not see it."""
-    pytest.importorskip("hf_xet")
     python(XET, listener.getsockname()[1], cut, tmp_path / "file")
     listener.setblocking(False)
     try:

@@ -31,7 +31,7 @@ ALL = (CHANGED, MISSING, OUTSIDE, CLOSED, EXTRA, OTHER_REF)
 
 
 def source(*problems: Problem) -> SourceState:
-    return SourceState(problems=problems, unused=(), ref=None, present=0, bytes=0)
+    return SourceState(problems=problems, unused=(), ref=None)
 
 
 def conversion(

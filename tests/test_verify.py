@@ -178,7 +178,6 @@ def reachable() -> Iterator[Path]:
 def test_a_healthy_home_has_no_problem(model: Tiny) -> None:
     source, conversion = model.source(), model.conversion(wanted=model.recipe)
     assert (seen(source), source.unused, source.ref) == ([], (), COMMIT)
-    assert (source.present, source.bytes) == (len(SOURCE), model.locked.bytes)
     assert (seen(conversion), conversion.unused) == ([], ())
     assert conversion.folder == model.folder
     assert conversion.receipt is not None
@@ -196,8 +195,6 @@ def test_sees_damage_of_the_source(model: Tiny, name: str) -> None:
     assert state.problems[0].detail == DETAILS.get(name, state.problems[0].detail)
     assert not state.sound
     assert model.conversion().sound == (name != "root closed")
-    lost = wanted.rpartition(" ")[2] if wanted.startswith(("bytes", "links outside")) else ""
-    assert state.bytes == model.locked.bytes - len(SOURCE.get(lost, b""))
 
 
 @pytest.mark.parametrize("name", CONVERSION_DAMAGE)
@@ -240,7 +237,7 @@ def test_a_home_that_was_never_filled_lacks_everything(tmp_path: Path) -> None:
     model = tiny(tmp_path / "home").at(tmp_path / "elsewhere")
     state = model.source()
     assert seen(state) == [*(f"bytes missing {path}" for path in SOURCE), "ref missing refs/main"]
-    assert (state.present, state.bytes, state.ref) == (0, 0, None)
+    assert state.ref is None
     assert seen(model.conversion()) == [f"receipt missing {STABLE}"]
 
 

@@ -80,7 +80,7 @@ def make(server: ImportServer, home: Home, recipe: Recipe, on_wait: Callable[[],
             on_wait=on_wait,
         )
         files = _digested(folder)
-    except BaseException:
+    except BaseException:  # Ctrl-C too: a draft without a receipt serves nobody
         shutil.rmtree(folder, ignore_errors=True)
         raise
     return Draft(

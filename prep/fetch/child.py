@@ -63,8 +63,8 @@ def _fetch(order: Event, emit: Emit) -> int:
         try:
             for job in jobs:
                 job.result()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
+        except BaseException:  # Ctrl-C too: what has not begun need not; what runs keeps its bytes
+            pool.shutdown(cancel_futures=True)
             raise
     return tally.fetched
 

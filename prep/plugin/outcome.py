@@ -82,6 +82,7 @@ def note_expected(config: pytest.Config, items: list[pytest.Item]) -> None:
     whole = built <= files and not any("::" in arg for arg in config.args)
     config.stash[EXPECTED] = expected if whole and settings.precisions is None else {}
     if hasattr(config, "workerinput"):
+        # type: ignore, here and below: xdist sets workeroutput, and a report takes more attributes.
         config.workeroutput["prep_expected"] = config.stash[EXPECTED]  # type: ignore[attr-defined]
 
 

@@ -82,7 +82,7 @@ def _bring(context: Context, spec: ModelSpec, locked: LockedModel) -> Fetched:
         plan = plan_source(locked, _look(context, locked))  # modes behind a missing link show now
     context.open_modes(plan.open)
     moved = None
-    if plan.move_ref:
+    if plan.move_ref and not plan.fetch:  # a name never leads to files that are not whole
         ref = home.ref(locked.repo)
         home.note_placed("ref", ref, repo=locked.repo, commit=locked.commit)
         write_text(ref, locked.commit)
