@@ -19,6 +19,8 @@ TINY_REPO = "model-prep-samples/tiny-embedding"
 
 # What would steer a run from outside; a test gives what it means to give.
 STEERING = ("HF_", "HUGGING", "TRANSFORMERS_", "MODELS_TO_DOWNLOAD", "DOWNLOAD_", "PYTEST_")
+# pytest shortens what it prints, unless one of these says that nobody watches.
+UNWATCHED = ("CI", "BUILD_NUMBER")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +39,11 @@ class Run:
 
 def environment(**more: str) -> dict[str, str]:
     """This process's environment without what steers a run, and `more`."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(STEERING)}
+    kept = {
+        key: value
+        for key, value in os.environ.items()
+        if not key.startswith(STEERING) and key not in UNWATCHED
+    }
     return {**kept, **more}
 
 
