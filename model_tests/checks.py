@@ -1,11 +1,13 @@
 """How judges speak: got, wanted and what to do, all problems of a kind in one list."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import pytest
 
 from prep.errors import listing
+from prep.goldens import Goldens, text_of
+from prep.stages import Loaded
 
 
 def none_of(problems: Iterable[object], head: str, remedy: str) -> None:
@@ -35,3 +37,44 @@ def unit(vector: Sequence[float]) -> list[float]:
 def cosine(one: Sequence[float], other: Sequence[float]) -> float:
     """The cosine of two vectors."""
     return sum(a * b for a, b in zip(unit(one), unit(other), strict=True))
+
+
+def goldens_of(loaded: Loaded) -> Goldens:
+    """The recorded answers; the `goldens` marker keeps models without any away."""
+    assert loaded.goldens is not None
+    return loaded.goldens
+
+
+def tokens_are(loaded: Loaded, remedy: str) -> None:
+    """Fail where a golden text becomes other tokens: ids or pieces, with special ones or not."""
+    problems = []
+    for golden in goldens_of(loaded).of("tokens"):
+        text = text_of(golden)
+        for key, read in (("expected", loaded.ids), ("pieces", loaded.pieces)):
+            wanted = golden.get(key)
+            got: Sequence[object] = read(text)
+            if wanted is not None and not golden.get("specials", True):
+                got = _inner(got, len(wanted))
+            if wanted is not None and got != wanted:
+                problems.append(f"{golden['id']}: {got}, published {wanted}")
+    none_of(problems, f"{loaded.spec.name}: {loaded.load.id} reads text otherwise", remedy)
+
+
+def facts_are(loaded: Loaded, got: Mapping[str, object], remedy: str) -> None:
+    """Fail where what was loaded is not what the goldens tell of it."""
+    wanted = goldens_of(loaded).facts
+    none_of(
+        (
+            f"{key} is {value}, published {wanted[key]}"
+            for key, value in got.items()
+            if key in wanted and wanted[key] != value
+        ),
+        f"{loaded.spec.name}: {loaded.load.id} built another pipeline",
+        remedy,
+    )
+
+
+def _inner(tokens: Sequence[object], count: int) -> list[object]:
+    """`tokens` without the special ones around them; all, where that does not fit `count`."""
+    around = len(tokens) - count
+    return list(tokens[around // 2 : len(tokens) - (around + 1) // 2]) if around >= 0 else [*tokens]

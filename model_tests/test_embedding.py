@@ -11,8 +11,18 @@ from typing import Any
 
 import pytest
 
-from model_tests.checks import cosine, farthest, none_of, norm, unit
-from prep.goldens import Goldens
+from model_tests.checks import (
+    cosine,
+    facts_are,
+    farthest,
+    goldens_of,
+    none_of,
+    norm,
+    tokens_are,
+    unit,
+)
+from prep.goldens import text_of
+from prep.questions import EmbeddingQuestions
 from prep.stages import Loaded
 
 pytestmark = [pytest.mark.answers, pytest.mark.task("embedding")]
@@ -24,12 +34,7 @@ RAW = "mean, not normalised"  # what the probe says of consumers that pool by th
 @pytest.mark.goldens
 def test_tokens_are_the_published(loaded: Loaded) -> None:
     """Token ids, whole: a wrong or empty tokenizer is seen here first."""
-    problems = []
-    for golden in goldens_of(loaded).tokens:
-        got = loaded.ids(golden["text"] * golden.get("repeat", 1))
-        if got != golden["expected"]:
-            problems.append(f"{golden['id']}: {got}, published {golden['expected']}")
-    none_of(problems, f"{loaded.spec.name}: {loaded.load.id} reads text otherwise", WRONG)
+    tokens_are(loaded, WRONG)
 
 
 @pytest.mark.goldens
@@ -37,7 +42,7 @@ def test_vectors_are_the_published(loaded: Loaded) -> None:
     """Component by component, or by cosine where only that was promised."""
     problems = []
     goldens = goldens_of(loaded)
-    for golden in goldens.vectors:
+    for golden in goldens.of("vectors"):
         if _cut_elsewhere(loaded, golden, goldens.facts.get("max-length")):
             continue
         got, wanted = _comparable(loaded, golden)
@@ -54,7 +59,7 @@ def test_vectors_are_the_published(loaded: Loaded) -> None:
 def test_similarities_are_the_published(loaded: Loaded) -> None:
     """The cosine of a query with each of its documents."""
     problems = []
-    for golden in goldens_of(loaded).similarities:
+    for golden in goldens_of(loaded).of("similarities"):
         query = loaded.vector(golden["query"])
         got = [cosine(query, loaded.vector(text)) for text in golden["documents"]]
         limit = golden["tolerance"][loaded.precision]
@@ -70,21 +75,15 @@ def test_similarities_are_the_published(loaded: Loaded) -> None:
 @pytest.mark.goldens
 def test_pipeline_is_the_published(loaded: Loaded) -> None:
     """Modules, pooling, length limit, dimension and vocabulary, as the goldens tell them."""
-    goldens = goldens_of(loaded).facts
     facts = loaded.facts
-    got = {"dimension": len(facts["answers"][0]["vector"]), "vocabulary": facts["vocabulary"]}
+    got = {
+        "dimension": len(next(iter(facts["vectors"].values()))),
+        "vocabulary": facts["vocabulary"],
+    }
     if "modules" in facts:
         got |= {"modules": facts["modules"], "max-length": facts["max_length"]}
         got |= {"pooling": ", ".join(facts["pooling"])}
-    none_of(
-        (
-            f"{key} is {value}, published {goldens[key]}"
-            for key, value in got.items()
-            if key in goldens and goldens[key] != value
-        ),
-        f"{loaded.spec.name}: {loaded.load.id} built another pipeline",
-        WRONG,
-    )
+    facts_are(loaded, got, WRONG)
 
 
 @pytest.mark.consumers("sentence-transformers", "sentence-transformers-openvino")
@@ -111,8 +110,8 @@ def test_pipeline_is_the_repositorys(loaded: Loaded) -> None:
 def test_every_answer_is_a_vector(loaded: Loaded) -> None:
     """Finite, not zero, and of length 1 where the pipeline normalises; odd texts included."""
     problems = []
-    for answer in loaded.facts["answers"]:
-        vector, shown = answer["vector"], repr(answer["text"][:30])
+    for text, vector in loaded.facts["vectors"].items():
+        shown = repr(text[:30])
         if not all(map(math.isfinite, vector)):
             problems.append(f"{shown}: holds NaN or infinity")
         elif norm(vector) == 0:
@@ -124,8 +123,8 @@ def test_every_answer_is_a_vector(loaded: Loaded) -> None:
 
 def test_answers_are_the_same_again_and_in_a_batch(loaded: Loaded) -> None:
     """The same text gives the same vector: twice, and among others of other lengths."""
-    scale = max(norm(answer["vector"]) for answer in loaded.facts["answers"])
-    limit = loaded.questions.batch[loaded.precision] * scale
+    scale = max(map(norm, loaded.facts["vectors"].values()))
+    limit = loaded.asked(EmbeddingQuestions).batch[loaded.precision] * scale
     problems = [
         f"{how}: {loaded.facts[how]:.2e} off, allowed {limit:.2e}"
         for how in ("again", "batch")
@@ -137,24 +136,18 @@ def test_answers_are_the_same_again_and_in_a_batch(loaded: Loaded) -> None:
 def test_related_stands_above_unrelated(loaded: Loaded) -> None:
     """Needs no golden: whatever the model, a paraphrase is nearer than another subject."""
     problems = []
-    for one in loaded.questions.related:
+    questions = loaded.asked(EmbeddingQuestions)
+    for one in questions.related:
         anchor = loaded.vector(one.anchor)
         near = cosine(anchor, loaded.vector(one.related))
         far = cosine(anchor, loaded.vector(one.unrelated))
-        if not near - far >= loaded.questions.margin:
+        if not near - far >= questions.margin:
             problems.append(f"{one.anchor!r}: related {near:.3f}, unrelated {far:.3f}")
     none_of(
         problems,
-        f"{loaded.spec.name}: {loaded.load.id} does not tell meanings apart by "
-        f"{loaded.questions.margin}",
+        f"{loaded.spec.name}: {loaded.load.id} does not tell meanings apart by {questions.margin}",
         "The tokenizer or the weights are not what they should be.",
     )
-
-
-def goldens_of(loaded: Loaded) -> Goldens:
-    """The recorded answers; the `goldens` marker keeps models without any away."""
-    assert loaded.goldens is not None
-    return loaded.goldens
 
 
 def _cut_elsewhere(loaded: Loaded, golden: dict[str, Any], limit: int | None) -> bool:
@@ -162,14 +155,14 @@ def _cut_elsewhere(loaded: Loaded, golden: dict[str, Any], limit: int | None) ->
 
     A service that pools by itself sets its own limit; the published vector is the pipeline's.
     """
-    ids = loaded.ids(golden["text"] * golden.get("repeat", 1))
+    ids = loaded.ids(text_of(golden))
     return limit is not None and loaded.facts["max_length"] != limit and len(ids) > limit
 
 
 def _comparable(loaded: Loaded, golden: dict[str, Any]) -> tuple[list[float], list[float]]:
     """Both vectors in one form: unit length, unless both are raw; as far as was published."""
     wanted: list[float] = golden["expected"]
-    got = loaded.vector(golden["text"] * golden.get("repeat", 1))
+    got = loaded.vector(text_of(golden))
     if golden["normalized"]:
         return unit(got)[: len(wanted)], wanted
     if loaded.facts["pooled"] == RAW:

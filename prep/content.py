@@ -13,24 +13,35 @@ WEIGHTS = {"fp32": ("f32",), "fp16": ("f16",), "int8": ("u8", "i8")}
 LEAST_SHARE = 0.95  # of all weight elements; the rest are small constants the compressor leaves
 LEAST_ELEMENTS = 256  # a constant with fewer is no weight matrix
 
+# How a converted model's answers are held against the original's, and which way is better.
+MEASURES = {
+    "embedding": "the lowest cosine to the PyTorch original",
+    "reranker": "the greatest difference of a logit to the PyTorch original's, of their spread,",
+    "seq2seq": "the share of the PyTorch original's tokens that come first here as well",
+}
+AT_MOST = ("reranker",)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Content:
     """Facts about one converted folder.
 
-    `elements` counts the weight elements of each IR element type; `cosine` is the lowest cosine
-    between the converted model's vectors and those of the PyTorch original on the same texts.
+    `elements` counts the weight elements of each IR element type; `agreement` is the task's measure
+    of the converted model's answers against those of the PyTorch original on the same questions,
+    `contradictions` are answers that mean something else.
     """
 
+    task: str
     elements: Mapping[str, int]
     vocabulary: int
     source_vocabulary: int
     finite: bool
-    cosine: float
+    agreement: float
+    contradictions: tuple[str, ...] = ()
 
     def facts(self) -> dict[str, Any]:
         """As the receipt keeps it."""
-        return {"elements": dict(self.elements), "cosine": self.cosine}
+        return {"elements": dict(self.elements), "agreement": self.agreement}
 
     def share(self, precision: str) -> float:
         """The share of weight elements that are stored in that precision."""
@@ -38,7 +49,7 @@ class Content:
         own = sum(self.elements.get(kind, 0) for kind in WEIGHTS[precision])
         return own / total if total else 0.0
 
-    def problems(self, precision: str, least_cosine: float) -> dict[str, str]:
+    def problems(self, precision: str, bound: float) -> dict[str, str]:
         """What is wrong with it, by aspect: the same sentences when it is made and ever after."""
         found = {}
         if self.share(precision) < LEAST_SHARE:
@@ -52,34 +63,90 @@ class Content:
                 f"the tokenizer has {self.vocabulary} tokens, the original has "
                 f"{self.source_vocabulary}"
             )
-        if not self.finite:
-            found["agreement"] = "answers hold NaN or infinity"
-        elif self.cosine < least_cosine:
-            found["agreement"] = (
-                f"the lowest cosine to the PyTorch original is {self.cosine:.4f}, wanted at least "
-                f"{least_cosine}"
-            )
+        if answers := self._disagreement(bound):
+            found["agreement"] = answers
         return found
+
+    def _disagreement(self, bound: float) -> str | None:
+        if not self.finite:
+            return "answers hold NaN or infinity"
+        worst = self.task in AT_MOST
+        if not (self.agreement <= bound if worst else self.agreement >= bound):
+            wanted = "at most" if worst else "at least"
+            return f"{MEASURES[self.task]} is {self.agreement:.4f}, wanted {wanted} {bound}"
+        return "; ".join(self.contradictions) or None
 
 
 def measure(order: dict[str, Any]) -> dict[str, Any]:
     """Measure ``order["folder"]`` against ``order["source"]``; runs in a forked child."""
-    import math
+    from prep.offline.probe.consumers import CONSUMERS
+    from prep.offline.probe.ways import Way
 
-    from prep.offline.probe import CONSUMERS
-
-    texts = order["texts"]
-    original = CONSUMERS["transformers"]({"target": order["source"], "revision": None})
-    converted = CONSUMERS["optimum-intel"]({"target": order["folder"], "revision": None})
-    pairs = [(original.embed([text])[0], converted.embed([text])[0]) for text in texts]
-    finite = all(math.isfinite(number) for pair in pairs for vector in pair for number in vector)
+    task = order["task"]
+    original = CONSUMERS[task]["transformers"](Way(target=order["source"]))
+    converted = CONSUMERS[task]["optimum-intel"](Way(target=order["folder"]))
+    compare = {"embedding": _vectors, "reranker": _logits, "seq2seq": _tokens}[task]
     return {
+        "task": task,
         "elements": _elements(order["folder"]),
         "vocabulary": len(converted.tokenizer),
         "source_vocabulary": len(original.tokenizer),
-        "finite": finite,
-        "cosine": min(cosine(*pair) for pair in pairs) if finite else 0.0,
+        "contradictions": [],
+        **compare(original, converted, order["ask"]),
     }
+
+
+def _vectors(original: Any, converted: Any, ask: dict[str, Any]) -> dict[str, Any]:
+    """The lowest cosine between vectors of one text."""
+    pairs = [(original.embed([text])[0], converted.embed([text])[0]) for text in ask["texts"]]
+    finite = _all_finite(number for pair in pairs for vector in pair for number in vector)
+    return {"finite": finite, "agreement": min(cosine(*pair) for pair in pairs) if finite else 0.0}
+
+
+def _logits(original: Any, converted: Any, ask: dict[str, Any]) -> dict[str, Any]:
+    """The greatest difference of a logit, of the original's spread; and who is put first."""
+    pairs = ask["pairs"]
+    theirs = [original.logits([pair])[0] for pair in pairs]
+    ours = [converted.logits([pair])[0] for pair in pairs]
+    if not _all_finite([*theirs, *ours]):
+        return {"finite": False, "agreement": 1.0}
+    spread = max(theirs) - min(theirs)
+    gap = max(abs(a - b) for a, b in zip(theirs, ours, strict=True))
+    contradictions = []
+    for query in dict.fromkeys(query for query, _ in pairs):
+        own = [number for number, pair in enumerate(pairs) if pair[0] == query]
+        first, other = (max(own, key=scores.__getitem__) for scores in (theirs, ours))
+        if first != other:
+            contradictions.append(
+                f"{query!r}: {pairs[other][1]!r} comes first, not {pairs[first][1]!r}"
+            )
+    return {
+        "finite": True,
+        "agreement": gap / spread if spread else float(gap > 0),
+        "contradictions": contradictions,
+    }
+
+
+def _tokens(original: Any, converted: Any, ask: dict[str, Any]) -> dict[str, Any]:
+    """The share of the original's greedy tokens that come first here, shown those before them.
+
+    Free answers of two nearly equal models part for good at the first token that differs.
+    """
+    import torch
+
+    same = total = 0
+    finite = True
+    for prompt, length in ask["prompts"]:
+        written = original.write(prompt, length)["ids"]
+        start = original.model.config.decoder_start_token_id
+        shown = torch.tensor([[start, *written[:-1]]])
+        with torch.inference_mode():
+            out = converted.model(**converted.encode(prompt), decoder_input_ids=shown)
+        logits = torch.as_tensor(out.logits)[0]
+        finite = finite and bool(torch.isfinite(logits).all())
+        total += len(written)
+        same += int((logits.argmax(-1) == torch.tensor(written)).sum())
+    return {"finite": finite, "agreement": same / total if total else 0.0}
 
 
 def cosine(one: list[float], other: list[float]) -> float:
@@ -88,6 +155,12 @@ def cosine(one: list[float], other: list[float]) -> float:
 
     dot = sum(a * b for a, b in zip(one, other, strict=True))
     return dot / (math.hypot(*one) * math.hypot(*other))
+
+
+def _all_finite(numbers: Any) -> bool:
+    import math
+
+    return all(map(math.isfinite, numbers))
 
 
 def _elements(folder: str) -> dict[str, int]:

@@ -9,7 +9,6 @@ from prep import convert, fetch
 from prep.catalogue import ModelSpec
 from prep.plan import plan_conversion, plan_source
 from prep.settings import Settings
-from prep.tasks import TASKS
 from prep.verify import look_at_conversion, look_at_source
 
 
@@ -50,9 +49,6 @@ def _model(settings: Settings, spec: ModelSpec) -> tuple[list[str], int, list[st
         *(f"fetch    {file.path}  {file.size} bytes" for file in plan.fetch),
     ]
     problems = [f"{spec.name}: {problem}" for problem in plan.left]
-    if not TASKS[spec.task].built:
-        problems.append(f"{spec.name}: this version has no stages for task {spec.task!r} yet")
-        return lines, plan.bytes, problems
     lines += [f"open     {problem.path}  ({problem.detail})" for problem in plan.open]
     if settings.offline and not plan.idle:
         problems.append(f"{spec.name}: its files are not as they must be; --offline mends nothing")

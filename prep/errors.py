@@ -11,7 +11,8 @@ PrepError
 │   ├── LinkAstray       a link in the home leads out of it: nothing is written through it
 │   ├── HomeClosed       the home may not be written, and something must be
 │   ├── ChildDied        a child process of ours died of something that stays
-│   └── StageMissing     a task that this version cannot prepare yet
+│   └── InterpreterUnfit somebody else's Python, named with --consumer-python
+├── NotTried             nobody: this machine cannot make that load; no verdict  skipped
 └── Passing              nobody: it can pass by itself, run again                exit 75
     ├── HubUnreachable   no connection, no answer
     ├── HubBusy          408, 429, 5xx, a cut body
@@ -85,8 +86,12 @@ class ChildDied(ModelError):
     """A child process ended in a way that running again will not change."""
 
 
-class StageMissing(ModelError):
-    """The catalogue asks for a task that has no stages in this version."""
+class InterpreterUnfit(ModelError):
+    """An interpreter that cannot be a consumer of the model at all."""
+
+
+class NotTried(PrepError):
+    """A load that cannot be made here, which says nothing about the model."""
 
 
 class Passing(PrepError):

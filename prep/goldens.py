@@ -1,93 +1,110 @@
-"""What a model is asked: the task's questions for every model, and a model's recorded goldens.
+"""A model's goldens: answers that somebody published or recorded, with source and tolerance.
 
-Questions need no recorded answer: they are judged by properties. Goldens are answers that somebody
-published or recorded, each with its source and a tolerance for each precision.
+Each task has kinds of its own; ``docs/goldens.md`` tells their keys.
 """
 
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from prep.errors import Misread
+from prep.questions import Ask
 from prep.tasks import PRECISIONS
 
-QUESTIONS = Path(__file__).with_name("questions")
 VERSION = 1
-KEYS = {
-    "vectors": ("id", "text", "normalized", "expected", "source"),
-    "tokens": ("id", "text", "expected", "source"),
-    "similarities": ("id", "query", "documents", "expected", "source"),
-}
-OPTIONAL = ("repeat", "tolerance", "least-cosine")
-FACTS = ("dimension", "vocabulary", "max-length", "modules", "pooling")
+Answer = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Related:
-    """`related` means the same as `anchor`, `unrelated` does not."""
+class Kind:
+    """One kind of golden answer: the keys it must have, may have, and what bounds it.
 
-    anchor: str
-    related: str
-    unrelated: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Questions:
-    """A task's questions. `agreement` is the least cosine to the original, by precision.
-
-    `margin` is how far (in cosine) a related text must stand above an unrelated one, `batch` how
-    far, by precision, a component of a unit vector may move when the text is answered in a batch.
+    Of `any_of` at least one must be there; those of `bounds` hold a number for every precision, and
+    at least one of them must be there, or the answer would be compared with nothing.
     """
 
-    margin: float
-    batch: dict[str, float]
-    agreement: dict[str, float]
-    related: tuple[Related, ...]
-    odd: dict[str, str]
+    keys: tuple[str, ...]
+    any_of: tuple[str, ...] = ()
+    more: tuple[str, ...] = ()
+    bounds: tuple[str, ...] = ()
 
-    @property
-    def texts(self) -> tuple[str, ...]:
-        """All texts, each once."""
-        triples = [
-            text for one in self.related for text in (one.anchor, one.related, one.unrelated)
-        ]
-        return tuple(dict.fromkeys([*triples, *self.odd.values()]))
+
+_TOKENS = Kind(keys=("id", "text", "source"), any_of=("expected", "pieces"), more=("specials",))
+KINDS: Mapping[str, Mapping[str, Kind]] = {
+    "embedding": {
+        "vectors": Kind(
+            keys=("id", "text", "normalized", "expected", "source"),
+            bounds=("tolerance", "least-cosine"),
+        ),
+        "tokens": _TOKENS,
+        "similarities": Kind(
+            keys=("id", "query", "documents", "expected", "source"), bounds=("tolerance",)
+        ),
+    },
+    "reranker": {
+        "scores": Kind(
+            keys=("id", "query", "documents", "activation", "expected", "source"),
+            bounds=("tolerance",),
+        ),
+        "orders": Kind(keys=("id", "query", "documents", "best", "source")),
+        "tokens": _TOKENS,
+    },
+    "seq2seq": {
+        "texts": Kind(
+            keys=("id", "prompt", "expected", "new-tokens", "source"),
+            more=("logprobs", "tolerance"),
+            bounds=("overlap",),
+        ),
+        "tokens": _TOKENS,
+    },
+}
+FACTS: Mapping[str, tuple[str, ...]] = {
+    "embedding": ("dimension", "vocabulary", "max-length", "modules", "pooling"),
+    "reranker": ("vocabulary", "max-length", "labels", "activation"),
+    "seq2seq": ("vocabulary",),
+}
+REPEATED = "repeat"  # a text this many times over: a long one need not be written out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Goldens:
-    """A model's recorded answers, as its file gives them; tests read the entries."""
+    """A model's recorded answers by kind, as its file gives them; tests read the entries."""
 
     repo: str
-    facts: dict[str, Any] = field(default_factory=dict)
-    vectors: tuple[dict[str, Any], ...] = ()
-    tokens: tuple[dict[str, Any], ...] = ()
-    similarities: tuple[dict[str, Any], ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    answers: Mapping[str, tuple[Answer, ...]] = field(default_factory=dict)
 
-    @property
-    def texts(self) -> tuple[str, ...]:
-        """All texts that must be asked, each once."""
-        texts = [entry["text"] * entry.get("repeat", 1) for entry in (*self.vectors, *self.tokens)]
-        for entry in self.similarities:
-            texts += [entry["query"], *entry["documents"]]
-        return tuple(dict.fromkeys(texts))
+    def of(self, kind: str) -> tuple[Answer, ...]:
+        """All answers of that kind."""
+        return self.answers.get(kind, ())
 
-
-def read_questions(task: str) -> Questions:
-    """The committed questions of a task."""
-    path = QUESTIONS / f"{task}.toml"
-    data = tomllib.loads(path.read_text(encoding="utf-8"))
-    return Questions(
-        margin=data["margin"],
-        batch=data["batch"],
-        agreement=data["agreement"],
-        related=tuple(Related(**one) for one in data["related"]),
-        odd={one["id"]: one["text"] * one.get("repeat", 1) for one in data["odd"]},
-    )
+    def ask(self) -> Ask:
+        """What must be asked for them to be compared."""
+        texts = [text_of(one) for kind in ("vectors", "tokens") for one in self.of(kind)]
+        for one in self.of("similarities"):
+            texts += [one["query"], *one["documents"]]
+        asked: Ask = {"texts": texts}
+        pairs = [
+            [one["query"], document]
+            for kind in ("scores", "orders")
+            for one in self.of(kind)
+            for document in one["documents"]
+        ]
+        prompts = [[one["prompt"], one["new-tokens"]] for one in self.of("texts")]
+        return (
+            asked | ({"pairs": pairs} if pairs else {}) | ({"prompts": prompts} if prompts else {})
+        )
 
 
-def read_goldens(folder: Path, name: str, repo: str) -> Goldens | None:
+def text_of(answer: Answer) -> str:
+    """The text that was asked, repeated where the entry says so."""
+    text: str = answer["text"] * answer.get(REPEATED, 1)
+    return text
+
+
+def read_goldens(folder: Path, name: str, repo: str, task: str) -> Goldens | None:
     """A model's goldens, None where nobody recorded any; `Misread` where they are not its own."""
     path = folder / f"{name}.toml"
     try:
@@ -96,37 +113,42 @@ def read_goldens(folder: Path, name: str, repo: str) -> Goldens | None:
         return None
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise Misread(path.name, [f"cannot be read: {error}"]) from None
-    problems = []
-    unknown = sorted(set(data) - {*KEYS, *FACTS, "goldens-version", "repo"})
-    problems += [f"in '{key}': is not a key that is known here" for key in unknown]
-    if not any(data.get(kind) for kind in KEYS):
-        problems.append("holds no answer at all: give vectors, tokens or similarities")
+    kinds = KINDS[task]
+    unknown = sorted(set(data) - {*kinds, *FACTS[task], "goldens-version", "repo"})
+    problems = [f"in '{key}': is not a key that is known for task {task!r}" for key in unknown]
+    if not any(data.get(kind) for kind in kinds):
+        problems.append(f"holds no answer at all: give {', '.join(kinds)}")
     if data.get("goldens-version") != VERSION:
         problems.append(f"in 'goldens-version': must be {VERSION}")
     if data.get("repo") != repo:
         problems.append(f"in 'repo': these goldens are of {data.get('repo')!r}, not of {repo!r}")
-    for kind, keys in KEYS.items():
-        for index, entry in enumerate(data.get(kind, [])):
-            problems += [f"in '{kind}[{index}]': {one}" for one in _entry_problems(entry, keys)]
+    for name_of, kind in kinds.items():
+        for index, answer in enumerate(data.get(name_of, [])):
+            problems += [f"in '{name_of}[{index}]': {one}" for one in _problems(answer, kind)]
     if problems:
         raise Misread(f"goldens/{path.name}", problems)
-    lists = {kind: tuple(data.pop(kind, [])) for kind in ("vectors", "tokens", "similarities")}
-    facts = {key: value for key, value in data.items() if key not in ("goldens-version", "repo")}
-    return Goldens(repo=repo, facts=facts, **lists)
+    return Goldens(
+        repo=repo,
+        facts={key: data[key] for key in FACTS[task] if key in data},
+        answers={kind: tuple(data.get(kind, [])) for kind in kinds},
+    )
 
 
-def _entry_problems(entry: dict[str, Any], keys: tuple[str, ...]) -> list[str]:
+def _problems(answer: Answer, kind: Kind) -> list[str]:
     """What is wrong with one answer; one that nothing bounds would be compared with nothing."""
-    problems = [f"lacks {key}" for key in keys if key not in entry]
-    problems += [f"{key} is not known" for key in entry if key not in (*keys, *OPTIONAL)]
-    bounds = [entry[key] for key in ("tolerance", "least-cosine") if key in entry]
-    if keys != KEYS["tokens"]:
-        if not bounds:
-            problems.append("lacks tolerance or least-cosine")
-        problems += [
-            f"must bound {precision}"
-            for bound in bounds
-            for precision in PRECISIONS
-            if precision not in bound
-        ]
-    return problems
+    problems = [f"lacks {key}" for key in kind.keys if key not in answer]
+    known = {*kind.keys, *kind.any_of, *kind.more, *kind.bounds, REPEATED}
+    problems += [f"{key} is not known" for key in answer if key not in known]
+    if kind.any_of and not any(key in answer for key in kind.any_of):
+        problems.append(f"lacks {' or '.join(kind.any_of)}")
+    if kind.bounds and not any(key in answer for key in kind.bounds):
+        problems.append(f"lacks {' or '.join(kind.bounds)}")
+    if "logprobs" in answer and "tolerance" not in answer:
+        problems.append("lacks tolerance for its logprobs")
+    problems += [
+        f"must bound {precision}"
+        for bound in (*kind.bounds, "tolerance")
+        for precision in PRECISIONS
+        if isinstance(answer.get(bound), dict) and precision not in answer[bound]
+    ]
+    return list(dict.fromkeys(problems))

@@ -4,12 +4,14 @@ Nothing here knows pytest; `prep.plugin.options` says where each wish comes from
 """
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from prep.catalogue import Catalogue, ModelSpec, read_catalogue
+from prep.consumers import Interpreter
 from prep.errors import WrongRequest
 from prep.fetch import DEFAULT_ENDPOINT, Network
 from prep.goldens import read_goldens
@@ -19,6 +21,7 @@ from prep.tasks import PRECISIONS
 
 SUITE = Path(__file__).resolve().parent.parent
 SAMPLE = "sample"
+VAGUE = ("venv", ".venv", "env", ".env", "local", "usr", "python")  # names of no service
 TRUE = frozenset({"1", "ON", "YES", "TRUE"})  # as huggingface_hub reads its switches
 
 
@@ -37,6 +40,7 @@ class Wishes:
     precisions: Sequence[str] = ()
     download_timeout: float = 60.0
     download_deadline: float | None = None
+    consumer_pythons: Sequence[Path] = ()
     relock: bool = False
     dry_run: bool = False
     summary: Path | None = None
@@ -48,7 +52,8 @@ class Wishes:
 class Settings:
     """The case. `models` are the chosen entries; `precisions` overrides theirs where not None.
 
-    `goldens` is the folder of recorded answers that belongs to the catalogue.
+    `interpreters` are other people's Pythons that load the models as well. `goldens` is the folder
+    of recorded answers that belongs to the catalogue.
     """
 
     catalogue: Catalogue
@@ -59,6 +64,7 @@ class Settings:
     offline: bool
     sample: bool
     precisions: tuple[str, ...] | None
+    interpreters: tuple[Interpreter, ...]
     relock: bool
     dry_run: bool
     goldens: Path
@@ -87,7 +93,9 @@ def settle(wishes: Wishes, environ: Mapping[str, str], root: Path) -> Settings:
         answer(catalogue, lock, models)
     goldens = _goldens(catalogue)
     for spec in models:
-        read_goldens(goldens, spec.name, spec.repo)  # what is wrong with them is told now
+        read_goldens(
+            goldens, spec.name, spec.repo, spec.task
+        )  # what is wrong with them is told now
     home = Home(wishes.model_home or _default_home(environ, root, sample))
     if home.root.exists() and not home.root.is_dir():
         raise WrongRequest(f"The home {home.root} is not a folder: see --model-home (HF_HOME).")
@@ -100,6 +108,7 @@ def settle(wishes: Wishes, environ: Mapping[str, str], root: Path) -> Settings:
         offline=offline,
         sample=sample,
         precisions=_precisions(wishes.precisions),
+        interpreters=_interpreters(wishes.consumer_pythons),
         relock=wishes.relock,
         dry_run=wishes.dry_run,
         goldens=goldens,
@@ -127,6 +136,27 @@ def _precisions(wanted: Sequence[str]) -> tuple[str, ...] | None:
             raise WrongRequest("--precision none means no conversion: it stands alone.")
         return ()
     return tuple(precision for precision in PRECISIONS if precision in wanted)
+
+
+def _interpreters(pythons: Sequence[Path]) -> tuple[Interpreter, ...]:
+    """Each named by its environment's folder, and by the one above where that says nothing."""
+    found: dict[str, Interpreter] = {}
+    for python in dict.fromkeys(pythons):
+        if not (python.is_file() and os.access(python, os.X_OK)):
+            raise WrongRequest(
+                f"--consumer-python {python} is not an interpreter: give the path of a Python, as "
+                "/srv/app/venv/bin/python."
+            )
+        place = python.parent.parent
+        names = (place.parent.name, place.name) if place.name in VAGUE else (place.name,)
+        name = re.sub(r"[^\w.-]+", "-", "-".join(filter(None, names))) or "python"
+        label = next(
+            one
+            for one in (name, *(f"{name}-{count}" for count in range(2, 99)))
+            if one not in found
+        )
+        found[label] = Interpreter(python=python, label=label)
+    return tuple(found.values())
 
 
 def _default_home(environ: Mapping[str, str], root: Path, sample: bool) -> Path:

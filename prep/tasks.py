@@ -90,19 +90,18 @@ TAKEN_CONVERTED = (*TAKEN, "openvino_*.xml", "openvino_*.bin", "openvino_config.
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """What one kind of model needs; `built` is False until its stages exist."""
+    """What one kind of model needs."""
 
     name: str
     files: tuple[str, ...]
-    built: bool = True
 
 
 TASKS = {
     task.name: task
     for task in (
         Task(name="embedding", files=_TRANSFORMERS + _SENTENCE_TRANSFORMERS),
-        Task(name="reranker", files=_TRANSFORMERS, built=False),
-        Task(name="seq2seq", files=_TRANSFORMERS, built=False),
+        Task(name="reranker", files=_TRANSFORMERS),
+        Task(name="seq2seq", files=_TRANSFORMERS),
     )
 }
 

@@ -7,7 +7,11 @@ from typing import Any
 from prep.errors import ConversionError
 
 # Per task: the class that converts and the class that the converted folder is loaded with.
-CLASSES = {"embedding": "OVModelForFeatureExtraction"}
+CLASSES = {
+    "embedding": "OVModelForFeatureExtraction",
+    "reranker": "OVModelForSequenceClassification",
+    "seq2seq": "OVModelForSeq2SeqLM",
+}
 
 
 def make(order: dict[str, Any]) -> dict[str, Any]:

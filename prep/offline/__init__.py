@@ -3,16 +3,19 @@
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from prep.children import Child, Event, environment, unwrap
-from prep.errors import NoProgress, PrepError, by_name
+from prep.children import Child, Event, as_error, death, environment, unwrap
+from prep.consumers import Case, Interpreter
+from prep.errors import InterpreterUnfit, NoProgress, NotTried, PrepError
 
 START_SECONDS = 180
 JOB_SECONDS = 900
+PROBE = Path(__file__).with_name("probe")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,11 +35,13 @@ class JobResult:
 class ImportServer:
     """One process without network that has torch, transformers and openvino imported.
 
-    `start` returns at once, so that importing goes on beside a download; `ready` waits for it.
+    `start` returns at once, so that importing goes on beside a download; `ready` waits for it. With
+    an `interpreter` it is somebody else's, with the libraries that are there.
     """
 
-    def __init__(self, scratch: Path) -> None:
+    def __init__(self, scratch: Path, interpreter: Interpreter | None = None) -> None:
         self._scratch = scratch
+        self._interpreter = interpreter
         self._child: Child | None = None
         self._facts: Event | None = None
 
@@ -45,50 +50,70 @@ class ImportServer:
         if self._child is not None:
             return
         private = Path(tempfile.mkdtemp(prefix="offline-", dir=self._scratch))
-        empty = private / "hf-home"
+        for folder in (self._scratch, private):
+            folder.chmod(0o711)  # loads as another user have to pass here
+        for name in ("hf-home", "home", "tmp"):
+            (private / name).mkdir()
+        (private / "tmp").chmod(0o711)
         env = environment(
             private,
             network=False,
-            HF_HOME=str(empty),
+            HF_HOME=str(private / "hf-home"),
             HF_HUB_OFFLINE="1",
             TRANSFORMERS_OFFLINE="1",
             TMPDIR=str(private / "tmp"),
         )
-        empty.mkdir()
-        (private / "tmp").mkdir()
         command = [sys.executable, "-m", "prep.offline.server"]
+        if self._interpreter is not None:
+            command += [str(self._interpreter.python), str(pack(private / "probe.pyz"))]
         self._child = Child(command, env, private / "server.log")
 
     def ready(self, say: Callable[[str], None] = lambda text: None) -> Event:
         """What the server imported and how its network is cut; waits until it is there."""
         if self._facts is None:
             self.start()
-            say("importing torch, transformers and openvino in a process without network")
-            self._facts = unwrap(self._wait("starting the import server", START_SECONDS))
+            where = f" of {self._interpreter.label}" if self._interpreter else ""
+            say(f"importing the libraries{where} in a process without network")
+            doing = f"starting the import server{where}"
+            try:
+                cut = unwrap(self._wait(doing, START_SECONDS))
+                self._facts = {**cut, **unwrap(self._wait(doing, START_SECONDS))}
+            except PrepError as error:
+                if self._interpreter is None or isinstance(error, NoProgress):
+                    raise
+                raise InterpreterUnfit(
+                    f"{self._interpreter.python} cannot run the probe: {error}\nGive the Python "
+                    "3.9 or newer of an environment that has the consumer's libraries."
+                ) from None
         return self._facts
 
     def run(
         self,
         call: str,
-        args: dict[str, Any],
+        args: Mapping[str, Any],
         *,
         doing: str,
         home: Path | None = None,
+        case: Case | None = None,
         may_write: Sequence[Path] = (),
         timeout: float = JOB_SECONDS,
         on_wait: Callable[[], None] = lambda: None,
     ) -> JobResult:
         """Run ``module:function`` on `args` in a forked child; raises what rose there.
 
-        `home` becomes the child's HF_HOME; without it that stays an empty folder.
+        With a `case`, `home` is shown to the child as the case says: as its HF_HOME or elsewhere,
+        to which user, on what mount. Raises `NotTried` where this machine does not let us.
         """
         self.ready()
         assert self._child is not None
+        surroundings = None
+        if home is not None and case is not None:
+            shown = {"home": str(home), "as": case.cache if case.cache == "HF_HOME" else "path"}
+            surroundings = {**shown, "user": case.user, "mount": case.mount}
         order = {
             "call": call,
-            "args": args,
-            "doing": doing,
-            "home": str(home) if home else None,
+            "args": dict(args),
+            "surroundings": surroundings,
             "may_write": [str(path) for path in may_write],
             "timeout": timeout,
         }
@@ -97,7 +122,7 @@ class ImportServer:
         except EOFError:
             raise self._child.obituary(doing) from None
         line = self._wait(doing, timeout + 10, on_wait)
-        if "error" in line:
+        if "result" not in line:
             raise _failed(doing, line)
         return JobResult(
             value=line["result"],
@@ -125,20 +150,46 @@ class ImportServer:
                 on_wait()
                 if time.monotonic() > ends:
                     self.stop()  # else its late answer would be taken for the next job's
-                    raise NoProgress(
-                        f"{doing}: no answer within {timeout:g} s, so it was stopped. On a busy "
-                        "machine, run again with fewer models at once."
-                    )
+                    raise NoProgress(_late(doing, timeout))
         except EOFError:
             raise self._child.obituary(doing) from None
         return line
 
 
+def pack(to: Path) -> Path:
+    """The probe as one file that any Python 3.9 or newer can run, with nothing of ours beside it.
+
+    It keeps its dotted name, below packages that are empty there.
+    """
+    name = "prep/offline/probe"
+    with zipfile.ZipFile(to, "w") as archive:
+        for package in ("prep", "prep/offline"):
+            archive.writestr(f"{package}/__init__.py", "")
+        for path in sorted(PROBE.glob("*.py")):
+            archive.write(path, f"{name}/{path.name}")
+        archive.writestr("__main__.py", "from prep.offline.probe.serve import serve\n\nserve()\n")
+    to.chmod(0o644)
+    return to
+
+
+def _late(doing: str, timeout: float) -> str:
+    return (
+        f"{doing}: not done within {timeout:g} s, so it was stopped. On a busy machine, run again "
+        "with fewer models at once."
+    )
+
+
 def _failed(doing: str, line: Event) -> PrepError:
-    """What rose in a forked child, with what it did, and what it reached for meanwhile."""
-    error = line["error"]
+    """What kept a job from its result, with what it reached for meanwhile."""
+    if "not-tried" in line:
+        return NotTried(f"{doing}: not tried: {line['not-tried']}")
+    if "late" in line:
+        return NoProgress(_late(doing, line["late"]))
+    if "died" in line:
+        return death(doing, line["died"])
     reached = "".join(
         f"\n  it reached for {one['host']}, asked for by {one['caller']}"
         for one in line.get("network", ())
     )
-    return by_name(error["class"])(f"{doing} failed: {error['message']}{reached}")
+    error = as_error(line["error"])
+    return type(error)(f"{doing} failed: {error}{reached}")

@@ -2,7 +2,7 @@
 
 Three tiers, the first that the machine allows: a network namespace of its own (as root, or inside
 a user namespace), else a seccomp filter that refuses every socket but unix ones, else nothing but
-the Python guard (`guard.py`, which is always on top, because it can name host and caller).
+the Python guard (`probe/guard.py`, which is always on top, because it can name host and caller).
 """
 
 import ctypes
@@ -12,10 +12,10 @@ import platform
 import socket
 import struct
 from collections.abc import Callable
-from pathlib import Path
 
-CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWNET = 0x20000, 0x10000000, 0x40000000
-MS_BIND, MS_REC, MS_PRIVATE = 4096, 16384, 1 << 18
+from prep.offline.probe.surround import check, enter_user_namespace, libc
+
+CLONE_NEWNET = 0x40000000
 PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 38, 22, 2
 AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 SYS_SOCKET = {"x86_64": 41, "aarch64": 198}
@@ -40,15 +40,8 @@ def cut() -> str:
     return GUARD_ONLY
 
 
-def bind(folder: Path, at: Path) -> None:
-    """Mount `folder` at the folder `at`, for this process alone. Raises `OSError`."""
-    _check(_libc.unshare(CLONE_NEWNS), "unshare a mount namespace")
-    _mount(None, b"/", MS_REC | MS_PRIVATE)
-    _mount(bytes(folder), bytes(at), MS_BIND | MS_REC)
-
-
 def _namespace() -> None:
-    if os.geteuid() == 0 and _libc.unshare(CLONE_NEWNET) == 0:
+    if os.geteuid() == 0 and libc.unshare(CLONE_NEWNET) == 0:
         return
     if not _would_work(_user_namespace):
         raise OSError(errno.EPERM, "cannot enter a user namespace whole")
@@ -69,11 +62,7 @@ def _would_work(attempt: Callable[[], None]) -> bool:
 
 
 def _user_namespace() -> None:
-    uid, gid = os.geteuid(), os.getegid()
-    _check(_libc.unshare(CLONE_NEWUSER | CLONE_NEWNET), "unshare a network namespace")
-    Path("/proc/self/setgroups").write_text("deny", encoding="ascii")
-    Path("/proc/self/uid_map").write_text(f"{uid} {uid} 1", encoding="ascii")
-    Path("/proc/self/gid_map").write_text(f"{gid} {gid} 1", encoding="ascii")
+    enter_user_namespace(CLONE_NEWNET)
 
 
 def _seccomp() -> None:
@@ -104,9 +93,9 @@ def _seccomp() -> None:
         _fields_ = (("count", ctypes.c_ushort), ("program", ctypes.c_void_p))
 
     wanted = Filter(len(program) // 8, ctypes.cast(buffer, ctypes.c_void_p))
-    _check(_libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "give up new privileges")
-    _check(
-        _libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.byref(wanted), 0, 0),
+    check(libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "give up new privileges")
+    check(
+        libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.byref(wanted), 0, 0),
         "install a filter",
     )
 
@@ -119,16 +108,3 @@ def _is_cut() -> bool:
     except OSError:
         return True
     return False
-
-
-def _mount(source: bytes | None, target: bytes, flags: int) -> None:
-    _check(_libc.mount(source, target, None, flags, None), f"mount {target.decode()}")
-
-
-def _check(result: int, what: str) -> None:
-    if result != 0:
-        code = ctypes.get_errno()
-        raise OSError(code, f"cannot {what}: {os.strerror(code)}")
-
-
-_libc = ctypes.CDLL(None, use_errno=True)

@@ -13,6 +13,7 @@ import pytest
 from prep.catalogue import ModelSpec
 from prep.children import die_with_parent
 from prep.consumers import Load
+from prep.errors import NotTried
 from prep.lock import LockedModel
 from prep.plugin import modes, outcome, parameters, signals
 from prep.plugin.options import add_options, settings_of
@@ -174,7 +175,10 @@ def converted(stages: Stages, spec: ModelSpec, fetched: Fetched, precision: str)
 @pytest.fixture(scope="session")
 def loaded(stages: Stages, spec: ModelSpec, load: Load) -> Loaded:
     """The model as one consumer got it in a process without network, with its answers."""
-    return stages.loaded(spec, load)
+    try:
+        return stages.loaded(spec, load)
+    except NotTried as reason:
+        pytest.skip(f"{outcome.NOT_TRIED}{reason}")
 
 
 def _facts(config: pytest.Config) -> dict[str, dict[str, Any]]:

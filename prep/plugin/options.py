@@ -17,7 +17,6 @@ SETTINGS = pytest.StashKey[Settings]()
 # Registered so that their names are known; each is built in a later version.
 LATER = {
     "cleanup": "--cleanup is not built yet: nothing was removed.",
-    "consumer_python": "--consumer-python is not built yet: leave it out.",
     "shard": "--shard is not built yet: leave it out, or choose with --models.",
 }
 
@@ -113,7 +112,8 @@ def add_options(parser: pytest.Parser) -> None:
         type=_path,
         metavar="PATH",
         default=None,
-        help="run the consumers' loads in that interpreter as well; repeatable",
+        help="run the consumers' loads in that Python as well: a service's own, with nothing of "
+        "this project in it; repeatable",
     )
     add(
         "--shard",
@@ -174,6 +174,7 @@ def _wishes(config: pytest.Config, environ: Mapping[str, str]) -> Wishes:
         precisions=get("precision") or (),
         download_timeout=timeout,
         download_deadline=get("download_deadline"),
+        consumer_pythons=get("consumer_python") or (),
         relock=get("relock"),
         dry_run=get("dry_run") is not None,
         summary=get("summary"),

@@ -2,6 +2,7 @@
 
 import platform
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
@@ -21,6 +22,7 @@ from prep.settings import SUITE, Settings
 from prep.stages import NotReached, is_passing
 
 EXPECTED = pytest.StashKey[dict[str, list[str]]]()
+NOT_TRIED = "not tried: "
 OWN = SUITE / "model_tests"
 PROPERTIES = pytest.StashKey[bool]()
 TOLD = pytest.StashKey[list[PrepError]]()
@@ -120,6 +122,7 @@ def mark(
         "model": spec.name,
         "own": is_own(item),
         "failure": _failure(report, error),
+        "not-tried": report.skipped and NOT_TRIED in str(report.longrepr),
         "message": str(error) if error is not None and report.failed else "",
         "facts": dict(facts.get(spec.name, {})),
     }
@@ -164,7 +167,7 @@ class Outcome:
             if report.when == "call" and report.passed:
                 run.tests.setdefault(report.nodeid, "passed")
             elif report.skipped:
-                run.tests[report.nodeid] = "not run"
+                run.tests[report.nodeid] = "not tried" if about["not-tried"] else "not run"
             return
         run.tests[report.nodeid] = "passing" if failure.endswith("passing") else "red"
         if failure.startswith("not reached"):
@@ -248,6 +251,17 @@ def _notes(facts: Mapping[str, Any]) -> Iterator[str]:
     for precision, one in facts.get("precisions", {}).items():
         if one["tools-differ"]:
             yield f"{precision} was converted with {', '.join(one['tools-differ'])}"
+    reasons = [one.get("not-tried") for one in facts.get("loads", {}).values()]
+    for reason, count in Counter(filter(None, reasons)).items():
+        yield f"{count} load{'' if count == 1 else 's'} not tried: {reason}"
+    for label, one in facts.get("interpreters", {}).items():
+        untried = [f"{name} ({why})" for name, why in one["not-tried"].items()]
+        tried = f"transformers {one['versions'].get('transformers', 'not installed')}"
+        yield f"also loaded in {label}, {tried}" + (
+            f"; not tried: {', '.join(untried)}" if untried else ""
+        )
+    if facts.get("cpu_default") not in (None, "f32"):
+        yield f"this CPU answers in {facts['cpu_default']} unless told otherwise; asked in f32 here"
     if facts.get("unused"):
         yield f"files that no loader takes: {', '.join(facts['unused'])}"
 

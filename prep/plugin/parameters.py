@@ -100,7 +100,8 @@ Row = tuple[ModelSpec | Load | str | None, ...]
 def _rows(settings: Settings, spec: ModelSpec, columns: Sequence[str]) -> list[Row]:
     precisions = settings.precisions_of(spec)
     if "load" in columns:
-        loads = loads_of(spec.task, spec.consumers, precisions)
+        interpreters = settings.interpreters
+        loads = loads_of(spec.task, spec.repo, spec.consumers, precisions, interpreters)
         if "precision" in columns:
             return [(spec, load, load.precision) for load in loads if load.precision]
         return [(spec, load) for load in loads]

@@ -33,13 +33,18 @@ def properties(
         for key, name in (
             ("bytes", "bytes.converted"),
             ("seconds", "seconds.converted"),
-            ("cosine", "agreement"),
+            ("agreement", "agreement"),
         ):
             if made.get(key) is not None:
                 yield name, str(made[key])
     if load is not None:
         yield "consumer", load.consumer.name
-        yield "way", load.way
+        yield "way", load.case.way
+        for axis in ("cache", "user", "mount"):
+            if value := getattr(load.case, axis):
+                yield axis, value
+        if load.interpreter is not None:
+            yield "consumer-python", load.interpreter.label
         took = facts.get("loads", {}).get(load.id)
         if took:
             yield "seconds.loaded", str(took["seconds"])

@@ -37,6 +37,8 @@ def entry(run: ModelRun, status: Status, settings: Settings, name: str) -> dict[
         "precisions": facts.get("precisions", {}),
         "loads": facts.get("loads", {}),
         "network-cut": facts.get("cut"),
+        "interpreters": facts.get("interpreters", {}),
+        "cpu-inference-default": facts.get("cpu_default"),
         "goldens": facts.get("goldens"),
         "versions": facts.get("versions", {}),
         "healed": facts.get("healed", []),
@@ -46,6 +48,7 @@ def entry(run: ModelRun, status: Status, settings: Settings, name: str) -> dict[
             "passed": run.count("passed"),
             "failed": run.count("red") + run.count("passing") - run.not_reached,
             "not-reached": run.not_reached,
+            "not-tried": run.count("not tried"),
         },
         "problems": run.problems,
     }

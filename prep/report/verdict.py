@@ -4,7 +4,7 @@ from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Outcome = Literal["passed", "red", "passing", "not run"]
+Outcome = Literal["passed", "red", "passing", "not tried", "not run"]
 Status = Literal["ready", "healed", "red", "undelivered", "unchecked"]
 
 
@@ -26,14 +26,14 @@ def judge(run: ModelRun, expected: Set[str] | None) -> Status:
     """The status of a model. `expected`: every test the suite has for it; None if unknown.
 
     One red test makes it red; failures that can all pass by themselves make it undelivered; a
-    verdict needs every test.
+    verdict needs every test, but for loads that this machine cannot make.
     """
     if run.count("red"):
         return "red"
     if run.count("passing"):
         return "undelivered"
-    passed = {name for name, outcome in run.tests.items() if outcome == "passed"}
-    if not expected or not expected <= passed:
+    settled = {name for name, one in run.tests.items() if one in ("passed", "not tried")}
+    if not expected or not expected <= settled or not run.count("passed"):
         return "unchecked"
     return "healed" if run.facts.get("healed") else "ready"
 

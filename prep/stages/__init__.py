@@ -9,12 +9,12 @@ from typing import TypeVar, cast
 
 from prep.catalogue import ModelSpec
 from prep.consumers import Load
-from prep.errors import PrepError
+from prep.errors import NotTried, PrepError
 from prep.lock import LockedModel
 from prep.stages.context import Context, NotReached, is_passing
 from prep.stages.converted import Converted, convert_model
 from prep.stages.fetched import Fetched, fetch_model
-from prep.stages.loaded import Loaded, load_model
+from prep.stages.loaded import Loaded, load_model, meet
 from prep.storage import storage_error
 
 __all__ = ["Context", "Converted", "Fetched", "Loaded", "NotReached", "Stages", "is_passing"]
@@ -72,6 +72,15 @@ class Stages:
     def loaded(self, spec: ModelSpec, load: Load) -> Loaded:
         """One load by one consumer in a process without network."""
 
+        interpreter = load.interpreter
+        if interpreter is not None:
+            self._once(
+                spec,
+                "interpreter",
+                interpreter.label,
+                lambda: meet(self.context, spec, interpreter),
+            )
+
         def work() -> Loaded:
             converted = self.converted(spec, load.precision) if load.precision else None
             return load_model(self.context, self.fetched(spec), converted, load)
@@ -79,13 +88,14 @@ class Stages:
         return self._once(spec, "loaded", load.id, work)
 
     def close(self) -> None:
-        """End the import server."""
-        self.context.server.stop()
+        """End the import servers."""
+        for server in self.context.servers.values():
+            server.stop()
 
     def _once(self, spec: ModelSpec, stage: str, which: str, work: Callable[[], T]) -> T:
         key = (spec.name, stage, which)
         known = self._memory.get(key)
-        if isinstance(known, NotReached):
+        if isinstance(known, NotReached | NotTried):
             raise known
         if isinstance(known, PrepError):
             raise NotReached(spec.name, stage, known)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from prep.consumers import Interpreter
 from prep.errors import HubUnreachable, LinkAstray, ModelError, Passing, PrepError, WrongBytes
 from prep.layout import Home, leads_astray, open_to_all
 from prep.locking import held
@@ -40,10 +41,18 @@ class Context:
     progress: Progress
     facts: dict[str, dict[str, Any]] = field(default_factory=dict)
     unreachable: HubUnreachable | None = None
-    server: ImportServer = field(init=False)
+    servers: dict[Interpreter | None, ImportServer] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        self.server = ImportServer(self.scratch)
+    @property
+    def server(self) -> ImportServer:
+        """Our own import server, which also converts and measures."""
+        return self.server_of(None)
+
+    def server_of(self, interpreter: Interpreter | None) -> ImportServer:
+        """The import server of an interpreter, None for ours."""
+        if interpreter not in self.servers:
+            self.servers[interpreter] = ImportServer(self.scratch, interpreter)
+        return self.servers[interpreter]
 
     @property
     def home(self) -> Home:
@@ -62,9 +71,9 @@ class Context:
         for problem in problems:
             self.progress.say(model, f"healing: {' '.join(problem.split())}")
 
-    def server_ready(self, model: str) -> dict[str, Any]:
-        """Wait for the import server; gives its versions and how its network is cut."""
-        return self.server.ready(lambda text: self.progress.say(model, text))
+    def server_ready(self, model: str, interpreter: Interpreter | None = None) -> dict[str, Any]:
+        """Wait for an import server; gives what it has and how its network is cut."""
+        return self.server_of(interpreter).ready(lambda text: self.progress.say(model, text))
 
     def held(self, repo: str, stage: str, model: str) -> AbstractContextManager[None]:
         """Nobody else works on this stage of this repository meanwhile."""

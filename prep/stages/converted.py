@@ -8,9 +8,9 @@ from pathlib import Path
 from prep import convert
 from prep.content import Content
 from prep.errors import ConversionError
-from prep.goldens import read_questions
 from prep.layout import Home
 from prep.plan import ConversionPlan, plan_conversion
+from prep.questions import read_questions
 from prep.stages.context import Context, megabytes
 from prep.stages.fetched import Fetched
 from prep.verify import ConversionState, Problem, look_at_conversion
@@ -57,7 +57,7 @@ def convert_model(context: Context, fetched: Fetched, precision: str) -> Convert
         "seconds": round(time.monotonic() - began, 2),
         "bytes": receipt.bytes if receipt else None,
         "peak-bytes": receipt.made.get("peak-bytes") if receipt else None,
-        "cosine": round(content.cosine, 6) if content else None,
+        "agreement": round(content.agreement, 6) if content else None,
         "tools-differ": _other_tools(context, fetched, converted),
     }
     known = context.facts[name].get("precisions", {})
@@ -105,7 +105,7 @@ def _make(context: Context, fetched: Fetched, precision: str) -> Converted:
     draft = convert.make(context.server, context.home, recipe, tick)
     try:
         content = _measure(context, fetched, precision, draft.folder)
-        if problems := content.problems(precision, _least_cosine(fetched, precision)):
+        if problems := content.problems(precision, _bound(fetched, precision)):
             lines = "\n".join(f"  {problem}" for problem in problems.values())
             raise ConversionError(
                 f"{spec.name}: the {precision} conversion is not what it must be, so it was thrown "
@@ -182,7 +182,7 @@ def _judge(context: Context, fetched: Fetched, precision: str, state: Conversion
     problems: Mapping[str, str] = {}
     if state.sound and state.folder is not None:
         content = _measure(context, fetched, precision, state.folder)
-        problems = content.problems(precision, _least_cosine(fetched, precision))
+        problems = content.problems(precision, _bound(fetched, precision))
     return Converted(
         model=fetched.spec.name,
         precision=precision,
@@ -203,15 +203,16 @@ def _measure(context: Context, fetched: Fetched, precision: str, folder: Path) -
         {
             "source": str(fetched.snapshot),
             "folder": str(folder),
-            "texts": [text for text in read_questions(spec.task).texts if text.strip()],
+            "task": spec.task,
+            "ask": read_questions(spec.task).plain(),
         },
         doing=f"{doing} of {spec.name}",
         on_wait=context.progress.ticker(spec.name, doing),
     )
-    return Content(**result.value)
+    return Content(**result.value | {"contradictions": tuple(result.value["contradictions"])})
 
 
-def _least_cosine(fetched: Fetched, precision: str) -> float:
+def _bound(fetched: Fetched, precision: str) -> float:
     return read_questions(fetched.spec.task).agreement[precision]
 
 

@@ -7,12 +7,11 @@ from pathlib import Path
 
 from prep import fetch
 from prep.catalogue import ModelSpec
-from prep.errors import HubUnreachable, StageMissing
+from prep.errors import HubUnreachable
 from prep.layout import Home, write_text
 from prep.lock import LockedFile, LockedModel
 from prep.plan import damage, plan_source
 from prep.stages.context import Context, NotReached, megabytes
-from prep.tasks import TASKS
 from prep.verify import SourceState, look_at_source
 
 
@@ -35,12 +34,6 @@ class Fetched:
 
 def fetch_model(context: Context, spec: ModelSpec, locked: LockedModel) -> Fetched:
     """Look at every byte; online, fetch what is missing or wrong, and look again."""
-    if not TASKS[spec.task].built:
-        built = ", ".join(task.name for task in TASKS.values() if task.built)
-        raise StageMissing(
-            f"{spec.name}: this version has no stages for task {spec.task!r} yet, only for "
-            f"{built}. Choose other models with --models."
-        )
     context.server.start()  # its imports go on while bytes come or are digested
     began = time.monotonic()
     state = _look(context, locked)

@@ -1,15 +1,20 @@
 """`loaded`: one load by one consumer in a process without network, and its answers."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from prep.catalogue import ModelSpec
-from prep.consumers import Load
-from prep.goldens import Goldens, Questions, read_goldens, read_questions
+from prep.children import Event
+from prep.consumers import Interpreter, Load, consumers_of
+from prep.errors import InterpreterUnfit, NotTried, listing
+from prep.goldens import Goldens, read_goldens
 from prep.offline import JobResult
+from prep.questions import Questions, joined, read_questions
 from prep.stages.context import Context
 from prep.stages.converted import Converted
 from prep.stages.fetched import Fetched
+
+Q = TypeVar("Q", bound=Questions)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,61 +38,114 @@ class Loaded:
         """Whose tolerances apply: the converted precision's, or fp32's for the original."""
         return self.load.precision or "fp32"
 
-    def vector(self, text: str) -> list[float]:
-        """The vector of a text that was asked."""
-        found: list[float] = self._answer(text)["vector"]
-        return found
+    def asked(self, kind: type[Q]) -> Q:
+        """The questions, as those of the task that a test is for."""
+        assert isinstance(self.questions, kind)
+        return self.questions
 
     def ids(self, text: str) -> list[int]:
         """The token ids of a text that was asked, with special tokens."""
-        found: list[int] = self._answer(text)["ids"]
+        found: list[int] = self.facts["tokens"][text]["ids"]
         return found
 
-    def _answer(self, text: str) -> dict[str, Any]:
-        return next(answer for answer in self.facts["answers"] if answer["text"] == text)
+    def pieces(self, text: str) -> list[str]:
+        """The same as pieces of text."""
+        found: list[str] = self.facts["tokens"][text]["pieces"]
+        return found
+
+    def vector(self, text: str) -> list[float]:
+        """An embedding's vector of a text that was asked."""
+        found: list[float] = self.facts["vectors"][text]
+        return found
+
+    def score(self, query: str, document: str, *, kind: str = "logits") -> float:
+        """A reranker's raw logit of a pair that was asked, or its score where it hands out one."""
+        rows = self.facts[kind]
+        return next(float(row[2]) for row in rows if row[:2] == [query, document])
+
+    def written(self, prompt: str, new_tokens: int) -> dict[str, Any]:
+        """What a seq2seq model wrote to a prompt that was asked with that length."""
+        asked = (prompt, new_tokens)
+        rows: list[dict[str, Any]] = self.facts["written"]
+        return next(row for row in rows if (row["prompt"], row["new_tokens"]) == asked)
+
+
+def meet(context: Context, spec: ModelSpec, interpreter: Interpreter) -> Event:
+    """What an interpreter has to load with; one that can try no consumer of the model is red."""
+    ready = context.server_ready(spec.name, interpreter)
+    untried: dict[str, str] = ready["not-tried"][spec.task]
+    consumers = [consumer.name for consumer in consumers_of(spec.task, spec.consumers)]
+    known = context.facts.get(spec.name, {}).get("interpreters", {})
+    told = {
+        "python": str(interpreter.python),
+        "versions": {"python": ready["python"], **ready["versions"]},
+        "not-tried": {name: untried[name] for name in consumers if name in untried},
+    }
+    context.tell(spec.name, interpreters={**known, interpreter.label: told})
+    if all(name in untried for name in consumers):
+        lines = [f"{name}  {untried[name]}" for name in consumers]
+        head = f"{spec.name}: {interpreter.python} can be none of its consumers"
+        raise InterpreterUnfit(
+            f"{listing(head, lines)}\nGive the Python of a service that reads this model, or "
+            "choose other models with --models."
+        )
+    return ready
 
 
 def load_model(
     context: Context, fetched: Fetched, converted: Converted | None, load: Load
 ) -> Loaded:
     """Load it as the consumer would, and ask the task's questions and the goldens'."""
-    spec = fetched.spec
+    spec, case = fetched.spec, load.case
     context.need(spec.name, "fetched", fetched.state.problems)
     if converted is not None:
         context.need(spec.name, f"converted to {load.precision}", not converted.sound)
-    path = str(converted.path if converted else fetched.snapshot)
-    goldens = read_goldens(context.settings.goldens, spec.name, spec.repo)
+    ready = context.server_ready(spec.name, load.interpreter)
+    name = load.consumer.name
+    if why := ready["not-tried"][spec.task].get(name):
+        raise NotTried(f"{name} is {why}" if why.startswith("not ") else why)
+    path = converted.path if converted else fetched.snapshot
+    goldens = read_goldens(context.settings.goldens, spec.name, spec.repo, spec.task)
     questions = read_questions(spec.task)
-    ready = context.server_ready(spec.name)
-    by_name = load.way in ("name", "commit")
+    root = context.home.root
     doing = f"loading by {load.id}"
-    result = context.server.run(
-        "prep.offline.probe:load",
-        {
-            "consumer": load.consumer.name,
-            "way": {
-                "target": spec.repo if by_name else path,
-                "revision": fetched.locked.commit if load.way == "commit" else None,
-            },
-            "texts": list(dict.fromkeys([*questions.texts, *(goldens.texts if goldens else ())])),
+    order = {
+        "task": spec.task,
+        "consumer": name,
+        "ask": joined(questions.all(), *((goldens.ask(),) if goldens else ())),
+        "way": {
+            "target": spec.repo.rpartition("/")[2] if case.way == "short-name" else spec.repo,
+            "revision": fetched.locked.commit if case.way == "commit" else None,
+            "below": str(path.relative_to(root)) if case.way == "path" else None,
+            "cache_dir": "hub" if case.cache == "cache_dir" else None,
+            "home": str(root),
         },
-        doing=f"{spec.name}: {doing}",
-        home=context.home.root.resolve() if by_name else None,
-        on_wait=context.progress.ticker(spec.name, doing),
-    )
+    }
     loads = context.facts[spec.name].get("loads", {})
+    try:
+        result = context.server_of(load.interpreter).run(
+            "prep.offline.probe.consumers:load",
+            order,
+            doing=f"{spec.name}: {doing}",
+            home=root.resolve(),
+            case=case,
+            on_wait=context.progress.ticker(spec.name, doing),
+        )
+    except NotTried as reason:
+        untried = {"not-tried": str(reason).rpartition("not tried: ")[2]}
+        context.tell(spec.name, loads={**loads, load.id: untried})
+        raise NotTried(untried["not-tried"]) from None
     took = {"seconds": round(result.seconds, 3), "peak-bytes": result.peak}
-    context.tell(
-        spec.name,
-        loads={**loads, load.id: took},
-        cut=ready["cut"],
-        versions=ready["versions"],
-        goldens=goldens is not None,
-    )
+    facts = {"goldens": goldens is not None, "loads": {**loads, load.id: took}}
+    if load.interpreter is None:
+        facts |= {"cut": ready["cut"], "versions": ready["versions"]}
+    if "cpu_default" in result.value:
+        facts["cpu_default"] = result.value["cpu_default"]
+    context.tell(spec.name, **facts)
     return Loaded(
         spec=spec,
         load=load,
-        path=path,
+        path=str(path),
         facts=result.value,
         result=result,
         cut=ready["cut"],

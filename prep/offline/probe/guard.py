@@ -1,8 +1,10 @@
 """The guard in Python, on top of the kernel's cut: names who reached for what.
 
 It sees what goes through Python (audit events), refuses the network, and notes writes outside the
-folders where a consumer may write. Standard library only.
+folders where a consumer may write.
 """
+
+from __future__ import annotations
 
 import errno
 import os
@@ -10,7 +12,6 @@ import socket
 import sys
 import traceback
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 REACHING = frozenset(
@@ -51,7 +52,7 @@ PLUMBING = (
 class Guard:
     """Installed once for the life of a process: an audit hook cannot be taken off again."""
 
-    def __init__(self, may_write: Iterable[Path]) -> None:
+    def __init__(self, may_write: Iterable[str]) -> None:
         self.network: list[dict[str, str]] = []
         self.writes: list[str] = []
         self._may_write = tuple(f"{os.path.realpath(path)}/" for path in may_write)
@@ -67,7 +68,7 @@ class Guard:
             path, _, flags = args
             if flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
                 self._wrote(path)
-        elif event == "os.mkdir" and Path(os.fsdecode(args[0])).is_dir():
+        elif event == "os.mkdir" and os.path.isdir(os.fsdecode(args[0])):
             return  # makes nothing: os.makedirs(…, exist_ok=True) asks first
         elif event in NAMING:
             for at, folder_at in NAMING[event]:
@@ -88,7 +89,7 @@ class Guard:
 
     def _wrote(self, path: object, folder: int = -1, *, follow: bool = True) -> None:
         """`path` as the event gives it, below the folder of that descriptor where it is one."""
-        if not isinstance(path, str | bytes | os.PathLike):
+        if not isinstance(path, (str, bytes, os.PathLike)):
             return  # a descriptor: its opening was judged
         name = os.fsdecode(path)
         if folder >= 0:

@@ -1,0 +1,1 @@
+"""Benchmarks and full-size proofs: figures for people, no timed tests."""

@@ -1,0 +1,136 @@
+"""A reranker answers as its publisher says, and as any reranker must.
+
+Raw logits are asked everywhere: a sigmoid presses wrong ones together at 0 and 1, where no
+tolerance tells them apart.
+"""
+
+import math
+
+import pytest
+
+from model_tests.checks import facts_are, farthest, goldens_of, none_of, tokens_are
+from prep.questions import RerankerQuestions
+from prep.stages import Loaded
+
+pytestmark = [pytest.mark.answers, pytest.mark.task("reranker")]
+
+WRONG = "A service that cuts by these scores would drop or keep other passages."
+SIGMOID = "Sigmoid"
+CROSS_ENCODERS = ("sentence-transformers", "sentence-transformers-openvino")
+
+
+@pytest.mark.goldens
+def test_tokens_are_the_published(loaded: Loaded) -> None:
+    """Token ids, whole: a wrong or empty tokenizer is seen here first."""
+    tokens_are(loaded, WRONG)
+
+
+@pytest.mark.goldens
+def test_scores_are_the_published(loaded: Loaded) -> None:
+    """The raw logit, or what the named activation makes of it."""
+    problems = []
+    for golden in goldens_of(loaded).of("scores"):
+        raw = [loaded.score(golden["query"], text) for text in golden["documents"]]
+        got = raw if golden["activation"] == "none" else [sigmoid(one) for one in raw]
+        limit = golden["tolerance"][loaded.precision]
+        if not (far := farthest(got, golden["expected"])) <= limit:
+            problems.append(
+                f"{golden['id']}: {[round(one, 4) for one in got]}, published "
+                f"{golden['expected']} (activation {golden['activation']}): {far:.2e} off, "
+                f"allowed {limit}"
+            )
+    none_of(problems, f"{loaded.spec.name}: {loaded.load.id} scores otherwise", WRONG)
+
+
+@pytest.mark.goldens
+def test_order_is_the_published(loaded: Loaded) -> None:
+    """Which document comes first, where nobody published a number."""
+    problems = []
+    for golden in goldens_of(loaded).of("orders"):
+        scores = [loaded.score(golden["query"], text) for text in golden["documents"]]
+        best = scores.index(max(scores))
+        if best != golden["best"]:
+            problems.append(f"{golden['id']}: document {best} first, published {golden['best']}")
+    none_of(problems, f"{loaded.spec.name}: {loaded.load.id} ranks otherwise", WRONG)
+
+
+@pytest.mark.goldens
+def test_classifier_is_the_published(loaded: Loaded) -> None:
+    """Vocabulary, longest text, number of labels and activation, as the goldens tell them."""
+    facts = loaded.facts
+    got = {"vocabulary": facts["vocabulary"], "max-length": facts["max_length"]}
+    got |= {key: facts[key] for key in ("labels", "activation") if key in facts}
+    facts_are(loaded, got, WRONG)
+
+
+def test_one_logit_a_pair(loaded: Loaded) -> None:
+    """A head of several labels is no reranker; the first label's logit would still come out."""
+    labels = loaded.facts["labels"]
+    none_of(
+        [] if labels == 1 else [f"{labels} labels, wanted 1"],
+        f"{loaded.spec.name}: {loaded.load.id} built another head",
+        "The configuration is not that of a reranker: choose another model, or its right revision.",
+    )
+
+
+@pytest.mark.consumers(*CROSS_ENCODERS)
+def test_scores_are_the_activation_of_the_logits(loaded: Loaded) -> None:
+    """What CrossEncoder hands out by itself, by the activation that it names."""
+    if loaded.facts["activation"] != SIGMOID:
+        wanted = {tuple(row[:2]): row[2] for row in loaded.facts["logits"]}
+    else:
+        wanted = {tuple(row[:2]): sigmoid(row[2]) for row in loaded.facts["logits"]}
+    problems = [
+        f"{query[:30]!r}, {document[:30]!r}: {score:.4f}, its activation "
+        f"({loaded.facts['activation']}) gives {wanted[query, document]:.4f}"
+        for query, document, score in loaded.facts["scores"]
+        if not abs(score - wanted[query, document]) <= 1e-3
+    ]
+    none_of(problems, f"{loaded.spec.name}: {loaded.load.id} scores by something else", WRONG)
+
+
+def test_every_answer_is_a_number(loaded: Loaded) -> None:
+    """Finite, odd texts included."""
+    problems = [
+        f"{query[:30]!r}, {document[:30]!r}: {logit}"
+        for query, document, logit in loaded.facts["logits"]
+        if not math.isfinite(logit)
+    ]
+    none_of(problems, f"{loaded.spec.name}: {loaded.load.id} gives no usable scores", WRONG)
+
+
+def test_answers_are_the_same_again_and_in_a_batch(loaded: Loaded) -> None:
+    """The same pair gets the same logit: twice, and among others of other lengths."""
+    questions = loaded.asked(RerankerQuestions)
+    asked = [loaded.score(query, text) for query, text in questions.plain()["pairs"]]
+    limit = questions.batch[loaded.precision] * (max(asked) - min(asked))
+    problems = [
+        f"{how}: {loaded.facts[how]:.2e} off, allowed {limit:.2e}"
+        for how in ("again", "batch")
+        if not loaded.facts[how] <= limit
+    ]
+    none_of(problems, f"{loaded.spec.name}: {loaded.load.id} is not steady", WRONG)
+
+
+def test_relevant_stands_above_the_others(loaded: Loaded) -> None:
+    """Needs no golden: whatever the model, the passage that answers comes first."""
+    questions = loaded.asked(RerankerQuestions)
+    problems = []
+    for one in questions.ranked:
+        relevant = loaded.score(one.query, one.relevant)
+        best = max(loaded.score(one.query, other) for other in one.others)
+        if not relevant - best >= questions.margin:
+            problems.append(f"{one.query!r}: relevant {relevant:.3f}, best other {best:.3f}")
+    none_of(
+        problems,
+        f"{loaded.spec.name}: {loaded.load.id} does not put what is relevant first by "
+        f"{questions.margin}",
+        "The tokenizer or the weights are not what they should be.",
+    )
+
+
+def sigmoid(logit: float) -> float:
+    """Never overflows: a logit may be anything."""
+    if math.isnan(logit):
+        return logit
+    return 1 / (1 + math.exp(-logit)) if logit >= 0 else 1 - 1 / (1 + math.exp(max(logit, -700)))

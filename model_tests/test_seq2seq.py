@@ -1,0 +1,111 @@
+"""A text-to-text model writes what its publisher says, and what any such model must.
+
+One prompt at a time, greedily, to a stated length: padding in a batch and default lengths change
+what is written.
+"""
+
+import math
+from collections.abc import Sequence
+
+import pytest
+
+from model_tests.checks import facts_are, farthest, goldens_of, none_of, tokens_are
+from prep.questions import Seq2seqQuestions
+from prep.stages import Loaded
+
+pytestmark = [pytest.mark.answers, pytest.mark.task("seq2seq")]
+
+WRONG = "The tokenizer, the weights or the decoder's cache are not what they should be."
+
+
+@pytest.mark.goldens
+def test_tokens_are_the_published(loaded: Loaded) -> None:
+    """Token ids, whole: a wrong or empty tokenizer is seen here first."""
+    tokens_are(loaded, WRONG)
+
+
+@pytest.mark.goldens
+def test_texts_are_the_published(loaded: Loaded) -> None:
+    """Word for word, or as many words in their places as the golden says for this precision."""
+    problems = []
+    for golden in goldens_of(loaded).of("texts"):
+        got = loaded.written(golden["prompt"], golden["new-tokens"])["text"]
+        wanted, least = golden["expected"], golden["overlap"][loaded.precision]
+        same = got == wanted if least == 1 else overlap(got.split(), wanted.split()) >= least
+        if not same:
+            problems.append(f"{golden['id']}: {got!r}, published {wanted!r}")
+    none_of(problems, f"{loaded.spec.name}: {loaded.load.id} writes otherwise", WRONG)
+
+
+@pytest.mark.goldens
+def test_log_probabilities_are_the_published(loaded: Loaded) -> None:
+    """How sure it was of every token, where somebody published that and the text is the same."""
+    problems = []
+    for golden in goldens_of(loaded).of("texts"):
+        wanted = golden.get("logprobs")
+        written = loaded.written(golden["prompt"], golden["new-tokens"])
+        if wanted is None or written["text"] != golden["expected"]:
+            continue  # another text is told by its own test
+        limit, got = golden["tolerance"][loaded.precision], written["logprobs"]
+        if len(got) != len(wanted):
+            problems.append(f"{golden['id']}: {len(got)} tokens, published {len(wanted)}")
+        elif not (far := farthest(got, wanted)) <= limit:
+            problems.append(f"{golden['id']}: {far:.2e} off, allowed {limit}")
+    none_of(problems, f"{loaded.spec.name}: {loaded.load.id} weighs its words otherwise", WRONG)
+
+
+@pytest.mark.goldens
+def test_vocabulary_is_the_published(loaded: Loaded) -> None:
+    """Its size, as the goldens tell it."""
+    facts_are(loaded, {"vocabulary": loaded.facts["vocabulary"]}, WRONG)
+
+
+def test_every_answer_is_a_text(loaded: Loaded) -> None:
+    """At least one token for every prompt, and every one with a finite log-probability."""
+    problems = []
+    for row in loaded.facts["written"]:
+        shown = repr(row["prompt"][:30])
+        if not row["ids"]:
+            problems.append(f"{shown}: no token at all")
+        elif not all(map(math.isfinite, row["logprobs"])):
+            problems.append(f"{shown}: a log-probability that is NaN or infinite")
+    none_of(problems, f"{loaded.spec.name}: {loaded.load.id} gives no usable texts", WRONG)
+
+
+def test_answers_are_the_same_again(loaded: Loaded) -> None:
+    """The same prompt gives the same tokens twice: nothing of the first stays in the cache."""
+    none_of(
+        []
+        if loaded.facts["again"]
+        else ["the first prompt was answered otherwise the second time"],
+        f"{loaded.spec.name}: {loaded.load.id} is not steady",
+        WRONG,
+    )
+
+
+def test_answers_come_to_an_end(loaded: Loaded) -> None:
+    """Most answers end by themselves: a head or a decoder that is wrong goes on and on."""
+    questions = loaded.asked(Seq2seqQuestions)
+    rows = [loaded.written(*prompt) for prompt in questions.plain()["prompts"]]
+    share = sum(row["ended"] for row in rows) / len(rows)
+    none_of(
+        [f"not ended: {row['text']!r}" for row in rows if not row["ended"]]
+        if share < questions.ended
+        else [],
+        f"{loaded.spec.name}: {loaded.load.id} ends {share:.0%} of its answers within "
+        f"{questions.new_tokens} tokens, wanted {questions.ended:.0%}",
+        WRONG,
+    )
+
+
+def test_answers_follow_their_prompts(loaded: Loaded) -> None:
+    """Other prompts, other texts: an encoder that is cut off writes one text to all."""
+    rows = [loaded.written(*prompt) for prompt in loaded.asked(Seq2seqQuestions).plain()["prompts"]]
+    texts = {row["text"].strip() for row in rows}
+    problems = [] if len(texts) > 1 and "" not in texts else [f"all prompts: {sorted(texts)}"]
+    none_of(problems, f"{loaded.spec.name}: {loaded.load.id} does not heed its prompts", WRONG)
+
+
+def overlap(got: Sequence[str], wanted: Sequence[str]) -> float:
+    """The share of `wanted` that `got` has at the same place."""
+    return sum(a == b for a, b in zip(got, wanted, strict=False)) / max(len(wanted), 1)

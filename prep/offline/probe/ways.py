@@ -1,0 +1,84 @@
+"""What all consumers share: how a model is named to them, and what is noted of every load."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from typing import Any
+
+Facts = dict[str, Any]
+
+# Newer CPUs answer in bfloat16 unless told otherwise, which is too coarse for published goldens.
+FLOAT32 = {"INFERENCE_PRECISION_HINT": "f32"}
+LONG = 300  # characters: a longer text would pad a whole batch to its length, and prove no more
+
+
+class Way:
+    """How a load names the model: `target` is a repository's name or a path.
+
+    `hub` are the arguments that go with a name: ``revision`` (a commit), ``cache_dir``.
+    """
+
+    def __init__(
+        self,
+        *,
+        target: str,
+        revision: str | None = None,
+        below: str | None = None,
+        cache_dir: str | None = None,
+        home: str | None = None,
+        shown: str | None = None,
+    ) -> None:
+        """`below` and `cache_dir` are paths below the home, which is `shown` to this process."""
+        self.home, self.shown = home, shown
+        self.target = os.path.join(shown, below) if shown and below is not None else target
+        self.hub: Facts = {"revision": revision}
+        if cache_dir is not None and shown is not None:
+            self.hub["cache_dir"] = os.path.join(shown, cache_dir)
+
+    def real(self, path: Any) -> str:
+        """A path in the shown home as it is called in the real one."""
+        text = str(path)
+        if self.shown and self.home and f"{text}/".startswith(f"{self.shown}/"):
+            return self.home + text[len(self.shown) :]
+        return text
+
+
+def loading_facts(model: Any, loading: Facts) -> Facts:
+    """What ``from_pretrained(…, output_loading_info=True)`` told of the weights."""
+    return {
+        "dtype": str(model.dtype).replace("torch.", ""),
+        "missing": sorted(map(str, loading["missing_keys"])),
+        "unexpected": sorted(map(str, loading["unexpected_keys"])),
+    }
+
+
+def openvino_facts(model: Any, way: Way) -> Facts:
+    """Which folder an OpenVINO model was read from, and how this CPU computes unless told."""
+    from openvino import Core
+
+    default = Core().get_property("CPU", "INFERENCE_PRECISION_HINT")
+    names = {"float": "f32", "float16": "f16", "bfloat16": "bf16"}
+    kind = getattr(default, "get_type_name", lambda: str(default))()
+    return {"read_from": way.real(model.model_save_dir), "cpu_default": names.get(kind, kind)}
+
+
+def ids_of(tokenizer: Any, texts: Sequence[str], limit: int) -> dict[str, Facts]:
+    """Per text its token ids with special tokens, and as pieces; cut at `limit`."""
+    found = {}
+    for text in texts:
+        ids = tokenizer(text, padding=False, truncation=True, max_length=limit)["input_ids"]
+        found[text] = {"ids": ids, "pieces": tokenizer.convert_ids_to_tokens(ids)}
+    return found
+
+
+def is_short(text: str) -> bool:
+    """Whether the text may stand in a batch."""
+    return len(text) <= LONG
+
+
+def largest_gap(some: Sequence[float], others: Sequence[float]) -> float:
+    """The greatest difference of two rows of numbers; NaN counts as infinitely far."""
+    gaps = [abs(one - other) for one, other in zip(some, others)]
+    return math.inf if any(math.isnan(gap) for gap in gaps) else max(gaps)
