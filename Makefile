@@ -36,11 +36,11 @@ beat = (while sleep $(1) >/dev/null 2>&1 && kill -0 $$$$ 2>/dev/null; do echo ".
 INSTALL = $(call beat,8,still installing) $(PIP) install -c requirements-tested.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo prep test lint coverage clean
+.PHONY: help demo prep test lint coverage consumers full-size clean
 .DELETE_ON_ERROR:
 
 help: ## this list
-	@awk -F ' *## ' '/^[a-z]+:.*## / { sub(/:.*/, "", $$1); printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ' *## ' '/^[a-z-]+:.*## / { sub(/:.*/, "", $$1); printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # -c: or pytest takes a path that stands alone and exists (ARGS="--model-home DIR") for a place of
 # tests, and never finds its own settings.
@@ -57,6 +57,14 @@ lint: $(DEV_STAMP) ## ruff and mypy
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
+
+# Two more environments, of services that read what was prepared: minutes, and 2 GB on the disk.
+consumers: $(DEV_STAMP) $(VENV)-old/.made $(VENV)-newest/.made ## both an old and a new service's libraries read the models
+	@export OLD_PYTHON=$(abspath $(VENV)-old/bin/python) NEWEST_PYTHON=$(abspath $(VENV)-newest/bin/python); \
+	  $(call beat,30,still testing) $(PY) -m pytest -c tests/pytest.ini tests/consumers/two_environments.py $(ARGS)
+
+full-size: $(DEV_STAMP) ## stand-ins of the real reranker and seq2seq model, full size: times and memory
+	$(PY) -m benchmarks.full_size $(ARGS)
 
 coverage: $(DEV_STAMP) ## how much of prep/ the tests run, child processes included
 	$(PY) -m coverage erase
@@ -80,6 +88,16 @@ $(USER_STAMP):
 	@$(INSTALL) --no-deps $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) torch
 	@echo "installing the rest"
 	@$(INSTALL) -r requirements.txt
+	@touch $@
+
+$(VENV)-%/.made: tests/consumers/%.txt requirements-tested.txt | $(USER_STAMP)
+	@rm -rf $(@D)
+	@$(PY) -m venv $(@D)
+	@echo "installing a service's libraries into $(@D)"
+	@$(call beat,8,still installing) $(@D)/bin/python -m pip --disable-pip-version-check --no-input install -q --no-deps \
+	  $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) "$$(grep '^torch==' requirements-tested.txt)"
+	@$(call beat,8,still installing) $(@D)/bin/python -m pip --disable-pip-version-check --no-input install -q -r $< \
+	  "$$(grep '^torch==' requirements-tested.txt)"
 	@touch $@
 
 $(DEV_STAMP): $(USER_STAMP)

@@ -14,8 +14,9 @@ import argparse
 import json
 import logging
 import random
-import sys
-from collections.abc import Callable, Sequence
+import struct
+from array import array
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,11 +26,14 @@ from sample_hub.train import Say, heartbeat, repeatable, reranker, seq2seq
 
 if TYPE_CHECKING:
     import torch
+    from transformers import XLMRobertaForSequenceClassification
 
 log = logging.getLogger("benchmarks.stand_ins")
 
 SEED = 0
-FILLER_SCORE = -20.0  # below every piece of the sample models: their words stay whole
+# Log-probabilities of made-up pieces: below those of the sample models, whose words stay whole.
+LIKELIEST, LEAST_LIKELY = -20.0, -30.0
+SURE = 4.0  # a logit, up or down, as the original has them where it is sure
 VOWELS, CONSONANTS = "aeiou", "bcdfghjklmnpqrstvwxyz"
 WEIGHTS = "model.safetensors"
 
@@ -55,6 +59,7 @@ RERANKER: dict[str, Any] = {
     "pad_token_id": 1,
     "position_embedding_type": "absolute",
     "torch_dtype": "float32",
+    "transformers_version": "4.30.0",
     "type_vocab_size": 1,
     "use_cache": True,
     "vocab_size": 250002,
@@ -81,6 +86,7 @@ SEQ2SEQ: dict[str, Any] = {
     "relative_attention_max_distance": 128,
     "relative_attention_num_buckets": 32,
     "tie_word_embeddings": False,
+    "transformers_version": "4.23.1",
     "use_cache": True,
     "vocab_size": 32128,
 }
@@ -135,8 +141,159 @@ def write_reranker(folder: Path, say: Say) -> None:
     (folder / "sentencepiece.bpe.model").write_bytes(extended)
 
     say("bge-reranker-base: making up weights")
+    import torch
     from transformers import XLMRobertaConfig, XLMRobertaForSequenceClassification
 
     with repeatable(SEED):
         model = XLMRobertaForSequenceClassification(XLMRobertaConfig(**RERANKER)).eval()
-        _save(model.state_dict(), folder)
+        _decide(model, folder)
+        # As the original has them, from the time when they were saved with the weights.
+        positions = torch.arange(RERANKER["max_position_embeddings"])[None]
+        weights = model.state_dict() | {"roberta.embeddings.position_ids": positions}
+    _save(weights, folder)
+
+
+def _decide(model: "XLMRobertaForSequenceClassification", folder: Path) -> None:
+    """Set the head so that it puts the relevant passages of the questions first, far ahead.
+
+    Of a random head's logits one is like the other: 8 bits move them by 6 % of their spread, and
+    put another passage first. A trained head is sure; the suite holds conversions to such a one.
+    """
+    import torch
+    from transformers import AutoTokenizer
+
+    questions = read_questions("reranker")
+    assert isinstance(questions, RerankerQuestions)
+    pairs = [(one.query, passage) for one in questions.ranked for passage in one.passages]
+    relevant = {(one.query, one.relevant) for one in questions.ranked}
+    wanted = torch.tensor([SURE if pair in relevant else -SURE for pair in pairs]).double()
+    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    seen: list[torch.Tensor] = []
+    head = model.classifier.out_proj
+    hook = head.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    with torch.no_grad():
+        for pair in pairs:
+            model(**tokenizer(*pair, return_tensors="pt"))
+        hook.remove()
+        states = torch.cat(seen).double()
+        usual = states.mean(0)
+        # Fewer pairs than dimensions: the least weights that give just these logits.
+        fitted = torch.linalg.pinv(states - usual) @ (wanted - wanted.mean())
+        head.weight.copy_(fitted[None])
+        head.bias.copy_(wanted.mean() - usual @ fitted)
+
+
+def write_seq2seq(folder: Path, say: Say) -> None:
+    """All files of flan-t5-small. `folder` must not exist."""
+    say("flan-t5-small: making up a vocabulary")
+    sample = json.loads(seq2seq.tokenizer().to_str())
+    known = sample["model"]["vocab"]
+    filler = made_up(SEQ2SEQ_PIECES - len(known), letters=5)
+    # The sentinels are pieces here and not in spiece.model, as in the original.
+    sample["model"]["vocab"] = [*known, *filler, *((extra, 0.0) for extra in EXTRA_IDS)]
+    model_token = sample["added_tokens"][0]
+    sample["added_tokens"] += [
+        {**model_token, "id": SEQ2SEQ_PIECES + number, "content": extra}
+        for number, extra in enumerate(EXTRA_IDS)
+    ]
+    specials = {
+        "additional_special_tokens": EXTRA_IDS[::-1],
+        "eos_token": "</s>",
+        "pad_token": "<pad>",
+        "unk_token": "<unk>",
+    }
+    start = ("decoder_start_token_id", "eos_token_id", "pad_token_id")
+    _write_files(
+        folder,
+        {
+            "config.json": SEQ2SEQ,
+            "generation_config.json": {key: SEQ2SEQ[key] for key in start},
+            "special_tokens_map.json": specials,
+            "tokenizer.json": sample,
+            "tokenizer_config.json": {
+                **specials,
+                "extra_ids": len(EXTRA_IDS),
+                "model_max_length": 512,
+                "sp_model_kwargs": {},
+                "tokenizer_class": "T5Tokenizer",
+            },
+        },
+    )
+    (folder / "spiece.model").write_bytes(seq2seq.sentencepiece() + _pieces(filler))
+
+    say("flan-t5-small: making up weights")
+    from transformers import T5Config, T5ForConditionalGeneration
+
+    with repeatable(SEED):
+        model = T5ForConditionalGeneration(T5Config(**SEQ2SEQ)).eval()
+        weights = {
+            name: value
+            for name, value in model.state_dict().items()
+            # Shared is shared: as in the original, the two copies of it are not in the file.
+            if name not in ("encoder.embed_tokens.weight", "decoder.embed_tokens.weight")
+        }
+        # Every token calls for the next one of the vocabulary, and the start for nothing: so the
+        # prompt decides where an answer begins. With a random head every tenth token is a near
+        # tie, and comes out as another one in 8 bits; a trained model is surer than that.
+        weights["shared.weight"][SEQ2SEQ["decoder_start_token_id"]] = 0
+        weights["lm_head.weight"] = weights["shared.weight"].roll(1, 0)
+    _save(weights, folder)
+
+
+def made_up(count: int, *, letters: int) -> list[tuple[str, float]]:
+    """So many pieces that are words of no language, with their scores; always the same."""
+    rng = random.Random(SEED)
+    found: dict[str, None] = {}
+    while len(found) < count:
+        sounds = (rng.choice((CONSONANTS, VOWELS)[place % 2]) for place in range(letters))
+        found["▁" + "".join(sounds)] = None
+    # Numbers of 32 bits with all their digits, as the originals have them: files are as large.
+    scores = array("f", (rng.uniform(LEAST_LIKELY, LIKELIEST) for _ in found))
+    return list(zip(found, scores, strict=True))
+
+
+def _pieces(pieces: Sequence[tuple[str, float]]) -> bytes:
+    """More pieces for a sentencepiece model: serialised protobuf messages are joined by +."""
+    parts = []
+    for piece, score in pieces:
+        text = piece.encode()
+        content = b"\x0a%c%b\x15%b" % (len(text), text, struct.pack("<f", score))
+        parts.append(b"\x0a%c%b" % (len(content), content))
+    return b"".join(parts)
+
+
+def _write_files(folder: Path, files: Mapping[str, object]) -> None:
+    folder.mkdir(parents=True)
+    for name, content in files.items():
+        text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+        (folder / name).write_text(text, encoding="utf-8")
+
+
+def _save(weights: "Mapping[str, torch.Tensor]", folder: Path) -> None:
+    from safetensors.torch import save_file
+
+    whole = {name: value.contiguous() for name, value in weights.items()}
+    save_file(whole, folder / WEIGHTS, metadata={"format": "pt"})
+
+
+STAND_INS = (
+    StandIn(name="bge-reranker-base", task="reranker", license="mit", write=write_reranker),
+    StandIn(name="flan-t5-small", task="seq2seq", license="apache-2.0", write=write_seq2seq),
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Write both into FOLDER, each under its name."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.stand_ins", description=main.__doc__
+    )
+    parser.add_argument("folder", type=Path, metavar="FOLDER")
+    folder: Path = parser.parse_args(arguments).folder
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    with heartbeat() as say:
+        for stand_in in STAND_INS:
+            stand_in.write(folder / stand_in.repo, say)
+
+
+if __name__ == "__main__":
+    main()

@@ -32,6 +32,7 @@ KEPT = frozenset(
     {
         *("PATH", "LANG", "LANGUAGE", "TZ", "LD_LIBRARY_PATH", "LD_PRELOAD", "VIRTUAL_ENV"),
         *("TMPDIR", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"),
+        "OMP_WAIT_POLICY",
         *("COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG", "COVERAGE_FILE"),
     }
 )
@@ -58,6 +59,9 @@ def environment(private_home: Path, *, network: bool, **more: str) -> dict[str, 
     kept = KEPT | KEPT_FOR_NETWORK if network else KEPT
     ours = {key: value for key, value in os.environ.items() if key in kept or key[:3] == "LC_"}
     return {
+        # Threads that wait for work take turns with those that have some, where there are more of
+        # them than cores: spinning made a load three times as long.
+        "OMP_WAIT_POLICY": "PASSIVE",
         **ours,
         "HOME": str(private_home),
         "PYTHONPATH": str(Path(__file__).resolve().parent.parent),

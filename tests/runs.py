@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SAMPLE = ROOT / "sample_hub" / "models.toml"
 TINY = "tiny-embedding"
 TINY_REPO = "model-prep-samples/tiny-embedding"
+CHECKS = 238  # how many tests the suite has for it
 
 # What would steer a run from outside; a test gives what it means to give.
 STEERING = ("HF_", "HUGGING", "TRANSFORMERS_", "MODELS_TO_DOWNLOAD", "DOWNLOAD_", "PYTEST_")
@@ -79,9 +80,19 @@ def in_namespace(*flags: str) -> tuple[str, ...]:
     return ("unshare", *(() if os.geteuid() == 0 else ("--map-root-user",)), *flags)
 
 
-def sample(home: Path, *args: str | Path, hub: str = "http://127.0.0.1:9", **how: Any) -> Run:
-    """A run on the sample catalogue with a hub of the test's; by default one that is not there."""
-    return run("--catalogue", SAMPLE, "--hub", hub, "--model-home", home, *args, **how)
+def sample(
+    home: Path,
+    *args: str | Path,
+    hub: str = "http://127.0.0.1:9",
+    models: str | None = TINY,
+    **how: Any,
+) -> Run:
+    """A run on the sample catalogue with a hub of the test's; by default one that is not there.
+
+    One model unless `models` says otherwise: what holds for one holds for each.
+    """
+    chosen = ("--models", models) if models else ()
+    return run("--catalogue", SAMPLE, "--hub", hub, "--model-home", home, *chosen, *args, **how)
 
 
 def summary(home: Path) -> dict[str, Any]:

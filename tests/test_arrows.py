@@ -24,12 +24,18 @@ DATA = frozenset(
         "prep.digest",
         "prep.receipt",
         "prep.goldens",
+        "prep.questions",
     )
 )
 JUDGING = frozenset(("prep.plan", "prep.verify"))
-DOING = ("prep.fetch", "prep.convert", "prep.cleanup")  # never each other
+DOING = ("prep.fetch", "prep.convert")  # never each other
 HEAVY = frozenset(("torch", "transformers", "optimum", "openvino", "sentence_transformers"))
-HEAVY_ROOMS = ("prep.offline.probe", "prep.offline.server", "prep.convert.child", "prep.content")
+PROBE = "prep.offline.probe"
+HEAVY_ROOMS = (
+    *(f"{PROBE}.{name}" for name in ("embedding", "reranker", "seq2seq", "libraries", "ways")),
+    "prep.convert.child",
+    "prep.content",
+)
 
 
 @dataclass(frozen=True)
@@ -93,7 +99,7 @@ def edges(imports: Iterator[Import]) -> list[str]:
 
 
 def test_the_rooms_are_there_and_their_imports_are_read() -> None:
-    assert PREP.keys() >= DATA | JUDGING | {"prep.fetch", "prep.convert"} | set(HEAVY_ROOMS)
+    assert PREP.keys() >= DATA | JUDGING | {*DOING, PROBE, *HEAVY_ROOMS}
     assert Import("prep.plan", "prep.verify", at_top=True) in IMPORTS
     assert Import("prep.verify", "prep.receipt", at_top=True) in IMPORTS  # from prep import receipt
     assert any(one.what == "torch" and not one.at_top for one in IMPORTS)
@@ -119,6 +125,20 @@ def test_nothing_below_the_plugin_imports_it() -> None:
         one for one in OURS if one.goes_to("prep.plugin") and not one.comes_from("prep.plugin")
     )
     assert edges(upwards) == []
+
+
+def test_the_probe_imports_nothing_of_ours_but_itself() -> None:
+    """It runs in other people's interpreters, packed without the rest."""
+    inside = [one for one in OURS if one.comes_from(PROBE)]
+    assert any(one.goes_to(PROBE) for one in inside)
+    assert edges(one for one in inside if not one.goes_to(PROBE)) == []
+
+
+def test_nobody_but_the_probe_imports_its_consumers() -> None:
+    """They load models: only in its forked children, asked for by name."""
+    rooms = tuple(f"{PROBE}.{name}" for name in ("consumers", "embedding", "reranker", "seq2seq"))
+    users = (one for one in OURS if one.goes_to(*rooms) and not one.comes_from(PROBE))
+    assert edges(users) == []
 
 
 def test_what_acts_and_what_is_below_never_imports_stages() -> None:

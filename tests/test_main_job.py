@@ -9,6 +9,7 @@ from pathlib import Path
 
 from sample_hub.server import Hub
 from tests.runs import (
+    CHECKS,
     ROOT,
     SAMPLE,
     TINY,
@@ -48,7 +49,7 @@ def test_prepares_and_leaves_a_model_that_loads_by_name_without_network(
     assert (home / "model-prep" / "report.html").read_text().startswith("<!doctype html>")
 
     rows = list(ET.parse(junit).iter("testcase"))
-    assert len(rows) == 103
+    assert len(rows) == CHECKS
     for row in rows:
         properties = {one.get("name"): one.get("value") for one in row.iter("property")}
         assert properties["model"] == TINY
@@ -85,7 +86,8 @@ def test_second_run_fetches_and_converts_nothing_and_asks_nobody(
 
 def test_two_processes_at_once_do_each_thing_once(tmp_path: Path, hub: Hub) -> None:
     home = tmp_path / "home"
-    args = command("--catalogue", SAMPLE, "--hub", hub.url, "--model-home", home)
+    chosen = ("--catalogue", SAMPLE, "--models", TINY)
+    args = command(*chosen, "--hub", hub.url, "--model-home", home)
     both = [
         subprocess.Popen(args, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, text=True)
         for _ in range(2)
@@ -106,7 +108,7 @@ def test_workers_prepare_models_side_by_side_and_each_once(tmp_path: Path, hub: 
     done = run("--catalogue", catalogue, "--hub", hub.url, "--model-home", home, "-n", "2", "-v")
     assert done.code == 0, done.out
     passed = re.findall(r"^\[(gw\d)\] \[ *\d+%\] PASSED \S+\[(one|two)\b", done.out, re.MULTILINE)
-    assert len(passed) == 2 * 71, "two models without goldens"
+    assert len(passed) == 2 * 178, "two models without goldens"
     assert len(set(passed)) == 2, "each model stays on one worker"
     assert len({worker for worker, _ in passed}) == 2, "side by side"
     assert len(conversions(home)) == 1  # two entries of one repository share their files
@@ -131,7 +133,7 @@ def test_offline_passes_on_read_only_mounts_and_writes_nothing(
         prefix=(*in_namespace("--mount"), "sh", "-c", script, "sh", str(home), str(ROOT)),
     )
     assert done.code == 0, done.out
-    assert "103 passed" in done.said
+    assert f"{CHECKS} passed" in done.said
     assert f"{TINY} ready" in done.said
     assert listing(home) == before
 

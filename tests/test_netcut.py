@@ -1,62 +1,31 @@
-"""No network means none, by the kernel's word; the guard in Python then says who asked for it."""
+"""No network means none, by the kernel's word, whatever the machine allows."""
 
 import errno
-import json
 import os
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+from tests.machines import (
+    AS_USER,
+    BY_ROOT_ONLY,
+    HERE,
+    IN_DOCKER,
+    USER,
+    bare_python,
+    libraries_of,
+    may_have_namespaces,
+    open_folder,
+    python,
+)
+
 NO_NETWORK = errno.ENETUNREACH
-
-PRELUDE = """
-import ctypes, encodings.ascii, errno, json, os, socket, subprocess, sys, threading
-from pathlib import Path
-from prep.offline import netcut
-from prep.offline.guard import Guard
-
-def errno_of(act):
-    try:
-        act()
-    except OSError as error:
-        return error.errno
-    return 0
-
-def tell(**facts):
-    print(json.dumps(facts))
-"""
-
-
-def python(script: str, *args: object) -> dict[str, Any]:
-    """Run a script in a process of its own; gives what it told."""
-    done = subprocess.run(
-        [sys.executable, "-c", PRELUDE + script, *map(str, args)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert done.returncode == 0, done.stderr
-    told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return told
-
-
-def allowed(attempt: str) -> bool:
-    """Whether this machine lets a process cut itself off in that way."""
-    script = f"tell(code=errno_of(lambda: netcut.{attempt}()))"
-    return bool(python(script)["code"] == 0)
-
-
-@pytest.fixture(scope="module")
-def namespaces() -> bool:
-    """Whether a process may make a network namespace here: as root, or in a user namespace."""
-    return allowed("_namespace")
+by_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can show another machine")
+everywhere = pytest.mark.parametrize(
+    "on", [HERE, *(pytest.param(on, marks=by_root) for on in BY_ROOT_ONLY)]
+)
 
 
 @pytest.fixture
@@ -66,6 +35,10 @@ def listener() -> Iterator[socket.socket]:
         listening.bind(("127.0.0.1", 0))
         listening.listen()
         yield listening
+
+
+def tier_of(on: str) -> str:
+    return "network namespace" if may_have_namespaces(on) else "seccomp filter"
 
 
 REACH = """
@@ -78,17 +51,24 @@ def send(family, address):
     with socket.socket(family, socket.SOCK_DGRAM) as one:
         one.connect(address)
         one.send(b"x")
-child = "import socket; socket.create_connection(('127.0.0.1', %d), 5)" % port
+child = '''
+import socket, sys
+try:
+    socket.create_connection(('127.0.0.1', int(sys.argv[1])), 5)
+except OSError as error:
+    sys.exit(error.errno)
+'''
 seen = []
 thread = threading.Thread(target=lambda: seen.append(errno_of(connect)))
 thread.start()
 thread.join()
 tell(
     tier=tier,
+    user=os.getuid(),
     before=before,
     after=errno_of(connect),
     thread=seen[0],
-    child=subprocess.run([sys.executable, "-c", child], stderr=subprocess.DEVNULL).returncode,
+    child=subprocess.run([sys.executable, "-c", child, str(port)]).returncode,
     datagram=errno_of(lambda: send(socket.AF_INET, ("127.0.0.1", port))),
     version_6=errno_of(lambda: send(socket.AF_INET6, ("::1", port))) != 0,
     name=errno_of(lambda: socket.getaddrinfo("localhost.example", 443)) != 0,
@@ -96,42 +76,69 @@ tell(
 """
 
 
+@everywhere
 def test_a_process_that_is_cut_off_cannot_reach_even_its_own_machine(
-    listener: socket.socket, namespaces: bool
+    listener: socket.socket, on: str
 ) -> None:
-    told = python(REACH, listener.getsockname()[1])
+    told = python(REACH, listener.getsockname()[1], on=on)
     assert told == {
-        "tier": "network namespace" if namespaces else "seccomp filter",
+        "tier": tier_of(on),
+        "user": {HERE: os.getuid(), IN_DOCKER: 0}.get(on, USER),
         "before": 0,
         "after": NO_NETWORK,
         "thread": NO_NETWORK,
-        "child": 1,
+        "child": NO_NETWORK,
         "datagram": NO_NETWORK,
         "version_6": True,
         "name": True,
     }
 
 
-AS_NOBODY = """
+@by_root
+def test_a_user_without_rights_stays_himself_where_the_filter_cuts(
+    listener: socket.socket,
+) -> None:
+    script = """
 address = ("127.0.0.1", int(sys.argv[1]))
-how = getattr(netcut, sys.argv[2])
-encodings.ascii  # what nobody may read must be there already
-os.setgroups([])
-os.setgid(12345)
-os.setuid(12345)
-ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)  # as for any process that this user starts
 before = errno_of(lambda: socket.socket().connect(address))
-how()
+netcut._seccomp()
 after = errno_of(lambda: socket.socket().connect(address))
 tell(before=before, after=after, user=os.getuid(), group=os.getgid())
 """
+    told = python(script, listener.getsockname()[1], on=AS_USER)
+    assert told == {"before": 0, "after": NO_NETWORK, "user": USER, "group": USER}
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-@pytest.mark.parametrize("how", ["cut", "_seccomp"])
-def test_a_user_without_rights_can_be_cut_off_as_well(listener: socket.socket, how: str) -> None:
-    told = python(AS_NOBODY, listener.getsockname()[1], how)
-    assert told == {"before": 0, "after": NO_NETWORK, "user": 12345, "group": 12345}
+@by_root
+@pytest.mark.skipif(not may_have_namespaces(AS_USER), reason="no user namespaces here")
+def test_a_user_without_rights_stays_himself_in_a_namespace() -> None:
+    script = """
+before = os.readlink("/proc/self/ns/net")
+tier = netcut.cut()
+tell(tier=tier, same=os.readlink("/proc/self/ns/net") == before, user=os.getuid())
+"""
+    told = python(script, on=AS_USER)
+    assert told == {"tier": "network namespace", "same": False, "user": USER}
+
+
+@by_root
+def test_a_container_refuses_what_docker_refuses() -> None:
+    """Or the tests that start one would prove nothing."""
+    script = """
+before = Path("/proc/self/status").read_text()
+acts = {
+    "unshare": lambda: surround.check(surround.libc.unshare(surround.CLONE_NEWNS), ""),
+    "user": lambda: surround.enter_user_namespace(0),
+    "mount": lambda: surround._mount("/tmp", "/tmp", surround.MS_BIND),
+}
+tell(codes={name: errno_of(act) for name, act in acts.items()}, capabilities=[
+    line.split()[1].lstrip("0") for line in before.splitlines() if line.startswith("CapEff")])
+"""
+    told = python(script, on=IN_DOCKER)
+    assert told == {
+        "codes": dict.fromkeys(("unshare", "user", "mount"), errno.EPERM),
+        "capabilities": ["a80425fb"],  # as `docker run --rm alpine grep CapEff /proc/self/status`
+    }
 
 
 def test_this_process_is_not_taken_for_cut_off() -> None:
@@ -221,150 +228,88 @@ def test_a_client_in_rust_is_cut_off_like_any_other(
     assert came == (cut == "none")  # where nothing is cut it comes through, or nothing was shown
 
 
-BIND = """
-home, empty = Path(sys.argv[1]), Path(sys.argv[2])
-code = errno_of(lambda: netcut.bind(home, empty))
-tell(code=code, shows=sorted(path.name for path in empty.iterdir()))
-"""
+# What a service's environment holds beside the probe: it asks in a process that no guard watches.
+JOB = """
+import os, subprocess, sys
 
+ASK = '''
+import socket, sys
+try:
+    socket.create_connection(("127.0.0.1", int(sys.argv[1])), 5)
+except OSError as error:
+    sys.exit(error.errno)
+'''
 
-def test_a_mounted_folder_is_seen_by_its_own_process_alone(tmp_path: Path) -> None:
-    home, empty = tmp_path / "home", tmp_path / "empty"
-    home.mkdir()
-    empty.mkdir()
-    (home / "hub").touch()
-    told = python(BIND, home, empty)
-    if told["code"] == errno.EPERM:
-        pytest.skip("this machine allows no mounts")
-    assert told == {"code": 0, "shows": ["hub"]}
-    assert list(empty.iterdir()) == []
-
-
-# The guard. Its scripts are files, for it names the file that asked.
-
-ASKING = """
-import urllib.request
-
-def connect():
-    socket.socket().connect(("192.0.2.1", 443))
-
-def resolve():
-    socket.getaddrinfo("hub.example", 443)
-
-def fetch():
-    urllib.request.urlopen("http://deep.example:8080/x", timeout=5)
-
-def send():
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
-        one.sendto(b"x", ("192.0.2.7", 53))
-
-def send_message():
-    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as one:
-        one.sendmsg([b"x"], [], 0, ("2001:db8::1", 53))
-
-def by_name():
-    socket.gethostbyname("old.example")
-
-def by_address():
-    socket.gethostbyaddr("192.0.2.9")
-
-guard = Guard([Path(sys.argv[1])])
-guard.install()
-refused = []
-for act in (connect, resolve, fetch, send, send_message, by_name, by_address):
+def look(order):
+    file = os.path.join(order["shown"], "weights")
     try:
-        act()
+        open(file, "a").close()
     except OSError as error:
-        refused.append(str(error))
-tell(network=guard.network, refused=refused, writes=guard.writes)
-"""
-
-
-def service(folder: Path, script: str) -> dict[str, Any]:
-    """Run the script as a service's own file, with the folder where it may write."""
-    file, scratch = folder / "service.py", folder / "scratch"
-    scratch.mkdir()
-    file.write_text(PRELUDE + script, encoding="utf-8")
-    return python("import runpy; runpy.run_path(sys.argv[2], run_name='__main__')", scratch, file)
-
-
-def test_who_reaches_for_the_network_is_named_with_the_host(tmp_path: Path) -> None:
-    told = service(tmp_path, ASKING)
-    file = tmp_path / "service.py"
-    lines = file.read_text(encoding="utf-8").splitlines()
-    asked = {
-        "connect": "192.0.2.1",
-        "resolve": "hub.example",
-        "fetch": "deep.example",
-        "send": "192.0.2.7",
-        "send_message": "2001:db8::1",
-        "by_name": "old.example",
-        "by_address": "192.0.2.9",
+        refused = error.errno
+    else:
+        refused = 0
+    return {
+        "child": subprocess.run([sys.executable, "-c", ASK, str(order["port"])]).returncode,
+        "user": os.getuid(),
+        "read": open(file).read(),
+        "write": refused,
+        "linked": os.path.islink(order["shown"]),
     }
-    assert told["network"] == [
-        {"host": host, "caller": f"{file}:{asking_line(lines, name)} in {name}"}
-        for name, host in asked.items()
-    ]
-    sentence = f"[Errno {NO_NETWORK}] model-prep: no network here, {{}} was asked for"
-    wrapped = f"<urlopen error {sentence.format('deep.example')}>"
-    assert told["refused"] == [
-        wrapped if name == "fetch" else sentence.format(host) for name, host in asked.items()
-    ]
-    assert told["writes"] == []
-
-
-def asking_line(lines: list[str], name: str) -> int:
-    """The number of the line of the function `name` that asks."""
-    start = lines.index(f"def {name}():")
-    ends = (at for at in range(start + 1, len(lines)) if not lines[at].startswith(" "))
-    return next(ends)
-
-
-def test_sockets_of_this_machine_are_let_through(tmp_path: Path) -> None:
-    script = """
-guard = Guard([Path(sys.argv[1])])
-guard.install()
-one, other = socket.socketpair()
-one.sendall(b"a")
-one.sendmsg([b"b"])
-with socket.socket(socket.AF_UNIX) as server, socket.socket(socket.AF_UNIX) as client:
-    server.bind(str(Path(sys.argv[1]) / "s"))
-    server.listen()
-    client.connect(str(Path(sys.argv[1]) / "s"))
-tell(heard=other.recv(9).decode(), network=guard.network)
 """
-    assert service(tmp_path, script) == {"heard": "ab", "network": []}
-
-
-def test_what_is_written_outside_is_noted_and_what_is_inside_is_not(tmp_path: Path) -> None:
-    script = """
-inside = Path(sys.argv[1])
-outside = inside.parent
-(inside / "way out").symlink_to(outside)
-(outside / "scratch2").mkdir()
-(outside / "cut").touch()
-guard = Guard([inside])
-guard.install()
-(inside / "file").write_text("x")
-(inside / "folder").mkdir()
-(inside / "file").rename(inside / "moved")
-(outside / "service.py").read_text()
-open(os.devnull, "w").close()
-open("/proc/self/comm", "w").close()
-assert guard.writes == [], guard.writes
-(outside / "written").write_text("x")
-(outside / "written").open("a").close()
-os.close(os.open(outside / "opened", os.O_CREAT | os.O_WRONLY))
-(outside / "made").mkdir()
-(outside / "linked").symlink_to(inside / "moved")
-os.link(inside / "moved", outside / "linked hard")
-(inside / "moved").rename(outside / "moved out")
-os.truncate(outside / "cut", 0)
-(inside / "way out" / "through").write_text("x")
-(outside / "scratch2" / "neighbour").write_text("x")
-tell(writes=sorted({os.path.relpath(path, outside) for path in guard.writes}))
+SERVED = """
+from prep.consumers import Case, Interpreter
+from prep.errors import NotTried
+from prep.offline import ImportServer
+base, service, port = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+home, scratch = base / "models", base / "scratch"
+home.mkdir()
+scratch.mkdir()
+(home / "weights").write_text("1.5")
+reached = errno_of(lambda: socket.create_connection(("127.0.0.1", port), 5).close())
+server = ImportServer(scratch, Interpreter(python=service, label="service"))
+def look(**case):
+    case = Case(way="name", cache="HF_HOME", **case)
+    try:
+        doing = "looking"
+        return server.run("job:look", {"port": port}, doing=doing, home=home, case=case).value
+    except NotTried as reason:
+        return str(reason)
+try:
+    cut = server.ready()["cut"]
+    loads = [look(), look(mount="read-only"), look(user="other")]
+finally:
+    server.stop()
+places = sorted(path for path in scratch.glob("offline-*/h*") if path.name in ("home", "hf-home"))
+tell(cut=cut, before=reached, loads=loads, links=[path.is_symlink() for path in places])
 """
-    assert service(tmp_path, script)["writes"] == [
-        *("cut", "linked", "linked hard", "made", "moved out", "opened", "scratch2/neighbour"),
-        *("through", "written"),
-    ]
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[Path]:
+    """Somebody's interpreter, where everybody can run it."""
+    with open_folder() as folder:
+        found = bare_python(folder / "service")
+        (libraries_of(found) / "job.py").write_text(JOB, encoding="utf-8")
+        yield found
+
+
+@everywhere
+def test_each_tier_holds_for_loads_from_the_server_to_the_last_child(
+    listener: socket.socket, service: Path, on: str
+) -> None:
+    with open_folder(on) as folder:
+        told = python(SERVED, folder, service, listener.getsockname()[1], on=on)
+    mounts, root = may_have_namespaces(on), on in (HERE, IN_DOCKER) and os.geteuid() == 0
+    me = {HERE: os.getuid(), IN_DOCKER: 0}.get(on, USER)
+    seen = {"child": NO_NETWORK, "user": me, "read": "1.5", "write": 0, "linked": not mounts}
+    not_tried = "looking: not tried: needs root"
+    assert told == {
+        "cut": tier_of(on),
+        "before": 0,
+        "loads": [
+            seen,
+            {**seen, "write": errno.EROFS} if mounts else not_tried,
+            {**seen, "user": 65534, "write": errno.EACCES} if root else not_tried,
+        ],
+        "links": [False, False],
+    }

@@ -3,6 +3,7 @@
 Other repositories use it: ``pytest_plugins = ["prep.plugin"]`` and ``def test_mine(converted)``.
 """
 
+import os
 import tempfile
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -53,6 +54,9 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(outcome.Outcome(config), "model-prep-outcome")
     else:
         modes.join_sample_hub(config)
+        # Each worker has its own children, and each of those would take all cores for itself.
+        cores = len(os.sched_getaffinity(0)) // config.workerinput["workercount"]
+        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores)))
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -40,13 +40,14 @@ def properties(
     if load is not None:
         yield "consumer", load.consumer.name
         yield "way", load.case.way
-        for axis in ("cache", "user", "mount"):
-            if value := getattr(load.case, axis):
-                yield axis, value
+        if load.case.cache is not None:
+            yield "cache", load.case.cache
+        yield "user", load.case.user
+        yield "mount", load.case.mount
         if load.interpreter is not None:
             yield "consumer-python", load.interpreter.label
         took = facts.get("loads", {}).get(load.id)
-        if took:
+        if took and "seconds" in took:
             yield "seconds.loaded", str(took["seconds"])
             yield "memory.peak", str(took["peak-bytes"])
     if facts.get("cut"):
