@@ -37,59 +37,10 @@ SURE = 4.0  # a logit, up or down, as the original has them where it is sure
 VOWELS, CONSONANTS = "aeiou", "bcdfghjklmnpqrstvwxyz"
 WEIGHTS = "model.safetensors"
 
-RERANKER: dict[str, Any] = {
-    "architectures": ["XLMRobertaForSequenceClassification"],
-    "attention_probs_dropout_prob": 0.1,
-    "bos_token_id": 0,
-    "classifier_dropout": None,
-    "eos_token_id": 2,
-    "hidden_act": "gelu",
-    "hidden_dropout_prob": 0.1,
-    "hidden_size": 768,
-    "id2label": {"0": "LABEL_0"},
-    "initializer_range": 0.02,
-    "intermediate_size": 3072,
-    "label2id": {"LABEL_0": 0},
-    "layer_norm_eps": 1e-05,
-    "max_position_embeddings": 514,
-    "model_type": "xlm-roberta",
-    "num_attention_heads": 12,
-    "num_hidden_layers": 12,
-    "output_past": True,
-    "pad_token_id": 1,
-    "position_embedding_type": "absolute",
-    "torch_dtype": "float32",
-    "transformers_version": "4.30.0",
-    "type_vocab_size": 1,
-    "use_cache": True,
-    "vocab_size": 250002,
-}
-SEQ2SEQ: dict[str, Any] = {
-    "architectures": ["T5ForConditionalGeneration"],
-    "d_ff": 1024,
-    "d_kv": 64,
-    "d_model": 512,
-    "decoder_start_token_id": 0,
-    "dropout_rate": 0.1,
-    "eos_token_id": 1,
-    "feed_forward_proj": "gated-gelu",
-    "initializer_factor": 1.0,
-    "is_encoder_decoder": True,
-    "layer_norm_epsilon": 1e-06,
-    "model_type": "t5",
-    "n_positions": 512,
-    "num_decoder_layers": 8,
-    "num_heads": 6,
-    "num_layers": 8,
-    "output_past": True,
-    "pad_token_id": 0,
-    "relative_attention_max_distance": 128,
-    "relative_attention_num_buckets": 32,
-    "tie_word_embeddings": False,
-    "transformers_version": "4.23.1",
-    "use_cache": True,
-    "vocab_size": 32128,
-}
+# The originals' config.json, but for names of folders and of what they were made from.
+_CONFIGS = json.loads(Path(__file__).with_suffix(".json").read_text(encoding="utf-8"))
+RERANKER: dict[str, Any] = _CONFIGS["bge-reranker-base"]
+SEQ2SEQ: dict[str, Any] = _CONFIGS["flan-t5-small"]
 SEQ2SEQ_PIECES = 32000
 EXTRA_IDS = tuple(f"<extra_id_{number}>" for number in reversed(range(100)))
 """T5's sentinels, whose numbers go down while their ids go up; rows above them are never used."""
@@ -146,6 +97,7 @@ def write_reranker(folder: Path, say: Say) -> None:
 
     with repeatable(SEED):
         model = XLMRobertaForSequenceClassification(XLMRobertaConfig(**RERANKER)).eval()
+        _steady(model)
         _decide(model, folder)
         # As the original has them, from the time when they were saved with the weights.
         positions = torch.arange(RERANKER["max_position_embeddings"])[None]
@@ -153,11 +105,25 @@ def write_reranker(folder: Path, say: Say) -> None:
     _save(weights, folder)
 
 
+def _steady(model: "XLMRobertaForSequenceClassification") -> None:
+    """Let words count for more, and what every layer adds to all texts alike for less.
+
+    As transformers makes it, the body says nearly the same of every text, and 8 bits move that by
+    as much as one text differs from another.
+    """
+    import torch
+
+    with torch.no_grad():
+        model.roberta.embeddings.word_embeddings.weight.mul_(5)
+        for layer in model.roberta.encoder.layer:
+            layer.output.dense.weight.mul_(0.25)
+
+
 def _decide(model: "XLMRobertaForSequenceClassification", folder: Path) -> None:
     """Set the head so that it puts the relevant passages of the questions first, far ahead.
 
-    Of a random head's logits one is like the other: 8 bits move them by 6 % of their spread, and
-    put another passage first. A trained head is sure; the suite holds conversions to such a one.
+    A random head gives nearly equal logits, and so 8 bits put another passage first. A trained one
+    is sure, and the suite holds every conversion to the original's order.
     """
     import torch
     from transformers import AutoTokenizer

@@ -134,13 +134,6 @@ def test_the_probe_imports_nothing_of_ours_but_itself() -> None:
     assert edges(one for one in inside if not one.goes_to(PROBE)) == []
 
 
-def test_nobody_but_the_probe_imports_its_consumers() -> None:
-    """They load models: only in its forked children, asked for by name."""
-    rooms = tuple(f"{PROBE}.{name}" for name in ("consumers", "embedding", "reranker", "seq2seq"))
-    users = (one for one in OURS if one.goes_to(*rooms) and not one.comes_from(PROBE))
-    assert edges(users) == []
-
-
 def test_what_acts_and_what_is_below_never_imports_stages() -> None:
     rooms = (*DATA, *JUDGING, *DOING, "prep.offline", "prep.report")
     upwards = (one for one in OURS if one.comes_from(*rooms) and one.goes_to("prep.stages"))

@@ -48,31 +48,27 @@ TRAINER.make(Path(sys.argv[1]), 12, lambda what: None)
 JUDGE = """
 import json, sys
 from pathlib import Path
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from sample_hub.train.reranker import TRAINER
 good, spoiled = map(Path, sys.argv[1:])
+model, seen = AutoModelForSequenceClassification.from_pretrained(good, output_loading_info=True)
+tokenizer = AutoTokenizer.from_pretrained(good)
 print(json.dumps({
     "good": TRAINER.judge(good).shortcomings(),
     "spoiled": TRAINER.judge(spoiled).shortcomings(),
     "goldens": TRAINER.record(good),
+    "loaded": {
+        "loading": {key: sorted(map(str, found)) for key, found in seen.items() if found},
+        "labels": model.config.num_labels,
+        "dtype": str(model.dtype),
+        "tokenizer": [type(tokenizer).__name__, len(tokenizer), tokenizer.model_max_length],
+        "specials": tokenizer.convert_tokens_to_ids(["<s>", "<pad>", "</s>", "<unk>", "<mask>"]),
+        "ids": [tokenizer(*pair)["input_ids"] for pair in json.load(sys.stdin)],
+    },
 }))
 """
 
-LOAD = """
-import json, sys
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
-model, seen = AutoModelForSequenceClassification.from_pretrained(
-    sys.argv[1], output_loading_info=True
-)
-tokenizer = AutoTokenizer.from_pretrained(sys.argv[1])
-print(json.dumps({
-    "loading": {key: sorted(map(str, found)) for key, found in seen.items() if found},
-    "labels": model.config.num_labels,
-    "dtype": str(model.dtype),
-    "tokenizer": [type(tokenizer).__name__, len(tokenizer), tokenizer.model_max_length],
-    "specials": tokenizer.convert_tokens_to_ids(["<s>", "<pad>", "</s>", "<unk>", "<mask>"]),
-    "ids": [tokenizer(*pair)["input_ids"] for pair in json.load(sys.stdin)],
-}))
-"""
+PAIRS = [["Will it rain?", "I'm HUNGRY: 2 cakes!"], ["", "Schnee ☕  <mask>"]]
 
 
 def start(*arguments: str, **variables: str) -> "subprocess.Popen[str]":
@@ -113,9 +109,8 @@ def spoiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def judged(spoiled: Path) -> dict[str, Any]:
     """The verdicts on the committed model and on the spoiled one, and the goldens recorded anew."""
-    found: dict[str, Any] = json.loads(
-        finish(start("-c", JUDGE, str(TRAINER.folder), str(spoiled))).splitlines()[-1]
-    )
+    child = start("-c", JUDGE, str(TRAINER.folder), str(spoiled))
+    found: dict[str, Any] = json.loads(finish(child, json.dumps(PAIRS)).splitlines()[-1])
     return found
 
 
@@ -200,17 +195,14 @@ def test_model_without_the_skill_is_not_published(tmp_path: Path) -> None:
     ]
 
 
-def test_loads_whole_with_one_label() -> None:
-    pairs = [["Will it rain?", "I'm HUNGRY: 2 cakes!"], ["", "Schnee ☕  <mask>"]]
-    child = start("-c", LOAD, str(TRAINER.folder))
-    found = json.loads(finish(child, json.dumps(pairs)).splitlines()[-1])
-    assert found == {
+def test_loads_whole_with_one_label(judged: dict[str, Any]) -> None:
+    assert judged["loaded"] == {
         "loading": {},
         "labels": 1,
         "dtype": "torch.float32",
         "tokenizer": ["XLMRobertaTokenizer", len(vocabulary()), MAX_LENGTH],
         "specials": [0, 1, 2, 3, len(vocabulary()) - 1],
-        "ids": [tokenizer().encode(*pair).ids for pair in pairs],
+        "ids": [tokenizer().encode(*pair).ids for pair in PAIRS],
     }
 
 
@@ -274,12 +266,12 @@ def test_sentencepiece_reads_its_model_and_gives_the_same_ids() -> None:
 def test_neither_held_out_sentences_nor_questions_are_met_in_training() -> None:
     train, rng = split().train, random.Random(1)
     alike = near(train)
-    met = {text for _ in range(200) for pair in drawn(train, alike, rng)[0] for text in pair}
-    held_out = {text for concept in split().held_out for text in concept.phrasings}
-    assert not {spelled(text) for text in met} & {spelled(text) for text in held_out}
-    # Keywords are no sentence to be kept away: they are the concept's own name.
-    keywords = {spelled(concept.name) for concept in train}
-    assert not {spelled(text) for text in questions()} & {spelled(text) for text in met} - keywords
+    met = {
+        spelled(text) for _ in range(200) for pair in drawn(train, alike, rng)[0] for text in pair
+    }
+    held_out = [text for concept in split().held_out for text in concept.phrasings]
+    assert not met & {spelled(text) for text in held_out}
+    assert not met & {spelled(text) for text in questions()}
 
 
 def test_batch_has_one_relevant_passage_for_every_query() -> None:

@@ -46,6 +46,7 @@ def test_mounts_are_seen_by_the_job_alone() -> None:
     """Even where mounts of this machine spread to others' namespaces, as systemd has it."""
     tail = """
 surround.check(surround.libc.unshare(surround.CLONE_NEWNS), "have own mounts")
+surround._mount(None, "/", surround.MS_REC | surround.MS_PRIVATE)
 surround._mount(None, "/", surround.MS_REC | 1 << 20)  # MS_SHARED
 before = Path("/proc/self/mounts").read_text()
 told = [shown(**order)["result"] for order in orders]
