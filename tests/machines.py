@@ -51,7 +51,7 @@ if libc.unshare(surround.CLONE_NEWNS) == 0:
 """
 OPENED = """
     os.environ["HF_HOME"] = sys.argv[1]
-    surround._open_the_way()
+    surround._open_the_way(surround._libraries())
     del os.environ["HF_HOME"]
 """
 BECOME_USER = f"""

@@ -97,8 +97,10 @@ def test_stale_and_missing_entries_are_told_all_at_once(tmp_path: Path) -> None:
         (["--cleanup"], "--cleanup is not built yet: nothing was removed."),
         (
             ["--consumer-python", "/no/python"],
-            "--consumer-python /no/python is not an interpreter: give the path of a Python, as "
-            "/srv/app/venv/bin/python.",
+            (
+                "--consumer-python /no/python is not an interpreter: give the path of a Python, as "
+                "/srv/app/venv/bin/python."
+            ),
         ),
         (
             ["--shard", "0/2"],

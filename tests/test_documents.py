@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from inspect import getsource
 from pathlib import Path
 from typing import Any, get_args
@@ -14,8 +15,9 @@ import pytest
 from packaging.requirements import Requirement
 
 from prep.catalogue import read_catalogue
-from prep.consumers import loads_of
+from prep.consumers import CONSUMERS, Case, Interpreter, loads_of
 from prep.errors import Exit
+from prep.goldens import FACTS, KINDS
 from prep.plugin.options import INI, LATER
 from prep.report.properties import properties
 from prep.report.summary import entry, write_summary
@@ -26,6 +28,7 @@ from tests.runs import ROOT, TINY, environment, run, summary
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 REPORTS = (ROOT / "docs" / "reports.md").read_text(encoding="utf-8")
+GOLDENS = (ROOT / "docs" / "goldens.md").read_text(encoding="utf-8")
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
 DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
@@ -55,6 +58,11 @@ def rows(text: str, before: str) -> list[list[str]]:
 def names(text: str, before: str) -> list[str]:
     """The first cells, without the marks of code."""
     return [row[0].strip("`") for row in rows(text, before)]
+
+
+def words(cell: str) -> set[str]:
+    """All that is marked as code in a cell."""
+    return {one.partition(" = ")[0] for one in re.findall(r"`([^`]+)`", cell)}
 
 
 def code_blocks(text: str, language: str) -> list[str]:
@@ -103,7 +111,7 @@ def test_pytest_commands_use_options_that_exist(path: Path, pytest_help: str) ->
 def test_make_targets_that_documents_name_exist(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     commands = re.findall(r"(?:`|\$ )make ([a-z-]+)", text)
-    targets = set(re.findall(r"^([a-z]+):", MAKEFILE, re.MULTILINE))
+    targets = set(re.findall(r"^([a-z-]+):", MAKEFILE, re.MULTILINE))
     assert set(commands) - targets == set()
 
 
@@ -144,13 +152,16 @@ def test_reports_tell_every_junit_property(settings: Settings) -> None:
     assert len(told) == len(set(told))
 
     spec, locked = settings.models[0], settings.lock.models[0]
-    load = loads_of(spec.task, None, ("int8",))[-1]
+    other = Interpreter(python=Path(sys.executable), label="python")
+    load = loads_of(spec.task, spec.repo, None, ("int8",), (other,))[-1]
+    assert load.precision is not None
+    load = replace(load, case=Case(way="name", cache="cache_dir"))
     facts: dict[str, Any] = {
         "fetched": 1,
         "seconds": 1.0,
         "cut": "network namespace",
         "versions": {"PACKAGE": "1.0"},
-        "precisions": {"int8": {"bytes": 1, "seconds": 1.0, "cosine": 1.0}},
+        "precisions": {"int8": {"bytes": 1, "seconds": 1.0, "agreement": 1.0}},
         "loads": {load.id: {"seconds": 1.0, "peak-bytes": 1}},
     }
     assert {name for name, _ in properties(spec, locked, "int8", load, facts)} == set(told)
@@ -171,6 +182,25 @@ def test_reports_tell_what_a_real_run_found(prepared: Path) -> None:
         ("### `tests`\n", model["tests"]),
     ):
         assert names(REPORTS, heading) == [*found]
+
+
+def test_readme_tells_every_consumer_of_every_task() -> None:
+    told = [
+        (row[0].strip("`"), row[1], row[2].replace("`", "")) for row in rows(README, "| consumer |")
+    ]
+    assert told == [(one.name, one.task, one.classes) for one in CONSUMERS]
+
+
+def test_goldens_document_tells_every_kind_and_key() -> None:
+    by_task = {
+        row[0].strip("`"): (words(row[1]), words(row[2])) for row in rows(GOLDENS, "| task |")
+    }
+    assert by_task == {task: (set(FACTS[task]), set(kinds)) for task, kinds in KINDS.items()}
+    told = {row[0].strip("`"): words(row[1]) for row in rows(GOLDENS, "| answer |")}
+    kinds = {name: kind for kinds in KINDS.values() for name, kind in kinds.items()}
+    for name, kind in kinds.items():
+        known = {*kind.keys, *kind.any_of, *kind.more, *kind.bounds} - {"id", "source"}
+        assert known <= told[name], name
 
 
 @pytest.mark.parametrize("name", REQUIREMENTS)

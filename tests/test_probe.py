@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from prep.offline import PROBE, pack
+from prep.offline import MAIN, PROBE, pack
 from prep.offline.probe.consumers import CONSUMERS
 from prep.offline.probe.libraries import NEEDED
 from prep.offline.probe.ways import Way
@@ -38,12 +38,11 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_packed_are_the_rooms_modules_and_empty_parents(packed: Path) -> None:
     room = {f"prep/offline/probe/{name}": (PROBE / name).read_text("utf-8") for name in ROOM}
-    main = "from prep.offline.probe.serve import serve\n\nserve()\n"
     with zipfile.ZipFile(packed) as archive:
         held = {name: archive.read(name).decode() for name in archive.namelist()}
         assert len(archive.namelist()) == len(held)
     parents = ("prep/__init__.py", "prep/offline/__init__.py")
-    assert held == {**dict.fromkeys(parents, ""), **room, "__main__.py": main}
+    assert held == {**dict.fromkeys(parents, ""), **room, "__main__.py": MAIN}
     assert packed.stat().st_mode & 0o777 == 0o644, "another user runs it too"
 
 
@@ -272,7 +271,7 @@ def test_cross_encoder_that_knows_no_backend_is_not_tried_with_openvino(
     parts = {"sentence_transformers": source, "sentence_transformers/models": "", **OPENVINO}
     put(libraries, parts, sentence_transformers="3.4.1")
     untried = ready_line(bare, packed, tmp_path)["not-tried"]
-    why = "sentence-transformers 3.4.1 has no CrossEncoder for it"
+    why = "not offered by sentence-transformers 3.4.1"
     assert untried["reranker"].get("sentence-transformers-openvino") == (why if lacks else None)
     assert "sentence-transformers" not in untried["reranker"]
     assert "sentence-transformers-openvino" not in untried["embedding"]

@@ -11,11 +11,17 @@ from typing import Any
 
 from prep.children import Child, Event, as_error, death, environment, unwrap
 from prep.consumers import Case, Interpreter
-from prep.errors import InterpreterUnfit, NoProgress, NotTried, PrepError
+from prep.errors import InterpreterUnfit, NoProgress, NotTried, Passing, PrepError
 
 START_SECONDS = 180
 JOB_SECONDS = 900
 PROBE = Path(__file__).with_name("probe")
+MAIN = """import sys
+
+from prep.offline.probe.serve import serve
+
+serve(*map(int, sys.argv[1:]))
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +85,7 @@ class ImportServer:
                 cut = unwrap(self._wait(doing, START_SECONDS))
                 self._facts = {**cut, **unwrap(self._wait(doing, START_SECONDS))}
             except PrepError as error:
-                if self._interpreter is None or isinstance(error, NoProgress):
+                if self._interpreter is None or isinstance(error, Passing):
                     raise
                 raise InterpreterUnfit(
                     f"{self._interpreter.python} cannot run the probe: {error}\nGive the Python "
@@ -167,7 +173,7 @@ def pack(to: Path) -> Path:
             archive.writestr(f"{package}/__init__.py", "")
         for path in sorted(PROBE.glob("*.py")):
             archive.write(path, f"{name}/{path.name}")
-        archive.writestr("__main__.py", "from prep.offline.probe.serve import serve\n\nserve()\n")
+        archive.writestr("__main__.py", MAIN)
     to.chmod(0o644)
     return to
 

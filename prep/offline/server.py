@@ -16,16 +16,19 @@ def main() -> None:
     """Cut, tell how, and serve; ``PYTHON PROBE`` as arguments name another interpreter."""
     die_with_parent()
     tier = netcut.cut()
-    os.write(1, json.dumps({"result": {"cut": tier}}).encode() + b"\n")
+    answers = os.dup(1)
+    os.dup2(2, 1)
+    os.write(answers, json.dumps({"result": {"cut": tier}}).encode() + b"\n")
     if len(sys.argv) == 1:
         from prep.offline.probe.serve import serve
 
-        serve()
+        serve(answers)
         return
     python, probe = sys.argv[1:]
     for ours in ("PYTHONPATH", "VIRTUAL_ENV"):
         os.environ.pop(ours, None)
-    os.execv(python, [python, probe])
+    os.set_inheritable(answers, True)
+    os.execv(python, [python, probe, str(answers)])
 
 
 if __name__ == "__main__":

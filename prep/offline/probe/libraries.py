@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import importlib.machinery
 import importlib.metadata
 import importlib.util
 import inspect
+import sys
 import traceback
 
 PACKAGES = (
@@ -73,21 +75,22 @@ def lacking(task: str, consumer: str) -> str | None:
     if absent:
         return f"not installed: {', '.join(absent)}"
     if (task, consumer) == ("reranker", "sentence-transformers-openvino"):
-        from sentence_transformers import CrossEncoder
-
-        if "backend" not in inspect.signature(CrossEncoder).parameters:
-            return (
-                f"sentence-transformers {found['sentence-transformers']} has no CrossEncoder for it"
-            )
+        package = sys.modules.get("sentence_transformers")  # absent where its import failed
+        encoder = getattr(package, "CrossEncoder", None)
+        if encoder and "backend" not in inspect.signature(encoder).parameters:
+            return f"not offered by sentence-transformers {found['sentence-transformers']}"
     return None
 
 
 def is_here(module: str) -> bool:
     """Whether it is installed, broken or not."""
-    try:
-        return importlib.util.find_spec(module) is not None
-    except ModuleNotFoundError:
-        return False
+    package, _, inner = module.partition(".")
+    found = importlib.util.find_spec(package)
+    if found is None or not inner:
+        return found is not None
+    # Not find_spec of the whole name: that imports the package, and whatever is wrong with it.
+    where = found.submodule_search_locations
+    return importlib.machinery.PathFinder.find_spec(module, where) is not None
 
 
 def _major(version: str) -> int:

@@ -28,12 +28,18 @@ from prep.offline.probe.surround import NotTried, die_with_parent, empty_places,
 Message = dict[str, Any]
 
 
-def serve() -> None:
-    """Serve until stdin ends. First line out: what there is to load with."""
+def serve(answers: int | None = None) -> None:
+    """Serve until stdin ends. First line out: what there is to load with.
+
+    `answers` is the descriptor to answer on, None for stdout; whatever libraries print goes to
+    stderr, and an environment that prints at its start needs another descriptor.
+    """
     die_with_parent()
     os.umask(0o022)
-    out = os.fdopen(os.dup(1), "wb", buffering=0)
-    os.dup2(2, 1)
+    if answers is None:
+        answers = os.dup(1)
+        os.dup2(2, 1)
+    out = os.fdopen(answers, "wb", buffering=0)
     began = time.monotonic()
     broken = libraries.import_all()
     ready = {
@@ -68,7 +74,7 @@ def do(order: Message) -> Message:
     empty_places()
     if late:
         return {"late": order["timeout"]}
-    message: Message = json.loads(body) if body else {"died": code}
+    message: Message = json.loads(body) if code == 0 else {"died": code}
     return message
 
 

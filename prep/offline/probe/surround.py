@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import signal
 import sys
 from typing import Any
@@ -15,6 +16,7 @@ CLONE_NEWNS, CLONE_NEWUSER = 0x20000, 0x10000000
 MS_RDONLY, MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = 1, 32, 4096, 16384, 1 << 18
 MS_KEPT = 2 | 4 | 8 | 1024 | 2048  # nosuid, nodev, noexec, noatime, nodiratime: as statvfs has them
 ST_RELATIME, MS_RELATIME = 4096, 1 << 21
+MNT_DETACH = 2
 PR_SET_PDEATHSIG = 1
 STRANGERS = (65534, 65533)  # nobody; where the home is his, another who owns nothing
 NEEDS_ROOT = "needs root"
@@ -43,10 +45,15 @@ def surround(order: dict[str, Any] | None, scratch: str) -> str | None:
         os.rmdir(place)
         os.symlink(home, place)
     if order["user"] == "other":
+        above = os.path.dirname(place)
+        if _closed_above(os.path.join(above, "any")):
+            raise NotTried(f"the temporary folder {above} is closed to other users")
+        libraries = _libraries()
         if mounted:
-            _open_the_way()
+            _open_the_way(libraries)
         _become(next(uid for uid in STRANGERS if uid != owner), scratch)
-        _must_enter(sys.prefix, f"the interpreter in {sys.prefix} is closed to other users")
+        for folder in libraries:
+            _must_enter(folder, f"the interpreter's {folder} is closed to other users")
         if not mounted:  # what is closed above the home says nothing about the home
             _must_enter(os.path.dirname(os.path.realpath(home)), NEEDS_ROOT)
     return place
@@ -97,13 +104,25 @@ def _can_mount(home: str, place: str, *, read_only: bool) -> bool:
             enter_user_namespace(CLONE_NEWNS)
         _mount(None, "/", MS_REC | MS_PRIVATE)
         _mount(home, place, MS_BIND | MS_REC)
-        if read_only:
-            flags = os.statvfs(place).f_flag
-            kept = flags & MS_KEPT | (MS_RELATIME if flags & ST_RELATIME else 0)
-            _mount(None, place, MS_REMOUNT | MS_BIND | MS_RDONLY | kept)
     except OSError:
         return False
+    try:
+        for point in _mounts_below(place) if read_only else ():
+            flags = os.statvfs(point).f_flag
+            kept = flags & MS_KEPT | (MS_RELATIME if flags & ST_RELATIME else 0)
+            _mount(None, point, MS_REMOUNT | MS_BIND | MS_RDONLY | kept)
+    except OSError:
+        libc.umount2(os.fsencode(place), MNT_DETACH)
+        return False
     return True
+
+
+def _mounts_below(place: str) -> list[str]:
+    """The mount at `place` and those within it: each has to be made read-only by itself."""
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+        points = [line.split()[4] for line in file]
+    named = [re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), one) for one in points]
+    return [one for one in named if f"{one}/".startswith(f"{place}/")]
 
 
 def _become(stranger: int, scratch: str) -> None:
@@ -113,7 +132,7 @@ def _become(stranger: int, scratch: str) -> None:
         os.setgroups([])
         os.setresgid(stranger, stranger, stranger)
         os.setresuid(stranger, stranger, stranger)
-    except PermissionError:
+    except OSError:  # not allowed, or in a user namespace that knows no other user
         raise NotTried(NEEDS_ROOT) from None
     die_with_parent()  # the kernel forgets it when credentials change
 
@@ -125,15 +144,20 @@ def _must_enter(folder: str, reason: str) -> None:
         raise NotTried(reason) from None
 
 
-def _open_the_way() -> None:
+def _libraries() -> list[str]:
+    """The folders that this interpreter imports from, a folder before what is in it."""
+    named = {os.path.realpath(path) for path in (sys.prefix, sys.base_prefix, *sys.path) if path}
+    return sorted(path for path in named if os.path.isdir(path))
+
+
+def _open_the_way(libraries: list[str]) -> None:
     """Where this interpreter lies in somebody's closed folder, show there the interpreter alone.
 
     Libraries go on importing while they load. The closed folder is covered by an empty one that
     all may enter, with nothing in it but the way to the interpreter.
     """
-    wanted = {os.path.realpath(path) for path in (sys.prefix, sys.base_prefix, *sys.path) if path}
     kept: list[tuple[str, str, str]] = []
-    for path in sorted(path for path in wanted if os.path.isdir(path)):
+    for path in libraries:
         closed = _closed_above(path)
         if closed is None or any(path.startswith(f"{one}/") for one, _, _ in kept):
             continue
@@ -150,9 +174,9 @@ def _open_the_way() -> None:
 
 
 def _closed_above(path: str) -> str | None:
-    """The topmost folder on the way to `path` that others may not enter."""
+    """The topmost folder above `path` that others may not enter."""
     parts = path.split("/")
-    for depth in range(2, len(parts) + 1):
+    for depth in range(2, len(parts)):
         folder = "/".join(parts[:depth])
         if not os.stat(folder).st_mode & 1:
             return folder
