@@ -34,15 +34,16 @@ def _others(values: Sequence[str | None], usual: Sequence[str | None]) -> tuple[
     return tuple(value for value in values if value is not None and value not in usual)
 
 
-# Pairwise: every two values of two axes meet in a row at least (a test holds it). As an ordinary
-# user, who cannot become another, the other rows still hold every way, cache and mount.
+# Pairwise: every two values of two axes meet in a row at least (a test holds it). The first three
+# need no right at all, so that every way and cache is tried in any container.
 BY_NAME_OR_PATH = (
     Case(way="name", cache="HF_HOME"),
-    Case(way="name", cache="cache_dir", user="other", mount="read-only"),
     Case(way="commit", cache="cache_dir"),
+    Case(way="path", cache=None),
+    Case(way="name", cache="cache_dir", mount="read-only"),
+    Case(way="name", cache="cache_dir", user="other"),
     Case(way="commit", cache="HF_HOME", user="other", mount="read-only"),
-    Case(way="path", cache=None, mount="read-only"),
-    Case(way="path", cache=None, user="other"),
+    Case(way="path", cache=None, user="other", mount="read-only"),
 )
 BY_PATH = (
     Case(way="path", cache=None),

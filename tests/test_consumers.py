@@ -156,7 +156,7 @@ def test_ids_are_unique_and_say_what_differs(task: str) -> None:
 def test_ids_are_read_as_sentences_of_few_words() -> None:
     other = Interpreter(python=Path("/srv/search/bin/python"), label="search")
     one, two = CONSUMERS[0], CONSUMERS[2]
-    away = BY_NAME_OR_PATH[1]
+    away = BY_NAME_OR_PATH[5]
     assert [
         Load(consumer=one, case=Case(way="name", cache="HF_HOME"), precision=None).id,
         Load(consumer=one, case=away, precision=None).id,
@@ -164,7 +164,7 @@ def test_ids_are_read_as_sentences_of_few_words() -> None:
         Load(consumer=two, case=BY_PATH[1], precision="fp16", interpreter=other).id,
     ] == [
         "transformers:name",
-        "transformers:name:cache_dir:other:read-only",
+        "transformers:commit:other:read-only",
         "int8:optimum-intel:path",
         "fp16:optimum-intel:path:other:read-only:python=search",
     ]

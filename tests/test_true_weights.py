@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -10,8 +11,8 @@ import pytest
 from prep.catalogue import read_catalogue
 from prep.goldens import read_goldens
 from prep.lock import read_lock
-from sample_hub.server import Hub, ServedRepo
-from tests.runs import ROOT, run, status, summary
+from sample_hub.server import Hub, ServedRepo, sample_repos
+from tests.runs import ROOT, SAMPLE, run, status, summary
 
 NAME = "all-MiniLM-L6-v2"
 CATALOGUE = read_catalogue(ROOT / "models.toml")
@@ -45,7 +46,7 @@ def test_true_model_goes_through_the_whole_suite(home: Path, hub: Hub) -> None:
     assert (model["status"], model["commit"]) == ("ready", SPEC.revision)
     assert model["fetched-bytes"] == LOCKED.bytes == 91_567_913, "91 MB of the repository's 977"
     assert model["goldens"] is True
-    assert len(model["loads"]) == 8
+    assert len(model["loads"]) == 23
 
 
 def test_other_precisions_hold_the_goldens_as_well(home: Path, hub: Hub) -> None:
@@ -57,9 +58,11 @@ def test_other_precisions_hold_the_goldens_as_well(home: Path, hub: Hub) -> None
 
 
 def test_every_published_float32_value_is_held_to_its_digits() -> None:
-    goldens = read_goldens(ROOT / "model_tests" / "goldens", NAME, SPEC.repo)
+    goldens = read_goldens(ROOT / "model_tests" / "goldens", NAME, SPEC.repo, SPEC.task)
     assert goldens is not None
-    limits = {golden["id"]: golden.get("tolerance", {}).get("fp32") for golden in goldens.vectors}
+    limits = {
+        golden["id"]: golden.get("tolerance", {}).get("fp32") for golden in goldens.of("vectors")
+    }
     assert limits == {
         "sbert-r-1": 1e-6,
         "sbert-r-2": 1e-6,
@@ -68,6 +71,27 @@ def test_every_published_float32_value_is_held_to_its_digits() -> None:
         "fastembed-hello-world": 1e-3,
         "tei-deep-learning": None,  # another runtime's arithmetic; its source promises a cosine
     }
+
+
+def test_another_model_of_another_size_takes_an_entry_and_a_lock(tmp_path: Path, hub: Hub) -> None:
+    """As a person adds it: no Python, no goldens; here the true weights under another name."""
+    [true] = [served for served in hub.repos if served.repo == SPEC.repo]
+    other = replace(true, repo="acme/sentences")
+    catalogue = tmp_path / "models.toml"
+    shutil.copy(SAMPLE, catalogue)
+    entry = (
+        '\n[[models]]\nname = "sentences"\nrepo = "acme/sentences"\nrevision = "main"\n'
+        'task = "embedding"\nprecisions = ["int8"]\nwhy = "of 384 dimensions, not of 64"\n'
+    )
+    with catalogue.open("a") as file:
+        file.write(entry)
+    with Hub([*sample_repos(), other]) as serving:
+        args = ("--catalogue", catalogue, "--hub", serving.url, "--model-home", tmp_path / "home")
+        assert run(*args, "--relock").code == 0
+        done = run(*args, "--models", "sentences")
+    assert done.code == 0, done.out
+    assert status(tmp_path / "home", "sentences") == "ready"
+    assert "sentences: no goldens are recorded: judged by properties" in done.said
 
 
 def test_relock_of_the_true_entry_gives_the_locked_bytes(tmp_path: Path, hub: Hub) -> None:

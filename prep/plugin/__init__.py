@@ -71,6 +71,16 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     return outcome.header(settings_of(config))
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Leave out tests that no chosen model has: they are neither counted nor told as deselected."""
+    report = yield
+    report.result = parameters.not_empty(report.result)
+    return report
+
+
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_collection_modifyitems(
     config: pytest.Config, items: list[pytest.Item]
@@ -79,7 +89,6 @@ def pytest_collection_modifyitems(
 
     pytest groups by parameter and would split a model's tests.
     """
-    parameters.drop_empty(items)
     outcome.note_expected(config, items)
     yield
     parameters.sort(items)

@@ -1,6 +1,7 @@
 """From the catalogue to test parameters: one test, one model, and the id begins with its name."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -56,9 +57,9 @@ def load_of(item: pytest.Item) -> Load | None:
     return load if isinstance(load, Load) else None
 
 
-def drop_empty(items: list[pytest.Item]) -> None:
-    """Take out what stands for an empty selection."""
-    items[:] = [item for item in items if item.get_closest_marker("no_model") is None]
+def not_empty(nodes: Sequence[pytest.Item | pytest.Collector]) -> list[Any]:
+    """Those that do not stand for an empty selection."""
+    return [node for node in nodes if node.get_closest_marker("no_model") is None]
 
 
 def sort(items: list[pytest.Item]) -> None:

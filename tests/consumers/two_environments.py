@@ -72,7 +72,7 @@ def test_home_that_one_of_them_cannot_read_is_red_for_it_and_says_why(
         'catalogue-version = 1\n[[models]]\nname = "saved-anew"\nrepo = "acme/saved-anew"\n'
         'revision = "main"\ntask = "embedding"\nprecisions = ["int8"]\nwhy = "a test"\n'
     )
-    served = ServedRepo(repo="acme/saved-anew", folder=folder, license="apache-2.0")
+    served = ServedRepo.of("acme/saved-anew", folder, "apache-2.0")
     with Hub([served]) as hub:
         args = ("--catalogue", catalogue, "--hub", hub.url, "--model-home", tmp_path / "home")
         assert run(*args, "--relock").code == 0
