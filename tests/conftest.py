@@ -1,4 +1,4 @@
-"""What tests share: the embedded hub in this process, and one prepared home to copy."""
+"""What tests share: the embedded hub in this process, and prepared homes to copy."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,9 +25,19 @@ def hub() -> Iterator[Hub]:
 
 @pytest.fixture(scope="session")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home that one green run has prepared from the sample hub; copy it before spoiling it."""
+    """A home that one green run has prepared with one model; copy it before spoiling it."""
     home = tmp_path_factory.mktemp("prepared") / "home"
     with Hub(sample_repos()) as serving:
         done = sample(home, hub=serving.url)
+    assert done.code == 0, done.out
+    return home
+
+
+@pytest.fixture(scope="session")
+def prepared_all(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same of all models of the catalogue, fetched and converted; no consumer was tried."""
+    home = tmp_path_factory.mktemp("prepared-all") / "home"
+    with Hub(sample_repos()) as serving:
+        done = sample(home, "-m", "conversion", models=None, hub=serving.url)
     assert done.code == 0, done.out
     return home

@@ -4,21 +4,23 @@ import copy
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 
+from model_tests import test_conversion
 from prep.catalogue import ModelSpec
 from prep.consumers import loads_of
 from prep.content import Content
 from prep.progress import Progress
 from prep.questions import joined, read_questions
 from prep.settings import Wishes, settle
-from prep.stages import Context, Loaded, Stages
+from prep.stages import Context, Converted, Loaded, Stages
 from tests.runs import ROOT, SAMPLE
 
 Judge = Callable[[Loaded], None]
@@ -26,10 +28,7 @@ Facts = dict[str, Any]
 Tensors = dict[str, tuple[str, list[int], bytes]]
 """The weights of a file: type, shape and bytes of each, by its name."""
 
-TOKENIZER_FILES = (
-    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"),
-    *("vocab.txt", "sentencepiece.bpe.model", "spiece.model"),
-)
+VOCABULARIES = ("tokenizer.json", "vocab.txt", "sentencepiece.bpe.model", "spiece.model")
 
 
 @contextmanager
@@ -114,7 +113,7 @@ def folder_like(loaded: Loaded, to: Path) -> Path:
 
 def remove_tokenizer(folder: Path) -> None:
     """transformers 5 builds an empty tokenizer, without an error, where its files are missing."""
-    for name in TOKENIZER_FILES:
+    for name in VOCABULARIES:
         (folder / name).unlink(missing_ok=True)
 
 
@@ -155,6 +154,18 @@ def renamed(prefix: str) -> Callable[[Tensors], Tensors]:
     }
 
 
+def negated(prefix: str) -> Callable[[Tensors], Tensors]:
+    """The other sign for every number (float32, little-endian) of weights that begin so."""
+
+    def turn(numbers: bytes) -> bytes:
+        return bytes(byte ^ 0x80 if at % 4 == 3 else byte for at, byte in enumerate(numbers))
+
+    return lambda tensors: {
+        name: (dtype, shape, turn(numbers) if name.startswith(prefix) else numbers)
+        for name, (dtype, shape, numbers) in tensors.items()
+    }
+
+
 def zeroed(*parts: str) -> Callable[[Tensors], Tensors]:
     """Nothing but zeros in all weights whose names hold one of the parts."""
 
@@ -168,5 +179,77 @@ def zeroed(*parts: str) -> Callable[[Tensors], Tensors]:
     }
 
 
-def shape_only(facts: Mapping[str, Any]) -> None:
-    """What a check of shapes asks: so many answers, of the right size, finite. It sees no wrong."""
+def filled(name: str, word: bytes) -> Callable[[Tensors], Tensors]:
+    """One weight filled with that word of four bytes."""
+
+    def fill(tensors: Tensors) -> Tensors:
+        dtype, shape, numbers = tensors[name]
+        return tensors | {name: (dtype, shape, word * (len(numbers) // len(word)))}
+
+    return fill
+
+
+def converted(stages: Stages, task: str, source: Path, to: Path) -> Path:
+    """A real conversion to float32 of any folder, as the suite converts."""
+    to.mkdir()
+    paths = [path for path in source.rglob("*") if path.is_file()]
+    order = {
+        "source": str(source),
+        "files": sorted(str(path.relative_to(source)) for path in paths),
+        "folder": str(to),
+        "task": task,
+        "options": {"weights": "f32", "converter": 1},
+    }
+    stages.context.server.run("prep.convert.child:make", order, doing="converting", may_write=[to])
+    return to
+
+
+def without_ir(right: Loaded, source: Path, to: Path) -> Path:
+    """The converted folder with the original weights in place of its IR."""
+    folder = folder_like(right, to)
+    for path in folder.glob("openvino_*"):
+        path.unlink()
+    shutil.copyfile(source / "model.safetensors", folder / "model.safetensors")
+    return folder
+
+
+def with_ready_made(right: Loaded, source: Path, to: Path) -> Path:
+    """The original with an IR beside its weights, where the hub's ready-made ones lie."""
+    shutil.copytree(source, to)
+    (to / "openvino").mkdir()
+    for path in Path(right.path).glob("openvino_*"):
+        shutil.copyfile(path, to / "openvino" / path.name)
+    return to
+
+
+def passing(module: ModuleType, loaded: Loaded, *, but: tuple[str, ...] = ()) -> list[str]:
+    """The judges of a task's answers that this load passes; `but` are not asked."""
+    passed = []
+    for name, judge in judges_of(module).items():
+        if name in but:
+            continue
+        try:
+            judge(loaded)
+        except pytest.fail.Exception:
+            continue
+        passed.append(name)
+    return passed
+
+
+def judges_of(module: ModuleType) -> dict[str, Judge]:
+    """All judges of a module, by name."""
+    return {name: judge for name, judge in vars(module).items() if name.startswith("test_")}
+
+
+def called_int8(stages: Stages, task: str, content: Content) -> Converted:
+    """The int8 conversion with other content than it has."""
+    right = stages.converted(spec_of(stages, task), "int8")
+    problems = problems_of(content, "int8")
+    return replace(right, content=content, content_problems=problems)
+
+
+def content_message(wrong: Converted, aspect: str) -> str:
+    """What the judge of a conversion's content says; it must fail."""
+    with pytest.raises(pytest.fail.Exception) as caught:
+        test_conversion.test_content_is_right(wrong, aspect)
+    return str(caught.value)

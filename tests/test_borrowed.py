@@ -1,15 +1,21 @@
 """Another repository borrows the fixtures: its own tests, its own exit codes."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
-from tests.runs import ROOT, SAMPLE, TINY, copy_home, environment
+from prep.consumers import loads_of
+from prep.questions import EmbeddingQuestions, read_questions
+from tests.runs import ROOT, SAMPLE, TINY, TINY_REPO, copy_home, environment
 
 TESTS = """
+import pytest
+
 def test_mine(converted):
     assert (converted.path / "openvino_model.xml").is_file()
 
+@pytest.mark.consumers("transformers")
 def test_answers(loaded):
     assert loaded.vector("will it rain tomorrow")
 
@@ -24,9 +30,9 @@ def test_fixtures_serve_another_repository(tmp_path: Path, prepared: Path) -> No
     (tmp_path / "test_mine.py").write_text(TESTS.replace("will it rain tomorrow", golden))
     (tmp_path / "pytest.ini").write_text(f"[pytest]\npythonpath = {ROOT}\n")
     home = copy_home(prepared, tmp_path / "home")
-    args = ["--catalogue", SAMPLE, "--model-home", home, "--offline", "-v", "-c", "pytest.ini"]
+    args = ["--catalogue", SAMPLE, "--models", TINY, "--model-home", home, "--offline", "-v"]
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", *map(str, args), "test_mine.py"],
+        [sys.executable, "-m", "pytest", "-c", "pytest.ini", *map(str, args), "test_mine.py"],
         cwd=tmp_path,
         env=environment(),
         capture_output=True,
@@ -36,7 +42,11 @@ def test_fixtures_serve_another_repository(tmp_path: Path, prepared: Path) -> No
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"test_mine[{TINY}:int8] PASSED" in done.stdout
     assert f"test_answers[{TINY}:transformers:name] PASSED" in done.stdout
-    assert "10 passed" in done.stdout
+    loads = loads_of("embedding", TINY_REPO, ("transformers",), ("int8",))
+    # An ordinary user cannot try those of another user.
+    tried = re.findall(r"::test_answers\[(\S+)\] (?:PASSED|SKIPPED)", done.stdout)
+    assert sorted(tried) == sorted(f"{TINY}:{load.id}" for load in loads)
+    assert "test_without_a_model PASSED" in done.stdout
     assert "consumers set" not in done.stdout, "the closing table is this suite's own"
 
 
@@ -59,6 +69,6 @@ def test_failures_of_another_repository_keep_pytests_exit_code(tmp_path: Path) -
 
 def read_golden_text() -> str:
     """A text that every embedding model is asked."""
-    from prep.goldens import read_questions
-
-    return read_questions("embedding").related[0].anchor
+    questions = read_questions("embedding")
+    assert isinstance(questions, EmbeddingQuestions)
+    return questions.related[0].anchor

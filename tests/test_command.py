@@ -275,7 +275,7 @@ def test_collecting_and_planning_import_no_torch(prepared: Path, mode: str) -> N
         "sys.stderr.write(repr([name for name in heavy if name in sys.modules]))\n"
         "raise SystemExit(code)\n"
     )
-    args = command("--catalogue", SAMPLE, "--model-home", prepared, mode)[3:]
+    args = command("--catalogue", SAMPLE, "--models", TINY, "--model-home", prepared, mode)[3:]
     done = subprocess.run(
         [sys.executable, "-c", code, *args],
         cwd=ROOT,

@@ -40,6 +40,7 @@ def settings_for(home: Path, locked: LockedModel, *, offline: bool = False) -> S
         offline=offline,
         sample=False,
         precisions=None,
+        interpreters=(),
         relock=False,
         dry_run=False,
         goldens=home,
@@ -192,12 +193,14 @@ def test_an_entry_tells_all_that_the_run_knows(tmp_path: Path) -> None:
         "precisions": {"int8": {"bytes": 9}},
         "loads": {"transformers:name": {"seconds": 0.5}},
         "network-cut": "network namespace",
+        "interpreters": {},
+        "cpu-inference-default": None,
         "goldens": "none recorded",
         "versions": {"torch": "2"},
         "healed": ["changed config.json"],
         "moved-ref": ("old", "new"),
         "unused-files": ["README.md"],
-        "tests": {"passed": 1, "failed": 0, "not-reached": 0},
+        "tests": {"passed": 1, "failed": 0, "not-reached": 0, "not-tried": 0},
         "problems": [],
     }
 
@@ -207,14 +210,14 @@ def test_an_entry_that_was_never_locked_says_so(tmp_path: Path) -> None:
     told = entry(run("passing"), "undelivered", settings, "tiny")
     wanted = {"entry": None, "commit": None, "license": None, "files": 0, "bytes": 0}
     assert wanted.items() <= told.items()
-    assert told["tests"] == {"passed": 0, "failed": 1, "not-reached": 0}
+    assert told["tests"] == {"passed": 0, "failed": 1, "not-reached": 0, "not-tried": 0}
 
 
 def test_an_entry_counts_what_was_not_reached_apart(tmp_path: Path) -> None:
     red = run("red", "passing")
     red.not_reached, red.problems = 1, ["why"]
     told = entry(red, "red", settings_for(tmp_path, locked_model()), "tiny")
-    assert told["tests"] == {"passed": 0, "failed": 1, "not-reached": 1}
+    assert told["tests"] == {"passed": 0, "failed": 1, "not-reached": 1, "not-tried": 0}
     assert told["problems"] == ["why"]
 
 

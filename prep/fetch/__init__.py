@@ -16,7 +16,7 @@ from prep.layout import Home, make_folder
 from prep.lock import LockedFile
 
 CHILD = "prep.fetch.child"
-ANSWER_SECONDS = 10  # how long a host may take to answer at all; tried twice at most
+ANSWER_SECONDS = 8  # how long a host may take to answer at all; tried twice at most
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 DEFAULT_ENDPOINT = "https://huggingface.co"
 

@@ -20,7 +20,7 @@ from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 from prep.digest import BLOCK, digest_file
 from prep.errors import HubBusy, WrongBytes
 
-ANSWER_SECONDS = 10
+ANSWER_SECONDS = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
