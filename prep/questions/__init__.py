@@ -170,7 +170,9 @@ def joined(*asks: Ask) -> Ask:
     for ask in asks:
         for kind, questions in ask.items():
             known = whole.setdefault(kind, [])
-            known += [one for one in questions if one not in known]
+            for one in questions:
+                if one not in known:
+                    known.append(one)
     return whole
 
 

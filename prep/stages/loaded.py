@@ -43,14 +43,14 @@ class Loaded:
         assert isinstance(self.questions, kind)
         return self.questions
 
-    def ids(self, text: str) -> list[int]:
-        """The token ids of a text that was asked, with special tokens."""
-        found: list[int] = self.facts["tokens"][text]["ids"]
+    def ids(self, text: str, *, specials: bool = True) -> list[int]:
+        """The token ids of a text that was asked, with special tokens or without."""
+        found: list[int] = self.facts["tokens"][text]["ids" if specials else "plain-ids"]
         return found
 
-    def pieces(self, text: str) -> list[str]:
+    def pieces(self, text: str, *, specials: bool = True) -> list[str]:
         """The same as pieces of text."""
-        found: list[str] = self.facts["tokens"][text]["pieces"]
+        found: list[str] = self.facts["tokens"][text]["pieces" if specials else "plain-pieces"]
         return found
 
     def vector(self, text: str) -> list[float]:

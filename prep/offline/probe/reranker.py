@@ -13,6 +13,7 @@ from prep.offline.probe.ways import (
     ids_of,
     is_short,
     largest_gap,
+    limit_of,
     loading_facts,
     openvino_facts,
 )
@@ -105,7 +106,7 @@ def sentence_transformers(way: Way, **how: Any) -> Reranker:
     facts = {
         "activation": type(activation).__name__,
         "labels": int(model.config.num_labels),
-        "max_length": getattr(model, "max_length", None) or tokenizer.model_max_length,
+        "max_length": getattr(model, "max_length", None) or limit_of(tokenizer),
     }
     if how:
         facts.update(openvino_facts(model.model, way))
@@ -120,7 +121,7 @@ def sentence_transformers_openvino(way: Way) -> Reranker:
 def _classified(tokenizer: Any, model: Any, facts: Facts) -> Reranker:
     import torch
 
-    limit = tokenizer.model_max_length
+    limit = limit_of(tokenizer)
 
     def logits(pairs: Pairs) -> list[float]:
         queries, passages = [pair[0] for pair in pairs], [pair[1] for pair in pairs]

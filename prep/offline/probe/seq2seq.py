@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from prep.offline.probe.ways import FLOAT32, Facts, Way, ids_of, loading_facts, openvino_facts
+from prep.offline.probe.ways import (
+    FLOAT32,
+    Facts,
+    Way,
+    ids_of,
+    limit_of,
+    loading_facts,
+    openvino_facts,
+)
 
 # openvino keeps the decoder's cache in 8 bits by itself for an int8 model, and in 16 for others.
 EXACT = {**FLOAT32, "KV_CACHE_PRECISION": "f32"}
-LIMIT = 512  # tokens of a prompt, where the tokenizer names no limit of its own
-UNLIMITED = 1 << 20  # what transformers gives a tokenizer without one is far above
 
 
 class Writer:
@@ -18,8 +24,7 @@ class Writer:
     def __init__(self, tokenizer: Any, model: Any, facts: Facts) -> None:
         self.tokenizer = tokenizer
         self.model = model
-        named = tokenizer.model_max_length
-        self.limit = named if named < UNLIMITED else LIMIT
+        self.limit = limit_of(tokenizer)
         self.facts = {"vocabulary": len(tokenizer), "max_length": self.limit, **facts}
 
     def encode(self, prompt: str) -> Any:
@@ -39,13 +44,15 @@ class Writer:
                 return_dict_in_generate=True,
                 output_scores=True,
             )
+        end = self.tokenizer.eos_token_id
         ids: list[int] = out.sequences[0].tolist()[1:]  # the first only starts the decoder
         steps = [torch.as_tensor(step)[0].float().log_softmax(-1) for step in out.scores]
         return {
             "text": self.tokenizer.decode(ids, skip_special_tokens=True),
             "ids": ids,
             "logprobs": [float(step[one]) for step, one in zip(steps, ids)],
-            "ended": bool(ids) and ids[-1] == self.tokenizer.eos_token_id,
+            # Not by the last token alone: one that goes on after its end may be cut off at another.
+            "ended": ids.index(end) == len(ids) - 1 if end in ids else False,
         }
 
 

@@ -11,6 +11,8 @@ Facts = dict[str, Any]
 
 # Newer CPUs answer in bfloat16 unless told otherwise, which is too coarse for published goldens.
 FLOAT32 = {"INFERENCE_PRECISION_HINT": "f32"}
+LIMIT = 512  # tokens of a text, where the tokenizer names no limit of its own
+UNLIMITED = 1 << 20  # what transformers gives a tokenizer without one is far above
 LONG = 300  # characters: a longer text would pad a whole batch to its length, and prove no more
 
 
@@ -65,12 +67,25 @@ def openvino_facts(model: Any, way: Way) -> Facts:
 
 
 def ids_of(tokenizer: Any, texts: Sequence[str], limit: int) -> dict[str, Facts]:
-    """Per text its token ids with special tokens, and as pieces; cut at `limit`."""
+    """Per text its tokens as ids and as pieces, with special ones and without; cut at `limit`."""
+    how = {"padding": False, "truncation": True, "max_length": limit}
     found = {}
     for text in texts:
-        ids = tokenizer(text, padding=False, truncation=True, max_length=limit)["input_ids"]
-        found[text] = {"ids": ids, "pieces": tokenizer.convert_ids_to_tokens(ids)}
+        ids = tokenizer(text, **how)["input_ids"]
+        plain = tokenizer(text, add_special_tokens=False, **how)["input_ids"]
+        found[text] = {
+            "ids": ids,
+            "pieces": tokenizer.convert_ids_to_tokens(ids),
+            "plain-ids": plain,
+            "plain-pieces": tokenizer.convert_ids_to_tokens(plain),
+        }
     return found
+
+
+def limit_of(tokenizer: Any) -> int:
+    """How many tokens the tokenizer takes; `LIMIT` where its files name no number."""
+    named: int = tokenizer.model_max_length
+    return named if named < UNLIMITED else LIMIT
 
 
 def is_short(text: str) -> bool:
