@@ -183,6 +183,11 @@ def publish(made: Path, place: Path) -> None:
     shutil.rmtree(aside, ignore_errors=True)
 
 
+def rounded(value: float) -> float:
+    """Eight significant digits: all that a float32 holds."""
+    return float(f"{value:.8g}")
+
+
 def toml_document(head: Mapping[str, object], tables: Mapping[str, list[dict[str, object]]]) -> str:
     """A TOML text: the plain keys of `head`, then every row of `tables` as a table of its own."""
     parts = [_toml_lines(head)]

@@ -19,7 +19,7 @@ from pathlib import Path
 from string import ascii_lowercase, digits, punctuation
 from typing import TYPE_CHECKING, Any
 
-from sample_hub.train import SAMPLE_HUB, Say, Trainer, repeatable, run, toml_document
+from sample_hub.train import SAMPLE_HUB, Say, Trainer, repeatable, rounded, run, toml_document
 from sample_hub.train.sentences import DOMAINS, Concept, joined, split, spoken, words
 
 if TYPE_CHECKING:
@@ -313,12 +313,12 @@ def record(folder: Path) -> str:
     source = f"recorded with {tools}, float32, by python -m sample_hub.train.embedding"
     for row in kept["vectors"]:
         components = _encode(model, [row["text"]])[0][: len(row["expected"])]
-        row |= {"expected": [_rounded(one) for one in components], "source": source}
+        row |= {"expected": [rounded(one) for one in components], "source": source}
     for row in kept["tokens"]:
         row |= {"expected": model.tokenizer(row["text"])["input_ids"], "source": source}
     for row in kept["similarities"]:
         query, *documents = _encode(model, [row["query"], *row["documents"]])
-        row |= {"expected": [_rounded(query @ one) for one in documents], "source": source}
+        row |= {"expected": [rounded(query @ one) for one in documents], "source": source}
     head = {
         "goldens-version": kept["goldens-version"],
         "repo": TRAINER.repo,
@@ -329,11 +329,6 @@ def record(folder: Path) -> str:
         "pooling": "mean",
     }
     return toml_document(head, {name: kept[name] for name in ("vectors", "tokens", "similarities")})
-
-
-def _rounded(value: float) -> float:
-    """Eight significant digits: all that a float32 holds."""
-    return float(f"{value:.8g}")
 
 
 TRAINER = Trainer(

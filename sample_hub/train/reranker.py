@@ -11,7 +11,6 @@ import json
 import random
 import re
 import shutil
-import struct
 import sys
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +20,16 @@ from pathlib import Path
 from string import ascii_letters, digits, punctuation
 from typing import TYPE_CHECKING, Any
 
-from sample_hub.train import SAMPLE_HUB, Say, Trainer, repeatable, run, toml_document
+from sample_hub.train import (
+    SAMPLE_HUB,
+    Say,
+    Trainer,
+    repeatable,
+    rounded,
+    run,
+    toml_document,
+)
+from sample_hub.train.protobuf import field, message
 from sample_hub.train.sentences import DOMAINS, Concept, concepts, joined, split, spoken, words
 
 if TYPE_CHECKING:
@@ -167,36 +175,12 @@ def sentencepiece() -> bytes:
     normal, unknown, control = 1, 2, 3
     rows = [("<unk>", 0.0, unknown), ("<s>", 0.0, control), ("</s>", 0.0, control)]
     rows += [(piece, score, normal) for piece, score in vocabulary()[len(FIRST_IDS) : -1]]
-    pieces = [_message({1: piece.encode(), 2: score, 3: kind}) for piece, score, kind in rows]
+    pieces = [message({1: piece.encode(), 2: score, 3: kind}) for piece, score, kind in rows]
     unigram = 1
-    trained = _message({3: unigram, 4: len(pieces)})
+    trained = message({3: unigram, 4: len(pieces)})
     # The original's table of what characters become is a quarter of a megabyte.
-    normalized = _message({1: b"identity"})
-    return b"".join(_field(1, piece) for piece in pieces) + _message({2: trained, 3: normalized})
-
-
-def _message(fields: Mapping[int, bytes | int | float]) -> bytes:
-    """A protobuf message: its fields by their numbers, messages within as bytes."""
-    return b"".join(_field(number, value) for number, value in fields.items())
-
-
-def _field(number: int, value: bytes | int | float) -> bytes:
-    match value:
-        case bytes():
-            return _varint(number << 3 | 2) + _varint(len(value)) + value
-        case float():
-            return _varint(number << 3 | 5) + struct.pack("<f", value)
-        case int():
-            return _varint(number << 3) + _varint(value)
-
-
-def _varint(value: int) -> bytes:
-    """Seven bits a byte, the lowest first; the eighth says that more follow."""
-    groups = []
-    while value >= 0x80:
-        groups.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes([*groups, value])
+    normalized = message({1: b"identity"})
+    return b"".join(field(1, piece) for piece in pieces) + message({2: trained, 3: normalized})
 
 
 def config() -> dict[str, Any]:
@@ -472,7 +456,7 @@ def record(folder: Path) -> str:
         row |= {"expected": model.tokenizer(row["text"])["input_ids"], "source": source}
     for row in kept["scores"]:
         scores = _scores(model, row["query"], row["documents"], ACTIVATIONS[row["activation"]])
-        row |= {"expected": [_rounded(one) for one in scores], "source": source}
+        row |= {"expected": [rounded(one) for one in scores], "source": source}
     for row in kept["orders"]:
         best = _scores(model, row["query"], row["documents"]).argmax()
         row |= {"best": int(best), "source": source}
@@ -485,11 +469,6 @@ def record(folder: Path) -> str:
         "activation": type(model.activation_fn).__name__,
     }
     return toml_document(head, {name: kept[name] for name in ("tokens", "scores", "orders")})
-
-
-def _rounded(value: float) -> float:
-    """Eight significant digits: all that a float32 holds."""
-    return float(f"{value:.8g}")
 
 
 TRAINER = Trainer(

@@ -11,18 +11,26 @@ import json
 import random
 import re
 import shutil
-import struct
 import sys
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from string import ascii_letters, digits, punctuation
 from typing import TYPE_CHECKING, Any
 
-from sample_hub.train import SAMPLE_HUB, Say, Trainer, repeatable, run, toml_document
+from sample_hub.train import (
+    SAMPLE_HUB,
+    Say,
+    Trainer,
+    repeatable,
+    rounded,
+    run,
+    toml_document,
+)
 from sample_hub.train.german import Pair, double, pairs_of, translated, translations
+from sample_hub.train.protobuf import field, message
 from sample_hub.train.sentences import split
 
 if TYPE_CHECKING:
@@ -124,41 +132,16 @@ def sentencepiece() -> bytes:
     normal, unknown, control = 1, 2, 3
     kinds = dict.fromkeys(SPECIALS, control) | {"<unk>": unknown}
     pieces = [
-        _message({1: piece.encode(), 2: score, 3: kinds.get(piece, normal)})
+        message({1: piece.encode(), 2: score, 3: kinds.get(piece, normal)})
         for piece, score in vocabulary()
     ]
     unigram, none = 1, -1
     pad, eos, unk = (SPECIALS.index(piece) for piece in ("<pad>", "</s>", "<unk>"))
     ids = {40: unk, 41: none, 42: eos, 43: pad}
-    trained = _message({3: unigram, 4: len(pieces)} | ids)
+    trained = message({3: unigram, 4: len(pieces)} | ids)
     # The original's table of what characters become is a quarter of a megabyte.
-    normalized = _message({1: b"identity"})
-    return b"".join(_field(1, piece) for piece in pieces) + _message({2: trained, 3: normalized})
-
-
-def _message(fields: Mapping[int, bytes | int | float]) -> bytes:
-    """A protobuf message: its fields by their numbers, messages within as bytes."""
-    return b"".join(_field(number, value) for number, value in fields.items())
-
-
-def _field(number: int, value: bytes | int | float) -> bytes:
-    match value:
-        case bytes():
-            return _varint(number << 3 | 2) + _varint(len(value)) + value
-        case float():
-            return _varint(number << 3 | 5) + struct.pack("<f", value)
-        case int():
-            return _varint(number << 3) + _varint(value)
-
-
-def _varint(value: int) -> bytes:
-    # Numbers below zero are written as 64 bits in two's complement.
-    value &= (1 << 64) - 1
-    groups = []
-    while value >= 0x80:
-        groups.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes([*groups, value])
+    normalized = message({1: b"identity"})
+    return b"".join(field(1, piece) for piece in pieces) + message({2: trained, 3: normalized})
 
 
 def config() -> dict[str, Any]:
@@ -338,7 +321,7 @@ class _Translator:
         scores = self.model.compute_transition_scores(
             made.sequences, made.scores, normalize_logits=True
         )
-        return [_rounded(score) for score in scores[0].tolist()]
+        return [rounded(score) for score in scores[0].tolist()]
 
     def _generate(self, prompts: Sequence[str], **wanted: bool) -> Any:
         import torch
@@ -384,11 +367,6 @@ def record(folder: Path) -> str:
         "vocabulary": len(model.tokenizer),
     }
     return toml_document(head, {name: kept[name] for name in ("tokens", "texts")})
-
-
-def _rounded(value: float) -> float:
-    """Eight significant digits: all that a float32 holds."""
-    return float(f"{value:.8g}")
 
 
 TRAINER = Trainer(
