@@ -4,6 +4,7 @@ torch computes in child processes only. A process that forks after torch has com
 other tests in this process do fork.
 """
 
+import importlib
 import json
 import os
 import random
@@ -255,7 +256,7 @@ def test_sentencepiece_model_has_the_same_pieces() -> None:
 
 
 def test_sentencepiece_reads_its_model_and_gives_the_same_ids() -> None:
-    package = pytest.importorskip("sentencepiece")
+    package = importlib.import_module("sentencepiece")
     model = package.SentencePieceProcessor(model_proto=sentencepiece())
     # As XLM-R's tokenizers count: all are moved up by one, <unk> is the fourth.
     for text in (*questions(), "", "two  blanks", "請打 kitchens, 42 °C", "kitchen" * 400):
