@@ -58,7 +58,7 @@ lint: $(DEV_STAMP) ## ruff and mypy
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 
-# Two more environments, of services that read what was prepared: minutes, and 2 GB on the disk.
+# Two more environments, of services that read what was prepared: minutes, and 3 GB on the disk.
 consumers: $(DEV_STAMP) $(VENV)-old/.made $(VENV)-newest/.made ## both an old and a new service's libraries read the models
 	@export OLD_PYTHON=$(abspath $(VENV)-old/bin/python) NEWEST_PYTHON=$(abspath $(VENV)-newest/bin/python); \
 	  $(call beat,30,still testing) $(PY) -m pytest -c tests/pytest.ini tests/consumers/two_environments.py $(ARGS)

@@ -14,7 +14,6 @@ import argparse
 import json
 import logging
 import random
-import struct
 from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from prep.questions import RerankerQuestions, read_questions
 from sample_hub.train import Say, heartbeat, repeatable, reranker, seq2seq
+from sample_hub.train.protobuf import field, message
 
 if TYPE_CHECKING:
     import torch
@@ -220,12 +220,7 @@ def made_up(count: int, *, letters: int) -> list[tuple[str, float]]:
 
 def _pieces(pieces: Sequence[tuple[str, float]]) -> bytes:
     """More pieces for a sentencepiece model: serialised protobuf messages are joined by +."""
-    parts = []
-    for piece, score in pieces:
-        text = piece.encode()
-        content = b"\x0a%c%b\x15%b" % (len(text), text, struct.pack("<f", score))
-        parts.append(b"\x0a%c%b" % (len(content), content))
-    return b"".join(parts)
+    return b"".join(field(1, message({1: piece.encode(), 2: score})) for piece, score in pieces)
 
 
 def _write_files(folder: Path, files: Mapping[str, object]) -> None:

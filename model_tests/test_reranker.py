@@ -30,7 +30,7 @@ def test_scores_are_the_published(loaded: Loaded) -> None:
     """The raw logit, or what the named activation makes of it."""
     problems = []
     for golden in goldens_of(loaded).of("scores"):
-        raw = [loaded.score(golden["query"], text) for text in golden["documents"]]
+        raw = [loaded.logit(golden["query"], text) for text in golden["documents"]]
         got = raw if golden["activation"] == "none" else [sigmoid(one) for one in raw]
         limit = golden["tolerance"][loaded.precision]
         if not (far := farthest(got, golden["expected"])) <= limit:
@@ -47,7 +47,7 @@ def test_order_is_the_published(loaded: Loaded) -> None:
     """Which document comes first, where nobody published a number."""
     problems = []
     for golden in goldens_of(loaded).of("orders"):
-        scores = [loaded.score(golden["query"], text) for text in golden["documents"]]
+        scores = [loaded.logit(golden["query"], text) for text in golden["documents"]]
         best = scores.index(max(scores))
         if best != golden["best"]:
             problems.append(f"{golden['id']}: document {best} first, published {golden['best']}")
@@ -102,7 +102,7 @@ def test_every_answer_is_a_number(loaded: Loaded) -> None:
 def test_answers_are_the_same_again_and_in_a_batch(loaded: Loaded) -> None:
     """The same pair gets the same logit: twice, and among others of other lengths."""
     questions = loaded.asked(RerankerQuestions)
-    asked = [loaded.score(query, text) for query, text in questions.plain()["pairs"]]
+    asked = [loaded.logit(query, text) for query, text in questions.plain()["pairs"]]
     limit = questions.batch[loaded.precision] * (max(asked) - min(asked))
     problems = [
         f"{how}: {loaded.facts[how]:.2e} off, allowed {limit:.2e}"
@@ -117,8 +117,8 @@ def test_relevant_stands_above_the_others(loaded: Loaded) -> None:
     questions = loaded.asked(RerankerQuestions)
     problems = []
     for one in questions.ranked:
-        relevant = loaded.score(one.query, one.relevant)
-        best = max(loaded.score(one.query, other) for other in one.others)
+        relevant = loaded.logit(one.query, one.relevant)
+        best = max(loaded.logit(one.query, other) for other in one.others)
         if not relevant - best >= questions.margin:
             problems.append(f"{one.query!r}: relevant {relevant:.3f}, best other {best:.3f}")
     none_of(

@@ -44,8 +44,8 @@ KEPT_FOR_NETWORK = frozenset(
     }
 )
 END_SECONDS = 2
-PR_SET_PDEATHSIG = 1
 MINIMUM_RATE = 1024  # bytes per second; slower is no progress
+PR_SET_PDEATHSIG = 1
 
 
 def environment(private_home: Path, *, network: bool, **more: str) -> dict[str, str]:

@@ -205,7 +205,7 @@ class Load:
 
     @property
     def id(self) -> str:
-        """As test ids name it: ``int8:optimum-intel:path``, ``transformers:name:read-only``."""
+        """As test ids name it: ``int8:optimum-intel:path``, ``transformers:path:python=search``."""
         python = f"python={self.interpreter.label}" if self.interpreter else None
         parts = (self.precision, self.consumer.name, self.case.id, python)
         return ":".join(part for part in parts if part is not None)

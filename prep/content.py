@@ -70,9 +70,9 @@ class Content:
     def _disagreement(self, bound: float) -> str | None:
         if not self.finite:
             return "answers hold NaN or infinity"
-        worst = self.task in AT_MOST
-        if not (self.agreement <= bound if worst else self.agreement >= bound):
-            wanted = "at most" if worst else "at least"
+        less_is_better = self.task in AT_MOST
+        if not (self.agreement <= bound if less_is_better else self.agreement >= bound):
+            wanted = "at most" if less_is_better else "at least"
             return f"{MEASURES[self.task]} is {self.agreement:.4f}, wanted {wanted} {bound}"
         return "; ".join(self.contradictions) or None
 

@@ -174,6 +174,15 @@ def test_reports_tell_every_key_of_the_summary(settings: Settings, tmp_path: Pat
     assert names(REPORTS, "## summary.json\n") == [*whole]
 
 
+def test_loads_that_reports_name_are_made() -> None:
+    text = REPORTS.split("### An entry of `loads`", 1)[1].split("|---", 1)[0]
+    other = Interpreter(python=Path(sys.executable), label="search")
+    made = {load.id for load in loads_of("embedding", "org/name", None, ("int8",), (other,))}
+    named = set(re.findall(r"`([\w-]+:[^`]+)`", text))
+    assert len(named) == 3
+    assert named <= made
+
+
 def test_reports_tell_what_a_real_run_found(prepared: Path) -> None:
     model = summary(prepared)["models"][TINY]
     for heading, found in (

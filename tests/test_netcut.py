@@ -302,7 +302,7 @@ def test_each_tier_holds_for_loads_from_the_server_to_the_last_child(
     mounts, root = may_have_namespaces(on), on in (HERE, IN_DOCKER) and os.geteuid() == 0
     me = {HERE: os.getuid(), IN_DOCKER: 0}.get(on, USER)
     seen = {"child": NO_NETWORK, "user": me, "read": "1.5", "write": 0, "linked": not mounts}
-    not_tried = "looking: not tried: needs root"
+    not_tried = "needs root"
     assert told == {
         "cut": tier_of(on),
         "before": 0,

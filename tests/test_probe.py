@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from prep.offline import MAIN, PROBE, pack
+from prep.offline.probe import ways
 from prep.offline.probe.consumers import CONSUMERS
 from prep.offline.probe.libraries import NEEDED
 from prep.offline.probe.ways import Way
@@ -339,3 +340,9 @@ def test_way_names_a_repository_or_a_path_in_the_shown_home() -> None:
     assert commit.hub == {"revision": "c0ffee", "cache_dir": "/run/home/hub"}
     path = Way(target="acme/tiny", below="hub/a/b", **shown)
     assert (path.target, path.hub) == ("/run/home/hub/a/b", {"revision": None})
+
+
+def test_gap_of_rows_that_are_not_equally_long_is_infinite() -> None:
+    """Else a batch that lost its last answers would pass: zip stops at the shorter."""
+    assert ways.largest_gap([1.0], [1.0, 2.0]) == float("inf")
+    assert ways.largest_gap([1.0, 2.0], [1.0, 2.5]) == 0.5

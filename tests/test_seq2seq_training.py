@@ -32,6 +32,7 @@ from sample_hub.train.seq2seq import (
     tokenizer,
     vocabulary,
 )
+from tests.protobuf import message
 
 PROJECT = Path(__file__).resolve().parents[1]
 
@@ -313,33 +314,6 @@ def test_repo_has_the_files_of_the_original() -> None:
 
 def test_repo_stays_small() -> None:
     assert sum(len(content) for content in contents(TRAINER.folder).values()) <= 750_000
-
-
-def message(content: bytes) -> list[tuple[int, Any]]:
-    """The fields of a protobuf message, by number, in their order."""
-    fields = []
-    at = 0
-    while at < len(content):
-        key, at = varint(content, at)
-        number, kind = key >> 3, key & 7
-        value: int | bytes
-        if kind == 0:
-            value, at = varint(content, at)
-        else:
-            size, at = (4, at) if kind == 5 else varint(content, at)
-            value, at = content[at : at + size], at + size
-        fields.append((number, value))
-    return fields
-
-
-def varint(content: bytes, at: int) -> tuple[int, int]:
-    """The number that stands there, and where it is over."""
-    value = shift = 0
-    while True:
-        value |= (content[at] & 0x7F) << shift
-        shift, at = shift + 7, at + 1
-        if content[at - 1] < 0x80:
-            return value, at
 
 
 def sentences(text: str) -> list[str]:

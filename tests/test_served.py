@@ -233,7 +233,7 @@ def test_what_this_machine_cannot_try_is_no_verdict(server: ImportServer, tmp_pa
     case = Case(way="path", cache=None)
     with pytest.raises(NotTried) as caught:
         server.run("job:ask", {}, doing=DOING, home=tmp_path, case=case)
-    assert str(caught.value) == "tiny: loading: not tried: needs root"
+    assert str(caught.value) == "needs root"
 
 
 def test_server_that_dies_tells_how_and_what_it_said(service: Interpreter, tmp_path: Path) -> None:

@@ -188,7 +188,7 @@ def _late(doing: str, timeout: float) -> str:
 def _failed(doing: str, line: Event) -> PrepError:
     """What kept a job from its result, with what it reached for meanwhile."""
     if "not-tried" in line:
-        return NotTried(f"{doing}: not tried: {line['not-tried']}")
+        return NotTried(line["not-tried"])
     if "late" in line:
         return NoProgress(_late(doing, line["late"]))
     if "died" in line:

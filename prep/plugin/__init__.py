@@ -191,6 +191,8 @@ def loaded(stages: Stages, spec: ModelSpec, load: Load) -> Loaded:
     try:
         return stages.loaded(spec, load)
     except NotTried as reason:
+        # No hole: what cannot be made on this machine is told with its reason, counted apart in
+        # the summary, and no verdict rests on it alone.
         pytest.skip(f"{outcome.NOT_TRIED}{reason}")
 
 

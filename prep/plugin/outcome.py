@@ -122,7 +122,7 @@ def mark(
         "model": spec.name,
         "own": is_own(item),
         "failure": _failure(report, error),
-        "not-tried": report.skipped and NOT_TRIED in str(report.longrepr),
+        "not-tried": report.skipped and f"Skipped: {NOT_TRIED}" in str(report.longrepr),
         "message": str(error) if error is not None and report.failed else "",
         "facts": dict(facts.get(spec.name, {})),
     }

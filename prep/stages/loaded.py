@@ -58,9 +58,9 @@ class Loaded:
         found: list[float] = self.facts["vectors"][text]
         return found
 
-    def score(self, query: str, document: str, *, kind: str = "logits") -> float:
-        """A reranker's raw logit of a pair that was asked, or its score where it hands out one."""
-        rows = self.facts[kind]
+    def logit(self, query: str, document: str) -> float:
+        """A reranker's raw logit of a pair that was asked."""
+        rows = self.facts["logits"]
         return next(float(row[2]) for row in rows if row[:2] == [query, document])
 
     def written(self, prompt: str, new_tokens: int) -> dict[str, Any]:
@@ -103,7 +103,7 @@ def load_model(
     ready = context.server_ready(spec.name, load.interpreter)
     name = load.consumer.name
     if why := ready["not-tried"][spec.task].get(name):
-        raise NotTried(f"{name} is {why}" if why.startswith("not ") else why)
+        raise NotTried(f"{name} is {why}")
     path = converted.path if converted else fetched.snapshot
     goldens = read_goldens(context.settings.goldens, spec.name, spec.repo, spec.task)
     questions = read_questions(spec.task)
@@ -132,9 +132,8 @@ def load_model(
             on_wait=context.progress.ticker(spec.name, doing),
         )
     except NotTried as reason:
-        untried = {"not-tried": str(reason).rpartition("not tried: ")[2]}
-        context.tell(spec.name, loads={**loads, load.id: untried})
-        raise NotTried(untried["not-tried"]) from None
+        context.tell(spec.name, loads={**loads, load.id: {"not-tried": str(reason)}})
+        raise
     took = {"seconds": round(result.seconds, 3), "peak-bytes": result.peak}
     facts = {"goldens": goldens is not None, "loads": {**loads, load.id: took}}
     if load.interpreter is None:

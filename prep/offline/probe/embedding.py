@@ -33,13 +33,15 @@ def answer(model: Embedding, ask: Facts) -> Facts:
     texts = ask["texts"]
     alone = [model.embed([text])[0] for text in texts]
     short = [text for text in texts if is_short(text)]
-    batch = model.embed(short)
+    batch = dict(zip(short, model.embed(short)))
     return {
         "tokens": ids_of(model.tokenizer, texts, model.facts["max_length"]),
         "vectors": dict(zip(texts, alone)),
         "again": largest_gap(model.embed([texts[0]])[0], alone[0]),
         "batch": max(
-            largest_gap(together, alone[texts.index(text)]) for text, together in zip(short, batch)
+            largest_gap(batch.get(text, []), vector)
+            for text, vector in zip(texts, alone)
+            if is_short(text)
         ),
     }
 

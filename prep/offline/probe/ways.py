@@ -94,6 +94,8 @@ def is_short(text: str) -> bool:
 
 
 def largest_gap(some: Sequence[float], others: Sequence[float]) -> float:
-    """The greatest difference of two rows of numbers; NaN counts as infinitely far."""
+    """The greatest difference of two rows of numbers; NaN, or one more, is infinitely far."""
+    if len(some) != len(others):
+        return math.inf
     gaps = [abs(one - other) for one, other in zip(some, others)]
     return math.inf if any(math.isnan(gap) for gap in gaps) else max(gaps)
