@@ -126,15 +126,28 @@ def a_loader_takes(path: str, known: Collection[str], *, converted: bool = False
     What upstream also ships and no loader takes there (pickles beside safetensors, other
     frameworks' weights, ready-made exports) is none of those.
     """
-    return matches(path, TAKEN_CONVERTED if converted else TAKEN) or _outranks(path, known)
+    return matches(path, taken_beside(known, converted=converted)) and path not in outranked(known)
 
 
-def _outranks(path: str, known: Collection[str]) -> bool:
-    """Whether a loader opens a file in place of locked ones: one safetensors before shards."""
-    if path == "model.safetensors":
-        return True
-    if path == "model.safetensors.index.json":
-        return "model.safetensors" not in known
-    if matches(path, ("[0-9]_*/pytorch_model.bin",)):
-        return f"{path.partition('/')[0]}/model.safetensors" not in known
-    return "tokenizer.json" not in known and matches(path, TAKEN_WITHOUT_TOKENIZER)
+def taken_beside(known: Collection[str], *, converted: bool = False) -> tuple[str, ...]:
+    """Globs of what a loader takes beside `known` files; of weights, those that would outrank them:
+    a loader opens one safetensors before shards."""
+    globs = [
+        *(TAKEN_CONVERTED if converted else TAKEN),
+        "model.safetensors",
+        "[0-9]_*/pytorch_model.bin",
+    ]
+    if "model.safetensors" not in known:
+        globs.append("model.safetensors.index.json")
+    if "tokenizer.json" not in known:
+        globs += TAKEN_WITHOUT_TOKENIZER
+    return tuple(globs)
+
+
+def outranked(known: Collection[str]) -> frozenset[str]:
+    """What those globs name and no loader opens, since a module's own safetensors come first."""
+    return frozenset(
+        f"{path.partition('/')[0]}/pytorch_model.bin"
+        for path in known
+        if matches(path, ("[0-9]_*/model.safetensors",))
+    )

@@ -2,6 +2,7 @@
 
 import platform
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from importlib import metadata
@@ -16,8 +17,9 @@ from prep.offline.netcut import NAMESPACE
 from prep.plugin.options import settings_of
 from prep.plugin.parameters import load_of, model_of, precision_of
 from prep.report import page, summary
+from prep.report.consumer import write_for_consumers
 from prep.report.properties import properties
-from prep.report.verdict import ModelRun, judge
+from prep.report.verdict import ModelRun, Status, judge
 from prep.settings import SUITE, Settings
 from prep.stages import NotReached, is_passing
 
@@ -141,6 +143,7 @@ class Outcome:
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
         self.settings = settings_of(config)
+        self.began = time.time()
         self.runs = {spec.name: ModelRun() for spec in self.settings.models}
         self.expected: dict[str, list[str]] = {}
         self.foreign_failures = 0
@@ -222,10 +225,18 @@ class Outcome:
             if settings.report is not None:
                 write_text(settings.report, page.render(whole))
                 self.written.append(f"report: {settings.report}")
+            return self._tell_consumers({name: one["status"] for name, one in entries.items()})
         except OSError as error:
             self.written.append(f"summary and report could not be written: {error}")
             return False
-        return True
+
+    def _tell_consumers(self, verdicts: Mapping[str, Status]) -> bool:
+        """Write what consumers read; whether all is still as it was judged."""
+        if self.settings.offline:
+            return True
+        wrong = write_for_consumers(self.settings, verdicts, self.began)
+        self.written += wrong
+        return not wrong
 
 
 def closing(

@@ -1,0 +1,246 @@
+#!/usr/bin/env python3
+"""Is this home ready? One file for a service's init container: no library, Python 3.8 or newer.
+
+    python ready.py /models [NAME…] [--deep] [--lock models.lock.toml]
+
+A run of model-prep that ended green left in `<home>/model-prep/ready.json` what it proved: every
+file with size, time and sha256. This looks whether all of it is still there, for the models named,
+or else for all that the lock or the home names. A file with another time than then (a copy, a
+touch) is digested; what has the same size and time is believed, unless `--deep` digests it as well.
+
+It prints one line a model and writes nothing. Exit 0: every model is ready. 1: one is not, its line
+says why and what to do. 2: the command is wrong.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import re
+import stat
+import sys
+from fnmatch import fnmatchcase
+
+VERSION = 1
+BLOCK = 1 << 20
+SHOWN = 3  # problems that a line names; of more it tells the number
+GREEN = ("ready", "healed")
+
+
+class Unfit(Exception):
+    """Why a model, or the whole home, is not ready: one sentence."""
+
+
+def main(argv=None, write=sys.stdout.write):
+    """Judge the home; gives the exit code."""
+    wishes = _arguments(argv)
+    home = os.path.abspath(wishes.home)
+    try:
+        models = _manifest(home)
+        locked = _lock(wishes.lock) if wishes.lock else None
+    except Unfit as why:
+        write("NOT READY: %s\n" % why)
+        return 1
+    names = wishes.names or list(models if locked is None else locked)
+    if not names:
+        write("NOT READY: no model was ever proven in %s\n" % home)
+        return 1
+    fit = True
+    for name in names:
+        try:
+            told = "ready, " + _judge(home, name, models.get(name), locked, wishes.deep)
+        except Unfit as why:
+            fit = False
+            told = "NOT READY: %s. Prepare it again: pytest --models %s --model-home=%s" % (
+                why,
+                name,
+                home,
+            )
+        write("%s: %s\n" % (name, told))
+    return 0 if fit else 1
+
+
+def _judge(home, name, model, locked, deep):
+    """What a good model's line says; raises `Unfit`."""
+    if model is None:
+        raise Unfit("no run has ever proven it in this home")
+    if locked is not None and name not in locked:
+        raise Unfit("the lock does not name it")
+    if locked is not None and locked[name] != model["entry"]:
+        raise Unfit(
+            "proven for another lock entry (%.12s, the lock has %.12s)"
+            % (model["entry"], locked[name])
+        )
+    if model["status"] not in GREEN:
+        raise Unfit("its last verdict is %s (%s)" % (model["status"], model["at"]))
+    problems, doubted = _ref(home, model["ref"]), {}
+    count = size = 0
+    for folder in model["folders"]:
+        found, unsure = _look(home, folder, deep)
+        problems += found
+        doubted.update(unsure)
+        count += len(folder["files"])
+        size += sum(file["size"] for file in folder["files"])
+    problems += _digests(home, doubted)
+    if problems:
+        more = "; and %d more" % (len(problems) - SHOWN) if len(problems) > SHOWN else ""
+        raise Unfit("; ".join(problems[:SHOWN]) + more)
+    return "proven %s: %s at %.12s, %d files, %.1f MB, %d digested now" % (
+        model["at"],
+        " + ".join(["original"] + model["precisions"]),
+        model["commit"],
+        count,
+        size / 1e6,
+        len(doubted),
+    )
+
+
+def _look(home, folder, deep):
+    """Problems of one folder, and which files have to be digested: path -> what was proven."""
+    problems, doubted = [], {}
+    inside = os.path.realpath(home) + os.sep
+    for file in folder["files"]:
+        shown = "%s/%s" % (folder["path"], file["path"])
+        path = os.path.join(home, shown)
+        if not os.path.realpath(path).startswith(inside):
+            problems.append("%s leads out of the home" % shown)
+            continue
+        try:
+            # Opened, and not only looked at: a consumer must be let in. A pipe would block.
+            handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        except OSError as error:
+            problems.append("%s: %s" % (shown, error.strerror))
+            continue
+        try:
+            now = os.fstat(handle)
+        finally:
+            os.close(handle)
+        if not stat.S_ISREG(now.st_mode):
+            problems.append("%s is not a file" % shown)
+        elif now.st_size != file["size"]:
+            problems.append("%s has %d bytes, proven %d" % (shown, now.st_size, file["size"]))
+        elif deep or now.st_mtime_ns != file["mtime-ns"]:
+            doubted[shown] = file["sha256"]
+    known = {file["path"] for file in folder["files"]} | set(folder["harmless"])
+    problems += [
+        "%s/%s is new, and a loader would take it" % (folder["path"], path)
+        for path in sorted(_walk(os.path.join(home, folder["path"])))
+        if path not in known and _matches(path, folder["taken"])
+    ]
+    return problems, doubted
+
+
+def _ref(home, ref):
+    """What is wrong with refs/main, by which a name leads to its commit: the hub strips nothing."""
+    try:
+        with open(os.path.join(home, ref["path"]), "rb") as file:
+            text = file.read(200).decode("utf-8", "replace")
+    except OSError as error:
+        return ["%s: %s" % (ref["path"], error.strerror)]
+    return [] if text == ref["text"] else ["%s is %r, proven %r" % (ref["path"], text, ref["text"])]
+
+
+def _digests(home, doubted):
+    """Digest files side by side, on all cores: hashing lets go of the interpreter lock."""
+    if not doubted:
+        return []
+    from concurrent.futures import ThreadPoolExecutor  # takes its time: only where it is needed
+
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        got = list(pool.map(lambda shown: _digest(os.path.join(home, shown)), doubted))
+    return [
+        "%s %s" % (shown, "has sha256 %.12s…, proven %.12s…" % (one, wanted))
+        if len(one) == 64
+        else "%s: %s" % (shown, one)
+        for (shown, wanted), one in zip(doubted.items(), got)
+        if one != wanted
+    ]
+
+
+def _digest(path):
+    """The file's sha256 in hex, or why it cannot be read."""
+    hasher, block = hashlib.sha256(), memoryview(bytearray(BLOCK))
+    try:
+        with open(path, "rb", buffering=0) as file:
+            while True:
+                count = file.readinto(block)
+                if not count:
+                    return hasher.hexdigest()
+                hasher.update(block[:count])
+    except OSError as error:
+        return error.strerror or "cannot be read"
+
+
+def _walk(folder):
+    """Files below, as paths with slashes; of a link to a folder, the files directly in it."""
+    for top, folders, names in os.walk(folder):
+        for name in folders:
+            path = os.path.join(top, name)
+            if os.path.islink(path) and os.path.isdir(path):
+                names += [name + "/" + one for one in os.listdir(path)]
+        for name in names:
+            yield os.path.relpath(os.path.join(top, name), folder).replace(os.sep, "/")
+
+
+def _matches(path, globs):
+    """As the suite reads its globs: a star stops at a slash."""
+    parts = path.split("/")
+    return any(
+        len(parts) == len(glob.split("/")) and all(map(fnmatchcase, parts, glob.split("/")))
+        for glob in globs
+    )
+
+
+def _manifest(home):
+    """The models of ready.json, by name."""
+    path = os.path.join(home, "model-prep", "ready.json")
+    try:
+        with open(path, encoding="utf-8") as file:
+            data = json.load(file)
+    except OSError as error:
+        raise Unfit(
+            "%s: %s. No run of model-prep has ended green in this home: is it the right one, and "
+            "mounted? Else: pytest --model-home=%s" % (path, error.strerror, home)
+        )
+    except ValueError:
+        raise Unfit("%s cannot be read: run pytest --model-home=%s again" % (path, home))
+    if not isinstance(data, dict) or data.get("ready-version") != VERSION:
+        raise Unfit("%s is not of version %d: take the ready.py of its release" % (path, VERSION))
+    body = json.dumps(data.get("models"), sort_keys=True, separators=(",", ":"))
+    if hashlib.sha256(body.encode()).hexdigest() != data.get("seal"):
+        raise Unfit("%s was changed after it was written: run pytest again" % path)
+    return data["models"]
+
+
+def _lock(path):
+    """Each model of a lock with the sha256 of its entry, as `--relock` writes them."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            blocks = file.read().split("[[models]]\n")[1:]
+    except (OSError, ValueError) as error:
+        raise Unfit("the lock %s cannot be read: %s" % (path, error))
+    entries = {}
+    for block in blocks:
+        name = re.match(r'name = "([^"]+)"\n', block)
+        if name is None:
+            raise Unfit("the lock %s is not as pytest --relock writes it" % path)
+        text = "[[models]]\n" + block.rstrip("\n") + "\n"
+        entries[name.group(1)] = hashlib.sha256(text.encode()).hexdigest()
+    if not entries:
+        raise Unfit("the lock %s names no model" % path)
+    return entries
+
+
+def _arguments(argv):
+    parser = argparse.ArgumentParser(
+        prog="ready.py", description="Whether a home that model-prep proved is still as it was."
+    )
+    parser.add_argument("home", metavar="HOME", help="the home, HF_HOME of the service")
+    parser.add_argument("names", metavar="NAME", nargs="*", help="only these models")
+    parser.add_argument("--deep", action="store_true", help="digest every file, whatever its time")
+    parser.add_argument("--lock", metavar="FILE", help="must have been proven at this lock")
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
