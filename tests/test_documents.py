@@ -343,7 +343,7 @@ def texts() -> Iterator[Path]:
             for name in folders
             if name not in ignored and not Path(top, name, "pyvenv.cfg").exists()
         ]
-        for path in (Path(top, name) for name in files):
+        for path in (Path(top, name) for name in files if name not in ignored):
             head = path.read_bytes()[:4096] if not path.is_symlink() else b"\0"
             if b"\0" not in head and path.suffix != ".log":
                 yield path

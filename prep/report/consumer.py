@@ -80,7 +80,7 @@ def environment(home: Home, models: Mapping[str, Any]) -> str:
 
 
 def variable(name: str, precision: str) -> str:
-    """The variable of a converted path: ``all-MiniLM-L6-v2`` → ``MODEL_ALL_MINILM_L6_V2_INT8``."""
+    """The variable of a converted path: ``small-en-v1.5`` → ``MODEL_SMALL_EN_V1_5_INT8``."""
     return re.sub(r"[^A-Z0-9]", "_", f"MODEL_{name}_{precision}".upper())
 
 
