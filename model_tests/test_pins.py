@@ -6,9 +6,14 @@ from model_tests.checks import none_of
 from prep.catalogue import ModelSpec
 from prep.lock import LockedModel
 from prep.stages import Converted, Fetched
+from prep.verify import Problem
 
 pytestmark = pytest.mark.pins
 
+REFUSE = (
+    "Whoever loads it could run somebody else's code, or read other memory than the weights. "
+    "Nothing of ours was let at it. Choose another model or revision: --relock refuses this one."
+)
 HEAL = "The lock is the authority. Without --offline, pytest fetches these again."
 
 
@@ -24,6 +29,25 @@ def test_source_is_what_the_lock_says(fetched: Fetched) -> None:
         (problem for problem in fetched.state.problems if problem.aspect == "bytes"),
         f"{fetched.spec.name} is not what the lock says in {fetched.home.shown(fetched.snapshot)}",
         HEAL,
+    )
+
+
+def test_nothing_asks_to_run_code(fetched: Fetched) -> None:
+    """No locked file names code of the repository, or of any package, to be imported."""
+    none_of(
+        (problem for problem in fetched.state.problems if _is(problem, "code")),
+        f"{fetched.spec.name} asks to run code in {fetched.home.shown(fetched.snapshot)}",
+        REFUSE,
+    )
+
+
+def test_weights_are_what_their_headers_say(fetched: Fetched) -> None:
+    """Names, types, shapes and places of all tensors, and the index of shards, fit the files."""
+    none_of(
+        (problem for problem in fetched.state.problems if _is(problem, "lies")),
+        f"{fetched.spec.name} has weights that are not what they say in "
+        f"{fetched.home.shown(fetched.snapshot)}",
+        REFUSE,
     )
 
 
@@ -43,3 +67,17 @@ def test_receipt_names_the_pin(converted: Converted) -> None:
         f"{converted.model}: the {converted.precision} conversion does not belong to the lock",
         "Without --offline, pytest converts it again.",
     )
+
+
+def test_nothing_converted_asks_to_run_code(converted: Converted) -> None:
+    """The configurations beside an IR are read by the same libraries."""
+    none_of(
+        (problem for problem in converted.state.problems if problem.aspect == "hazards"),
+        f"{converted.model}: the {converted.precision} conversion asks to run code in "
+        f"{converted.home.shown(converted.path)}",
+        REFUSE,
+    )
+
+
+def _is(problem: Problem, kind: str) -> bool:
+    return problem.aspect == "hazards" and problem.kind == kind

@@ -7,6 +7,7 @@ PrepError
 ├── ModelError           whoever owns the model: its bytes, pins or answers      exit 1
 │   ├── HubRefused       … or the right to read it: 401, 403, 404, a wrong revision
 │   ├── WrongBytes       what came or lies there is not what the lock names
+│   ├── Hazardous        … or is, and must not be run
 │   ├── ConversionError  the conversion failed, or its content is wrong
 │   ├── LinkAstray       a link in the home leads out of it: nothing is written through it
 │   ├── HomeClosed       the home may not be written, and something must be
@@ -68,6 +69,10 @@ class HubRefused(ModelError):
 
 class WrongBytes(ModelError):
     """Bytes that are not the lock's."""
+
+
+class Hazardous(ModelError):
+    """Bytes that are the lock's, and that no library may be let at."""
 
 
 class ConversionError(ModelError):

@@ -10,10 +10,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from prep import hazards
 from prep.catalogue import Catalogue, ModelSpec
 from prep.errors import LockError
-from prep.shape import COMMIT, NAME, REPO, REVISION, SHA256, Table, path_problem
-from prep.tasks import is_pickle, matches
+from prep.shape import COMMIT, NAME, REPO, REVISION, SHA256, Table
+from prep.tasks import matches
 
 VERSION = 1
 HEAD = "# Written by `pytest --relock`. Do not edit: change the catalogue and lock again.\n"
@@ -214,10 +215,8 @@ def _model(table: Table) -> LockedModel:
 
 def _file(table: Table) -> LockedFile:
     path = table.text("path")
-    if path and (problem := path_problem(path)):
-        table.note("path", f"{path!r} {problem}; it must stay inside the model's folder")
-    elif path and is_pickle(path):
-        table.note("path", f"{path!r} may run code when loaded; only safetensors weights are taken")
+    if path and (problem := hazards.of_name(path)):
+        table.note("path", f"{path!r} {problem}")
     file = LockedFile(
         path=path,
         size=table.number("size"),

@@ -11,13 +11,16 @@ from prep.lock import LockedFile, LockedModel
 from prep.receipt import Recipe
 from prep.verify import ConversionState, Problem, SourceState
 
+STAYS = ("extras", "hazards")  # aspects that only a person can mend
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourcePlan:
     """What brings a snapshot to the lock.
 
     `fetch` are files to get (or to link anew), `open` problems of modes to mend, `move_ref` says
-    that refs/main must be written. `left` is what no plan may mend: extra files.
+    that refs/main must be written. `left` is what no plan may mend: extra files, and locked ones
+    that must not be run.
     """
 
     fetch: tuple[LockedFile, ...]
@@ -51,7 +54,7 @@ def plan_source(locked: LockedModel, state: SourceState) -> SourcePlan:
         fetch=tuple(file for file in locked.files if file.path in wrong),
         open=tuple(problem for problem in state.problems if problem.aspect == "modes"),
         move_ref=any(problem.aspect == "ref" for problem in state.problems),
-        left=tuple(problem for problem in state.problems if problem.aspect == "extras"),
+        left=tuple(problem for problem in state.problems if problem.aspect in STAYS),
     )
 
 
@@ -64,7 +67,7 @@ def damage(state: SourceState, *, was_whole: bool) -> tuple[Problem, ...]:
     return tuple(
         problem
         for problem in state.problems
-        if problem.aspect != "extras"
+        if problem.aspect not in STAYS
         and (was_whole or (problem.aspect in ("bytes", "links") and problem.kind != "missing"))
     )
 
@@ -87,7 +90,7 @@ def plan_conversion(
 
 def _serves(state: ConversionState, recipe: Recipe) -> bool:
     """Whether the folder is that recipe's and whole; modes are mended, extra files only told."""
-    whole = all(problem.aspect in ("modes", "extras") for problem in state.problems)
+    whole = all(problem.aspect in ("modes", *STAYS) for problem in state.problems)
     return whole and state.receipt is not None and state.receipt.recipe.digest == recipe.digest
 
 

@@ -3,15 +3,13 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from prep import fetch
+from prep import fetch, hazards
 from prep.catalogue import ModelSpec
-from prep.errors import HubRefused, WrongRequest
+from prep.errors import HubRefused, WrongRequest, listing
 from prep.fetch import RemoteModel
 from prep.layout import write_text
 from prep.lock import Lock, LockedFile, LockedModel, answer, render
 from prep.settings import Settings
-from prep.shape import path_problem
-from prep.tasks import is_pickle
 
 
 def run(settings: Settings, scratch: Path, write: Callable[[str], object]) -> int:
@@ -88,11 +86,12 @@ def _change(before: LockedModel, after: LockedModel) -> list[str]:
 
 def _locked(spec: ModelSpec, remote: RemoteModel) -> LockedModel:
     """The entry, or `HubRefused` where the repository holds nothing that may be loaded."""
-    bad = [file.path for file in remote.files if is_pickle(file.path) or path_problem(file.path)]
-    if bad:
+    told = ((file.path, hazards.of_name(file.path) or file.hazard) for file in remote.files)
+    if bad := [f"{path}  {hazard}" for path, hazard in told if hazard]:
+        head = f"{spec.name}: will not lock {spec.repo} at {remote.commit}"
         raise HubRefused(
-            f"{spec.repo}: will not lock {', '.join(bad)}: a pickle, or a path that leaves the "
-            "model's folder. Narrow 'files' in the catalogue."
+            f"{listing(head, bad)}\nNothing was locked. Choose another model or revision; where a "
+            "library needs the model without these files, narrow 'files' in the catalogue."
         )
     if not any(file.path.endswith(".safetensors") for file in remote.files):
         raise HubRefused(

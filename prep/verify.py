@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from prep import hazards
 from prep import receipt as receipts
 from prep.digest import Digest, digest_files
 from prep.errors import ConversionError
@@ -19,7 +20,7 @@ from prep.lock import LockedFile, LockedModel
 from prep.receipt import Receipt, Recipe
 from prep.tasks import a_loader_takes
 
-Aspect = Literal["bytes", "links", "modes", "extras", "ref", "receipt"]
+Aspect = Literal["bytes", "links", "modes", "extras", "ref", "receipt", "hazards"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +82,7 @@ def look_at_source(
     problems, found = _files(home, snapshot, locked.files)
     if deep:
         problems += _digests(found, on_bytes)
+        problems += _hazards(found, locked.files, problems)
     known = {file.path for file in locked.files} | set(also_locked)
     extra, unused = _extras(snapshot, known)
     ref, wrong = _ref(home, locked)
@@ -156,6 +158,7 @@ def look_at_conversion(
     problems += wrong
     if deep:
         problems += _digests(found, on_bytes)
+        problems += _hazards(found, receipt.files, problems)
     known = {file.path for file in receipt.files} | {receipts.NAME}
     extra, unused = _extras(folder, known, converted=True)
     modes = _modes(home, [at, folder, folder / receipts.NAME, *found])
@@ -245,6 +248,30 @@ def _digests(
             detail = f"sha256 is {got.sha256[:12]}…, locked {file.sha256[:12]}…  (same size)"
         problems.append(Problem(aspect="bytes", kind="changed", path=file.path, detail=detail))
     return sorted(problems, key=lambda problem: problem.path)
+
+
+def _hazards(
+    found: dict[Path, LockedFile], files: Iterable[LockedFile], problems: Iterable[Problem]
+) -> list[Problem]:
+    """What must not be run of the files whose bytes are right; the others are red already.
+
+    The lock may have been written by hand, or before anybody looked for this.
+    """
+    paths = {file.path for file in files}
+    wrong = {problem.path for problem in problems}
+    hazardous = []
+    for path, file in sorted(found.items()):
+        if file.path in wrong:
+            continue
+        try:
+            hazard = hazards.of_path(file.path, path, paths)
+        except OSError:
+            continue  # its bytes were read a moment ago: the next look tells what is wrong with it
+        if hazard:
+            kind, detail = hazard.kind, hazard.detail
+            problem = Problem(aspect="hazards", kind=kind, path=file.path, detail=detail)
+            hazardous.append(problem)
+    return hazardous
 
 
 def _ref(home: Home, locked: LockedModel) -> tuple[str | None, list[Problem]]:

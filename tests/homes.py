@@ -1,6 +1,7 @@
 """Small real homes, as a run would leave them: files, links, refs, receipts; nothing is mocked."""
 
 import hashlib
+import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -18,10 +19,20 @@ COMMIT = "c0ffee" + "0" * 34
 OTHER_COMMIT = "decade" + "0" * 34
 NOBODY = 65534
 
+
+def safetensors(numbers: bytes, name: str = "weight") -> bytes:
+    """A file of one tensor of bytes."""
+    told = {"dtype": "U8", "shape": [len(numbers)], "data_offsets": [0, len(numbers)]}
+    header = json.dumps({name: told}).encode()
+    return len(header).to_bytes(8, "little") + header + numbers
+
+
 SOURCE: Mapping[str, bytes] = {
     "1_Pooling/config.json": b'{"pooling_mode_mean_tokens": true}',
     "config.json": b'{"model_type": "bert"}',
-    "model.safetensors": bytes(range(256)) * 5,  # no two neighbours alike
+    "model.safetensors": safetensors(
+        (bytes(range(256)) * 5)[:1201]
+    ),  # 1280 bytes, no two neighbours alike
     "modules.json": b"[]",
     "tokenizer.json": b'{"version": "1.0"}',
     "vocab.txt": b"[PAD]\n[UNK]\n",

@@ -22,6 +22,7 @@ DATA = frozenset(
         "prep.lock",
         "prep.layout",
         "prep.digest",
+        "prep.hazards",
         "prep.receipt",
         "prep.goldens",
         "prep.questions",

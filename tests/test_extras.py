@@ -1,13 +1,16 @@
 """Files that nobody locked: a problem where a loader would take them, else only listed."""
 
+import json
 from pathlib import Path
 
 import pytest
 
 from prep.verify import look_at_source
-from tests.homes import SOURCE, Tiny, seen, tiny, write_bytes
+from tests.homes import SOURCE, Tiny, safetensors, seen, tiny, write_bytes
 
-SHARDS = {"model-00001-of-00001.safetensors": b"weights", "model.safetensors.index.json": b"{}"}
+SHARD = "model-00001-of-00001.safetensors"
+INDEX = json.dumps({"weight_map": {"weight": SHARD}}).encode()
+SHARDS = {SHARD: safetensors(b"weights"), "model.safetensors.index.json": INDEX}
 SLOW = {"vocab.txt": b"[PAD]"}
 
 # Taken by transformers, sentence-transformers or optimum-intel, each of which was seen to do so.
@@ -99,7 +102,7 @@ def test_an_extra_ir_is_a_problem_of_a_conversion_only(model: Tiny, path: str) -
         (SLOW, "config.json", True),
         (SLOW, "modules.json", True),
         ({"a.json": b""}, "model.safetensors.index.json", True),
-        ({"2_Dense/model.safetensors": b""}, "2_Dense/pytorch_model.bin", False),
+        ({"2_Dense/model.safetensors": safetensors(b"")}, "2_Dense/pytorch_model.bin", False),
     ],
     ids=[
         "shards",

@@ -355,6 +355,7 @@ def test_wrong_content_of_a_conversion_is_seen(
         (test_cache_layout.test_links_stay_inside_the_home, "links"),
         (test_cache_layout.test_everybody_can_read, "modes"),
         (test_cache_layout.test_no_loader_takes_an_unlocked_file, "extras"),
+        (test_pins.test_nothing_converted_asks_to_run_code, "hazards"),
         (test_pins.test_receipt_names_the_pin, "receipt"),
         (test_conversion.test_converted_bytes_are_the_receipts, "bytes"),
         (test_cache_layout.test_converted_links_stay_inside_the_home, "links"),

@@ -13,9 +13,10 @@ from prep.layout import Home
 from prep.lock import LockedFile
 from sample_hub.faults import Fault
 from sample_hub.server import Hub, ServedRepo
+from tests.homes import safetensors
 
 REPO = "org/large"
-BODY = random.Random(0).randbytes(3_000_000)
+BODY = safetensors(random.Random(0).randbytes(3_000_000))
 FILE = LockedFile(path="model.safetensors", size=len(BODY), sha256=hashlib.sha256(BODY).hexdigest())
 Faults = Callable[[str, str], Fault | None]
 
@@ -38,6 +39,7 @@ def bring(home: Home, hub: Hub, served: ServedRepo, scratch: Path, **network: fl
         REPO,
         served.commit,
         [FILE],
+        locked=[FILE.path],
         scratch=scratch,
         on_event=lambda event: None,
     )

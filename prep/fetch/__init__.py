@@ -5,7 +5,7 @@ Xet, and a HOME of its own, so that nothing but what we place appears in the hom
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -49,11 +49,15 @@ class Network:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoteFile:
-    """A file as the hub describes it; `sha256` was computed here unless the hub's LFS names it."""
+    """A file as the hub describes it; `sha256` was computed here unless the hub's LFS names it.
+
+    `hazard` says why it must not be run, None where nothing is wrong with it.
+    """
 
     path: str
     size: int
     sha256: str
+    hazard: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,12 +97,14 @@ def fetch_files(
     commit: str,
     files: Sequence[LockedFile],
     *,
+    locked: Collection[str],
     scratch: Path,
     on_event: Emit,
 ) -> int:
     """Fetch files of one commit into the home, each digested before it gets its name there.
 
-    Gives the number of bytes that came over the network. Raises what the tree of errors says.
+    `locked` are the paths of all files of the model, of those that are there already too. Gives
+    the number of bytes that came over the network. Raises what the tree of errors says.
     """
     for folder in (home.partial, home.repo(repo) / "blobs", home.snapshot(repo, commit)):
         make_folder(folder)
@@ -107,6 +113,7 @@ def fetch_files(
         "repo": repo,
         "commit": commit,
         "files": [asdict(file) for file in files],
+        "locked": sorted(locked),
         "cache": str(home.hub),
         "partial": str(home.partial),
         "timeout": network.timeout,

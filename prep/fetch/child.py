@@ -8,6 +8,7 @@ import hashlib
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,11 @@ from huggingface_hub import (
     hf_raise_for_status,
 )
 
+from prep import hazards
 from prep.children import Emit, Event, serve_one
-from prep.errors import HubRefused, WrongBytes
+from prep.errors import Hazardous, HubRefused, WrongBytes
 from prep.fetch.failures import hub_errors
-from prep.fetch.transfer import Transfer, download, read_small
+from prep.fetch.transfer import Transfer, download, read_part, read_small
 from prep.lock import LockedFile
 from prep.tasks import matches
 
@@ -126,12 +128,23 @@ def _fetch_one(order: Event, file: LockedFile, tally: Tally) -> None:
             partial=Path(order["partial"]) / file.sha256,
             blob=folder / "blobs" / meta.etag,
             timeout=order["timeout"],
+            refuse=partial(_refuse, order, file.path),
         ),
         tally.add,
     )
     # The hub's client takes a link that is there for right, whatever it leads to.
     (folder / "snapshots" / commit / file.path).unlink(missing_ok=True)
     hf_hub_download(repo, file.path, revision=commit, cache_dir=cache)
+
+
+def _refuse(order: Event, path: str, file: Path) -> None:
+    """Raise where the file must not be run: before it has a name that a consumer reads."""
+    if hazard := hazards.of_path(path, file, order["locked"]):
+        raise Hazardous(
+            f"{order['repo']}: {path} is the file that the lock names, and it is not taken: "
+            f"{hazard.detail}. It was not placed, and --relock would not lock it. Choose another "
+            "model or revision."
+        )
 
 
 def _ask(order: Event) -> Event:
@@ -142,23 +155,32 @@ def _ask(order: Event) -> Event:
         files_metadata=True,
         timeout=constants.HF_HUB_ETAG_TIMEOUT,
     )
+    siblings = {one.rfilename: one for one in info.siblings or []}
+    wanted = [path for path in siblings if matches(path, globs)]
     files: list[dict[str, Any]] = []
-    others: list[str] = []
-    for sibling in info.siblings or []:
-        path = sibling.rfilename
-        if not matches(path, globs):
-            others.append(path)
-        elif sibling.lfs is not None:
-            files.append({"path": path, "size": sibling.lfs.size, "sha256": sibling.lfs.sha256})
+    for path in wanted:
+        url = hf_hub_url(repo, path, revision=info.sha)
+        sibling = siblings[path]
+        if sibling.lfs is not None:
+            size, sha256 = sibling.lfs.size, sibling.lfs.sha256
+            read = partial(read_part, url, order["timeout"])
         else:
-            body = read_small(hf_hub_url(repo, path, revision=info.sha), order["timeout"])
+            body = read_small(url, order["timeout"])
             _check_oid(repo, path, body, sibling.size, sibling.blob_id)
-            sha256 = hashlib.sha256(body).hexdigest()
-            files.append({"path": path, "size": len(body), "sha256": sha256})
+            size, sha256 = len(body), hashlib.sha256(body).hexdigest()
+            read = partial(_part_of, body)
+        file = {"path": path, "size": size, "sha256": sha256}
+        hazard = hazards.of_file(path, size, read, wanted)
+        files.append({**file, "hazard": hazard.detail if hazard else None})
     card = info.card_data
     tagged = [tag.partition(":")[2] for tag in info.tags or [] if tag.startswith("license:")]
     license = getattr(card, "license", None) or (tagged[0] if tagged else "unknown")
+    others = [path for path in siblings if path not in wanted]
     return {"commit": info.sha, "license": str(license), "files": files, "others": others}
+
+
+def _part_of(body: bytes, start: int, count: int) -> bytes:
+    return body[start : start + count]
 
 
 def _check_oid(repo: str, path: str, body: bytes, size: int | None, oid: str | None) -> None:

@@ -18,14 +18,17 @@ from huggingface_hub import get_session, hf_raise_for_status
 from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]  # documented
 
 from prep.digest import BLOCK, digest_file
-from prep.errors import HubBusy, WrongBytes
+from prep.errors import HubBusy, PrepError, WrongBytes
 
 ANSWER_SECONDS = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transfer:
-    """What to bring and where it goes; `size` in bytes, `timeout` in seconds without a byte."""
+    """What to bring and where it goes; `size` in bytes, `timeout` in seconds without a byte.
+
+    `refuse` raises where the bytes, though they are the lock's, must not be run.
+    """
 
     url: str
     what: str
@@ -34,6 +37,7 @@ class Transfer:
     partial: Path
     blob: Path
     timeout: float
+    refuse: Callable[[Path], None]
 
 
 def download(transfer: Transfer, on_bytes: Callable[..., None]) -> None:
@@ -42,6 +46,7 @@ def download(transfer: Transfer, on_bytes: Callable[..., None]) -> None:
     Raises `WrongBytes` when the whole file has another digest: never retried, never published.
     """
     if transfer.blob.is_file() and _is_whole(transfer.blob, transfer, on_bytes):
+        transfer.refuse(transfer.blob)
         return
     with FileLock(f"{transfer.partial}.lock"):
         start = _usable(transfer.partial, transfer.size)
@@ -59,6 +64,11 @@ def download(transfer: Transfer, on_bytes: Callable[..., None]) -> None:
                 "was thrown away and is never retried into acceptance: the hub, a mirror or a "
                 "proxy serves other bytes. Ask its keeper, or --relock and review the diff."
             )
+        try:
+            transfer.refuse(transfer.partial)
+        except PrepError:
+            transfer.partial.unlink()
+            raise
         transfer.partial.chmod(0o644)
         transfer.partial.replace(transfer.blob)
         Path(f"{transfer.partial}.lock").unlink(missing_ok=True)
@@ -71,6 +81,21 @@ def read_small(url: str, timeout: float) -> bytes:
     )
     hf_raise_for_status(response)
     return response.content
+
+
+def read_part(url: str, timeout: float, start: int, count: int) -> bytes:
+    """Bytes `start` to `start + count` of a file, and not the rest of it."""
+    ends = {"Range": f"bytes={start}-{start + count - 1}"}
+    limits = httpx.Timeout(timeout, connect=ANSWER_SECONDS)
+    with get_session().stream("GET", url, headers=_headers(0) | ends, timeout=limits) as response:
+        hf_raise_for_status(response)
+        skip = 0 if response.status_code == 206 else start  # a server that ignores Range
+        body = b""
+        for block in response.iter_bytes():
+            body += block
+            if len(body) >= skip + count:
+                break
+    return body[skip : skip + count]
 
 
 def _is_whole(path: Path, transfer: Transfer, on_bytes: Callable[..., None]) -> bool:

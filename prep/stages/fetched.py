@@ -127,6 +127,7 @@ def _fetch_files(
             locked.repo,
             locked.commit,
             files,
+            locked=[file.path for file in locked.files],
             scratch=context.scratch,
             on_event=lambda event: context.progress.bytes(spec.name, "fetching", event),
         )
