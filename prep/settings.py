@@ -6,7 +6,7 @@ Nothing here knows pytest; `prep.plugin.options` says where each wish comes from
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -21,8 +21,24 @@ from prep.tasks import PRECISIONS
 
 SUITE = Path(__file__).resolve().parent.parent
 SAMPLE = "sample"
+JOB_INDEX = "JOB_COMPLETION_INDEX"
 VAGUE = ("venv", ".venv", "env", ".env", "local", "usr", "python")  # names of no service
 TRUE = frozenset({"1", "ON", "YES", "TRUE"})  # as huggingface_hub reads its switches
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shard:
+    """One of `count` shares of the chosen models, numbered from 0.
+
+    `index` None: the number that Kubernetes gives each pod of an Indexed Job.
+    """
+
+    index: int | None
+    count: int
+
+    def __str__(self) -> str:
+        """As it is written on the command line."""
+        return f"{'auto' if self.index is None else self.index}/{self.count}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +59,7 @@ class Wishes:
     consumer_pythons: Sequence[Path] = ()
     relock: bool = False
     dry_run: bool = False
+    shard: Shard | None = None
     summary: Path | None = None
     report: Path | None = None
     token: str | None = field(default=None, repr=False)
@@ -52,6 +69,7 @@ class Wishes:
 class Settings:
     """The case. `models` are the chosen entries; `precisions` overrides theirs where not None.
 
+    `shard`, where given, has its number, and `models` are its share of the chosen: perhaps none.
     `interpreters` are other people's Pythons that load the models as well. `goldens` is the folder
     of recorded answers that belongs to the catalogue.
     """
@@ -67,9 +85,17 @@ class Settings:
     interpreters: tuple[Interpreter, ...]
     relock: bool
     dry_run: bool
+    shard: Shard | None
     goldens: Path
     summary: Path | None
     report: Path | None
+
+    @property
+    def idle(self) -> str | None:
+        """What to say where this share of the models holds none; that is no failure."""
+        if self.models:
+            return None
+        return f"model-prep: share {self.shard} has no models: nothing was to be done"
 
     def precisions_of(self, spec: ModelSpec) -> tuple[str, ...]:
         """Which precisions to prepare of a model; empty means the original weights only."""
@@ -85,6 +111,7 @@ def settle(wishes: Wishes, environ: Mapping[str, str], root: Path) -> Settings:
     offline = wishes.offline or said.upper() in TRUE
     if offline and wishes.relock:
         raise WrongRequest("--relock asks the hub, which --offline (HF_HUB_OFFLINE) forbids.")
+    shard = _shard(wishes, environ)
     default = SUITE / "sample_hub" / "models.toml" if sample else root / "models.toml"
     catalogue = read_catalogue(wishes.catalogue or default)
     models = _chosen(catalogue, wishes.models)
@@ -102,7 +129,7 @@ def settle(wishes: Wishes, environ: Mapping[str, str], root: Path) -> Settings:
     return Settings(
         catalogue=catalogue,
         lock=lock,
-        models=models,
+        models=_share(models, shard),
         home=home,
         network=_network(wishes, environ, sample),
         offline=offline,
@@ -111,6 +138,7 @@ def settle(wishes: Wishes, environ: Mapping[str, str], root: Path) -> Settings:
         interpreters=_interpreters(wishes.consumer_pythons),
         relock=wishes.relock,
         dry_run=wishes.dry_run,
+        shard=shard,
         goldens=goldens,
         summary=wishes.summary or (None if offline else home.state / "summary.json"),
         report=wishes.report or (None if offline else home.state / "report.html"),
@@ -126,6 +154,44 @@ def _chosen(catalogue: Catalogue, names: Sequence[str]) -> tuple[ModelSpec, ...]
             f"It has: {', '.join(known)}."
         )
     return tuple(spec for spec in catalogue.models if not names or spec.name in names)
+
+
+def _shard(wishes: Wishes, environ: Mapping[str, str]) -> Shard | None:
+    """The wished share with its number; which models that are is `_share`'s."""
+    shard = wishes.shard
+    if shard is None:
+        return None
+    if wishes.relock:
+        raise WrongRequest(
+            "--relock writes one lock for the whole catalogue: leave --shard out, or choose with "
+            "--models."
+        )
+    if shard.index is not None:
+        return shard
+    said = environ.get(JOB_INDEX)
+    if not said:
+        raise WrongRequest(
+            f"--shard {shard} takes its number from {JOB_INDEX}, which is not set: Kubernetes sets "
+            f"it in the pods of an Indexed Job. Elsewhere say which: --shard 0/{shard.count}."
+        )
+    if not (said.isascii() and said.isdigit() and int(said) < shard.count):
+        raise WrongRequest(
+            f"{JOB_INDEX} is {said!r}, but --shard {shard} has shares from 0 to "
+            f"{shard.count - 1}: the Job's completions and the number after the slash must be one."
+        )
+    return replace(shard, index=int(said))
+
+
+def _share(chosen: tuple[ModelSpec, ...], shard: Shard | None) -> tuple[ModelSpec, ...]:
+    """Repositories are dealt like cards, in the order of the catalogue.
+
+    By repository and not by entry: two entries of one share its snapshot, and would wait for
+    each other.
+    """
+    if shard is None:
+        return chosen
+    hands = {repo: n % shard.count for n, repo in enumerate(dict.fromkeys(s.repo for s in chosen))}
+    return tuple(spec for spec in chosen if hands[spec.repo] == shard.index)
 
 
 def _precisions(wanted: Sequence[str]) -> tuple[str, ...] | None:

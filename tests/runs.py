@@ -19,7 +19,10 @@ TINY_REPO = "model-prep-samples/tiny-embedding"
 CHECKS = 263  # how many tests the suite has for it
 
 # What would steer a run from outside; a test gives what it means to give.
-STEERING = ("HF_", "HUGGING", "TRANSFORMERS_", "MODELS_TO_DOWNLOAD", "DOWNLOAD_", "PYTEST_")
+STEERING = (
+    *("HF_", "HUGGING", "TRANSFORMERS_", "MODELS_TO_DOWNLOAD", "DOWNLOAD_", "PYTEST_"),
+    "JOB_COMPLETION_INDEX",
+)
 # pytest shortens what it prints, unless one of these says that nobody watches.
 UNWATCHED = ("CI", "BUILD_NUMBER")
 

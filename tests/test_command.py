@@ -103,8 +103,12 @@ def test_stale_and_missing_entries_are_told_all_at_once(tmp_path: Path) -> None:
             ),
         ),
         (
-            ["--shard", "0/2"],
-            "--shard is not built yet: leave it out, or choose with --models.",
+            ["--shard", "auto/2"],
+            (
+                "--shard auto/2 takes its number from JOB_COMPLETION_INDEX, which is not set: "
+                "Kubernetes sets it in the pods of an Indexed Job. Elsewhere say which: "
+                "--shard 0/2."
+            ),
         ),
         (["--dry-run=json"], "--dry-run=json is not built yet: --dry-run prints text."),
         (

@@ -91,7 +91,7 @@ def test_readme_tells_what_is_not_built_yet() -> None:
 
 def test_variables_that_readme_names_stand_in_the_help(pytest_help: str) -> None:
     variables = [row[1].strip("`") for row in rows(README, "| option |") if row[1]]
-    assert len(variables) == 5
+    assert len(variables) == 6
     assert [one for one in variables if f"({one})" not in pytest_help] == []
 
 

@@ -43,6 +43,7 @@ def settings_for(home: Path, locked: LockedModel, *, offline: bool = False) -> S
         interpreters=(),
         relock=False,
         dry_run=False,
+        shard=None,
         goldens=home,
         summary=None,
         report=None,

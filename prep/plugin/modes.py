@@ -26,6 +26,9 @@ def run_mode(config: pytest.Config) -> int | None:
     ):
         return None
     settings = settings_of(config)
+    if settings.idle:
+        sys.stdout.write(f"{settings.idle}\n")
+        return 0
     from prep import dryrun, relock
 
     run: Callable[..., int] = relock.run if settings.relock else dryrun.run

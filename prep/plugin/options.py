@@ -9,7 +9,7 @@ import pytest
 
 from prep.errors import WrongRequest
 from prep.fetch import find_token
-from prep.settings import SAMPLE, Settings, Wishes, settle
+from prep.settings import SAMPLE, Settings, Shard, Wishes, settle
 from prep.tasks import PRECISIONS
 
 SETTINGS = pytest.StashKey[Settings]()
@@ -17,7 +17,6 @@ SETTINGS = pytest.StashKey[Settings]()
 # Registered so that their names are known; each is built in a later version.
 LATER = {
     "cleanup": "--cleanup is not built yet: nothing was removed.",
-    "shard": "--shard is not built yet: leave it out, or choose with --models.",
 }
 
 
@@ -117,8 +116,10 @@ def add_options(parser: pytest.Parser) -> None:
     )
     add(
         "--shard",
-        metavar="I/N",
-        help="this process's share of the catalogue, I from 0 (JOB_COMPLETION_INDEX with auto/N)",
+        type=_shard,
+        metavar="I/N|auto/N",
+        help="only this process's share of the models, I from 0, dealt by repository; auto takes I "
+        "from the pod of an Indexed Job (JOB_COMPLETION_INDEX)",
     )
     add(
         "--summary",
@@ -177,6 +178,7 @@ def _wishes(config: pytest.Config, environ: Mapping[str, str]) -> Wishes:
         consumer_pythons=get("consumer_python") or (),
         relock=get("relock"),
         dry_run=get("dry_run") is not None,
+        shard=get("shard"),
         summary=get("summary"),
         report=get("report"),
         token=find_token(os.environ),
@@ -196,6 +198,19 @@ def _hub(text: str) -> str:
     if text == "sample" or text.startswith(("http://", "https://")):
         return text
     raise argparse.ArgumentTypeError(f"must be a URL (https://…) or 'sample', got {text!r}")
+
+
+def _shard(text: str) -> Shard:
+    index, _, count = text.partition("/")
+    numbers = count.isascii() and count.isdigit() and int(count) > 0
+    if numbers and index == "auto":
+        return Shard(index=None, count=int(count))
+    if numbers and index.isascii() and index.isdigit() and int(index) < int(count):
+        return Shard(index=int(index), count=int(count))
+    raise argparse.ArgumentTypeError(
+        f"must be I/N, I from 0 and below N, or auto/N, got {text!r}: the shares of three are "
+        "0/3, 1/3 and 2/3"
+    )
 
 
 def _seconds(text: str) -> float:

@@ -25,6 +25,7 @@ from prep.stages import NotReached, is_passing
 
 EXPECTED = pytest.StashKey[dict[str, list[str]]]()
 NOT_TRIED = "not tried: "
+NOTHING_COLLECTED = int(pytest.ExitCode.NO_TESTS_COLLECTED)
 OWN = SUITE / "model_tests"
 PROPERTIES = pytest.StashKey[bool]()
 TOLD = pytest.StashKey[list[PrepError]]()
@@ -32,7 +33,7 @@ TOLD = pytest.StashKey[list[PrepError]]()
 
 def header(settings: Settings) -> list[str]:
     """The report header states the case."""
-    models = ", ".join(spec.name for spec in settings.models)
+    models = ", ".join(spec.name for spec in settings.models) or "no models"
     tools = " ".join(
         f"{name}-{metadata.version(name)}"
         for name in ("huggingface-hub", "transformers", "optimum-intel", "openvino", "torch")
@@ -42,8 +43,9 @@ def header(settings: Settings) -> list[str]:
     deadline = settings.network.deadline
     catalogue = settings.catalogue
     ends = f"{deadline:g} s" if deadline else "none"
+    share = f", share {settings.shard}" if settings.shard else ""
     return [
-        f"model-prep: {catalogue.path} ({models}), lock {catalogue.lock_path.name}",
+        f"model-prep: {catalogue.path} ({models}){share}, lock {catalogue.lock_path.name}",
         f"home: {settings.home.root}, hub: {hub}",
         f"download: stops after {timeout:g} s without progress, deadline {ends}",
         f"tools: python-{platform.python_version()} {tools}",
@@ -182,6 +184,8 @@ class Outcome:
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Set the exit code, then write summary and page, whatever it is."""
         if not self.own:
+            if self.settings.idle and session.exitstatus == NOTHING_COLLECTED:
+                session.exitstatus = 0
             return
         self.expected = self.expected or self.config.stash.get(EXPECTED, {})
         session.exitstatus = self._exit(int(session.exitstatus))
@@ -190,6 +194,8 @@ class Outcome:
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """One line a model, and what a consumer has to set."""
+        if self.settings.idle:
+            terminalreporter.write_line(self.settings.idle)
         if not self.own:
             return
         terminalreporter.section("model-prep")
@@ -207,7 +213,7 @@ class Outcome:
             passing = "red" not in outcomes and "passing" in outcomes
             return int(Exit.PASSING) if passing and not self.foreign_failures else code
         if "passed" not in outcomes and not self.foreign:
-            return int(pytest.ExitCode.NO_TESTS_COLLECTED)
+            return NOTHING_COLLECTED
         return code
 
     def _write(self, code: int) -> bool:
