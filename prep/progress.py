@@ -1,35 +1,53 @@
-"""What is happening, as plain lines: pytest hides output, and a long stage must not look dead."""
+"""What is happening, told as events: stages tell it, whoever has the terminal shows it.
+
+An event is a small dict, so that it travels from xdist's workers as a line of JSON: ``say`` is a
+line for people, ``doing`` is what goes on from now (None: nothing that takes time), with ``done``
+and ``of`` in bytes or loads where there is a measure.
+"""
 
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 log = logging.getLogger("prep")
 
+Event = dict[str, Any]
+EVENT_SECONDS = 0.1  # bytes are told no oftener
+SPEED_SECONDS = 5.0  # a speed is that of the last seconds, not of the whole
+
 
 class Progress:
-    """Lines for people, `write`n to the terminal, at most one every `seconds` while a stage runs.
+    """What the stages of one process tell; `emit` takes each event, None where nobody looks.
 
-    Every line is logged as well, so that a log file tells the same story.
+    `loads` tells how many loads of each model this run will make. Every line is logged as well, so
+    that a log file tells the same story.
     """
 
-    def __init__(self, write: Callable[[str], None] | None, seconds: float) -> None:
-        self._write = write
-        self._seconds = seconds
-        self._said = time.monotonic()
+    def __init__(
+        self, emit: Callable[[Event], None] | None = None, loads: Mapping[str, int] | None = None
+    ) -> None:
+        self._emit = emit
+        self._loads = dict(loads or {})
+        self._loaded: dict[str, int] = {}
+        self._busy: str | None = None  # the model that something is being done for
+        self._told = 0.0
         self._lock = threading.RLock()  # files are digested side by side
 
     def say(self, model: str, text: str) -> None:
-        """One line, now."""
-        with self._lock:
-            self._said = time.monotonic()
-            log.info("%s: %s", model, text)
-            if self._write is not None:
-                self._write(f"[{model}] {text}")
+        """One line, now; what goes on goes on."""
+        log.info("%s: %s", model, text)
+        self._send({"model": model, "say": text})
 
-    def bytes(self, model: str, doing: str, event: dict[str, Any]) -> None:
+    def begin(self, model: str, text: str) -> None:
+        """One line, now, and that is what goes on until something else does."""
+        self.say(model, text)
+        self._do(model, text)
+
+    def bytes(self, model: str, doing: str, event: Mapping[str, Any]) -> None:
         """A child's event of bytes that are there, out of how many."""
         self._bytes(model, doing, int(event["done"]), int(event["of"]))
 
@@ -46,19 +64,114 @@ class Progress:
         return count
 
     def ticker(self, model: str, doing: str) -> Callable[[], None]:
-        """A callback for work that has no measure but time."""
-        began = time.monotonic()
+        """Work that has no measure but time, from now; gives a callback for whoever waits for it.
 
-        def tick() -> None:
-            if self._due() and time.monotonic() - began >= self._seconds:
-                self.say(model, f"{doing}, {time.monotonic() - began:.0f} s so far")
+        There is nothing to say by it: who shows what goes on goes by the clock.
+        """
+        self._do(model, doing)
+        return lambda: None
 
-        return tick
+    def load(self, model: str, which: str) -> Callable[[], None]:
+        """The same for the next of the model's loads."""
+        number = self._loaded[model] = self._loaded.get(model, 0) + 1
+        of = max(number, self._loads.get(model, 0))
+        self._do(model, f"loading by {which}", done=number, of=of, unit="loads")
+        return lambda: None
+
+    def rest(self) -> None:
+        """The stages that a test asked for are there, or failed: nothing goes on any more."""
+        with self._lock:
+            if self._busy is not None:
+                self._send({"model": self._busy, "doing": None})
+                self._busy = None
 
     def _bytes(self, model: str, doing: str, done: int, of: int) -> None:
-        if self._due():
-            share = f"{done / of:.0%}" if of else "all"
-            self.say(model, f"{doing}: {done / 1e6:.1f} of {of / 1e6:.1f} MB ({share})")
+        now = time.monotonic()
+        if now - self._told >= EVENT_SECONDS or done >= of:
+            self._told = now
+            self._do(model, doing, done=done, of=of, unit="bytes")
 
-    def _due(self) -> bool:
-        return time.monotonic() - self._said >= self._seconds
+    def _do(self, model: str, doing: str, **measure: Any) -> None:
+        with self._lock:
+            self._busy = model
+            self._send({"model": model, "doing": doing, **measure})
+
+    def _send(self, event: Event) -> None:
+        if self._emit is not None:
+            with self._lock:
+                self._emit(event)
+
+
+@dataclass(slots=True)
+class Doing:
+    """What goes on for a model, as far as events have told; times are of the monotonic clock.
+
+    `text` is None while nothing goes on that takes time. `said` is when people last read of it.
+    """
+
+    model: str
+    text: str | None
+    since: float
+    said: float
+    done: int | None = None
+    of: int = 0
+    unit: str | None = None
+    _marks: deque[tuple[float, int]] = field(default_factory=deque)
+
+    def take(self, event: Event, now: float) -> None:
+        """Go by an event of the same model."""
+        text, done, unit = event["doing"], event.get("done"), event.get("unit")
+        if text != self.text:
+            self.since = now
+        if text != self.text or (done or 0) < (self.done or 0):
+            self._marks.clear()
+        self.text = text
+        if text is not None or self.unit != "loads":  # how many loads there were stays to be seen
+            self.done, self.of, self.unit = done, event.get("of", 0), unit
+        if unit == "bytes":
+            self._marks.append((now, done or 0))
+            while now - self._marks[0][0] > SPEED_SECONDS and len(self._marks) > 2:
+                self._marks.popleft()
+
+    @property
+    def share(self) -> float | None:
+        """How much of it is done, None where there is no measure."""
+        if self.unit is None or self.done is None:
+            return None
+        return self.done / self.of if self.of else 1.0
+
+    @property
+    def speed(self) -> float | None:
+        """Bytes a second of late, None where that cannot be said yet."""
+        if len(self._marks) < 2:
+            return None
+        (began, first), (ended, last) = self._marks[0], self._marks[-1]
+        return (last - first) / (ended - began) if ended - began >= EVENT_SECONDS else None
+
+    def figures(self, now: float) -> list[str]:
+        """What can be said in numbers, the most telling first."""
+        if self.unit == "bytes" and self.done is not None:
+            found = [f"{self.done / 1e6:.1f} of {self.of / 1e6:.1f} MB"]
+            if speed := self.speed:
+                found += [f"{speed / 1e6:.1f} MB/s", f"{span((self.of - self.done) / speed)} left"]
+            return found
+        elapsed = span(now - self.since)
+        return [f"{self.done} of {self.of}", elapsed] if self.unit == "loads" else [elapsed]
+
+    def line(self, now: float) -> str:
+        """As one plain line."""
+        if self.unit == "bytes":
+            first, *more = self.figures(now)
+            return ", ".join([f"{self.text}: {first} ({self.share:.0%})", *more])
+        number = f" ({self.done} of {self.of})" if self.unit == "loads" else ""
+        return f"{self.text}{number}, {span(now - self.since)} so far"
+
+
+def span(seconds: float) -> str:
+    """A stretch of time for people."""
+    whole = round(max(0.0, seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02} min"

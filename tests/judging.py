@@ -36,7 +36,7 @@ def stages_of(home: Path, scratch: Path) -> Iterator[Stages]:
     """The stages on a prepared home, offline, with an import server of their own."""
     wishes = Wishes(catalogue=SAMPLE, model_home=home, offline=True)
     settings = settle(wishes, os.environ, ROOT)
-    made = Stages(Context(settings=settings, scratch=scratch, progress=Progress(None, 10)))
+    made = Stages(Context(settings=settings, scratch=scratch, progress=Progress()))
     try:
         yield made
     finally:

@@ -94,8 +94,18 @@ def sample(
 
     One model unless `models` says otherwise: what holds for one holds for each.
     """
+    return run(*sample_args(home, *args, hub=hub, models=models), **how)
+
+
+def sample_args(
+    home: Path,
+    *args: str | Path,
+    hub: str = "http://127.0.0.1:9",
+    models: str | None = TINY,
+) -> tuple[str | Path, ...]:
+    """The arguments of such a run."""
     chosen = ("--models", models) if models else ()
-    return run("--catalogue", SAMPLE, "--hub", hub, "--model-home", home, *chosen, *args, **how)
+    return ("--catalogue", SAMPLE, "--hub", hub, "--model-home", home, *chosen, *args)
 
 
 def summary(home: Path) -> dict[str, Any]:

@@ -16,9 +16,8 @@ from prep.children import die_with_parent
 from prep.consumers import Load
 from prep.errors import NotTried
 from prep.lock import LockedModel
-from prep.plugin import modes, outcome, parameters, signals
+from prep.plugin import modes, outcome, parameters, signals, terminal
 from prep.plugin.options import add_options, settings_of
-from prep.plugin.terminal import progress_for
 from prep.stages import Context, Converted, Fetched, Loaded, Stages
 
 STAGES = pytest.StashKey[Stages]()
@@ -59,8 +58,31 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores)))
 
 
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Get ready to show what goes on, in the process that has the terminal."""
+    if not hasattr(session.config, "workerinput"):
+        terminal.get_ready(session.config)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Nothing goes on any more: what follows is pytest's."""
+    terminal.stop(session.config)
+
+
+def pytest_enter_pdb(config: pytest.Config) -> None:
+    """A debugger has the terminal."""
+    terminal.pause(config, paused=True)
+
+
+def pytest_leave_pdb(config: pytest.Config) -> None:
+    """The debugger has given it back."""
+    terminal.pause(config, paused=False)
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """End the import server and the embedded hub with the run, however it ended."""
+    """End the painter, the import server and the hub with the run, however it ended."""
+    terminal.stop(config)
     if stages := config.stash.get(STAGES, None):
         stages.close()
     modes.stop_sample_hub(config)
@@ -96,8 +118,15 @@ def pytest_collection_modifyitems(
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
-    """Tell an xdist worker where the embedded hub listens."""
+    """Tell an xdist worker where the embedded hub listens, and where to tell what it does."""
     modes.tell_worker(node)
+    terminal.tell_worker(node)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_node_collection_finished(node: Any) -> None:
+    """A worker is there."""
+    terminal.workers_are_there(node.config)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -117,6 +146,8 @@ def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
         yield
     finally:
         outcome.add_properties(item, _facts(item.config))
+        if stages := item.config.stash.get(STAGES, None):
+            stages.context.progress.rest()  # stages are fixtures: what takes time is over
 
 
 @pytest.hookimpl(wrapper=True)
@@ -133,16 +164,17 @@ pytest_report_teststatus = outcome.teststatus
 
 
 @pytest.fixture(scope="session")
-def stages(pytestconfig: pytest.Config) -> Iterator[Stages]:
+def stages(request: pytest.FixtureRequest) -> Iterator[Stages]:
     """All stages of this process, remembering what each gave."""
     with tempfile.TemporaryDirectory(prefix="model-prep-", ignore_cleanup_errors=True) as scratch:
         context = Context(
-            settings=settings_of(pytestconfig),
+            settings=settings_of(request.config),
             scratch=Path(scratch),
-            progress=progress_for(pytestconfig),
+            progress=terminal.progress_for(request.session),
         )
-        made = pytestconfig.stash[STAGES] = Stages(context)
+        made = request.config.stash[STAGES] = Stages(context)
         yield made
+        context.progress.ticker("model-prep", "ending the processes that were started")
         made.close()
 
 

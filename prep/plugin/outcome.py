@@ -198,7 +198,7 @@ class Outcome:
             terminalreporter.write_line(self.settings.idle)
         if not self.own:
             return
-        terminalreporter.section("model-prep")
+        terminalreporter.write_sep("=", "model-prep")  # not section: it forgets the open line
         for line in closing(self.settings, self.runs, self.expected):
             terminalreporter.write_line(line)
         for line in self.written:

@@ -1,50 +1,312 @@
-"""Lines on the terminal while pytest holds back what tests print."""
+"""Progress on the terminal while pytest holds back what tests print: one painter, whoever works.
 
+On a terminal, live lines stand below pytest's output; elsewhere (CI, docker logs), and where tests
+print as well (``-s``), a plain line now and then. Under xdist the workers have no terminal: they
+append their events to a file that the controlling process follows.
+"""
+
+import contextlib
+import json
 import os
-import sys
-from collections.abc import Callable
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TextIO
 
 import pytest
 
-from prep.progress import Progress
+from prep.plugin.parameters import load_of, model_of
+from prep.progress import Doing, Event, Progress
 
-TERMINAL_SECONDS, LOG_SECONDS = 2, 10  # how often a long stage says where it is
+TERMINAL_SECONDS, LOG_SECONDS = 2.0, 10.0  # how often a long stage is told in plain lines
+PAINT_SECONDS = 0.2
+REST_SECONDS = 3.0  # a model for which nothing goes on is shown that long
+
+_PAINTER = pytest.StashKey["Painter"]()
 
 
-def progress_for(config: pytest.Config) -> Progress:
+def progress_for(session: pytest.Session) -> Progress:
     """The progress of this process: silent with ``-q`` or ``--no-progress``."""
-    if config.getoption("no_progress") or config.getoption("verbose") < 0:
-        return Progress(None, LOG_SECONDS)
-    seconds = TERMINAL_SECONDS if sys.__stderr__ and sys.__stderr__.isatty() else LOG_SECONDS
-    if hasattr(config, "workerinput"):
-        return Progress(_to_stderr(config), seconds)
-    return Progress(_to_reporter(config), seconds)
+    config = session.config
+    if path := getattr(config, "workerinput", {}).get("prep_progress"):
+        return Progress(_append_to(path, config), _loads(session))
+    painter = config.stash.get(_PAINTER, None)
+    return Progress(painter.take if painter else None, _loads(session))
 
 
-def _to_reporter(config: pytest.Config) -> Callable[[str], None]:
+def get_ready(config: pytest.Config) -> None:
+    """In the process that has the terminal, if anybody wants to see it: paint at the first event.
+
+    Not before: a repository that borrows the fixtures may have nothing to do with models.
+    """
     reporter = config.pluginmanager.getplugin("terminalreporter")
-    capture = config.pluginmanager.getplugin("capturemanager")
+    quiet = config.getoption("no_progress") or config.getoption("verbose") < 0
+    if not (reporter is None or quiet or config.option.collectonly):
+        config.stash[_PAINTER] = Painter(config, reporter)
 
-    def write(line: str) -> None:
-        if reporter is None:
+
+def stop(config: pytest.Config) -> None:
+    """Leave the terminal to pytest alone; does nothing where nobody painted."""
+    if painter := config.stash.get(_PAINTER, None):
+        painter.stop()
+
+
+def pause(config: pytest.Config, *, paused: bool) -> None:
+    """A debugger has the terminal, or has given it back."""
+    if painter := config.stash.get(_PAINTER, None):
+        painter.pause(paused=paused)
+
+
+def tell_worker(node: Any) -> None:
+    """Tell an xdist worker where its events go; until it tells some, it starts."""
+    if painter := node.config.stash.get(_PAINTER, None):
+        node.workerinput["prep_progress"] = painter.events()
+        if painter.live:
+            painter.take({"model": "model-prep", "doing": "starting the workers"})
+
+
+def workers_are_there(config: pytest.Config) -> None:
+    """The workers have collected; from now on they tell what they do."""
+    if painter := config.stash.get(_PAINTER, None):
+        painter.take({"model": "model-prep", "doing": None})
+
+
+class Painter:
+    """Writes to the terminal: what pytest writes there, lines, and what goes on below them.
+
+    pytest's writer gets a file of ours, so that each of its writes finds the live lines gone and
+    is followed by them; `_file` is the one private name that is needed, and used here alone.
+    """
+
+    def __init__(self, config: pytest.Config, reporter: pytest.TerminalReporter) -> None:
+        self._reporter = reporter
+        self._writer = config.get_terminal_writer()
+        self._file: TextIO = self._writer._file
+        # Tests' capture takes descriptor 1 away for a while: ours is a copy. Not with -s, where
+        # tests and pytest write into one buffer, in their order.
+        captured = config.getoption("capture") != "no"
+        self._handle = _copied(self._file) if captured else None
+        terminal = self._file.isatty()
+        self.live = (
+            terminal
+            and self._handle is not None
+            and os.environ.get("TERM", "dumb") != "dumb"
+            and not config.getoption("usepdb")
+        )
+        self._seconds = TERMINAL_SECONDS if terminal else LOG_SECONDS
+        self._doing: dict[str, Doing] = {}
+        self._lines: Sequence[str] = ()
+        self._painted = 0
+        self._paused = False
+        self._lock = threading.RLock()
+        self._over = threading.Event()
+        self._stopped = False
+        self._events: Path | None = None
+        self._read = 0
+        self._thread: threading.Thread | None = None
+
+    def _start(self) -> None:
+        """Stand between pytest and its file; paint by the clock."""
+        self._file.flush()
+        self._writer._file = _Between(self._file, self)
+        self._thread = threading.Thread(target=self._run, name="model-prep-painter", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Take everything back; the second time there is nothing to take."""
+        if self._over.is_set():
             return
-        if capture is None:
-            reporter.ensure_newline()
-            reporter.write_line(line)
+        self._over.set()
+        if self._thread is not None:
+            self._thread.join()
+        with self._lock:
+            self._clear()
+            self.live = False
+            self._follow()  # what was told last
+            self._stopped = True
+            self._writer._file = self._file
+            if self._handle is not None:
+                os.close(self._handle)
+            if self._events is not None:
+                self._events.unlink(missing_ok=True)
+
+    def pause(self, *, paused: bool) -> None:
+        """Show nothing below for a while."""
+        with self._lock:
+            self._clear()
+            self._paused = paused
+
+    def events(self) -> str:
+        """The file that workers append their events to."""
+        if self._events is None:
+            handle, name = tempfile.mkstemp(prefix="model-prep-", suffix=".jsonl")
+            os.close(handle)
+            self._events = Path(name)
+        return str(self._events)
+
+    def take(self, event: Event) -> None:
+        """Show an event, from any thread. ``who`` is the worker that told it: it has one line."""
+        now, who, model = time.monotonic(), event.get("who", ""), event["model"]
+        with self._lock:
+            if self._stopped:
+                return
+            if self._thread is None:
+                self._start()
+            if who:
+                self._doing.pop("", None)  # the workers are there
+            one = self._doing.get(who)
+            if one is None or one.model != model:
+                one = self._doing[who] = Doing(model=model, text=None, since=now, said=now)
+            if "say" in event:
+                self._line(f"[{model}] {event['say']}")
+                one.said = now
+            else:
+                one.take(event, now)
+
+    def write(self, text: str) -> None:
+        """What pytest writes."""
+        with self._lock:
+            self._clear()
+            self._put(text)
+            self._paint()
+
+    def flush(self) -> None:
+        """Only with ``-s`` is there anything to flush."""
+        if self._handle is None:
+            self._file.flush()
+
+    def _run(self) -> None:
+        while not self._over.wait(PAINT_SECONDS):
+            # A terminal that is gone is told to pytest by its own writes.
+            with contextlib.suppress(OSError), self._lock:
+                self._follow()
+                self._tick(time.monotonic())
+
+    def _follow(self) -> None:
+        """Take what the workers have told since; a line that is not whole yet waits."""
+        if self._events is None:
             return
-        with capture.global_and_fixture_disabled():
-            reporter.ensure_newline()
-            reporter.write_line(line)
+        with self._events.open("rb") as file:
+            file.seek(self._read)
+            whole, newline, _ = file.read().rpartition(b"\n")
+        self._read += len(whole) + len(newline)
+        for line in whole.splitlines():
+            self.take(json.loads(line))
 
-    return write
+    def _tick(self, now: float) -> None:
+        for who, one in list(self._doing.items()):
+            if one.text is None and now - one.since > REST_SECONDS:
+                del self._doing[who]
+        if not self.live:
+            for one in self._doing.values():
+                if one.text is not None and now - one.said >= self._seconds:
+                    self._line(f"[{one.model}] {one.line(now)}")
+                    one.said = now
+            return
+        from prep.plugin import live  # rich: only where there is a terminal to paint on
+
+        columns, rows = self._size()
+        self._lines = live.render(
+            list(self._doing.values()),
+            now,
+            width=max(10, columns - 1),
+            rows=rows,
+            color=self._writer.hasmarkup,
+        )
+        self._paint()
+
+    def _line(self, text: str) -> None:
+        """A line that stays, on a line of its own."""
+        self._reporter.ensure_newline()
+        if self._writer.width_of_current_line:
+            self._writer.line()
+        self._writer.line(text)
+        self._writer.flush()
+
+    def _paint(self) -> None:
+        """Draw the lines below, and leave the cursor where pytest's next character goes.
+
+        Not behind a full line: the cursor stands on its last character then, and erasing from
+        there would take it away.
+        """
+        if not self.live or self._paused or not (self._lines or self._painted):
+            return
+        written = self._writer.width_of_current_line
+        if written and written % self._size()[0] == 0:
+            return
+        if len(self._lines) != self._painted:
+            self._clear()
+        count = self._painted = len(self._lines)
+        if count:
+            # Down with room made for it, up again: the column stays, wherever the screen ends.
+            room = "\x1bD" * count + f"\x1b[{count}A"
+            drawn = "".join(f"\x1b[B\r{line}\x1b[K" for line in self._lines)
+            self._put(f"{room}\x1b7{drawn}\x1b8")
+
+    def _clear(self) -> None:
+        if self._painted:
+            self._put("\x1b[J")
+            self._painted = 0
+
+    def _size(self) -> tuple[int, int]:
+        """Columns and rows: the terminal's own, whatever COLUMNS says; some tell nothing."""
+        assert self._handle is not None
+        columns, rows = os.get_terminal_size(self._handle)
+        return columns or 80, rows or 24
+
+    def _put(self, text: str) -> None:
+        if self._handle is None:
+            self._file.write(text)
+            return
+        data = memoryview(text.encode(self._file.encoding, "replace"))
+        while data:
+            data = data[os.write(self._handle, data) :]
 
 
-def _to_stderr(config: pytest.Config) -> Callable[[str], None]:
-    """A worker has no terminal of its own: its real stderr is the controller's."""
-    capture = config.pluginmanager.getplugin("capturemanager")
+class _Between:
+    """In place of the file of pytest's writer."""
 
-    def write(line: str) -> None:
-        with capture.global_and_fixture_disabled():
-            os.write(2, f"{line}\n".encode())
+    def __init__(self, file: TextIO, painter: Painter) -> None:
+        self._file = file
+        self._painter = painter
 
-    return write
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+    def write(self, text: str) -> int:
+        self._painter.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        self._painter.flush()
+
+
+def _copied(file: TextIO) -> int | None:
+    """A descriptor of our own for the file, None where it has none."""
+    try:
+        return os.dup(file.fileno())
+    except (OSError, ValueError):
+        return None
+
+
+def _append_to(path: str, config: pytest.Config) -> Callable[[Event], None]:
+    """Each event is one write to the end of the file: workers never tear each other's lines."""
+    who = config.workerinput["workerid"]  # type: ignore[attr-defined]  # xdist sets it
+    handle = os.open(path, os.O_WRONLY | os.O_APPEND)
+    config.add_cleanup(lambda: os.close(handle))
+
+    def emit(event: Event) -> None:
+        os.write(handle, json.dumps({"who": who, **event}).encode() + b"\n")
+
+    return emit
+
+
+def _loads(session: pytest.Session) -> dict[str, int]:
+    """How many loads the chosen tests ask for, by model."""
+    chosen: dict[str, set[str]] = {}
+    for item in session.items:
+        if (spec := model_of(item)) and (load := load_of(item)):
+            chosen.setdefault(spec.name, set()).add(load.id)
+    return {name: len(loads) for name, loads in chosen.items()}

@@ -73,11 +73,11 @@ class Context:
 
     def server_ready(self, model: str, interpreter: Interpreter | None = None) -> dict[str, Any]:
         """Wait for an import server; gives what it has and how its network is cut."""
-        return self.server_of(interpreter).ready(lambda text: self.progress.say(model, text))
+        return self.server_of(interpreter).ready(lambda text: self.progress.begin(model, text))
 
     def held(self, repo: str, stage: str, model: str) -> AbstractContextManager[None]:
         """Nobody else works on this stage of this repository meanwhile."""
-        return held(self.home.lock(repo, stage), lambda text: self.progress.say(model, text))
+        return held(self.home.lock(repo, stage), lambda text: self.progress.begin(model, text))
 
     def open_modes(self, problems: Iterable[Problem]) -> None:
         """Mend modes below the home's root; the root itself is its owner's to open."""

@@ -129,7 +129,7 @@ def load_model(
             doing=f"{spec.name}: {doing}",
             home=root.resolve(),
             case=case,
-            on_wait=context.progress.ticker(spec.name, doing),
+            on_wait=context.progress.load(spec.name, load.id),
         )
     except NotTried as reason:
         context.tell(spec.name, loads={**loads, load.id: {"not-tried": str(reason)}})
