@@ -128,12 +128,12 @@ def run(
         child.send(order)
         while True:
             line = child.receive(timeout=0.5)
-            if line is None:
-                watch.check(doing)
-            elif "event" in line:
+            if line is None or "event" in line:
+                watch.check(doing)  # always: who tells a lot is not done in time for that
+            if line is not None and "event" in line:
                 watch.saw(int(line.get("total_done", 0)))
                 on_event(line)
-            else:
+            elif line is not None:
                 child.end()
                 return unwrap(line)
     except EOFError:

@@ -29,7 +29,7 @@ def run(settings: Settings, scratch: Path, write: Callable[[str], object]) -> in
     if to_fetch > free:
         stuck.append(f"the disk lacks {to_fetch - free} bytes for the fetched files alone")
     elif to_fetch and not stuck and not settings.offline:
-        fetch.reach(settings.network, scratch=scratch)
+        fetch.reach(settings.network, scratch=scratch, say=lambda text: write(f"{text}\n"))
     for problem in stuck:
         write(f"cannot work: {problem}\n")
     return 1 if stuck else 0

@@ -1,6 +1,7 @@
 """`--relock`: ask the hub what the catalogue's revisions are now, and write it down."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from prep import fetch, hazards
@@ -25,7 +26,7 @@ def run(settings: Settings, scratch: Path, write: Callable[[str], object]) -> in
             spec.revision,
             spec.globs,
             scratch=scratch,
-            on_event=lambda event: None,
+            say=partial(_say, write, spec.name),
         )
         fresh[spec.name] = _locked(spec, remote)
     old = settings.lock
@@ -44,6 +45,10 @@ def run(settings: Settings, scratch: Path, write: Callable[[str], object]) -> in
         raise WrongRequest(f"{path} cannot be written: {error.strerror}.") from None
     write(f"wrote {path.name}: {len(new.models)} models; review the diff and commit it\n")
     return 0
+
+
+def _say(write: Callable[[str], object], name: str, text: str) -> None:
+    write(f"{name}: {text}\n")
 
 
 def changes(old: Lock, new: Lock) -> list[str]:

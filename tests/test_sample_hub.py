@@ -23,6 +23,7 @@ from huggingface_hub import get_hf_file_metadata as metadata
 from huggingface_hub.utils._pagination import paginate
 from pytest import MonkeyPatch
 
+from sample_hub import served as repositories
 from sample_hub import server
 from sample_hub.server import Fault, Hub, ServedRepo, commit_of, is_lfs, sample_repos
 
@@ -367,7 +368,7 @@ def test_closed_hub_hangs_up_and_frees_its_port(served: ServedRepo) -> None:
 
 
 def test_samples_are_found_by_folder(tmp_path: Path, monkeypatch: MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "SAMPLES", tmp_path)
+    monkeypatch.setattr(repositories, "SAMPLES", tmp_path)
     assert sample_repos() == ()
     for place in ("lab/a", ".git/x", "__pycache__/x"):
         (tmp_path / place).mkdir(parents=True)

@@ -5,18 +5,20 @@ Xet, and a HOME of its own, so that nothing but what we place appears in the hom
 """
 
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from prep.children import Emit, Watch, environment, run
+from prep.children import Emit, Event, environment, run
+from prep.fetch.hosts import SILENCE_SECONDS, HostWatch
 from prep.layout import Home, make_folder
 from prep.lock import LockedFile
 
 CHILD = "prep.fetch.child"
-ANSWER_SECONDS = 8  # how long a host may take to answer at all; tried twice at most
+GRACE_SECONDS = 10  # the child ends by itself at its timeout, and says it better than its watch
+Say = Callable[[str], object]
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 DEFAULT_ENDPOINT = "https://huggingface.co"
 
@@ -35,7 +37,7 @@ class Network:
 
     def environment(self, scratch: Path) -> dict[str, str]:
         """The environment of a child that talks to this hub."""
-        more = {"HF_ENDPOINT": self.endpoint, "HF_HUB_ETAG_TIMEOUT": str(ANSWER_SECONDS)}
+        more = {"HF_ENDPOINT": self.endpoint}
         if self.token:
             more["HF_TOKEN"] = self.token
             more["HF_HUB_DISABLE_IMPLICIT_TOKEN"] = "0"
@@ -100,11 +102,13 @@ def fetch_files(
     locked: Collection[str],
     scratch: Path,
     on_event: Emit,
+    say: Say = lambda text: None,
 ) -> int:
     """Fetch files of one commit into the home, each digested before it gets its name there.
 
-    `locked` are the paths of all files of the model, of those that are there already too. Gives
-    the number of bytes that came over the network. Raises what the tree of errors says.
+    `locked` are the paths of all files of the model, of those that are there already too.
+    `on_event` hears of bytes, `say` of waits, as lines for people. Gives the number of bytes that
+    came over the network. Raises what the tree of errors says.
     """
     for folder in (home.partial, home.repo(repo) / "blobs", home.snapshot(repo, commit)):
         make_folder(folder)
@@ -116,9 +120,8 @@ def fetch_files(
         "locked": sorted(locked),
         "cache": str(home.hub),
         "partial": str(home.partial),
-        "timeout": network.timeout,
     }
-    result = _child(network, order, f"fetching {repo}", scratch, on_event)
+    result = _child(network, order, f"fetching {repo}", scratch, on_event, say)
     return int(result["fetched"])
 
 
@@ -129,7 +132,7 @@ def ask(
     globs: tuple[str, ...],
     *,
     scratch: Path,
-    on_event: Emit,
+    say: Say = lambda text: None,
 ) -> RemoteModel:
     """Ask the hub what `revision` is, and digest the files that the globs name."""
     order = {
@@ -137,9 +140,8 @@ def ask(
         "repo": repo,
         "revision": revision,
         "globs": globs,
-        "timeout": network.timeout,
     }
-    result = _child(network, order, f"asking about {repo}", scratch, on_event)
+    result = _child(network, order, f"asking about {repo}", scratch, _nobody, say)
     return RemoteModel(
         commit=result["commit"],
         license=result["license"],
@@ -148,15 +150,26 @@ def ask(
     )
 
 
-def reach(network: Network, *, scratch: Path) -> None:
+def reach(network: Network, *, scratch: Path, say: Say = lambda text: None) -> None:
     """Whether the hub's host answers at all; `HubUnreachable` or `HubBusy` where it does not."""
-    _child(network, {"do": "reach"}, f"reaching {network.endpoint}", scratch, lambda event: None)
+    _child(network, {"do": "reach"}, f"reaching {network.endpoint}", scratch, _nobody, say)
+
+
+def _nobody(event: Event) -> None:
+    """Takes events that nobody wants."""
 
 
 def _child(
-    network: Network, order: dict[str, Any], doing: str, scratch: Path, on_event: Emit
+    network: Network, order: dict[str, Any], doing: str, scratch: Path, on_event: Emit, say: Say
 ) -> dict[str, Any]:
-    watch = Watch(max(network.timeout, 2 * ANSWER_SECONDS + 5), network.deadline)
-    return run(
-        CHILD, order, network.environment(scratch), doing=doing, on_event=on_event, watch=watch
-    )
+    hub = urlsplit(network.endpoint).netloc
+    watch = HostWatch(hub, network.timeout + GRACE_SECONDS, network.deadline, SILENCE_SECONDS)
+
+    def hear(event: Event) -> None:
+        if event["event"] == "said":
+            say(event["text"])
+        elif not watch.hears(event):
+            on_event(event)
+
+    order |= {"timeout": network.timeout, "deadline": network.deadline}
+    return run(CHILD, order, network.environment(scratch), doing=doing, on_event=hear, watch=watch)

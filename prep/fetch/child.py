@@ -7,26 +7,31 @@ hub's, now, or an error that says why not.
 import hashlib
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import httpx
 from huggingface_hub import (
     HfApi,
     constants,
     get_hf_file_metadata,
     get_session,
+    get_token,
     hf_hub_download,
     hf_hub_url,
     hf_raise_for_status,
 )
+from huggingface_hub.errors import RepositoryNotFoundError
 
 from prep import hazards
 from prep.children import Emit, Event, serve_one
 from prep.errors import Hazardous, HubRefused, WrongBytes
-from prep.fetch.failures import hub_errors
-from prep.fetch.transfer import Transfer, download, read_part, read_small
+from prep.fetch.failures import Asked, Shown, hub_errors
+from prep.fetch.pace import CONNECT_SECONDS, Pace, Persistence
+from prep.fetch.session import Hosts, host_of
+from prep.fetch.transfer import Transfer, download, other_size, read_part, read_small
 from prep.lock import LockedFile
 from prep.tasks import matches
 
@@ -36,36 +41,55 @@ EVENT_SECONDS = 0.5
 
 def main(order: Event, emit: Emit) -> Event:
     """Carry out one order of `prep.fetch`."""
-    with hub_errors(
-        constants.ENDPOINT, order.get("repo", ""), order.get("commit") or order.get("revision", "")
-    ):
-        if order["do"] == "fetch":
-            return {"fetched": _fetch(order, emit)}
-        if order["do"] == "ask":
-            return _ask(order)
-        return _reach()
-
-
-def _reach() -> Event:
-    """One cheap request; any answer below 500 says that the host is there."""
-    response = get_session().get(
-        f"{constants.ENDPOINT}/api/models?limit=1", timeout=constants.HF_HUB_ETAG_TIMEOUT
+    hosts = Hosts(emit)
+    hosts.listen()
+    persist = Persistence(Pace(order["timeout"], order["deadline"]), hosts, emit)
+    repo, revision = order.get("repo", "anything"), order.get("commit") or order.get("revision", "")
+    asked = Asked(
+        endpoint=constants.ENDPOINT,
+        repo=repo,
+        revision=revision,
+        has_token=get_token() is not None,
+        shown=lambda: _shown(repo),
     )
-    if response.status_code >= 500 or response.status_code in (408, 429):
+    with hub_errors(asked):
+        if order["do"] == "fetch":
+            return {"fetched": _fetch(order, persist, emit)}
+        if order["do"] == "ask":
+            return _ask(order, persist)
+        return persist(constants.ENDPOINT, lambda: _reach(persist.pace))
+
+
+def _reach(pace: Pace) -> Event:
+    """One cheap request; any answer but those that can pass says that the host is there."""
+    response = get_session().get(f"{constants.ENDPOINT}/api/models?limit=1", timeout=pace.bounds())
+    if response.status_code >= 500:
         hf_raise_for_status(response)
     return {}
 
 
-def _fetch(order: Event, emit: Emit) -> int:
+def _shown(repo: str) -> Shown:
+    """What the hub shows of a repository to somebody without a token; a diagnosis, no way on."""
+    try:
+        info = HfApi().model_info(repo, token=False, timeout=CONNECT_SECONDS)
+    except RepositoryNotFoundError:
+        return "hidden"
+    except Exception:  # whatever it is, the refusal is what is told
+        return "unknown"
+    return "gated" if info.gated else "public"
+
+
+def _fetch(order: Event, persist: Persistence, emit: Emit) -> int:
     files = [LockedFile(**file) for file in order["files"]]
     tally = Tally(sum(file.size for file in files), emit)
     with ThreadPoolExecutor(WORKERS) as pool:
         largest_first = sorted(files, key=lambda file: -file.size)
-        jobs = [pool.submit(_fetch_one, order, file, tally) for file in largest_first]
+        jobs = [pool.submit(_fetch_one, order, file, persist, tally) for file in largest_first]
         try:
-            for job in jobs:
+            for job in as_completed(jobs):  # the first that failed is the one to tell of
                 job.result()
         except BaseException:  # Ctrl-C too: what has not begun need not; what runs keeps its bytes
+            persist.given_up.set()
             pool.shutdown(cancel_futures=True)
             raise
     return tally.fetched
@@ -101,11 +125,42 @@ class Tally:
                 )
 
 
-def _fetch_one(order: Event, file: LockedFile, tally: Tally) -> None:
+def _fetch_one(order: Event, file: LockedFile, persist: Persistence, tally: Tally) -> None:
     """Bring one file: its bytes to partial/, digested, to blobs/<etag>, linked by the hub's own."""
     repo, commit, cache = order["repo"], order["commit"], Path(order["cache"])
-    url = hf_hub_url(repo, file.path, revision=commit)
-    meta = get_hf_file_metadata(url, token=None, timeout=constants.HF_HUB_ETAG_TIMEOUT)
+    url, what = hf_hub_url(repo, file.path, revision=commit), f"{repo}: {file.path}"
+    etag = persist(what, lambda: _etag(url, repo, commit, file, persist.pace))
+    persist.pace.step()
+    folder = cache / f"models--{repo.replace('/', '--')}"
+    download(
+        Transfer(
+            url=url,
+            what=what,
+            size=file.size,
+            sha256=file.sha256,
+            partial=Path(order["partial"]) / file.sha256,
+            blob=folder / "blobs" / etag,
+            refuse=partial(_refuse, order, file.path),
+        ),
+        persist,
+        tally.add,
+    )
+    persist.pace.step()
+    # The hub's client takes a link that is there for right, whatever it leads to.
+    (folder / "snapshots" / commit / file.path).unlink(missing_ok=True)
+    persist(what, lambda: _link(repo, commit, file, cache, persist.pace))
+    persist.pace.step()
+
+
+def _etag(url: str, repo: str, commit: str, file: LockedFile, pace: Pace) -> str:
+    """The name of the file's blob, where the hub says that it serves the locked file."""
+    meta = get_hf_file_metadata(url, timeout=pace.silence())
+    if meta.commit_hash is None:
+        raise HubRefused(
+            f"{host_of(httpx.URL(url))} answers for {repo}, but not as a hub does: it names no "
+            "commit. Check --hub (HF_ENDPOINT), the proxy, or whether this network wants a login "
+            "first."
+        )
     if meta.commit_hash != commit:
         raise HubRefused(
             f"{repo}: the hub answers for commit {meta.commit_hash}, the lock names {commit}. A "
@@ -114,27 +169,8 @@ def _fetch_one(order: Event, file: LockedFile, tally: Tally) -> None:
     if meta.etag is None or "/" in meta.etag:
         raise HubRefused(f"{repo}: the hub gives no usable ETag for {file.path}; see --hub.")
     if meta.size not in (None, file.size):
-        raise WrongBytes(
-            f"{repo}: {file.path} has {meta.size} bytes on the hub, {file.size} in the lock. The "
-            "hub does not serve the locked bytes; ask its keeper, or --relock and review."
-        )
-    folder = cache / f"models--{repo.replace('/', '--')}"
-    download(
-        Transfer(
-            url=url,
-            what=f"{repo}: {file.path}",
-            size=file.size,
-            sha256=file.sha256,
-            partial=Path(order["partial"]) / file.sha256,
-            blob=folder / "blobs" / meta.etag,
-            timeout=order["timeout"],
-            refuse=partial(_refuse, order, file.path),
-        ),
-        tally.add,
-    )
-    # The hub's client takes a link that is there for right, whatever it leads to.
-    (folder / "snapshots" / commit / file.path).unlink(missing_ok=True)
-    hf_hub_download(repo, file.path, revision=commit, cache_dir=cache)
+        raise WrongBytes(other_size(f"{repo}: {file.path}", str(meta.size), file.size))
+    return meta.etag
 
 
 def _refuse(order: Event, path: str, file: Path) -> None:
@@ -147,25 +183,34 @@ def _refuse(order: Event, path: str, file: Path) -> None:
         )
 
 
-def _ask(order: Event) -> Event:
+def _link(repo: str, commit: str, file: LockedFile, cache: Path, pace: Pace) -> None:
+    hf_hub_download(repo, file.path, revision=commit, cache_dir=cache, etag_timeout=pace.silence())
+
+
+def _ask(order: Event, persist: Persistence) -> Event:
     repo, globs = order["repo"], tuple(order["globs"])
-    info = HfApi().model_info(
+    info = persist(
         repo,
-        revision=order["revision"],
-        files_metadata=True,
-        timeout=constants.HF_HUB_ETAG_TIMEOUT,
+        lambda: HfApi().model_info(
+            repo,
+            revision=order["revision"],
+            files_metadata=True,
+            timeout=persist.pace.silence(),
+        ),
     )
+    persist.pace.step()
     siblings = {one.rfilename: one for one in info.siblings or []}
     wanted = [path for path in siblings if matches(path, globs)]
     files: list[dict[str, Any]] = []
     for path in wanted:
-        url = hf_hub_url(repo, path, revision=info.sha)
+        url, what = hf_hub_url(repo, path, revision=info.sha), f"{repo}: {path}"
         sibling = siblings[path]
         if sibling.lfs is not None:
             size, sha256 = sibling.lfs.size, sibling.lfs.sha256
-            read = partial(read_part, url, order["timeout"])
+            read = partial(_part_there, url, what, persist)
         else:
-            body = read_small(url, order["timeout"])
+            body = persist(what, partial(read_small, url, persist.pace))
+            persist.pace.step()
             _check_oid(repo, path, body, sibling.size, sibling.blob_id)
             size, sha256 = len(body), hashlib.sha256(body).hexdigest()
             read = partial(_part_of, body)
@@ -181,6 +226,12 @@ def _ask(order: Event) -> Event:
 
 def _part_of(body: bytes, start: int, count: int) -> bytes:
     return body[start : start + count]
+
+
+def _part_there(url: str, what: str, persist: Persistence, start: int, count: int) -> bytes:
+    part = persist(what, partial(read_part, url, persist.pace, start, count))
+    persist.pace.step()
+    return part
 
 
 def _check_oid(repo: str, path: str, body: bytes, size: int | None, oid: str | None) -> None:

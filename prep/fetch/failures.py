@@ -4,8 +4,12 @@ Sentences are ours and never hold a URL's query or a token; the client's own tex
 """
 
 import contextlib
-from collections.abc import Iterator
-from urllib.parse import urlsplit
+import ssl
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Literal
 
 import httpx
 from huggingface_hub.errors import (
@@ -16,97 +20,276 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
+from huggingface_hub.utils import (  # type: ignore[attr-defined]  # documented
+    parse_ratelimit_headers,
+)
 
 from prep.errors import HubBusy, HubRefused, HubUnreachable, PrepError
+from prep.fetch.hosts import unreachable
+from prep.fetch.session import CannotServe, host_of
 from prep.storage import storage_error
 
-PASSING = frozenset({408, 429, 500, 502, 503, 504})
+Shown = Literal["public", "gated", "hidden", "unknown"]
+
+
+class CutShort(Exception):
+    """A body ended before its time, without an error of the connection."""
+
+
+class GaveUp(Exception):
+    """It was tried often enough, or would take too long; the cause says what it was."""
+
+    def __init__(
+        self,
+        cause: BaseException,
+        tries: int,
+        asked: float | None = None,
+        by_deadline: bool = False,
+    ) -> None:
+        super().__init__(tries)
+        self.cause, self.tries, self.asked, self.by_deadline = cause, tries, asked, by_deadline
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What was asked of whom. `shown` finds out what the hub shows to somebody without a token."""
+
+    endpoint: str
+    repo: str
+    revision: str
+    has_token: bool
+    shown: Callable[[], Shown]
+
+    @property
+    def host(self) -> str:
+        """The hub's host, and its port where it is not the usual one."""
+        return host_of(httpx.URL(self.endpoint))
+
+
+def passes(error: BaseException) -> bool:
+    """Whether it can pass by itself, so that it is tried again."""
+    if isinstance(error, LocalEntryNotFoundError) and error.__cause__:
+        return passes(error.__cause__)  # the client wraps what it met
+    if isinstance(error, httpx.TransportError):
+        return not isinstance(error, httpx.UnsupportedProtocol) and not _untrusted(error)
+    return isinstance(error, CannotServe | CutShort | httpx.DecodingError)
+
+
+def in_short(error: BaseException) -> str:
+    """A few words for a line of progress."""
+    if isinstance(error, CannotServe):
+        return str(error.response.status_code)
+    if isinstance(error, CutShort | httpx.DecodingError) or _broke_off(error):
+        return "the answer broke off"
+    return _reason(error)
+
+
+def asked_wait(error: BaseException) -> float | None:
+    """How many seconds the hub asks to wait, None where it asks nothing.
+
+    ``Retry-After`` in seconds or as a date, which is held against the hub's own clock; else when
+    the limit of ``RateLimit`` is renewed, as the hub's client reads it.
+    """
+    if not isinstance(error, CannotServe):
+        return None
+    headers = error.response.headers
+    said = headers.get("Retry-After", "").strip()
+    if said.isascii() and said.isdigit():
+        return float(said)
+    with contextlib.suppress(ValueError):
+        there = _date(headers.get("Date", "")) if "Date" in headers else datetime.now(UTC)
+        return max(0.0, (_date(said) - there).total_seconds())
+    limit = parse_ratelimit_headers(headers)
+    return float(limit.reset_in_seconds) if limit and limit.remaining == 0 else None
+
+
+def _date(text: str) -> datetime:
+    date = parsedate_to_datetime(text)
+    return date if date.tzinfo else date.replace(tzinfo=UTC)
+
+
+def url_of(error: BaseException) -> httpx.URL | None:
+    """Which request failed; behind a redirect that is not the hub's own."""
+    if isinstance(error, CannotServe | HfHubHTTPError):
+        return error.response.request.url
+    if isinstance(error, httpx.RequestError):
+        with contextlib.suppress(RuntimeError):
+            return error.request.url
+    return None
 
 
 @contextlib.contextmanager
-def hub_errors(endpoint: str, repo: str, revision: str) -> Iterator[None]:
+def hub_errors(asked: Asked) -> Iterator[None]:
     """Turn what the client and the disk raise into our errors, with host and repository named."""
     try:
         yield
     except PrepError:
         raise
-    except (HfHubHTTPError, LocalEntryNotFoundError, httpx.HTTPError, OSError) as error:
-        raise meaning(error, endpoint, repo, revision) from error
+    except (GaveUp, CannotServe, CutShort, httpx.HTTPError, OSError) as error:
+        raise meaning(error, asked) from error
 
 
-def meaning(error: Exception, endpoint: str, repo: str, revision: str) -> PrepError:
+def meaning(error: BaseException, asked: Asked, gave_up: GaveUp | None = None) -> PrepError:
     """The error of ours that says what happened."""
-    host = urlsplit(endpoint).netloc or endpoint
-    if isinstance(error, LocalEntryNotFoundError) and isinstance(error.__cause__, Exception):
-        return meaning(error.__cause__, endpoint, repo, revision)  # the client wraps what it met
+    if isinstance(error, GaveUp):
+        return meaning(error.cause, asked, error)
+    if isinstance(error, LocalEntryNotFoundError) and error.__cause__:
+        return meaning(error.__cause__, asked, gave_up)
+    if isinstance(error, CannotServe):
+        return _busy(error, asked, gave_up)
     if isinstance(error, HfHubHTTPError):
-        return _answered(error, host, repo, revision)
-    if isinstance(error, httpx.RemoteProtocolError | httpx.ReadError):
-        return HubBusy(f"{host} broke off in the middle of an answer. Run again to go on.")
+        return _refused(error, asked)
+    if isinstance(error, httpx.TooManyRedirects):
+        return HubRefused(
+            f"{asked.host} redirects in circles for {asked.repo}. Is it a hub? Check --hub "
+            "(HF_ENDPOINT), the proxy, or whether this network wants a login first."
+        )
+    if isinstance(error, CutShort | httpx.DecodingError) or _broke_off(error):
+        return HubBusy(
+            f"{_who(error, asked)} broke off in the middle of an answer{_times(gave_up)}. What "
+            "came so far is kept; run again to go on from there."
+        )
     if isinstance(error, httpx.HTTPError):
-        return HubUnreachable(unreachable(host, _reason(error)))
+        host = _host(error, asked)
+        if _untrusted(error):
+            return HubRefused(
+                f"The TLS certificate of {host} is not trusted ({_verdict(error)}). Name the "
+                "file of the CA that signed it in SSL_CERT_FILE (REQUESTS_CA_BUNDLE is read as "
+                "well), and check this machine's clock. Nothing was fetched."
+            )
+        return HubUnreachable(unreachable(host, _reason(error), hub=asked.host))
     if isinstance(error, OSError) and (known := storage_error(error)):
         return known
-    if isinstance(error, LocalEntryNotFoundError):
-        return HubUnreachable(unreachable(host, "no answer"))
     raise error
 
 
-def unreachable(host: str, reason: str) -> str:
-    """The one sentence for a hub that cannot be reached."""
-    return (
-        f"The hub at {host} cannot be reached ({reason}). Check the network, the proxy settings "
-        "and --hub (HF_ENDPOINT), then run again. A prepared home is checked without network by "
-        "`pytest --offline`, and `make demo` shows the whole suite without any."
+def _busy(error: CannotServe, asked: Asked, gave_up: GaveUp | None) -> PrepError:
+    head = f"{_who(error, asked)} answered {error.response.status_code} for {asked.repo}"
+    if gave_up is None or gave_up.asked is None:
+        return HubBusy(
+            f"{head}{_times(gave_up)}. What came so far is kept; run again later to go on."
+        )
+    bound = "is left of --download-deadline" if gave_up.by_deadline else "--download-timeout allows"
+    more = "" if asked.has_token else " A token in HF_TOKEN may have higher limits."
+    return HubBusy(
+        f"{head} and asks to wait {gave_up.asked:.0f} s, longer than {bound}. What came so far is "
+        f"kept; run again after that time.{more}"
     )
 
 
-def _answered(error: HfHubHTTPError, host: str, repo: str, revision: str) -> PrepError:
-    code = error.response.status_code
-    if code in PASSING:
-        asked = error.response.headers.get("Retry-After")
-        wait = f" It asks to wait {asked} s." if asked else ""
-        return HubBusy(f"{host} answered {code} for {repo}.{wait} Run again later.")
-    if isinstance(error, GatedRepoError):
+def _refused(error: HfHubHTTPError, asked: Asked) -> PrepError:
+    """The answer is no, and trying again would not change it."""
+    code, host, repo = error.response.status_code, asked.host, asked.repo
+    if (elsewhere := _host(error, asked)) != host:
         return HubRefused(
-            f"{repo} is gated and this token has no access (or none was given). Ask for access at "
-            f"https://{host}/{repo}, then pass the token in HF_TOKEN."
+            f"{elsewhere}, where {host} sends for the bytes, answered {code} for {repo}. Check "
+            "this machine's clock and the proxy, then run again."
+        )
+    if isinstance(error, GatedRepoError):
+        who = "this token has no access to it" if asked.has_token else "no token was given"
+        return HubRefused(
+            f"{repo} is gated, and {who}. Ask for access at {asked.endpoint}/{repo}, then pass a "
+            "token of that account in HF_TOKEN."
         )
     if isinstance(error, RevisionNotFoundError):
         return HubRefused(
-            f"{repo} has no revision {revision or 'of that name'} at {host} (404). Correct the "
-            "revision in the catalogue, then pytest --relock."
+            f"{repo} has no revision {asked.revision or 'of that name'} at {host} (404). Correct "
+            "the revision in the catalogue, then pytest --relock."
         )
+    if asked.has_token and (code in (401, 403) or isinstance(error, RepositoryNotFoundError)):
+        return HubRefused(_rejected(code, asked))
     if isinstance(error, RepositoryNotFoundError):
         return HubRefused(
             f"{host} knows no repository {repo}, or shows it only with a token ({code}). Check the "
             "repo in the catalogue; for a private or gated one pass HF_TOKEN."
         )
     if isinstance(error, EntryNotFoundError):
-        path = error.response.url.path.rpartition(f"/resolve/{revision}/")[2]
+        path = error.response.url.path.rpartition(f"/resolve/{asked.revision}/")[2]
         return HubRefused(
-            f"{repo} has no file {path} at revision {revision} (404). The lock names it: "
+            f"{repo} has no file {path} at revision {asked.revision} (404). The lock names it: "
             "pytest --relock and review the diff."
         )
     if code in (401, 403):
         return HubRefused(
-            f"{host} refused the token for {repo} ({code}). Renew HF_TOKEN, or unset it if the "
-            "model is public."
+            f"{host} refused {repo} ({code}), and no token was given. If it is private or gated, "
+            "pass a token that may read it in HF_TOKEN."
         )
     return HubRefused(f"{host} answered {code} for {repo}, which running again will not change.")
 
 
-def _reason(error: httpx.HTTPError) -> str:
+def _rejected(code: int, asked: Asked) -> str:
+    """With a token it is refused: what the hub shows without one says where the fault lies."""
+    host, repo = asked.host, asked.repo
+    head = f"{host} refused the token for {repo} ({code})"
+    shown = asked.shown()
+    if shown == "public":
+        return (
+            f"{head}; the repository is public without it: the token was rejected. Unset HF_TOKEN "
+            f"(or the hub's token file), or renew it at {asked.endpoint}/settings/tokens."
+        )
+    if shown == "gated":
+        return (
+            f"{head}; the repository is gated. Ask for access at {asked.endpoint}/{repo}, then "
+            "pass a valid token of that account in HF_TOKEN."
+        )
+    if shown == "hidden":
+        return (
+            f"{head}, and shows nothing of that name without it: it is private, or not there. "
+            "Check the repo in the catalogue, and pass a token that may read it in HF_TOKEN."
+        )
+    return f"{head}. Renew HF_TOKEN, or unset it if the model is public."
+
+
+def _host(error: BaseException, asked: Asked) -> str:
+    url = url_of(error)
+    return asked.host if url is None else host_of(url)
+
+
+def _who(error: BaseException, asked: Asked) -> str:
+    host = _host(error, asked)
+    return host if host == asked.host else f"{host}, where {asked.host} sends for the bytes,"
+
+
+def _times(gave_up: GaveUp | None) -> str:
+    return f", {gave_up.tries} times in a row" if gave_up and gave_up.tries > 1 else ""
+
+
+def _broke_off(error: BaseException) -> bool:
+    broken = httpx.RemoteProtocolError | httpx.ReadError | httpx.WriteError | httpx.CloseError
+    return isinstance(error, broken)
+
+
+def _untrusted(error: BaseException | None) -> bool:
+    """httpx hides the error of the TLS library behind two of its own."""
+    while error is not None:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _verdict(error: BaseException | None) -> str:
+    """What the TLS library says is wrong with the certificate."""
+    while error is not None:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return error.verify_message
+        error = error.__cause__ or error.__context__
+    return "not verified"
+
+
+def _reason(error: BaseException) -> str:
     if isinstance(error, httpx.TimeoutException):
         return "no answer in time"
     text = str(error)
+    if isinstance(error, httpx.ProxyError):
+        return f"the proxy says: {text}"
     for known, words in (
         ("Connection refused", "connection refused"),
         ("Name or service not known", "its name cannot be resolved"),
         ("Temporary failure in name resolution", "its name cannot be resolved"),
         ("No address associated", "its name cannot be resolved"),
         ("Network is unreachable", "network is unreachable"),
-        ("CERTIFICATE_VERIFY_FAILED", "its TLS certificate is not trusted"),
+        ("No route to host", "no route to it"),
     ):
         if known in text:
             return words

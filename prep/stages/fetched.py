@@ -130,6 +130,7 @@ def _fetch_files(
             locked=[file.path for file in locked.files],
             scratch=context.scratch,
             on_event=lambda event: context.progress.bytes(spec.name, "fetching", event),
+            say=lambda text: context.progress.say(spec.name, text),
         )
     except HubUnreachable as error:
         context.unreachable = error

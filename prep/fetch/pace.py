@@ -1,0 +1,181 @@
+"""Patience: what is tried again, how long one waits, and when it is enough.
+
+Everything that can pass is tried again, as long as the time without progress stays within
+``--download-timeout``. A wait that would end beyond it is not begun: the parent's watch must never
+find a child asleep that it would have to kill.
+"""
+
+import contextlib
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+import httpx
+from tenacity import RetryCallState, Retrying, retry_if_exception, sleep_using_event
+
+from prep.children import MINIMUM_RATE, Emit
+from prep.errors import NoProgress
+from prep.fetch.failures import GaveUp, asked_wait, in_short, passes, url_of
+from prep.fetch.session import Hosts
+
+TRIES = 5  # in a row, of which none brought a new byte
+TRIES_UNHEARD = 3  # of a host that never answered: most often there is no network
+CONNECT_SECONDS = 8
+SILENCES = 3  # requests that hear nothing, until the time without progress is over
+LONGEST_BACKOFF = 15.0
+
+T = TypeVar("T")
+
+
+class Pace:
+    """How long nothing came, for all files of a child together. Times are seconds.
+
+    Progress is a finished step, or bytes at `MINIMUM_RATE` at least.
+    """
+
+    def __init__(self, timeout: float, deadline: float | None = None) -> None:
+        self.timeout, self.deadline = timeout, deadline
+        self._lock = threading.Lock()
+        self._begin = self._mark = time.monotonic()
+        self._moved = 0
+
+    def step(self) -> None:
+        """Something was finished."""
+        with self._lock:
+            self._mark, self._moved = time.monotonic(), 0
+
+    def came(self, count: int) -> None:
+        """So many bytes came over the network."""
+        with self._lock:
+            self._moved += count
+            now = time.monotonic()
+            if self._moved >= MINIMUM_RATE * max(1.0, now - self._mark):
+                self._mark, self._moved = now, 0
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Work on this machine's own disk: neither progress of the network nor the lack of it."""
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            with self._lock:
+                now = time.monotonic()
+                self._mark = min(now, self._mark + now - began)
+
+    def left(self) -> float:
+        """How long nothing may come from now on."""
+        return min(self.timeout - (time.monotonic() - self._mark), self.left_altogether())
+
+    def left_altogether(self) -> float:
+        """How much of ``--download-deadline`` is left."""
+        if self.deadline is None:
+            return float("inf")
+        return self.deadline - (time.monotonic() - self._begin)
+
+    def silence(self) -> float:
+        """How long one request may hear nothing: a connection that died is asked for again."""
+        return max(1.0, min(self.timeout / SILENCES, self.left()))
+
+    def bounds(self) -> httpx.Timeout:
+        """The same, and for connecting."""
+        silence = self.silence()
+        return httpx.Timeout(silence, connect=min(CONNECT_SECONDS, silence))
+
+    def check(self, what: str) -> None:
+        """Raise `NoProgress` where too little came for too long; a drip is too little."""
+        if time.monotonic() - self._mark > self.timeout:
+            raise NoProgress(no_progress(what, self.timeout))
+
+
+def no_progress(what: str, timeout: float) -> str:
+    """The one sentence for a hub that sends nothing, or next to nothing."""
+    return (
+        f"{what}: no progress for {timeout:g} s (a drip below {MINIMUM_RATE} bytes a second is "
+        "none). What came so far is kept; run again, or give a longer --download-timeout."
+    )
+
+
+class Persistence:
+    """Tries again what can pass, for all files of a child; `give_up` ends waits in all threads."""
+
+    def __init__(self, pace: Pace, hosts: Hosts, emit: Emit) -> None:
+        self.pace, self.hosts = pace, hosts
+        self.given_up = threading.Event()
+        self._emit = emit
+
+    def __call__(
+        self, what: str, work: Callable[[], T], reached: Callable[[], int] = lambda: 0
+    ) -> T:
+        """What `work` gives in the end; `reached` grows where a try brought something new."""
+        return _Row(self, what, reached).run(work)
+
+    def tell(self, text: str) -> None:
+        """One line of progress."""
+        self._emit({"event": "said", "text": text})
+
+
+class _Row:
+    """Tries in a row that brought nothing new; one that did is the first of a new row."""
+
+    def __init__(self, persist: Persistence, what: str, reached: Callable[[], int]) -> None:
+        self._persist, self._what, self._reached = persist, what, reached
+        self._best, self._before = reached(), 0
+
+    def run(self, work: Callable[[], T]) -> T:
+        retrying = Retrying(
+            retry=retry_if_exception(passes),
+            wait=self._wait,
+            stop=self._stop,
+            before_sleep=self._tell,
+            sleep=sleep_using_event(self._persist.given_up),
+            reraise=True,
+        )
+        return retrying(work)
+
+    def _number(self, state: RetryCallState) -> int:
+        if (reached := self._reached()) > self._best:
+            self._best, self._before = reached, state.attempt_number - 1
+        return state.attempt_number - self._before
+
+    def _wait(self, state: RetryCallState) -> float:
+        asked, jitter = asked_wait(_error(state)), random.uniform(0, 1)
+        if asked is not None:  # the jitter alone makes nothing too long
+            return min(asked + jitter, max(asked, self._persist.pace.left()))
+        doubled: float = 2 ** (self._number(state) - 1)
+        return min(doubled, LONGEST_BACKOFF) + jitter
+
+    def _stop(self, state: RetryCallState) -> bool:
+        """Whether it is enough; said with what is known by now."""
+        error, number = _error(state), self._number(state)
+        pace, hosts = self._persist.pace, self._persist.hosts
+        if self._persist.given_up.is_set():
+            return True
+        url = url_of(error)
+        tries = TRIES if url is None or hosts.heard(url) else TRIES_UNHEARD
+        if state.upcoming_sleep > pace.left():
+            if isinstance(error, httpx.TimeoutException) and tries == TRIES:
+                raise NoProgress(no_progress(self._what, pace.timeout)) from error
+            by_deadline = state.upcoming_sleep > pace.left_altogether()
+            raise GaveUp(error, number, asked_wait(error), by_deadline) from error
+        if number >= tries:
+            raise GaveUp(error, number) from error
+        return False
+
+    def _tell(self, state: RetryCallState) -> None:
+        error, number = _error(state), self._number(state)
+        url = url_of(error)
+        tries = TRIES if url is None or self._persist.hosts.heard(url) else TRIES_UNHEARD
+        self._persist.tell(
+            f"network: {in_short(error)}, trying again in {state.upcoming_sleep:.0f} s "
+            f"({number + 1} of {tries})"
+        )
+
+
+def _error(state: RetryCallState) -> BaseException:
+    assert state.outcome is not None
+    error = state.outcome.exception()
+    assert error is not None
+    return error
