@@ -111,7 +111,7 @@ def test_body_that_broke_off_is_gone_on_from_at_once(
     with Hub([served], faults=on_bytes(fault, then=Fault())) as hub:
         slow = {"timeout": 6.0} if fault.stall else {}
         assert bring(home, hub, served, tmp_path / "s", said, **slow) == len(BODY)
-        second = next(one for one in hub.requests if one.range is not None)
+        second = next(one for one in hub.bodies(FILE.path) if one.range is not None)
         begin = int(str(second.range).removeprefix("bytes=").removesuffix("-"))
         assert begin <= 1_500_000
         assert begin >= 600_000 or fault.reset, "a reset throws away what is on its way"
