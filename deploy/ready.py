@@ -239,7 +239,7 @@ def _arguments(argv):
     parser.add_argument("names", metavar="NAME", nargs="*", help="only these models")
     parser.add_argument("--deep", action="store_true", help="digest every file, whatever its time")
     parser.add_argument("--lock", metavar="FILE", help="must have been proven at this lock")
-    return parser.parse_args(argv)
+    return parser.parse_intermixed_args(argv)
 
 
 if __name__ == "__main__":

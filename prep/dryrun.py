@@ -7,6 +7,7 @@ from pathlib import Path
 
 from prep import convert, fetch
 from prep.catalogue import ModelSpec
+from prep.errors import WrongRequest
 from prep.plan import plan_conversion, plan_source
 from prep.settings import Settings
 from prep.verify import look_at_conversion, look_at_source
@@ -14,6 +15,8 @@ from prep.verify import look_at_conversion, look_at_source
 
 def run(settings: Settings, scratch: Path, write: Callable[[str], object]) -> int:
     """Print what a run would do; 0 if it can work, 1 if not; raises where no hub answers."""
+    if settings.as_json:
+        raise WrongRequest("--dry-run=json is not built yet: --dry-run prints text.")
     to_fetch = 0
     stuck = []
     write(f"plan for {settings.home.root} (from sizes and receipts; not digested)\n")

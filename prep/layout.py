@@ -13,7 +13,7 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,9 +25,14 @@ MOST_LINKS = 40  # as the kernel follows them
 
 @dataclass(frozen=True, slots=True)
 class Home:
-    """Paths below `root`, which need not exist yet."""
+    """Paths below `root`, which need not exist yet.
+
+    `catalogue` is the path of the catalogue that this case is about: the ledger names it in each
+    line, since several may share a home.
+    """
 
     root: Path
+    catalogue: str | None = field(default=None, compare=False)
 
     @property
     def hub(self) -> Path:
@@ -80,6 +85,8 @@ class Home:
     def note_placed(self, what: str, path: Path, **facts: Any) -> None:
         """Write one line into the ledger, before the thing is placed: never less than there is."""
         line = {"at": now(), "what": what, "path": self.shown(path), **facts}
+        if self.catalogue:
+            line["catalogue"] = self.catalogue
         make_folder(self.ledger.parent)
         with self.ledger.open("a+b") as file:
             size = file.seek(0, os.SEEK_END)
@@ -89,14 +96,29 @@ class Home:
         open_to_all(self.ledger)
 
     def placed(self) -> list[dict[str, Any]]:
-        """The ledger's lines; a torn line (a kill while it was written) is passed over."""
+        """The ledger's lines in force; a torn line (a kill while it was written) is passed over.
+
+        What ``--cleanup`` removed takes the lines of what lay there with it.
+        """
         if not self.ledger.is_file():
             return []
-        lines = []
-        for line in self.ledger.read_bytes().split(b"\n"):
-            with contextlib.suppress(json.JSONDecodeError, UnicodeDecodeError):
-                lines.append(json.loads(line))
+        lines: list[dict[str, Any]] = []
+        for text in self.ledger.read_bytes().split(b"\n"):
+            with contextlib.suppress(ValueError):  # not JSON, not UTF-8
+                line = json.loads(text)
+                if isinstance(line, dict) and line.get("what") == "removed":
+                    lines = [one for one in lines if not _went_with(one, line)]
+                elif isinstance(line, dict):
+                    lines.append(line)
         return lines
+
+
+def _went_with(line: dict[str, Any], removed: dict[str, Any]) -> bool:
+    """Whether a line is about what was removed, what lay in it, or the name of a removed commit."""
+    path, gone = str(line.get("path")), str(removed.get("path"))
+    pins = [(one.get("repo"), one.get("commit")) for one in (line, removed)]
+    named = line.get("what") == "ref" and bool(removed.get("commit")) and pins[0] == pins[1]
+    return path == gone or path.startswith(f"{gone}/") or named
 
 
 def now() -> str:

@@ -58,8 +58,10 @@ class Wishes:
     download_deadline: float | None = None
     consumer_pythons: Sequence[Path] = ()
     relock: bool = False
+    cleanup: bool = False
     dry_run: bool = False
     shard: Shard | None = None
+    as_json: bool = False
     summary: Path | None = None
     report: Path | None = None
     token: str | None = field(default=None, repr=False)
@@ -89,6 +91,8 @@ class Settings:
     goldens: Path
     summary: Path | None
     report: Path | None
+    cleanup: bool = False
+    as_json: bool = False
 
     @property
     def idle(self) -> str | None:
@@ -109,8 +113,7 @@ def settle(wishes: Wishes, environ: Mapping[str, str], root: Path) -> Settings:
         raise WrongRequest("--hub sample brings its own catalogue: leave --catalogue out.")
     said = environ.get("HF_HUB_OFFLINE") or environ.get("TRANSFORMERS_OFFLINE") or ""
     offline = wishes.offline or said.upper() in TRUE
-    if offline and wishes.relock:
-        raise WrongRequest("--relock asks the hub, which --offline (HF_HUB_OFFLINE) forbids.")
+    _modes(wishes, offline)
     shard = _shard(wishes, environ)
     default = SUITE / "sample_hub" / "models.toml" if sample else root / "models.toml"
     catalogue = read_catalogue(wishes.catalogue or default)
@@ -123,7 +126,8 @@ def settle(wishes: Wishes, environ: Mapping[str, str], root: Path) -> Settings:
         read_goldens(
             goldens, spec.name, spec.repo, spec.task
         )  # what is wrong with them is told now
-    home = Home(wishes.model_home or _default_home(environ, root, sample))
+    root_of_home = wishes.model_home or _default_home(environ, root, sample)
+    home = Home(root_of_home, catalogue=os.path.abspath(catalogue.path))
     if home.root.exists() and not home.root.is_dir():
         raise WrongRequest(f"The home {home.root} is not a folder: see --model-home (HF_HOME).")
     return Settings(
@@ -142,7 +146,27 @@ def settle(wishes: Wishes, environ: Mapping[str, str], root: Path) -> Settings:
         goldens=goldens,
         summary=wishes.summary or (None if offline else home.state / "summary.json"),
         report=wishes.report or (None if offline else home.state / "report.html"),
+        cleanup=wishes.cleanup,
+        as_json=wishes.as_json,
     )
+
+
+def _modes(wishes: Wishes, offline: bool) -> None:
+    """Which modes go together: --dry-run with each of the two others, and nothing else."""
+    if wishes.relock and wishes.cleanup:
+        raise WrongRequest(
+            "--relock and --cleanup are two steps: relock, review, run pytest, then clean up."
+        )
+    if offline and wishes.relock:
+        raise WrongRequest("--relock asks the hub, which --offline (HF_HUB_OFFLINE) forbids.")
+    if offline and wishes.cleanup and not wishes.dry_run:
+        raise WrongRequest(
+            "--cleanup removes from the home, which --offline (HF_HUB_OFFLINE) forbids."
+        )
+    if wishes.as_json and (wishes.relock or wishes.cleanup):
+        raise WrongRequest(
+            "--dry-run=json is the plan of a run: with --relock and --cleanup it is --dry-run."
+        )
 
 
 def _chosen(catalogue: Catalogue, names: Sequence[str]) -> tuple[ModelSpec, ...]:

@@ -21,6 +21,7 @@ DATA = frozenset(
         "prep.catalogue",
         "prep.lock",
         "prep.layout",
+        "prep.ledger",
         "prep.digest",
         "prep.hazards",
         "prep.receipt",

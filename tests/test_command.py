@@ -94,7 +94,18 @@ def test_stale_and_missing_entries_are_told_all_at_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("args", "sentence"),
     [
-        (["--cleanup"], "--cleanup is not built yet: nothing was removed."),
+        (
+            ["--cleanup", "--relock"],
+            "--relock and --cleanup are two steps: relock, review, run pytest, then clean up.",
+        ),
+        (
+            ["--cleanup", "--offline"],
+            "--cleanup removes from the home, which --offline (HF_HUB_OFFLINE) forbids.",
+        ),
+        (
+            ["--cleanup", "--dry-run=json"],
+            "--dry-run=json is the plan of a run: with --relock and --cleanup it is --dry-run.",
+        ),
         (
             ["--consumer-python", "/no/python"],
             (

@@ -18,7 +18,7 @@ from prep.catalogue import read_catalogue
 from prep.consumers import CONSUMERS, Case, Interpreter, loads_of
 from prep.errors import Exit
 from prep.goldens import FACTS, KINDS
-from prep.plugin.options import INI, LATER
+from prep.plugin.options import INI
 from prep.report.properties import properties
 from prep.report.summary import entry, write_summary
 from prep.report.verdict import ModelRun, Status
@@ -85,8 +85,7 @@ def test_readme_tells_every_option_and_no_other(pytest_help: str) -> None:
 
 
 def test_readme_tells_what_is_not_built_yet() -> None:
-    later = {f"--{name.replace('_', '-')}" for name in LATER}
-    assert options(README.split("## Not built yet")[1]) == later | {"--dry-run"}
+    assert options(README.split("## Not built yet")[1]) == {"--dry-run"}
 
 
 def test_variables_that_readme_names_stand_in_the_help(pytest_help: str) -> None:

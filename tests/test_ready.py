@@ -282,7 +282,7 @@ def test_the_lock_says_which_entry_must_be_proven(tmp_path: Path) -> None:
 
     def asked(*models: object, name: str | None = None) -> tuple[int, str]:
         lock.write_text(render(Lock(models=tuple(models))))  # type: ignore[arg-type]
-        return gate(made.home.root, *([name] if name else []), "--lock", lock)
+        return gate(made.home.root, "--lock", lock, *([name] if name else []))
 
     assert asked(made.locked)[0] == 0
     other = locked_model({**SOURCE, "config.json": b"{}"})
@@ -296,6 +296,7 @@ def test_the_lock_says_which_entry_must_be_proven(tmp_path: Path) -> None:
         "big: NOT READY: no run has ever proven it in this home."
     )
     assert asked()[1] == f"NOT READY: the lock {lock} names no model\n"
+    assert asked(made.locked, name="tiny")[0] == 0
     assert gate(made.home.root, "--lock", "/no/lock")[1] == (
         "NOT READY: the lock /no/lock cannot be read: [Errno 2] No such file or directory: "
         "'/no/lock'\n"

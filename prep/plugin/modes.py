@@ -13,12 +13,13 @@ import pytest
 from prep.errors import Exit, Passing, PrepError, WrongRequest
 from prep.plugin.options import SETTINGS, settings_of
 from prep.settings import Settings
+from prep.storage import storage_error
 
 _HUB = pytest.StashKey[Any]()
 
 
 def run_mode(config: pytest.Config) -> int | None:
-    """``--dry-run`` and ``--relock`` instead of a session; None lets pytest go on."""
+    """``--dry-run``, ``--relock``, ``--cleanup`` in place of a session; None lets pytest go on."""
     if config.option.help or config.option.version:
         return None
     if not (
@@ -29,9 +30,11 @@ def run_mode(config: pytest.Config) -> int | None:
     if settings.idle:
         sys.stdout.write(f"{settings.idle}\n")
         return 0
-    from prep import dryrun, relock
+    from prep import cleanup, dryrun, relock
 
-    run: Callable[..., int] = relock.run if settings.relock else dryrun.run
+    run: Callable[..., int] = dryrun.run
+    if settings.relock or settings.cleanup:
+        run = relock.run if settings.relock else cleanup.run
     with tempfile.TemporaryDirectory(prefix="model-prep-") as scratch, _hub_for(settings) as ready:
         try:
             return run(ready, Path(scratch), sys.stdout.write)
@@ -40,6 +43,14 @@ def run_mode(config: pytest.Config) -> int | None:
         except PrepError as error:
             sys.stderr.write(f"{error}\n")
             return int(Exit.PASSING) if isinstance(error, Passing) else 1
+        except OSError as error:
+            if (known := storage_error(error)) is None:
+                raise
+            sys.stderr.write(f"{known}\n")
+            return int(Exit.PASSING) if isinstance(known, Passing) else 1
+        except KeyboardInterrupt:
+            sys.stderr.write("stopped by Ctrl-C; what was done is done, the same command goes on\n")
+            return int(pytest.ExitCode.INTERRUPTED)
 
 
 def start_sample_hub(config: pytest.Config) -> None:

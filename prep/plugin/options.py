@@ -14,12 +14,6 @@ from prep.tasks import PRECISIONS
 
 SETTINGS = pytest.StashKey[Settings]()
 
-# Registered so that their names are known; each is built in a later version.
-LATER = {
-    "cleanup": "--cleanup is not built yet: nothing was removed.",
-}
-
-
 # What pytest.ini may say: used as the environment would be, where the environment says nothing.
 INI = {
     "models": "MODELS_TO_DOWNLOAD",
@@ -81,7 +75,8 @@ def add_options(parser: pytest.Parser) -> None:
         const="text",
         choices=["text", "json"],
         default=None,
-        help="print what a run would fetch, convert and keep, from sizes and receipts; do nothing",
+        help="print what a run would fetch, convert and keep, from sizes and receipts; do nothing; "
+        "=json for programs",
     )
     add(
         "--relock",
@@ -91,7 +86,7 @@ def add_options(parser: pytest.Parser) -> None:
     add(
         "--cleanup",
         action="store_true",
-        help="remove what this suite placed and the lock no longer wants",
+        help="remove what this suite placed and the lock no longer wants; list the rest",
     )
     add(
         "--download-timeout",
@@ -153,11 +148,6 @@ def settings_of(config: pytest.Config) -> Settings:
 
 def _wishes(config: pytest.Config, environ: Mapping[str, str]) -> Wishes:
     get = config.getoption
-    for name, sentence in LATER.items():
-        if get(name):
-            raise WrongRequest(sentence)
-    if get("dry_run") == "json":
-        raise WrongRequest("--dry-run=json is not built yet: --dry-run prints text.")
     given = [name for some in get("models") or () for name in some]
     names = given or _names(environ.get("MODELS_TO_DOWNLOAD", ""))
     timeout = get("download_timeout")
@@ -177,8 +167,10 @@ def _wishes(config: pytest.Config, environ: Mapping[str, str]) -> Wishes:
         download_deadline=get("download_deadline"),
         consumer_pythons=get("consumer_python") or (),
         relock=get("relock"),
+        cleanup=get("cleanup"),
         dry_run=get("dry_run") is not None,
         shard=get("shard"),
+        as_json=get("dry_run") == "json",
         summary=get("summary"),
         report=get("report"),
         token=find_token(os.environ),

@@ -10,6 +10,7 @@ from typing import TypeVar, cast
 from prep.catalogue import ModelSpec
 from prep.consumers import Load
 from prep.errors import NotTried, PrepError
+from prep.ledger import note_wanted
 from prep.lock import LockedModel
 from prep.stages.context import Context, NotReached, is_passing
 from prep.stages.converted import Converted, convert_model
@@ -56,9 +57,14 @@ class Stages:
 
     def fetched(self, spec: ModelSpec) -> Fetched:
         """The original files: looked at in full, and brought to the lock unless offline."""
-        return self._once(
-            spec, "fetched", "", lambda: fetch_model(self.context, spec, self.locked(spec))
-        )
+
+        def work() -> Fetched:
+            settings = self.context.settings
+            if not settings.offline:  # so that no other catalogue's --cleanup takes it from us
+                note_wanted(settings.home, settings.catalogue, settings.lock)
+            return fetch_model(self.context, spec, self.locked(spec))
+
+        return self._once(spec, "fetched", "", work)
 
     def converted(self, spec: ModelSpec, precision: str) -> Converted:
         """One precision: receipt, bytes and content looked at, converted where that is needed."""

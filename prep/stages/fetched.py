@@ -9,6 +9,7 @@ from prep import fetch
 from prep.catalogue import ModelSpec
 from prep.errors import HubUnreachable
 from prep.layout import Home, write_text
+from prep.ledger import placing_blobs
 from prep.lock import LockedFile, LockedModel
 from prep.plan import damage, plan_source
 from prep.stages.context import Context, NotReached, megabytes
@@ -71,7 +72,8 @@ def _bring(context: Context, spec: ModelSpec, locked: LockedModel) -> Fetched:
         snapshot = home.snapshot(locked.repo, locked.commit)
         for folder in dict.fromkeys((snapshot / file.path).parent for file in plan.fetch):
             context.refuse_astray(spec.name, folder)
-        came = _fetch_files(context, spec, locked, plan.fetch)
+        with placing_blobs(home, locked.repo, plan.fetch):
+            came = _fetch_files(context, spec, locked, plan.fetch)
         plan = plan_source(locked, _look(context, locked))  # modes behind a missing link show now
     context.open_modes(plan.open)
     moved = None
