@@ -135,9 +135,6 @@ def answer(catalogue: Catalogue, lock: Lock, specs: Iterable[ModelSpec]) -> None
             unwanted = [file.path for file in locked.files if not matches(file.path, spec.globs)]
             if unwanted:
                 stale = [f"{spec.name}: locks files nobody asked for: {', '.join(unwanted)}"]
-        if spec.licenses is not None and locked.license not in spec.licenses:
-            allowed = ", ".join(spec.licenses)
-            stale.append(f"{spec.name}: license {locked.license!r} is not allowed ({allowed})")
         for other in lock.models:  # a branch that moved between two times of locking
             if other.repo == locked.repo and other.commit != locked.commit and other.name in wanted:
                 stale.append(
@@ -148,13 +145,19 @@ def answer(catalogue: Catalogue, lock: Lock, specs: Iterable[ModelSpec]) -> None
         if stale:
             again.append(spec.name)
         problems += stale
+        if spec.licenses is not None and locked.license not in spec.licenses:
+            problems.append(
+                f"{spec.name}: license {locked.license!r}, {catalogue.path.name} allows "
+                f"{', '.join(spec.licenses)}; allow it there, or take another model"
+            )
     if problems:
-        names = ",".join(spec.name for spec in catalogue.models if spec.name in again)
-        remedy = f"Lock again and review the diff: pytest --relock --models {names}"
         error = LockError(
             f"{catalogue.lock_path.name} does not answer {catalogue.path.name} and", problems
         )
-        error.args = (f"{error.args[0]}\n{remedy}",)
+        if again:  # locking again changes no licence
+            names = ",".join(spec.name for spec in catalogue.models if spec.name in again)
+            remedy = f"Lock again and review the diff: pytest --relock --models {names}"
+            error.args = (f"{error.args[0]}\n{remedy}",)
         raise error
 
 

@@ -327,12 +327,6 @@ def test_a_lock_of_the_same_wishes_answers() -> None:
             "tiny: locks files nobody asked for: 1_Pooling/config.json, modules.json",
             id="files of another task",
         ),
-        pytest.param(
-            {"licenses": ("apache-2.0", "bsd-3-clause")},
-            {},
-            "tiny: license 'mit' is not allowed (apache-2.0, bsd-3-clause)",
-            id="licence",
-        ),
     ],
 )
 def test_refuses_an_entry_out_of_date(
@@ -354,7 +348,17 @@ def test_tells_every_entry_out_of_date_at_once() -> None:
         "new: has no entry",
         "moved: locked repo 'acme/tiny', models.toml says 'acme/b'",
         "moved: locked requested-revision 'main', models.toml says 'v2'",
-        "moved: license 'mit' is not allowed (x)",
+        "moved: license 'mit', models.toml allows x; allow it there, or take another model",
+    )
+
+
+def test_refuses_a_licence_that_is_not_allowed_and_says_what_would_help() -> None:
+    """Locking again would not."""
+    allowing = dataclasses.replace(SPEC, licenses=("apache-2.0", "bsd-3-clause"))
+    assert against((locked_model(),), allowing) == (
+        "models.lock.toml does not answer models.toml and cannot be used (1 problem):\n"
+        "  tiny: license 'mit', models.toml allows apache-2.0, bsd-3-clause; allow it there, or "
+        "take another model"
     )
 
 

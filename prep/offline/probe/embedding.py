@@ -61,8 +61,10 @@ def optimum_intel(way: Way) -> Embedding:
     from optimum.intel import OVModelForFeatureExtraction
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(way.target)
-    model = OVModelForFeatureExtraction.from_pretrained(way.target, ov_config=FLOAT32)
+    tokenizer = AutoTokenizer.from_pretrained(way.target, trust_remote_code=False)
+    model = OVModelForFeatureExtraction.from_pretrained(
+        way.target, ov_config=FLOAT32, trust_remote_code=False
+    )
     return _pooled(tokenizer, model, openvino_facts(model, way))
 
 

@@ -75,8 +75,10 @@ def optimum_intel(way: Way) -> Reranker:
     from optimum.intel import OVModelForSequenceClassification
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(way.target)
-    model = OVModelForSequenceClassification.from_pretrained(way.target, ov_config=FLOAT32)
+    tokenizer = AutoTokenizer.from_pretrained(way.target, trust_remote_code=False)
+    model = OVModelForSequenceClassification.from_pretrained(
+        way.target, ov_config=FLOAT32, trust_remote_code=False
+    )
     return _classified(tokenizer, model, openvino_facts(model, way))
 
 

@@ -92,6 +92,8 @@ def optimum_intel(way: Way) -> Writer:
     from optimum.intel import OVModelForSeq2SeqLM
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(way.target)
-    model = OVModelForSeq2SeqLM.from_pretrained(way.target, ov_config=EXACT)
+    tokenizer = AutoTokenizer.from_pretrained(way.target, trust_remote_code=False)
+    model = OVModelForSeq2SeqLM.from_pretrained(
+        way.target, ov_config=EXACT, trust_remote_code=False
+    )
     return Writer(tokenizer, model, openvino_facts(model, way))

@@ -19,7 +19,7 @@ LONG = 300  # characters: a longer text would pad a whole batch to its length, a
 class Way:
     """How a load names the model: `target` is a repository's name or a path.
 
-    `hub` are the arguments that go with a name: ``revision`` (a commit), ``cache_dir``.
+    `hub` are the arguments of every load of it: ``revision`` (a commit), ``cache_dir``.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class Way:
         """`below` and `cache_dir` are paths below the home, which is `shown` to this process."""
         self.home, self.shown = home, shown
         self.target = os.path.join(shown, below) if shown and below is not None else target
-        self.hub: Facts = {"revision": revision}
+        self.hub: Facts = {"revision": revision, "trust_remote_code": False}
         if cache_dir is not None and shown is not None:
             self.hub["cache_dir"] = os.path.join(shown, cache_dir)
 
