@@ -140,11 +140,17 @@ def copy_home(home: Path, to: Path) -> Path:
 
 
 @contextmanager
-def started(*args: str | Path, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+def started(
+    *args: str | Path, log: Path, env: Mapping[str, str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
     """A run that goes on meanwhile and prints into `log`; killed at the end if still there."""
     with log.open("wb") as out:
         process = subprocess.Popen(
-            command(*args), cwd=ROOT, env=environment(), stdout=out, stderr=subprocess.STDOUT
+            command(*args),
+            cwd=ROOT,
+            env=environment(**(env or {})),
+            stdout=out,
+            stderr=subprocess.STDOUT,
         )
     try:
         yield process

@@ -232,19 +232,6 @@ def test_what_the_hub_does_wrong_is_told_and_sorted(
     assert not list((tmp_path / "home" / "hub").rglob("model.safetensors"))
 
 
-def test_token_is_sent_to_the_hub_and_told_to_nobody(tmp_path: Path) -> None:
-    canary = "hf_CANARYcanaryCANARYcanary1234567890"
-    home, junit = tmp_path / "home", tmp_path / "junit.xml"
-    with Hub(sample_repos()) as hub:
-        args = ("-m", "pins", "-vv", f"--junitxml={junit}")
-        done = sample(home, *args, hub=hub.url, env={"HF_TOKEN": canary})
-        assert done.code == 0, done.out
-        assert all(request.authorization for request in hub.requests)
-    assert canary not in done.out
-    files = [junit, *(path for path in home.rglob("*") if path.is_file())]
-    assert not [path for path in files if canary.encode() in path.read_bytes()]
-
-
 def test_dry_run_tells_what_would_be_done_and_does_nothing(
     tmp_path: Path, prepared: Path, hub: Hub
 ) -> None:

@@ -1,0 +1,374 @@
+"""The table of docs/operations.md, row by row; ``python -m tests.fault_rows`` writes it anew.
+
+`tests/test_faults.py` plays each by the fetch stage with the real client, `make faults` by a whole
+run of pytest.
+"""
+
+import re
+
+from sample_hub.faults import Fault
+from tests.fault_play import BODY, CLOSED, OTHER, TOKEN, Row, always, bytes_only, elsewhere
+from tests.runs import ROOT
+
+OPERATIONS = ROOT / "docs" / "operations.md"
+# What the document says of each: what lies in the home afterwards.
+KEPT = {
+    "nothing": "nothing came",
+    "part": "the bytes that came",
+    "whole": "the file, whole and in its place",
+}
+
+
+AGAIN = "network: {words}, trying again in 2 s (2 of 5)"
+FINE = Fault()
+UNREACHABLE = (
+    "The hub at {host} cannot be reached ({reason}). Check the network, the proxy settings and "
+    "--hub (HF_ENDPOINT), then run again. A prepared home is checked without network by `pytest "
+    "--offline`, and `make demo` shows the whole suite without any."
+)
+STILL = (
+    "{file}: no progress for {timeout} s (a drip below 1024 bytes a second is none). What came so "
+    "far is kept; run again, or give a longer --download-timeout."
+)
+ASKED = (
+    "{host} answered 429 for ORG/NAME and asks to wait 3600 s, longer than --download-timeout "
+    "allows. What came so far is kept; run again after that time. A token in HF_TOKEN may have "
+    "higher limits."
+)
+SIZE = (
+    "{file} has {got} bytes on the hub, {size} in the lock. The hub does not serve the locked "
+    "bytes; ask its keeper, or --relock and review."
+)
+
+ROWS = (
+    Row(
+        id="refused",
+        fault="nobody listens at the hub's address",
+        sentence=UNREACHABLE.replace("{reason}", "connection refused"),
+        code=75,
+        endpoint=CLOSED,
+    ),
+    Row(
+        id="no-such-name",
+        fault="the hub's name cannot be resolved",
+        sentence=UNREACHABLE.replace("{reason}", "its name cannot be resolved"),
+        code=75,
+        endpoint="http://hub.invalid",
+    ),
+    Row(
+        id="silent",
+        fault="the host takes connections and never answers; told after 20 s at most",
+        sentence=UNREACHABLE.replace("{reason}", "no answer in time"),
+        code=75,
+        faults=always(Fault(stall=300)),
+        network={"timeout": 4},
+    ),
+    Row(
+        id="hub-restarts",
+        fault="the hub is gone for some seconds",
+        sentence=AGAIN.format(words="connection refused").replace("2 of 5", "3 of 5"),
+        code=0,
+        kept="whole",
+        faults=bytes_only(Fault(refuse=4), then=FINE),
+    ),
+    Row(
+        id="bytes-elsewhere-refused",
+        fault="the host to which the hub sends for the bytes cannot be reached",
+        sentence=UNREACHABLE.replace(
+            "The hub at {host} cannot", "{cdn}, where {host} sends for the bytes, cannot"
+        ).replace("{reason}", "connection refused"),
+        code=75,
+        faults=elsewhere(),
+    ),
+    Row(
+        id="bytes-elsewhere-forbidden",
+        fault="that host refuses the signed address",
+        sentence=(
+            "{cdn}, where {host} sends for the bytes, answered 403 for ORG/NAME. Check this "
+            "machine's clock and the proxy, then run again."
+        ),
+        code=1,
+        faults=elsewhere(Fault(status=403)),
+    ),
+    Row(
+        id="busy-once",
+        fault="one answer of 408, 429, 500, 502, 503 or 504",
+        sentence=AGAIN.format(words="503"),
+        code=0,
+        kept="whole",
+        faults=bytes_only(Fault(status=503), then=FINE),
+    ),
+    Row(
+        id="busy",
+        fault="nothing but such answers, after some bytes",
+        sentence=(
+            "{host} answered 503 for ORG/NAME, 5 times in a row. What came so far is kept; run "
+            "again later to go on."
+        ),
+        code=75,
+        kept="part",
+        faults=bytes_only(Fault(cut=50_000), Fault(status=503)),
+    ),
+    Row(
+        id="asked-to-wait",
+        fault="the hub asks to wait for an hour (`Retry-After`, or its rate limit's headers)",
+        sentence=ASKED,
+        code=75,
+        faults=always(Fault(status=429, headers={"Retry-After": "3600"})),
+    ),
+    Row(
+        id="cut",
+        fault="the connection ends in the middle of a body",
+        sentence=AGAIN.format(words="the answer broke off"),
+        code=0,
+        kept="whole",
+        faults=bytes_only(Fault(cut=50_000), then=FINE),
+    ),
+    Row(
+        id="reset",
+        fault="the connection is reset in the middle of a body",
+        sentence=AGAIN.format(words="the answer broke off"),
+        code=0,
+        kept="whole",
+        faults=bytes_only(Fault(cut=50_000, reset=True), then=FINE),
+    ),
+    Row(
+        id="cut-for-ever",
+        fault="every answer is cut before it brings a byte",
+        sentence=(
+            "{host} broke off in the middle of an answer, 5 times in a row. What came so far is "
+            "kept; run again to go on from there."
+        ),
+        code=75,
+        faults=bytes_only(Fault(cut=0)),
+    ),
+    Row(
+        id="stalled",
+        fault="a body stands still, and so does each that is asked for after it",
+        sentence=STILL,
+        code=75,
+        kept="part",
+        faults=bytes_only(Fault(stall=300, stall_at=50_000), Fault(stall=300)),
+        network={"timeout": 6},
+    ),
+    Row(
+        id="drip",
+        fault="a body drips at less than 1 KiB a second",
+        sentence=STILL,
+        code=75,
+        kept="part",
+        faults=bytes_only(Fault(drip=200)),
+        network={"timeout": 4},
+    ),
+    Row(
+        id="deadline",
+        fault="all is well, but slower than `--download-deadline` allows",
+        sentence=(
+            "fetching ORG/NAME: not done within the {deadline} s of --download-deadline. What came "
+            "so far is kept; run again to go on from there."
+        ),
+        code=75,
+        kept="part",
+        faults=bytes_only(Fault(drip=5_000)),
+        network={"deadline": 8},
+    ),
+    Row(
+        id="range-ignored",
+        fault="a part is there, and the server ignores Range",
+        sentence="",
+        code=0,
+        kept="whole",
+        faults=bytes_only(Fault(ignore_range=True)),
+        left=BODY[:100_000],
+    ),
+    Row(
+        id="part-damaged",
+        fault="the part that is there is damaged",
+        sentence="",
+        code=0,
+        kept="whole",
+        left=b"\0" * 100_000,
+    ),
+    Row(
+        id="packed",
+        fault="bodies come compressed or without a length, though nobody asked for that",
+        sentence="",
+        code=0,
+        kept="whole",
+        faults=bytes_only(Fault(gzip=True)),
+    ),
+    Row(
+        id="wrong-bytes",
+        fault="right size, wrong bytes",
+        sentence=(
+            "{file} came with sha256 {got}, the lock names {sha256}. It was thrown away and is "
+            "never retried into acceptance: the hub, a mirror or a proxy serves other bytes. Ask "
+            "its keeper, or --relock and review the diff."
+        ),
+        code=1,
+        faults=bytes_only(Fault(content=OTHER)),
+    ),
+    Row(
+        id="another-size",
+        fault="the hub's file has another size than the locked one",
+        sentence=SIZE.replace("{got}", "5"),
+        code=1,
+        faults=always(Fault(content=b"short", headers={"X-Linked-Size": "5"})),
+    ),
+    Row(
+        id="grown",
+        fault="the file changed on the server between two requests",
+        sentence=SIZE.replace("{got}", str(len(BODY) + 5)),
+        code=1,
+        faults=bytes_only(Fault(cut=50_000), Fault(content=BODY + b"grown")),
+    ),
+    Row(
+        id="token-rejected",
+        fault="401 for a public model: the token is wrong",
+        sentence=(
+            "{host} refused the token for ORG/NAME (401); the repository is public without it: "
+            "the token was rejected. Unset HF_TOKEN (or the hub's token file), or renew it at "
+            "{endpoint}/settings/tokens."
+        ),
+        code=1,
+        token=TOKEN,
+        known=("hf_another",),
+    ),
+    Row(
+        id="token-useless",
+        fault="a private model, and a token that may not read it",
+        sentence=(
+            "{host} refused the token for ORG/NAME (404), and shows nothing of that name without "
+            "it: it is private, or not there. Check the repo in the catalogue, and pass a token "
+            "that may read it in HF_TOKEN."
+        ),
+        code=1,
+        token=TOKEN,
+        known=(TOKEN,),
+        repo={"private": True},
+    ),
+    Row(
+        id="private",
+        fault="a private model, and no token",
+        sentence=(
+            "{host} knows no repository ORG/NAME, or shows it only with a token (401). Check the "
+            "repo in the catalogue; for a private or gated one pass HF_TOKEN."
+        ),
+        code=1,
+        repo={"private": True},
+    ),
+    Row(
+        id="gated",
+        fault="a gated model, and no token",
+        sentence=(
+            "ORG/NAME is gated, and no token was given. Ask for access at {endpoint}/ORG/NAME, "
+            "then pass a token of that account in HF_TOKEN."
+        ),
+        code=1,
+        repo={"gated": True},
+    ),
+    Row(
+        id="gated-without-access",
+        fault="a gated model, and a token whose account was given no access",
+        sentence=(
+            "ORG/NAME is gated, and this token has no access to it. Ask for access at "
+            "{endpoint}/ORG/NAME, then pass a token of that account in HF_TOKEN."
+        ),
+        code=1,
+        token=TOKEN,
+        known=(TOKEN,),
+        repo={"gated": True},
+    ),
+    Row(
+        id="no-repository",
+        fault="404: no such repository",
+        sentence=(
+            "{host} knows no repository ORG/NAME, or shows it only with a token (404). Check the "
+            "repo in the catalogue; for a private or gated one pass HF_TOKEN."
+        ),
+        code=1,
+        faults=always(Fault(status=404, code="RepoNotFound")),
+    ),
+    Row(
+        id="no-revision",
+        fault="404: no such revision",
+        sentence=(
+            "ORG/NAME has no revision {commit} at {host} (404). Correct the revision in the "
+            "catalogue, then pytest --relock."
+        ),
+        code=1,
+        faults=always(Fault(status=404, code="RevisionNotFound")),
+    ),
+    Row(
+        id="no-file",
+        fault="404: no such file",
+        sentence=(
+            "ORG/NAME has no file model.safetensors at revision {commit} (404). The lock names it: "
+            "pytest --relock and review the diff."
+        ),
+        code=1,
+        faults=always(Fault(status=404, code="EntryNotFound")),
+    ),
+    Row(
+        id="other-commit",
+        fault="a mirror answers with another commit",
+        sentence=(
+            "ORG/NAME: the hub answers for commit 0000000000000000000000000000000000000000, the "
+            "lock names {commit}. A mirror that does not keep commits cannot be used; see --hub."
+        ),
+        code=1,
+        faults=always(Fault(headers={"X-Repo-Commit": "0" * 40})),
+    ),
+    Row(
+        id="login-page",
+        fault="something else answers: a network's login page, a proxy",
+        sentence=(
+            "{host} answers for ORG/NAME, but not as a hub does: it names no commit. Check --hub "
+            "(HF_ENDPOINT), the proxy, or whether this network wants a login first."
+        ),
+        code=1,
+        faults=always(Fault(status=200)),
+    ),
+    Row(
+        id="tls",
+        fault="the certificate is signed by a CA that this machine does not know",
+        sentence=(
+            "The TLS certificate of {host} is not trusted (unable to get local issuer "
+            "certificate). Name the file of the CA that signed it in SSL_CERT_FILE "
+            "(REQUESTS_CA_BUNDLE is read as well), and check this machine's clock. Nothing was "
+            "fetched."
+        ),
+        code=1,
+        tls=True,
+    ),
+)
+
+
+def table() -> str:
+    """The table of the document."""
+    lines = ["| what goes wrong | exit | what is said | what is kept |", "|---|---|---|---|"]
+    shown = {
+        "host": "HOST",
+        "endpoint": "https://HOST",
+        "cdn": "OTHER",
+        "commit": "COMMIT",
+        "got": "GOT",
+        "size": "SIZE",
+        "sha256": "LOCKED",
+        "timeout": "60",
+        "deadline": "900",
+    }
+    for row in ROWS:
+        said = row.told(**shown).replace("|", "\\|")
+        said = said.replace(str(len(BODY) + 5), "GOT").replace("has 5 bytes", "has GOT bytes")
+        lines.append(f"| {row.fault} | {row.code} | {said or '—'} | {KEPT[row.kept]} |")
+    return "\n".join(lines) + "\n"
+
+
+def written(text: str) -> str:
+    """The document with the table as it should be."""
+    return re.sub(r"\| what goes wrong \|.*?\n(?=\n)", lambda _: table(), text, flags=re.DOTALL)
+
+
+if __name__ == "__main__":
+    OPERATIONS.write_text(written(OPERATIONS.read_text(encoding="utf-8")), encoding="utf-8")
