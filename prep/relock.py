@@ -1,24 +1,27 @@
 """`--relock`: ask the hub what the catalogue's revisions are now, and write it down."""
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
 from prep import fetch, hazards
 from prep.catalogue import ModelSpec
+from prep.change import is_told, meaning
 from prep.errors import HubRefused, WrongRequest, listing
 from prep.fetch import RemoteModel
-from prep.layout import write_text
+from prep.layout import Home, write_text
 from prep.lock import Lock, LockedFile, LockedModel, answer, render
 from prep.settings import Settings
 
 
 def run(settings: Settings, scratch: Path, write: Callable[[str], object]) -> int:
-    """Lock the chosen models, keep the other entries, print what changed; 0.
+    """Lock the chosen models, keep the other entries, print what changed and what it means; 0.
 
-    With ``--dry-run`` nothing is written.
+    With ``--dry-run`` nothing is written, and the last line says whether the hub has moved on.
     """
-    fresh: dict[str, LockedModel] = {}
+    old, fresh = settings.lock, dict[str, LockedModel]()
+    told: list[str] = []
     for spec in settings.models:
         remote = fetch.ask(
             settings.network,
@@ -29,15 +32,20 @@ def run(settings: Settings, scratch: Path, write: Callable[[str], object]) -> in
             say=partial(_say, write, spec.name),
         )
         fresh[spec.name] = _locked(spec, remote)
-    old = settings.lock
-    entries = (fresh.get(spec.name) or old.get(spec.name) for spec in settings.catalogue.models)
-    new = Lock(models=tuple(entry for entry in entries if entry is not None))
+        told += _told(settings.home, spec, old.get(spec.name), fresh[spec.name], remote)
+    new = _merged(settings, fresh)
     answer(settings.catalogue, new, settings.models)
-    for line in changes(old, new):
-        write(f"{line}\n")
+    told += [
+        f"{model.name}: gone, the catalogue does not name it"
+        for model in old.models
+        if new.get(model.name) is None
+    ]
+    write("".join(f"{line}\n" for line in told))
     path = settings.catalogue.lock_path
     if settings.dry_run:
-        write(f"{path.name} is not written (--dry-run)\n")
+        moved = [name for name, entry in fresh.items() if old.get(name) != entry]
+        says = f"the lock would change for {', '.join(moved)}" if moved else "nothing has moved on"
+        write(f"{path.name} is not written (--dry-run): {says}\n")
         return 0
     try:
         write_text(path, render(new))
@@ -51,23 +59,49 @@ def _say(write: Callable[[str], object], name: str, text: str) -> None:
     write(f"{name}: {text}\n")
 
 
-def changes(old: Lock, new: Lock) -> list[str]:
-    """What is different, model by model and file by file; never empty."""
-    lines = []
-    for model in new.models:
-        before = old.get(model.name)
-        if before is None:
-            lines.append(f"{model.name}: new, {len(model.files)} files, {model.bytes} bytes")
-        elif before == model:
-            lines.append(f"{model.name}: unchanged at {model.commit}")
-        else:
-            lines += _change(before, model)
-    lines += [
-        f"{model.name}: gone, the catalogue does not name it"
-        for model in old.models
-        if new.get(model.name) is None
-    ]
+def _merged(settings: Settings, fresh: Mapping[str, LockedModel]) -> Lock:
+    """The catalogue's entries in its order; what was not chosen stays as it is, in or out of it."""
+    old, catalogue = settings.lock, settings.catalogue
+    entries = [fresh.get(spec.name) or old.get(spec.name) for spec in catalogue.models]
+    if settings.models != catalogue.models:
+        names = {spec.name for spec in catalogue.models}
+        entries += [model for model in old.models if model.name not in names]
+    return Lock(models=tuple(entry for entry in entries if entry is not None))
+
+
+def _told(
+    home: Home, spec: ModelSpec, before: LockedModel | None, after: LockedModel, remote: RemoteModel
+) -> list[str]:
+    """What changed of a model, what that means, and whether the hub has gone on without the pin."""
+    lines = change(before, after)
+    if before is not None and before != after:
+        new = {file.path: file.text for file in remote.files if file.text is not None}
+        told = meaning(before, after, spec.task, _texts(home, before), new)
+        lines += [f"  {line}" for line in told]
+    if remote.head != remote.commit:
+        lines.append(f"  the catalogue pins this commit; the repository's main is {remote.head}")
     return lines
+
+
+def _texts(home: Home, locked: LockedModel) -> dict[str, str]:
+    """The small files of an entry as they lie in the home, where they are the lock's bytes."""
+    texts = {}
+    for file in locked.files:
+        path = home.snapshot(locked.repo, locked.commit) / file.path
+        if is_told(file.path) and path.is_file() and path.stat().st_size == file.size:
+            content = path.read_bytes()
+            if hashlib.sha256(content).hexdigest() == file.sha256:
+                texts[file.path] = content.decode(errors="replace")
+    return texts
+
+
+def change(before: LockedModel | None, after: LockedModel) -> list[str]:
+    """What is different in a model's entry, file by file; never empty."""
+    if before is None:
+        return [f"{after.name}: new, {len(after.files)} files, {after.bytes} bytes"]
+    if before == after:
+        return [f"{after.name}: unchanged at {after.commit}"]
+    return _change(before, after)
 
 
 def _change(before: LockedModel, after: LockedModel) -> list[str]:

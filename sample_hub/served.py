@@ -123,6 +123,7 @@ class ServedRepo:
     gated: bool = False  # everybody sees that it is there, only `readers` get its files
     private: bool = False  # nobody but `readers` sees that it is there
     readers: frozenset[str] = frozenset()  # tokens
+    tags: frozenset[str] = frozenset()  # other names of this commit
 
     @classmethod
     def of(cls, repo: str, folder: Path, license: str | None = None) -> Self:

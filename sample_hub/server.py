@@ -77,7 +77,7 @@ class _Protocol(Connection):
         if not commits or (commits[0].private and token not in commits[0].readers):
             raise Refusal(404 if token else 401, "RepoNotFound", "Repository not found")
         for repo in reversed(commits):
-            if revision in ("main", repo.commit):
+            if revision in ("main", repo.commit, *repo.tags):
                 return repo
         raise Refusal(404, "RevisionNotFound", f"Invalid rev id: {quote(revision)}")
 

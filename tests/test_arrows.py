@@ -19,6 +19,7 @@ DATA = frozenset(
         "prep.tasks",
         "prep.consumers",
         "prep.catalogue",
+        "prep.change",
         "prep.lock",
         "prep.layout",
         "prep.ledger",

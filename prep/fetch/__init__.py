@@ -57,20 +57,26 @@ class Network:
 class RemoteFile:
     """A file as the hub describes it; `sha256` was computed here unless the hub's LFS names it.
 
-    `hazard` says why it must not be run, None where nothing is wrong with it.
+    `hazard` says why it must not be run, None where nothing is wrong with it. `text` is that of a
+    small file of settings, for telling what changed.
     """
 
     path: str
     size: int
     sha256: str
     hazard: str | None = None
+    text: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoteModel:
-    """What a revision of a repository turned out to be. `others` are files nobody asked for."""
+    """What a revision of a repository turned out to be. `others` are files nobody asked for.
+
+    `head` is where the name alone leads now, for a revision that is a commit.
+    """
 
     commit: str
+    head: str
     license: str
     files: tuple[RemoteFile, ...]
     others: tuple[str, ...]
@@ -148,6 +154,7 @@ def ask(
     result = _child(network, order, f"asking about {repo}", scratch, _nobody, say)
     return RemoteModel(
         commit=result["commit"],
+        head=result["head"],
         license=result["license"],
         files=tuple(RemoteFile(**file) for file in result["files"]),
         others=tuple(result["others"]),

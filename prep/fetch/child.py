@@ -26,6 +26,7 @@ from huggingface_hub import (
 from huggingface_hub.errors import RepositoryNotFoundError
 
 from prep import hazards
+from prep.change import is_told
 from prep.children import Emit, Event, serve_one
 from prep.errors import Hazardous, HubRefused, WrongBytes
 from prep.fetch.failures import Asked, Shown, hub_errors
@@ -204,7 +205,7 @@ def _ask(order: Event, persist: Persistence) -> Event:
     files: list[dict[str, Any]] = []
     for path in wanted:
         url, what = hf_hub_url(repo, path, revision=info.sha), f"{repo}: {path}"
-        sibling = siblings[path]
+        sibling, text = siblings[path], None
         if sibling.lfs is not None:
             size, sha256 = sibling.lfs.size, sibling.lfs.sha256
             read = partial(_part_there, url, what, persist)
@@ -214,14 +215,24 @@ def _ask(order: Event, persist: Persistence) -> Event:
             _check_oid(repo, path, body, sibling.size, sibling.blob_id)
             size, sha256 = len(body), hashlib.sha256(body).hexdigest()
             read = partial(_part_of, body)
-        file = {"path": path, "size": size, "sha256": sha256}
+            text = body.decode(errors="replace") if is_told(path) else None
+        file = {"path": path, "size": size, "sha256": sha256, "text": text}
         hazard = hazards.of_file(path, size, read, wanted)
         files.append({**file, "hazard": hazard.detail if hazard else None})
     card = info.card_data
     tagged = [tag.partition(":")[2] for tag in info.tags or [] if tag.startswith("license:")]
     license = getattr(card, "license", None) or (tagged[0] if tagged else "unknown")
     others = [path for path in siblings if path not in wanted]
-    return {"commit": info.sha, "license": str(license), "files": files, "others": others}
+    head = info.sha
+    if order["revision"] == info.sha:  # pinned to a commit: where would the name alone lead to now?
+        head = persist(repo, lambda: HfApi().model_info(repo, timeout=persist.pace.silence())).sha
+    return {
+        "commit": info.sha,
+        "head": head,
+        "license": str(license),
+        "files": files,
+        "others": others,
+    }
 
 
 def _part_of(body: bytes, start: int, count: int) -> bytes:
