@@ -21,9 +21,6 @@ RUN python -m venv /opt/venv \
  && /opt/venv/bin/python -m pip install -c requirements-tested.txt -r requirements.txt
 
 FROM python:${PYTHON_VERSION}-slim
-LABEL org.opencontainers.image.title="model-prep" \
-      org.opencontainers.image.description="Prepares the models of a catalogue and proves that they are usable offline" \
-      org.opencontainers.image.licenses="Apache-2.0"
 # HOME: a user id without a name has none of its own. The home of the models is HF_HOME.
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
@@ -31,13 +28,23 @@ ENV PATH=/opt/venv/bin:$PATH \
     HOME=/tmp \
     HF_HOME=/models
 COPY --from=build /opt/venv /opt/venv
+# Group 0 may write too: OpenShift gives each project a user id of its own, always in that group.
 # Before VOLUME: what is done to a volume's folder after it is lost.
-RUN mkdir /models && chown 1000:1000 /models
+RUN install -d -o 1000 -g 0 -m 775 /models
 WORKDIR /app
 COPY conftest.py pytest.ini models.toml models.lock.toml ./
 COPY prep ./prep
 COPY model_tests ./model_tests
 COPY sample_hub ./sample_hub
+COPY deploy/ready.py ./deploy/
+# The commit that it was built from: --build-arg REVISION=$(git rev-parse HEAD).
+ARG PYTHON_VERSION
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="model-prep" \
+      org.opencontainers.image.description="Prepares the models of a catalogue and proves that they are usable offline" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.base.name="docker.io/library/python:${PYTHON_VERSION}-slim" \
+      org.opencontainers.image.revision="${REVISION}"
 VOLUME /models
 USER 1000:1000
 # A batch job: it ends by itself, and its exit code is its health.
