@@ -190,6 +190,8 @@ def _shard(wishes: Wishes, environ: Mapping[str, str]) -> Shard | None:
             "--relock writes one lock for the whole catalogue: leave --shard out, or choose with "
             "--models."
         )
+    if wishes.cleanup:
+        raise WrongRequest("--cleanup works on the whole home: leave --shard out.")
     if shard.index is not None:
         return shard
     said = environ.get(JOB_INDEX)

@@ -106,6 +106,12 @@ def test_refuses_to_write_one_lock_from_several_processes(root: Path) -> None:
     )
 
 
+def test_refuses_to_clean_up_from_several_processes(root: Path) -> None:
+    assert refusal(root, "0/2", cleanup=True) == (
+        "--cleanup works on the whole home: leave --shard out."
+    )
+
+
 def test_every_share_refuses_a_lock_that_does_not_answer_a_model_of_another(root: Path) -> None:
     path = root / "models.lock.toml"
     path.write_text(path.read_text(encoding="utf-8").replace('name = "d"', 'name = "x"'))
