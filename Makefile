@@ -36,7 +36,7 @@ beat = (while sleep $(1) >/dev/null 2>&1 && kill -0 $$$$ 2>/dev/null; do echo ".
 INSTALL = $(call beat,8,still installing) $(PIP) install -c requirements-tested.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo prep test lint coverage consumers full-size clean
+.PHONY: help demo prep test lint coverage consumers full-size image-test clean
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -65,6 +65,9 @@ consumers: $(DEV_STAMP) $(VENV)-old/.made $(VENV)-newest/.made ## both an old an
 
 full-size: $(DEV_STAMP) ## stand-ins of the real reranker and seq2seq model, full size: times and memory
 	$(PY) -m benchmarks.full_size $(ARGS)
+
+image-test: $(DEV_STAMP) ## build the image and run it, as containers are run
+	@$(call beat,30,still testing) $(PY) -m pytest -c tests/pytest.ini -rs tests/image/built.py $(ARGS)
 
 coverage: $(DEV_STAMP) ## how much of prep/ the tests run, child processes included
 	$(PY) -m coverage erase
