@@ -97,6 +97,10 @@ class Watch:
         if moved >= MINIMUM_RATE * max(1.0, time.monotonic() - self._mark):
             self._mark, self._marked_bytes = time.monotonic(), total
 
+    def step(self) -> None:
+        """The child has finished something, however few bytes it was."""
+        self._mark = time.monotonic()
+
     def check(self, doing: str) -> None:
         """Raise `NoProgress` where one of the bounds is passed."""
         now = time.monotonic()

@@ -44,7 +44,7 @@ def main(order: Event, emit: Emit) -> Event:
     """Carry out one order of `prep.fetch`."""
     hosts = Hosts(emit)
     hosts.listen()
-    persist = Persistence(Pace(order["timeout"], order["deadline"]), hosts, emit)
+    persist = Persistence(Pace(order["timeout"], order["deadline"], emit), hosts, emit)
     repo, revision = order.get("repo", "anything"), order.get("commit") or order.get("revision", "")
     asked = Asked(
         endpoint=constants.ENDPOINT,

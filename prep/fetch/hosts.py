@@ -22,8 +22,10 @@ class HostWatch(Watch):
         self._asked: dict[str, float] = {}
 
     def hears(self, event: Event) -> bool:
-        """Whether the event was about a host, and for nobody else."""
-        if event["event"] == "asking":
+        """Whether the event was for this watch alone: of a host, or a step."""
+        if event["event"] == "step":
+            self.step()
+        elif event["event"] == "asking":
             self._asked[event["host"]] = time.monotonic()
         elif event["event"] == "answered":
             self._asked.pop(event["host"], None)

@@ -25,6 +25,7 @@ TRIES_UNHEARD = 3  # of a host that never answered: most often there is no netwo
 CONNECT_SECONDS = 8
 SILENCES = 3  # requests that hear nothing, until the time without progress is over
 LONGEST_BACKOFF = 15.0
+SAME_SECONDS = 1.0
 
 T = TypeVar("T")
 
@@ -35,16 +36,18 @@ class Pace:
     Progress is a finished step, or bytes at `MINIMUM_RATE` at least.
     """
 
-    def __init__(self, timeout: float, deadline: float | None = None) -> None:
+    def __init__(self, timeout: float, deadline: float | None, emit: Emit) -> None:
         self.timeout, self.deadline = timeout, deadline
+        self._emit = emit
         self._lock = threading.Lock()
         self._begin = self._mark = time.monotonic()
         self._moved = 0
 
     def step(self) -> None:
-        """Something was finished."""
+        """Something was finished; the parent's watch hears of it too."""
         with self._lock:
             self._mark, self._moved = time.monotonic(), 0
+        self._emit({"event": "step"})
 
     def came(self, count: int) -> None:
         """So many bytes came over the network."""
@@ -105,6 +108,7 @@ class Persistence:
         self.pace, self.hosts = pace, hosts
         self.given_up = threading.Event()
         self._emit = emit
+        self._told: tuple[float, str] = (0.0, "")
 
     def __call__(
         self, what: str, work: Callable[[], T], reached: Callable[[], int] = lambda: 0
@@ -113,8 +117,11 @@ class Persistence:
         return _Row(self, what, reached).run(work)
 
     def tell(self, text: str) -> None:
-        """One line of progress."""
-        self._emit({"event": "said", "text": text})
+        """One line of progress, once where several files meet the same at the same time."""
+        now, (then, last) = time.monotonic(), self._told
+        if text != last or now - then > SAME_SECONDS:
+            self._told = (now, text)
+            self._emit({"event": "said", "text": text})
 
 
 class _Row:

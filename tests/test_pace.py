@@ -1,0 +1,227 @@
+"""What is tried again, how long is waited, and when it is enough; the answers are real ones."""
+
+import socket
+import time
+from collections.abc import Mapping
+from email.utils import formatdate
+from pathlib import Path
+
+import httpx
+import pytest
+
+from prep.children import MINIMUM_RATE, Watch
+from prep.errors import HubBusy, HubUnreachable, NoProgress
+from prep.fetch import Network, ask, hosts, reach
+from prep.fetch.failures import CutShort, GaveUp, asked_wait, passes
+from prep.fetch.hosts import HostWatch
+from prep.fetch.pace import Pace, Persistence
+from prep.fetch.session import CannotServe, Hosts
+from sample_hub.faults import Fault
+from sample_hub.server import Hub, ServedRepo
+from tests.fault_play import REPO
+
+
+def answer(status: int, headers: Mapping[str, str] | None = None) -> CannotServe:
+    request = httpx.Request("GET", "http://hub.invalid/x")
+    return CannotServe(httpx.Response(status, headers=headers, request=request))
+
+
+def persistence(timeout: float = 60, deadline: float | None = None) -> Persistence:
+    """With a host that never answered; what it tells is thrown away."""
+
+    def nobody(event: dict[str, object]) -> None:
+        return None
+
+    return Persistence(Pace(timeout, deadline, nobody), Hosts(nobody), nobody)
+
+
+NOW = 1_790_000_000
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, None),
+        ({"Retry-After": "7"}, 7),
+        ({"Retry-After": " 120 "}, 120),
+        ({"Retry-After": "soon"}, None),
+        ({"Retry-After": "-3"}, None),
+        ({"Retry-After": formatdate(NOW + 90, usegmt=True), "Date": formatdate(NOW)}, 90),
+        ({"Retry-After": formatdate(NOW - 90, usegmt=True), "Date": formatdate(NOW)}, 0),
+        (
+            {"RateLimit": '"api";r=0;t=55', "RateLimit-Policy": '"fixed window";"api";q=500;w=300'},
+            55,
+        ),
+        ({"RateLimit": '"api";r=3;t=55'}, None),
+        ({"RateLimit": '"api";r=0;t=55', "Retry-After": "9"}, 9),
+    ],
+    ids=lambda value: "-".join(f"{v}" for v in value.values()) if isinstance(value, dict) else None,
+)
+def test_wait_that_the_hub_asks_for(headers: dict[str, str], seconds: float | None) -> None:
+    assert asked_wait(answer(429, headers)) == seconds
+    assert asked_wait(answer(503, headers)) == seconds
+
+
+def test_date_without_the_hubs_clock_is_held_against_ours() -> None:
+    asked = asked_wait(answer(429, {"Retry-After": formatdate(time.time() + 100, usegmt=True)}))
+    assert asked is not None and 60 < asked <= 100
+
+
+def test_only_what_can_pass_is_tried_again() -> None:
+    request = httpx.Request("GET", "http://hub.invalid/x")
+    for error in (
+        *(httpx.ConnectError, httpx.ConnectTimeout, httpx.ReadTimeout, httpx.ReadError),
+        *(httpx.RemoteProtocolError, httpx.ProxyError, httpx.PoolTimeout),
+    ):
+        assert passes(error("", request=request)), error
+    assert passes(CutShort()) and passes(answer(503))
+    for error in (httpx.TooManyRedirects, httpx.UnsupportedProtocol):
+        assert not passes(error("", request=request)), error
+    assert not passes(ValueError()) and not passes(OSError(28, "No space left"))
+
+
+@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
+def test_each_status_that_can_pass_is_raised_before_the_client_sees_it(
+    tmp_path: Path, status: int
+) -> None:
+    """Its own retry would sleep for as long as the hub says."""
+    (tmp_path / "config.json").write_text("{}")
+    served = ServedRepo.of(REPO, tmp_path)
+    asked = Fault(status=status, headers={"Retry-After": "99"})
+    (tmp_path / "s").mkdir()
+    with (
+        Hub([served], faults=lambda method, path: asked) as hub,
+        pytest.raises(HubBusy, match=f"answered {status} for ORG/NAME and asks to wait 99 s"),
+    ):
+        ask(Network(endpoint=hub.url), REPO, "main", ("*",), scratch=tmp_path / "s")
+    assert len(hub.requests) == 1
+
+
+def test_waits_that_are_asked_for_add_up_to_the_timeout() -> None:
+    persist, tries = persistence(timeout=3), 0
+
+    def work() -> None:
+        nonlocal tries
+        tries += 1
+        raise answer(429, {"Retry-After": "1"})
+
+    with pytest.raises(GaveUp) as caught:
+        persist("x", work)
+    assert 2 <= tries <= 3
+    assert caught.value.asked == 1
+
+
+def test_wait_beyond_the_deadline_is_not_begun() -> None:
+    def work() -> None:
+        raise answer(503, {"Retry-After": "9"})
+
+    began = time.monotonic()
+    with pytest.raises(GaveUp) as caught:
+        persistence(deadline=5)("x", work)
+    assert (caught.value.by_deadline, caught.value.tries) == (True, 1)
+    assert time.monotonic() - began < 5
+
+
+def test_try_that_brought_something_is_the_first_of_a_new_row(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    persist, tries, have = persistence(), 0, 0
+    monkeypatch.setattr(persist.given_up, "wait", lambda timeout: False)
+
+    def work() -> None:
+        nonlocal tries, have
+        tries += 1
+        have += tries in (2, 4)
+        raise CutShort
+
+    with pytest.raises(GaveUp) as caught:
+        persist("x", work, lambda: have)
+    assert (tries, caught.value.tries) == (8, 5), "two, two, and the last that brought with four"
+
+
+def test_failure_of_one_file_ends_the_wait_of_another() -> None:
+    persist = persistence()
+    persist.given_up.set()
+
+    def work() -> None:
+        raise answer(503, {"Retry-After": "50"})
+
+    began = time.monotonic()
+    with pytest.raises(CannotServe):
+        persist("x", work)
+    assert time.monotonic() - began < 30
+
+
+def test_own_disk_is_neither_progress_nor_the_lack_of_it() -> None:
+    pace = persistence(timeout=0.8).pace
+    with pace.paused():
+        time.sleep(1)
+    pace.check("x")
+    assert pace.left() > 0
+    time.sleep(1)
+    with pace.paused():
+        pass
+    with pytest.raises(NoProgress, match=r"x: no progress for 0\.8 s"):
+        pace.check("x")
+
+
+def test_drip_is_no_progress_and_steps_are() -> None:
+    pace = persistence(timeout=1).pace
+    for _ in range(6):
+        time.sleep(0.2)
+        pace.came(MINIMUM_RATE // 20)
+    with pytest.raises(NoProgress):
+        pace.check("x")
+    pace.step()
+    pace.check("x")
+    time.sleep(0.8)
+    pace.came(MINIMUM_RATE * 2)
+    assert pace.left() > 0.7
+
+
+def test_steps_of_small_files_keep_the_parents_watch_quiet() -> None:
+    watch = HostWatch("hub", 0.5, None, 20)
+    for _ in range(4):
+        time.sleep(0.2)
+        assert watch.hears({"event": "step"})
+        watch.check("x")
+    time.sleep(0.8)
+    with pytest.raises(NoProgress):
+        watch.check("x")
+
+
+def test_host_that_never_answers_is_given_up_whatever_else_comes() -> None:
+    watch = HostWatch("hub:80", 60, None, silence=0.3)
+    watch.hears({"event": "asking", "host": "hub:80"})
+    watch.hears({"event": "asking", "host": "cdn"})
+    watch.hears({"event": "answered", "host": "hub:80"})
+    watch.saw(10_000_000)
+    watch.check("x")
+    time.sleep(0.5)
+    watch.saw(20_000_000)
+    with pytest.raises(HubUnreachable, match=r"^cdn, where hub:80 sends for the bytes, cannot be"):
+        watch.check("x")
+
+
+def test_silent_host_costs_less_than_the_timeout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the parent: a name's look-up, or each of its addresses, takes no timeout of ours."""
+    monkeypatch.setattr("prep.fetch.SILENCE_SECONDS", 2)
+    assert hosts.SILENCE_SECONDS + 5 <= 25
+    (tmp_path / "s").mkdir()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        began = time.monotonic()
+        with pytest.raises(HubUnreachable, match="no answer in time"):
+            reach(Network(endpoint=endpoint), scratch=tmp_path / "s")
+    assert time.monotonic() - began < 40
+
+
+def test_watch_is_asked_while_events_come() -> None:
+    watch = Watch(0.1)
+    watch.step()
+    watch.check("x")
+    time.sleep(0.3)
+    with pytest.raises(NoProgress):
+        watch.check("x")
