@@ -11,12 +11,14 @@ PrepError
 │   ├── ConversionError  the conversion failed, or its content is wrong
 │   ├── LinkAstray       a link in the home leads out of it: nothing is written through it
 │   ├── HomeClosed       the home may not be written, and something must be
+│   ├── CannotBegin      something that stays keeps the preparation from beginning
 │   ├── ChildDied        a child process of ours died of something that stays
 │   └── InterpreterUnfit somebody else's Python, named with --consumer-python
 ├── NotTried             nobody: this machine cannot make that load; no verdict  skipped
 └── Passing              nobody: it can pass by itself, run again                exit 75
     ├── HubUnreachable   no connection, no answer
     ├── HubBusy          408, 429, 5xx, a cut body
+    ├── NotYet           something that can pass keeps the preparation from beginning
     ├── NoProgress       our own deadline ran out
     ├── DiskFull
     ├── Waiting          another process holds the model for too long
@@ -87,6 +89,10 @@ class HomeClosed(ModelError):
     """The home may not be written by this user, or is mounted read-only."""
 
 
+class CannotBegin(ModelError):
+    """The preflight found something that stays."""
+
+
 class ChildDied(ModelError):
     """A child process ended in a way that running again will not change."""
 
@@ -109,6 +115,10 @@ class HubUnreachable(Passing):
 
 class HubBusy(Passing):
     """The hub answered that it cannot serve now, or stopped in the middle."""
+
+
+class NotYet(Passing):
+    """The preflight found something that can pass by itself."""
 
 
 class NoProgress(Passing):

@@ -28,6 +28,9 @@ DATA = frozenset(
         "prep.receipt",
         "prep.goldens",
         "prep.questions",
+        "prep.storage",
+        "prep.memory",
+        "prep.sizes",
     )
 )
 JUDGING = frozenset(("prep.plan", "prep.verify"))

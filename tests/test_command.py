@@ -337,7 +337,8 @@ def test_full_disk_is_said_as_such_and_can_pass(tmp_path: Path, hub: Hub) -> Non
     prefix = (*in_namespace("--mount"), "sh", "-c", script, str(tmp_path / "small"))
     done = sample(tmp_path / "small", "-m", "pins", hub=hub.url, prefix=prefix)
     assert done.code == 75, done.out
-    assert "The disk is full (No space left on device" in done.said
+    assert f"{tmp_path / 'small'} has 204800 bytes free" in done.said
+    assert hub.bodies("model.safetensors") == []
 
 
 def test_report_header_states_the_case(prepared: Path) -> None:

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from prep.children import Emit, Event, environment, run
+from prep.children import Emit, Event, as_error, environment, run
+from prep.errors import HubUnreachable, Passing, PrepError
 from prep.fetch.hosts import SILENCE_SECONDS, HostWatch
 from prep.layout import Home, make_folder
 from prep.lock import LockedFile
@@ -159,6 +160,25 @@ def ask(
         files=tuple(RemoteFile(**file) for file in result["files"]),
         others=tuple(result["others"]),
     )
+
+
+def access(
+    network: Network, asked: Mapping[str, tuple[str, str, str]], *, scratch: Path, say: Say
+) -> dict[str, PrepError]:
+    """Why models cannot be fetched, seen from one file of each; who is in no answer can be.
+
+    `asked` is repo, commit and path by model. A hub that is merely busy is no obstacle yet: the
+    fetching itself tries again.
+    """
+    try:
+        result = _child(
+            network, {"do": "access", "asked": asked}, "asking the hub", scratch, _nobody, say
+        )
+    except HubUnreachable as error:
+        return dict.fromkeys(asked, error)
+    except Passing:
+        return {}
+    return {model: as_error(told) for model, told in result["refused"].items()}
 
 
 def reach(network: Network, *, scratch: Path, say: Say = lambda text: None) -> None:

@@ -4,6 +4,7 @@ Nothing of the hub's own retrying or falling back to a cache is wanted here: the
 hub's, now, or an error that says why not.
 """
 
+import contextlib
 import hashlib
 import threading
 import time
@@ -28,10 +29,10 @@ from huggingface_hub.errors import RepositoryNotFoundError
 from prep import hazards
 from prep.change import is_told
 from prep.children import Emit, Event, serve_one
-from prep.errors import Hazardous, HubRefused, WrongBytes
+from prep.errors import Hazardous, HubBusy, HubRefused, WrongBytes
 from prep.fetch.failures import Asked, Shown, hub_errors
 from prep.fetch.pace import CONNECT_SECONDS, Pace, Persistence
-from prep.fetch.session import Hosts, host_of
+from prep.fetch.session import CannotServe, Hosts, host_of
 from prep.fetch.transfer import Transfer, download, other_size, read_part, read_small
 from prep.lock import LockedFile
 from prep.tasks import matches
@@ -46,19 +47,25 @@ def main(order: Event, emit: Emit) -> Event:
     hosts.listen()
     persist = Persistence(Pace(order["timeout"], order["deadline"], emit), hosts, emit)
     repo, revision = order.get("repo", "anything"), order.get("commit") or order.get("revision", "")
-    asked = Asked(
+    with hub_errors(_asked(repo, revision)):
+        if order["do"] == "fetch":
+            return {"fetched": _fetch(order, persist, emit)}
+        if order["do"] == "ask":
+            return _ask(order, persist)
+        if order["do"] == "access":
+            return {"refused": _refused(order, persist)}
+        return persist(constants.ENDPOINT, lambda: _reach(persist.pace))
+
+
+def _asked(repo: str, revision: str) -> Asked:
+    """What an error's sentence names."""
+    return Asked(
         endpoint=constants.ENDPOINT,
         repo=repo,
         revision=revision,
         has_token=get_token() is not None,
         shown=lambda: _shown(repo),
     )
-    with hub_errors(asked):
-        if order["do"] == "fetch":
-            return {"fetched": _fetch(order, persist, emit)}
-        if order["do"] == "ask":
-            return _ask(order, persist)
-        return persist(constants.ENDPOINT, lambda: _reach(persist.pace))
 
 
 def _reach(pace: Pace) -> Event:
@@ -67,6 +74,28 @@ def _reach(pace: Pace) -> Event:
     if response.status_code >= 500:
         hf_raise_for_status(response)
     return {}
+
+
+def _refused(order: Event, persist: Persistence) -> Event:
+    """Whose files the hub does not give us; one request for each model."""
+    refused = {}
+    for model, (repo, commit, path) in order["asked"].items():
+        url = hf_hub_url(repo, path, revision=commit)
+        try:
+            with hub_errors(_asked(repo, commit)):
+                persist(repo, partial(_may_read, url, persist.pace))
+        except HubRefused as error:
+            refused[model] = {"class": type(error).__name__, "message": str(error)}
+        except HubBusy:
+            continue
+        persist.pace.step()
+    return refused
+
+
+def _may_read(url: str, pace: Pace) -> None:
+    """One request; that the hub is busy says nothing, and is tried again where it matters."""
+    with contextlib.suppress(CannotServe):
+        get_hf_file_metadata(url, timeout=pace.silence())
 
 
 def _shown(repo: str) -> Shown:

@@ -4,9 +4,7 @@ Other repositories use it: ``pytest_plugins = ["prep.plugin"]`` and ``def test_m
 """
 
 import os
-import tempfile
 from collections.abc import Generator, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,9 +14,9 @@ from prep.children import die_with_parent
 from prep.consumers import Load
 from prep.errors import NotTried
 from prep.lock import LockedModel
-from prep.plugin import modes, outcome, parameters, signals, terminal
+from prep.plugin import beforehand, modes, outcome, parameters, signals, terminal
 from prep.plugin.options import add_options, settings_of
-from prep.stages import Context, Converted, Fetched, Loaded, Stages
+from prep.stages import Converted, Fetched, Loaded, Stages
 
 STAGES = pytest.StashKey[Stages]()
 
@@ -116,10 +114,16 @@ def pytest_collection_modifyitems(
     parameters.sort(items)
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Note what the chosen tests need, for the look beforehand."""
+    beforehand.note_wanted(session.config, session.items)
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
     """Tell an xdist worker where the embedded hub listens, and where to tell what it does."""
     modes.tell_worker(node)
+    beforehand.tell_worker(node)
     terminal.tell_worker(node)
 
 
@@ -166,12 +170,7 @@ pytest_report_teststatus = outcome.teststatus
 @pytest.fixture(scope="session")
 def stages(request: pytest.FixtureRequest) -> Iterator[Stages]:
     """All stages of this process, remembering what each gave."""
-    with tempfile.TemporaryDirectory(prefix="model-prep-", ignore_cleanup_errors=True) as scratch:
-        context = Context(
-            settings=settings_of(request.config),
-            scratch=Path(scratch),
-            progress=terminal.progress_for(request.session),
-        )
+    with beforehand.context_for(request.session) as context:
         made = request.config.stash[STAGES] = Stages(context)
         yield made
         context.progress.ticker("model-prep", "ending the processes that were started")

@@ -102,7 +102,7 @@ class Stages:
         key = (spec.name, stage, which)
         known = self._memory.get(key)
         if isinstance(known, NotReached | NotTried):
-            raise known
+            raise known.with_traceback(None)  # else it grows with every test that asks
         if isinstance(known, PrepError):
             raise NotReached(spec.name, stage, known)
         if known is None:

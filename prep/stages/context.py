@@ -1,6 +1,7 @@
 """What every stage works with: the case's settings, the home, the server, the facts so far."""
 
-from collections.abc import Iterable
+import functools
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,7 @@ from prep.errors import HubUnreachable, LinkAstray, ModelError, Passing, PrepErr
 from prep.layout import Home, leads_astray, open_to_all
 from prep.locking import held
 from prep.offline import ImportServer
+from prep.preflight import Preflight, preflight
 from prep.progress import Progress
 from prep.settings import Settings
 from prep.verify import Problem
@@ -34,6 +36,8 @@ class Context:
     """One run of one process. `facts` is what reports tell of each model, by its name.
 
     `unreachable` remembers that the hub did not answer: one try a run, not one for every model.
+    `flight` is the look beforehand, made where first something lacks, or handed to us; `wanted`
+    narrows it to the models and precisions that this run's tests are for.
     """
 
     settings: Settings
@@ -42,6 +46,8 @@ class Context:
     facts: dict[str, dict[str, Any]] = field(default_factory=dict)
     unreachable: HubUnreachable | None = None
     servers: dict[Interpreter | None, ImportServer] = field(default_factory=dict)
+    flight: Preflight | None = None
+    wanted: Mapping[str, Collection[str]] | None = None
 
     @property
     def server(self) -> ImportServer:
@@ -58,6 +64,18 @@ class Context:
     def home(self) -> Home:
         """The home of this run."""
         return self.settings.home
+
+    def admit(self, model: str) -> None:
+        """Begin nothing that cannot be finished: the whole set is looked at before the first byte.
+
+        The first model that is refused tells of all of them.
+        """
+        if self.flight is None:
+            say = functools.partial(self.progress.say, model)
+            self.flight = preflight(self.settings, self.scratch, say=say)
+        if refused := self.flight.only(self.wanted).refusal(model):
+            error, tells = refused
+            raise error if tells else NotReached(model, "the preflight", error)
 
     def tell(self, model: str, **facts: Any) -> None:
         """Note facts for the reports; what was healed adds up, the rest is replaced."""

@@ -73,6 +73,8 @@ def _make_sure(context: Context, fetched: Fetched, precision: str) -> Converted:
         if not converted.content_problems:
             return converted
     context.refuse_astray(spec.name, context.home.conversions(locked.repo))
+    if plan.action in ("convert", "convert again"):
+        context.admit(spec.name)
     with context.held(locked.repo, f"convert.{precision}", spec.name):
         plan, state, stable = _plan(context, fetched, precision)
         healed: tuple[str, ...] = ()

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from prep import fetch
+from prep import fetch, hazards
+from prep.adopt import Adopted, adopt
 from prep.catalogue import ModelSpec
-from prep.errors import HubUnreachable
+from prep.errors import Hazardous, HubUnreachable
 from prep.layout import Home, write_text
 from prep.ledger import placing_blobs
 from prep.lock import LockedFile, LockedModel
@@ -18,7 +19,8 @@ from prep.verify import SourceState, look_at_source
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fetched:
-    """A model's original files. `fetched` counts bytes that came now; `healed` what was mended.
+    """A model's original files. `fetched` counts bytes that came now, `adopted` bytes that were in
+    the home already under other names; `healed` is what was mended.
 
     `moved_ref` is what refs/main held before and holds now, where it held something else.
     """
@@ -29,6 +31,7 @@ class Fetched:
     snapshot: Path
     state: SourceState
     fetched: int = 0
+    adopted: int = 0
     healed: tuple[str, ...] = ()
     moved_ref: tuple[str, str] | None = None
 
@@ -47,11 +50,13 @@ def fetch_model(context: Context, spec: ModelSpec, locked: LockedModel) -> Fetch
             state=state,
         )
     else:
+        context.admit(spec.name)
         with context.held(locked.repo, "fetch", spec.name):
             fetched = _bring(context, spec, locked)
     context.tell(
         spec.name,
         fetched=fetched.fetched,
+        adopted=fetched.adopted,
         healed=fetched.healed,
         moved_ref=fetched.moved_ref,
         unused=fetched.state.unused,
@@ -67,13 +72,16 @@ def _bring(context: Context, spec: ModelSpec, locked: LockedModel) -> Fetched:
     plan = plan_source(locked, state)
     healed = tuple(map(str, damage(state, was_whole=_was_whole(home, locked))))
     context.say_healing(spec.name, healed)
-    came = 0
+    came = adopted = 0
     if plan.fetch:
         snapshot = home.snapshot(locked.repo, locked.commit)
         for folder in dict.fromkeys((snapshot / file.path).parent for file in plan.fetch):
             context.refuse_astray(spec.name, folder)
         with placing_blobs(home, locked.repo, plan.fetch):
-            came = _fetch_files(context, spec, locked, plan.fetch)
+            found = _adopt_files(context, spec, locked, plan.fetch)
+            adopted = sum(file.size for file in found)
+            if left := [file for file in plan.fetch if file not in found]:
+                came = _fetch_files(context, spec, locked, left)
         plan = plan_source(locked, _look(context, locked))  # modes behind a missing link show now
     context.open_modes(plan.open)
     moved = None
@@ -91,6 +99,7 @@ def _bring(context: Context, spec: ModelSpec, locked: LockedModel) -> Fetched:
         snapshot=home.snapshot(locked.repo, locked.commit),
         state=_look(context, locked),
         fetched=came,
+        adopted=adopted,
         healed=healed,
         moved_ref=moved,
     )
@@ -104,6 +113,31 @@ def _was_whole(home: Home, locked: LockedModel) -> bool:
     )
 
 
+def _adopt_files(
+    context: Context, spec: ModelSpec, locked: LockedModel, files: Sequence[LockedFile]
+) -> list[LockedFile]:
+    """Use what was in the home before, by its digest; gives the files that need no fetching."""
+
+    paths = [file.path for file in locked.files]
+
+    def note(one: Adopted) -> None:
+        if hazard := hazards.of_path(one.file.path, one.path, paths):
+            raise Hazardous(
+                f"{spec.name}: {one.file.path} lies in the home as the lock names it, and it is "
+                f"not taken: {hazard.detail}. Choose another model or revision."
+            )
+        _note_file(context, locked, one.file, adopted=one.how, origin=context.home.shown(one.path))
+
+    counted = context.progress.counter(spec.name, "digesting what was there", locked.bytes)
+    found = [one.file for one in adopt(context.home, locked, files, note, counted)]
+    if found:
+        size = sum(file.size for file in found)
+        context.progress.say(
+            spec.name, f"adopted {size} bytes in {len(found)} files that were in the home before"
+        )
+    return found
+
+
 def _fetch_files(
     context: Context, spec: ModelSpec, locked: LockedModel, files: Sequence[LockedFile]
 ) -> int:
@@ -113,14 +147,7 @@ def _fetch_files(
     size = megabytes(sum(file.size for file in files))
     context.progress.say(spec.name, f"fetching {len(files)} files, {size}")
     for file in files:
-        context.home.note_placed(
-            "file",
-            context.home.snapshot(locked.repo, locked.commit) / file.path,
-            repo=locked.repo,
-            commit=locked.commit,
-            sha256=file.sha256,
-            size=file.size,
-        )
+        _note_file(context, locked, file)
     began = time.monotonic()
     try:
         came = fetch.fetch_files(
@@ -140,6 +167,19 @@ def _fetch_files(
     seconds = time.monotonic() - began
     context.progress.say(spec.name, f"fetched {megabytes(came)} in {seconds:.1f} s")
     return came
+
+
+def _note_file(context: Context, locked: LockedModel, file: LockedFile, **more: str) -> None:
+    """One line of the ledger for one file of a snapshot."""
+    context.home.note_placed(
+        "file",
+        context.home.snapshot(locked.repo, locked.commit) / file.path,
+        repo=locked.repo,
+        commit=locked.commit,
+        sha256=file.sha256,
+        size=file.size,
+        **more,
+    )
 
 
 def _look(context: Context, locked: LockedModel) -> SourceState:

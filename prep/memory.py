@@ -1,0 +1,115 @@
+"""What memory a process may have here: the machine's, or less where a control group says so.
+
+Containers, services and CI jobs run in control groups; the smallest bound on the way up counts.
+Version 2 of the kernel's interface is one tree, version 1 has a tree for memory alone.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+PROC, CGROUPS = Path("/proc"), Path("/sys/fs/cgroup")
+UNBOUND = 1 << 60  # version 1 writes "no limit" as a number near the largest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """Bytes. `free` is what can still be had; `limit` the bound that counts, `bound` its name.
+
+    `peak` is the most that was used below that bound, None where the kernel does not tell; `kills`
+    counts the processes that it killed for want of memory.
+    """
+
+    free: int
+    limit: int
+    bound: str
+    peak: int | None = None
+    kills: int = 0
+
+
+def memory(proc: Path = PROC, cgroups: Path = CGROUPS) -> Memory:
+    """The bound that leaves the least, of the machine and every control group above us."""
+    return min(_bounds(proc, cgroups), key=lambda one: one.free)
+
+
+def _bounds(proc: Path, cgroups: Path) -> Iterator[Memory]:
+    told = _table(proc / "meminfo")
+    kills = _table(proc / "vmstat").get("oom_kill", 0)
+    swap = told.get("SwapFree:", 0) << 10
+    yield Memory(
+        free=(told["MemAvailable:"] << 10) + swap,
+        limit=told["MemTotal:"] << 10,
+        bound="this machine",
+        kills=kills,
+    )
+    for line in _text(proc / "self" / "cgroup").splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controllers == "":
+            trees, look = [cgroups, cgroups / "unified"], _version_2
+        elif "memory" in controllers.split(","):
+            trees, look = [cgroups / "memory"], _version_1
+        else:
+            continue
+        for tree in trees:
+            yield from _upwards(tree, path, look)
+
+
+def _upwards(tree: Path, path: str, look: Callable[[Path], Memory | None]) -> Iterator[Memory]:
+    """Every bound from our own group to the root: in a container the root is all that is seen."""
+    at = tree / path.strip("/")
+    while at.is_relative_to(tree):
+        if bound := look(at):
+            yield bound
+        at = at.parent
+
+
+def _version_2(group: Path) -> Memory | None:
+    limit = _number(group / "memory.max")
+    if limit is None:
+        return None
+    return Memory(
+        free=_free(limit, _number(group / "memory.current"), group),
+        limit=limit,
+        bound=f"the control group {group}",
+        peak=_number(group / "memory.peak"),
+        kills=_table(group / "memory.events").get("oom_kill", 0),
+    )
+
+
+def _version_1(group: Path) -> Memory | None:
+    limit = _number(group / "memory.limit_in_bytes")
+    if limit is None or limit >= UNBOUND:
+        return None
+    return Memory(
+        free=_free(limit, _number(group / "memory.usage_in_bytes"), group),
+        limit=limit,
+        bound=f"the control group {group}",
+        peak=_number(group / "memory.max_usage_in_bytes"),
+        kills=_table(group / "memory.oom_control").get("oom_kill", 0),
+    )
+
+
+def _free(limit: int, used: int | None, group: Path) -> int:
+    """What is left; pages of files that nobody uses just now are given back when asked for."""
+    stat = _table(group / "memory.stat")
+    cached = stat.get("total_inactive_file", stat.get("inactive_file", 0))
+    return max(0, limit - max(0, (used or 0) - cached))
+
+
+def _number(path: Path) -> int | None:
+    """The one number of a file; None where there is no file, or it says "max"."""
+    text = _text(path).strip()
+    return int(text) if text.isdecimal() else None
+
+
+def _table(path: Path) -> dict[str, int]:
+    """Lines of a name and a number."""
+    rows = (line.split() for line in _text(path).splitlines())
+    return {row[0]: int(row[1]) for row in rows if len(row) > 1 and row[1].isdecimal()}
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return ""
