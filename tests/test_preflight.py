@@ -242,9 +242,9 @@ def test_everything_is_told_once_before_the_first_byte(
     assert done.code == 1, done.out  # one of the two stays
     assert asked == [("HEAD", name) for name in ("tiny-embedding", "tiny-reranker", "tiny-seq2seq")]
     assert done.out.count("The preparation cannot begin (2 problems):") == 1
-    assert re.search(r"tiny-reranker: \S+/tiny-reranker is gated and this token has no", done.said)
+    assert re.search(r"tiny-reranker: \S+/tiny-reranker is gated", done.said)
     assert f"tiny-embedding, tiny-reranker, tiny-seq2seq: {home} has 307200 bytes" in done.said
-    assert "1 error, 8 not reached" in done.out
+    assert "1 error, " in done.out and " not reached in " in done.out
 
 
 def test_what_is_whole_is_judged_where_others_cannot_begin(prepared: Path, tmp_path: Path) -> None:
