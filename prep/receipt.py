@@ -72,6 +72,8 @@ class Receipt:
 def read_receipt(folder: Path) -> Receipt:
     """Read the folder's receipt; `ConversionError` where it is absent, torn or changed."""
     path = folder / NAME
+    if path.exists() and not path.is_file():  # Don't open it: a pipe would never end
+        raise ConversionError("is not a file")
     try:
         text = path.read_bytes().decode()  # Don't read_text here: it takes \r for \n
         data = json.loads(text)

@@ -115,6 +115,11 @@ def matches(path: str, globs: tuple[str, ...]) -> bool:
     )
 
 
+def is_weights(path: str) -> bool:
+    """Whether a locked file holds weights; a conversion keeps all others byte for byte."""
+    return ".safetensors" in path
+
+
 def is_pickle(path: str) -> bool:
     """Whether loading the file could run code; judged by its name, as loaders do."""
     return matches(path.lower().rpartition("/")[2], PICKLES)

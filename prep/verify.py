@@ -13,13 +13,14 @@ from typing import Literal
 
 from prep import hazards
 from prep import receipt as receipts
-from prep.digest import Digest, digest_files
+from prep.digest import digest_files
 from prep.errors import ConversionError
 from prep.layout import Home, can_be_seen, leads_astray, link_target
 from prep.lock import LockedFile, LockedModel
 from prep.receipt import Receipt, Recipe
-from prep.tasks import a_loader_takes
+from prep.tasks import a_loader_takes, is_weights
 
+LONGEST_REF = 200  # bytes to tell of; a commit has 40
 Aspect = Literal["bytes", "links", "modes", "extras", "ref", "receipt", "hazards"]
 
 
@@ -80,8 +81,8 @@ def look_at_source(
     """Look at a model's snapshot and its ref; `also_locked` are paths of other entries there."""
     snapshot = home.snapshot(locked.repo, locked.commit)
     problems, found = _files(home, snapshot, locked.files)
+    problems += _digests(found, on_bytes) if deep else _sizes(found)
     if deep:
-        problems += _digests(found, on_bytes)
         problems += _hazards(found, locked.files, problems)
     known = {file.path for file in locked.files} | set(also_locked)
     extra, unused = _extras(snapshot, known)
@@ -137,9 +138,11 @@ def look_at_conversion(
         return ConversionState(problems=state.problems, unused=(), folder=folder, receipt=None)
 
     problems = _against_lock(receipt, locked, precision, f"{name}/{receipts.NAME}")
-    if astray:
-        kind, detail = astray
-        problems.append(Problem(aspect="links", kind=kind, path=name, detail=detail))
+    for path, told in ((at, astray), (folder / receipts.NAME, None)):
+        if found_astray := told or leads_astray(home, path):
+            kind, detail = found_astray
+            shown = name if path == at else f"{name}/{receipts.NAME}"
+            problems.append(Problem(aspect="links", kind=kind, path=shown, detail=detail))
     by_recipe = folder.name != precision  # a copy with links resolved has a plain int8/ folder
     for other, digest in (
         ("its folder", folder.name if by_recipe else None),
@@ -156,8 +159,8 @@ def look_at_conversion(
             )
     wrong, found = _files(home, folder, receipt.files)
     problems += wrong
+    problems += _digests(found, on_bytes) if deep else _sizes(found)
     if deep:
-        problems += _digests(found, on_bytes)
         problems += _hazards(found, receipt.files, problems)
     known = {file.path for file in receipt.files} | {receipts.NAME}
     extra, unused = _extras(folder, known, converted=True)
@@ -193,6 +196,17 @@ def _against_lock(
                 detail="it was made from other bytes than the lock names",
             )
         )
+    made = {file.path: file.sha256 for file in receipt.files}
+    problems += [
+        Problem(
+            aspect="receipt",
+            kind="changed",
+            path=path,
+            detail=f"it lists another {name} than the lock, whose bytes every conversion keeps",
+        )
+        for name, sha256 in source.items()
+        if not problems and not is_weights(name) and made.get(name) != sha256
+    ]
     return problems
 
 
@@ -211,7 +225,6 @@ def _files(
 
         try:
             real = path.resolve(strict=True)
-            size = real.stat().st_size
         except PermissionError as error:
             note("bytes", "closed", f"cannot be reached: {error.strerror}")
             continue
@@ -228,26 +241,38 @@ def _files(
             note("bytes", "changed", "is not a file")
             continue
         found[path] = file
-        if size != file.size:
-            note("bytes", "changed", f"size is {size}, locked {file.size}")
     return problems, found
+
+
+def _sizes(found: dict[Path, LockedFile]) -> list[Problem]:
+    """The quick look: what is left of a wrong file but its bytes."""
+    sizes = ((file, path.stat().st_size) for path, file in found.items())
+    return [_changed(file, _other_size(size, file)) for file, size in sizes if size != file.size]
 
 
 def _digests(
     found: dict[Path, LockedFile], on_bytes: Callable[[int], None] | None
 ) -> list[Problem]:
-    right_size = {path: file for path, file in found.items() if path.stat().st_size == file.size}
     problems = []
-    for path, got in digest_files(right_size, on_bytes).items():
-        file = right_size[path]
+    for path, got in digest_files(found, on_bytes).items():
+        file = found[path]
         if isinstance(got, OSError):
-            detail = f"cannot be read: {got.strerror}"
-        elif got == Digest(file.size, file.sha256):
-            continue
-        else:
+            problems.append(_changed(file, f"cannot be read: {got.strerror}"))
+        elif got.size != file.size:
+            other = _other_size(got.size, file)
+            problems.append(_changed(file, f"{other}  (sha256 {got.sha256[:12]}…)"))
+        elif got.sha256 != file.sha256:
             detail = f"sha256 is {got.sha256[:12]}…, locked {file.sha256[:12]}…  (same size)"
-        problems.append(Problem(aspect="bytes", kind="changed", path=file.path, detail=detail))
+            problems.append(_changed(file, detail))
     return sorted(problems, key=lambda problem: problem.path)
+
+
+def _changed(file: LockedFile, detail: str) -> Problem:
+    return Problem(aspect="bytes", kind="changed", path=file.path, detail=detail)
+
+
+def _other_size(size: int, file: LockedFile) -> str:
+    return f"size is {size}, locked {file.size}"
 
 
 def _hazards(
@@ -277,18 +302,22 @@ def _hazards(
 def _ref(home: Home, locked: LockedModel) -> tuple[str | None, list[Problem]]:
     """refs/main must be the commit and nothing else: the hub reads it without stripping."""
     path = home.ref(locked.repo)
-    name = "refs/main"
-    try:
-        text = path.read_bytes().decode("utf-8", errors="replace")
-    except OSError:
-        detail = "without it the model cannot be loaded by its name"
-        return None, [Problem(aspect="ref", kind="missing", path=name, detail=detail)]
+
+    def broken(kind: str, detail: str) -> list[Problem]:
+        return [Problem(aspect="ref", kind=kind, path="refs/main", detail=detail)]
+
     if astray := leads_astray(home, path):
-        return text, [Problem(aspect="ref", kind=astray[0], path=name, detail=astray[1])]
+        return None, broken(*astray)
+    if can_be_seen(path) and not path.is_file():  # Don't open it: a pipe would never end
+        return None, broken("changed", "is not a file")
+    try:
+        with path.open("rb") as file:
+            text = file.read(LONGEST_REF).decode("utf-8", errors="replace")
+    except OSError:
+        return None, broken("missing", "without it the model cannot be loaded by its name")
     if text == locked.commit:
         return text, []
-    detail = f"is {text!r}, locked {locked.commit!r}"
-    return text, [Problem(aspect="ref", kind="changed", path=name, detail=detail)]
+    return text, broken("changed", f"is {text!r}, locked {locked.commit!r}")
 
 
 def _modes(home: Home, paths: Iterable[Path]) -> list[Problem]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from prep.layout import Home, make_folder, open_to_all, point_link, write_text
 from prep.lock import LockedFile, LockedModel
 from prep.receipt import NAME, Receipt, Recipe
+from prep.tasks import is_weights
 from prep.verify import ConversionState, SourceState, look_at_conversion, look_at_source
 
 REPO = "acme/tiny"
@@ -37,13 +38,18 @@ SOURCE: Mapping[str, bytes] = {
     "tokenizer.json": b'{"version": "1.0"}',
     "vocab.txt": b"[PAD]\n[UNK]\n",
 }
-CONVERTED: Mapping[str, bytes] = {
-    "1_Pooling/config.json": b'{"pooling_mode_mean_tokens": true}',
-    "config.json": b'{"model_type": "bert"}',
+IR: Mapping[str, bytes] = {
     "openvino_model.bin": bytes(reversed(range(256))) * 3,
     "openvino_model.xml": b"<net/>",
-    "tokenizer.json": b'{"version": "1.0"}',
 }
+
+
+def converted_from(source: Mapping[str, bytes]) -> dict[str, bytes]:
+    """What a conversion gives: an IR, and all that is no weights as it was."""
+    return {**IR, **{path: body for path, body in source.items() if not is_weights(path)}}
+
+
+CONVERTED: Mapping[str, bytes] = converted_from(SOURCE)
 
 
 def sha256(content: bytes) -> str:
@@ -167,7 +173,7 @@ def tiny(root: Path, source: Mapping[str, bytes] = SOURCE) -> Tiny:
     home, locked = Home(root), locked_model(source)
     place_source(home, locked, source)
     recipe = recipe_for(locked)
-    place_conversion(home, recipe)
+    place_conversion(home, recipe, converted_from(source))
     return Tiny(home=home, locked=locked, recipe=recipe)
 
 

@@ -79,7 +79,9 @@ SOURCE_DAMAGE: dict[str, tuple[Damage, str]] = {
     "ref with newline": (lambda t: write_text(t.ref, f"{COMMIT}\n"), "ref changed refs/main"),
     "ref emptied": (lambda t: write_text(t.ref, ""), "ref changed refs/main"),
     "ref not text": (lambda t: t.ref.write_bytes(b"\xff"), "ref changed refs/main"),
-    "ref a folder": (lambda t: replace_by_folder(t.ref), "ref missing refs/main"),
+    "ref a folder": (lambda t: replace_by_folder(t.ref), "ref changed refs/main"),
+    "ref a pipe": (lambda t: replace_by_pipe(t.ref), "ref changed refs/main"),
+    "ref endless": (lambda t: lead(t.ref, "/dev/zero"), "ref outside refs/main"),
     "ref leads out": (lambda t: leave(t.ref, t.home), "ref outside refs/main"),
     "blob closed": (
         lambda t: (t.snapshot / WEIGHTS).chmod(0o640),
@@ -320,14 +322,15 @@ def test_a_message_names_got_and_wanted_of_all_at_once(model: Tiny) -> None:
     write_text(model.ref, f"{COMMIT}\n")
     write_bytes(model.snapshot / "adapter_config.json", b"{}")
     digest = sha256((model.snapshot / WEIGHTS).read_bytes())
+    small = sha256((model.snapshot / "config.json").read_bytes())
     away = model.home.root.parent / "away"
     blob = f"../../blobs/{sha256(b'[]')}"
     assert listing("tiny is not whole", [str(one) for one in model.source().problems]) == (
         f"""\
 tiny is not whole (7 problems):
-  changed  config.json              size is 3, locked 22
   missing  modules.json             2 bytes, a link to {blob}, which is not there
   outside  vocab.txt                leads to {away}, outside the home
+  changed  config.json              size is 3, locked 22  (sha256 {small[:12]}…)
   changed  model.safetensors        sha256 is {digest[:12]}…, locked {BLOB[:12]}…  (same size)
   closed   {SNAPSHOT} mode is 0700, other users need o+rx
   extra    adapter_config.json      is not locked, and a loader would take it

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from prep.errors import ConversionError
+from prep.tasks import is_weights
 
 # Per task: the class that converts and the class that the converted folder is loaded with.
 CLASSES = {
@@ -34,7 +35,7 @@ def make(order: dict[str, Any]) -> dict[str, Any]:
     # The originals' own tokenizer and configuration, byte for byte: the exporter writes them anew,
     # in a form that older consumers do not read.
     for name in order["files"]:
-        if ".safetensors" in name:
+        if is_weights(name):
             continue
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source / name, folder / name)

@@ -159,6 +159,7 @@ def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Our errors are whole messages: shown without traceback, and marked for the exit code."""
+    outcome.shorten(call)
     report = yield
     outcome.mark(item, call, report, _facts(item.config))
     return report

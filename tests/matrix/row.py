@@ -1,0 +1,140 @@
+"""What a row is, and the place where its deed is done."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from prep.layout import Home
+from prep.lock import LockedModel
+
+Expect = Literal["red", "exit 4", "green"]
+Online = Literal["healed", "red", "ready"]
+Scope = Literal["model", "home"]
+
+
+@dataclass(slots=True, kw_only=True)
+class Place:
+    """One model in a prepared home, and the run that will judge it; a deed may change either.
+
+    `scratch` is a folder outside the home. `catalogue` is this run's own, with lock and goldens
+    beside it. `env` and `prefix` (another command in front) are the run's.
+    """
+
+    name: str
+    home: Home
+    locked: LockedModel
+    task: str
+    scratch: Path
+    catalogue: Path
+    env: dict[str, str] = field(default_factory=dict)
+    prefix: tuple[str, ...] = ()
+
+    @property
+    def repo(self) -> Path:
+        return self.home.repo(self.locked.repo)
+
+    @property
+    def snapshot(self) -> Path:
+        return self.home.snapshot(self.locked.repo, self.locked.commit)
+
+    @property
+    def weights(self) -> Path:
+        return self.snapshot / "model.safetensors"
+
+    @property
+    def ref(self) -> Path:
+        return self.home.ref(self.locked.repo)
+
+    @property
+    def conversions(self) -> Path:
+        return self.home.conversions(self.locked.repo)
+
+    @property
+    def stable(self) -> Path:
+        return self.home.stable(self.locked.repo, "int8")
+
+    @property
+    def folder(self) -> Path:
+        """The converted folder itself, named by its recipe's digest."""
+        return self.stable.resolve()
+
+    @property
+    def ir(self) -> Path:
+        """The largest binary of the converted model."""
+        return max(self.folder.glob("openvino_*.bin"), key=lambda path: path.stat().st_size)
+
+    @property
+    def lock(self) -> Path:
+        return self.catalogue.with_name(f"{self.catalogue.stem}.lock.toml")
+
+    @property
+    def goldens(self) -> Path:
+        return self.catalogue.parent / "goldens" / f"{self.name}.toml"
+
+    @property
+    def small(self) -> str:
+        """The smallest locked file: a configuration of any model."""
+        return min(self.locked.files, key=lambda file: file.size).path
+
+
+def nothing(place: Place) -> None:
+    """No deed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """A deed, and what must follow.
+
+    `seen_by` are the judges that must be red, `may_see` others that may; any other red judge means
+    that it was seen for another reason, which is missing it. Their message must name `file` (or a
+    setting) and hold `words`. `online` is what a run makes of it that may heal: "ready" is work and
+    no damage; it fetches `fetches` again and no more.
+
+    Rows of scope "model" share a home, each with a model of its own; those of scope "home" change
+    what models share, or the run. Harmless rows that are tried `together` are done to one model.
+    `poison` spoils the repository before it is locked, fetched and converted; `entry` adds keys to
+    the model's entry in the catalogue.
+    """
+
+    name: str
+    group: str
+    do: Callable[[Place], object] = nothing
+    expect: Expect = "red"
+    seen_by: tuple[str, ...] = ()
+    may_see: tuple[str, ...] = ()
+    file: str = ""
+    words: tuple[str, ...] = ()
+    online: Online = "red"
+    fetches: tuple[str, ...] = ()
+    tasks: tuple[str, ...] = ("embedding",)
+    scope: Scope = "model"
+    together: str = ""
+    poison: Callable[[Path], object] | None = None
+    entry: Mapping[str, str] = field(default_factory=dict)
+    true: bool = True
+
+
+# Levels of judges that need no load: pins, layout and conversion.
+WITHOUT_LOADS = (
+    "test_lock_answers_the_catalogue",
+    "test_source_is_what_the_lock_says",
+    "test_name_leads_to_the_pin",
+    "test_receipt_names_the_pin",
+    "test_links_stay_inside_the_home",
+    "test_everybody_can_read",
+    "test_no_loader_takes_an_unlocked_file",
+    "test_converted_links_stay_inside_the_home",
+    "test_everybody_can_read_the_converted",
+    "test_no_loader_takes_an_unlisted_converted_file",
+    "test_converted_bytes_are_the_receipts",
+    "test_content_is_right[weights]",
+    "test_content_is_right[tokenizer]",
+    "test_content_is_right[agreement]",
+)
+
+
+def is_cheap(row: Row) -> bool:
+    """Whether all that must see the row needs no load, and it nothing prepared of its own."""
+    seen = all(judge in WITHOUT_LOADS for judge in (*row.seen_by, *row.may_see))
+    return row.expect == "exit 4" or (row.expect == "red" and seen and not row.poison)
