@@ -36,7 +36,7 @@ beat = (while sleep $(1) >/dev/null 2>&1 && kill -0 $$$$ 2>/dev/null; do echo ".
 INSTALL = $(call beat,8,still installing) $(PIP) install -c requirements-tested.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo prep test lint coverage consumers full-size image-test clean
+.PHONY: help demo prep test lint coverage consumers matrix full-size image-test clean
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -62,6 +62,9 @@ lint: $(DEV_STAMP) ## ruff and mypy
 consumers: $(DEV_STAMP) $(VENV)-old/.made $(VENV)-newest/.made ## both an old and a new service's libraries read the models
 	@export OLD_PYTHON=$(abspath $(VENV)-old/bin/python) NEWEST_PYTHON=$(abspath $(VENV)-newest/bin/python); \
 	  $(call beat,30,still testing) $(PY) -m pytest -c tests/pytest.ini tests/consumers/two_environments.py $(ARGS)
+
+matrix: $(DEV_STAMP) ## every named damage and harmless change to a home, through pytest --offline
+	@$(call beat,30,still judging) $(PY) -m tests.matrix --json reports/matrix.json -j 2 $(ARGS)
 
 full-size: $(DEV_STAMP) ## stand-ins of the real reranker and seq2seq model, full size: times and memory
 	$(PY) -m benchmarks.full_size $(ARGS)

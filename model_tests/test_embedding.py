@@ -90,13 +90,15 @@ def test_pipeline_is_the_published(loaded: Loaded) -> None:
 def test_pipeline_is_the_repositorys(loaded: Loaded) -> None:
     """What sentence-transformers built is what the files say; it makes up what it does not find."""
     folder = Path(loaded.path)
-    modules = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
-    wanted = [module["type"].rpartition(".")[2] for module in modules]
-    problems = (
-        []
-        if wanted == loaded.facts["modules"]
-        else [f"modules are {loaded.facts['modules']}, modules.json says {wanted}"]
-    )
+    got = loaded.facts["modules"]
+    problems = []
+    if not (folder / "modules.json").is_file():
+        problems.append(f"modules are {got}, made up: there is no modules.json")
+    else:
+        modules = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
+        wanted = [module["type"].rpartition(".")[2] for module in modules]
+        if wanted != got:
+            problems.append(f"modules are {got}, modules.json says {wanted}")
     limits = folder / "sentence_bert_config.json"
     if limits.is_file():
         limit = json.loads(limits.read_text(encoding="utf-8"))["max_seq_length"]

@@ -150,11 +150,12 @@ def _tokens(original: Any, converted: Any, ask: dict[str, Any]) -> dict[str, Any
 
 
 def cosine(one: list[float], other: list[float]) -> float:
-    """The cosine of two vectors."""
+    """The cosine of two vectors; one of zeros only is like no other."""
     import math
 
     dot = sum(a * b for a, b in zip(one, other, strict=True))
-    return dot / (math.hypot(*one) * math.hypot(*other))
+    lengths = math.hypot(*one) * math.hypot(*other)
+    return dot / lengths if lengths else 0.0
 
 
 def _all_finite(numbers: Any) -> bool:

@@ -10,6 +10,7 @@ PrepError
 │   ├── Hazardous        … or is, and must not be run
 │   ├── ConversionError  the conversion failed, or its content is wrong
 │   ├── LinkAstray       a link in the home leads out of it: nothing is written through it
+│   ├── InTheWay         a folder stands where a file of ours belongs: nothing of it is removed
 │   ├── HomeClosed       the home may not be written, and something must be
 │   ├── CannotBegin      something that stays keeps the preparation from beginning
 │   ├── ChildDied        a child process of ours died of something that stays
@@ -83,6 +84,10 @@ class ConversionError(ModelError):
 
 class LinkAstray(ModelError):
     """A folder of the home is reached by a link that leaves it."""
+
+
+class InTheWay(ModelError):
+    """Somebody's folder stands where a file of ours belongs."""
 
 
 class HomeClosed(ModelError):

@@ -8,8 +8,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from prep.errors import listing
 from prep.layout import point_link, write_text
@@ -336,36 +334,6 @@ tiny is not whole (7 problems):
   extra    adapter_config.json      is not locked, and a loader would take it
   changed  refs/main                is '{COMMIT}\\n', locked '{COMMIT}'"""
     )
-
-
-@pytest.fixture(scope="module")
-def spoiled(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
-    return tiny(tmp_path_factory.mktemp("spoiled") / "home")
-
-
-@settings(max_examples=60, deadline=None, database=None)
-@given(data=st.data())
-def test_any_damage_to_any_prepared_file_is_seen(spoiled: Tiny, data: st.DataObject) -> None:
-    files = sorted(path for path in spoiled.home.root.rglob("*") if not path.is_symlink())
-    path = data.draw(st.sampled_from([path for path in files if path.is_file()]))
-    content = path.read_bytes()
-    what = data.draw(st.sampled_from(["change", "truncate", "grow", "remove"]))
-    try:
-        if what == "change":
-            at = data.draw(st.integers(0, len(content) - 1))
-            other = content[at] ^ data.draw(st.integers(1, 255))
-            path.write_bytes(content[:at] + bytes([other]) + content[at + 1 :])
-        elif what == "truncate":
-            os.truncate(path, data.draw(st.integers(0, len(content) - 1)))
-        elif what == "grow":
-            path.write_bytes(content + data.draw(st.binary(min_size=1)))
-        else:
-            path.unlink()
-        assert not (spoiled.source().sound and spoiled.conversion().sound)
-    finally:
-        write_bytes(path, content)
-    assert spoiled.source().sound
-    assert spoiled.conversion().sound
 
 
 def test_a_problem_is_one_line() -> None:

@@ -105,7 +105,7 @@ def publish(home: Home, draft: Draft, content: Mapping[str, Any]) -> Receipt:
         commit=draft.recipe.commit,
         precision=draft.recipe.precision,
     )
-    if final.exists():
+    if final.is_symlink() or final.exists():
         aside = final.with_name(f".aside.{uuid.uuid4().hex}")
         home.note_placed("aside", aside, repo=draft.recipe.repo)
         final.rename(aside)
@@ -118,7 +118,7 @@ def publish(home: Home, draft: Draft, content: Mapping[str, Any]) -> Receipt:
 def point(home: Home, recipe: Recipe) -> None:
     """Point the stable path at the recipe's folder; the old target stays until ``--cleanup``."""
     stable = home.stable(recipe.repo, recipe.precision)
-    if stable.is_dir() and not stable.is_symlink():  # a copy that had its links resolved
+    if stable.exists() and not stable.is_symlink():  # a copy with links resolved, or not ours
         aside = stable.with_name(f".aside.{uuid.uuid4().hex}")
         home.note_placed("aside", aside, repo=recipe.repo)
         stable.rename(aside)

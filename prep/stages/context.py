@@ -8,7 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from prep.consumers import Interpreter
-from prep.errors import HubUnreachable, LinkAstray, ModelError, Passing, PrepError, WrongBytes
+from prep.errors import (
+    HubUnreachable,
+    InTheWay,
+    LinkAstray,
+    ModelError,
+    Passing,
+    PrepError,
+    WrongBytes,
+    listing,
+)
 from prep.layout import Home, leads_astray, open_to_all
 from prep.locking import held
 from prep.offline import ImportServer
@@ -115,10 +124,22 @@ class Context:
                 "a folder, or a relative link that stays in the home, in place of that link."
             )
 
+    def refuse_folders(self, model: str, paths: Iterable[Path]) -> None:
+        """Put nothing where somebody's folder stands: what is in it is not ours to remove."""
+        if found := [self.home.shown(path) for path in paths if _is_folder(path)]:
+            raise InTheWay(
+                f"{listing(f'{model}: folders stand where files of the model belong', found)}\n"
+                "Nothing was removed: take them away by hand, and run again."
+            )
+
     def need(self, model: str, stage: str, problems: object) -> None:
         """Go no further on what is known to be wrong; its own test tells what it is."""
         if problems:
             raise NotReached(model, stage, WrongBytes(stage))
+
+
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
 
 
 def megabytes(count: int) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from prep import convert
 from prep.content import Content
-from prep.errors import ConversionError
+from prep.errors import ConversionError, ModelError
 from prep.layout import Home
 from prep.plan import ConversionPlan, plan_conversion
 from prep.questions import read_questions
@@ -20,8 +20,8 @@ from prep.verify import ConversionState, Problem, look_at_conversion
 class Converted:
     """One converted precision. `path` is the stable one that consumers configure.
 
-    `content` is None where the bytes are wrong already; `content_problems` are what is wrong with
-    it. `made` tells whether it was converted in this run.
+    `content` is None where the bytes are wrong already, or it cannot be loaded; `content_problems`
+    are what is wrong with it. `made` tells whether it was converted in this run.
     """
 
     model: str
@@ -183,8 +183,11 @@ def _judge(context: Context, fetched: Fetched, precision: str, state: Conversion
     content: Content | None = None
     problems: Mapping[str, str] = {}
     if state.sound and state.folder is not None:
-        content = _measure(context, fetched, precision, state.folder)
-        problems = content.problems(precision, _bound(fetched, precision))
+        try:
+            content = _measure(context, fetched, precision, state.folder)
+            problems = content.problems(precision, _bound(fetched, precision))
+        except ModelError as error:  # as wrong as wrong answers, and made again like those
+            problems = {"agreement": f"it gives no answers: {' '.join(str(error).split())}"}
     return Converted(
         model=fetched.spec.name,
         precision=precision,

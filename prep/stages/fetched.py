@@ -77,6 +77,7 @@ def _bring(context: Context, spec: ModelSpec, locked: LockedModel) -> Fetched:
         snapshot = home.snapshot(locked.repo, locked.commit)
         for folder in dict.fromkeys((snapshot / file.path).parent for file in plan.fetch):
             context.refuse_astray(spec.name, folder)
+        context.refuse_folders(spec.name, (snapshot / file.path for file in plan.fetch))
         with placing_blobs(home, locked.repo, plan.fetch):
             found = _adopt_files(context, spec, locked, plan.fetch)
             adopted = sum(file.size for file in found)
@@ -87,6 +88,7 @@ def _bring(context: Context, spec: ModelSpec, locked: LockedModel) -> Fetched:
     moved = None
     if plan.move_ref and not plan.fetch:  # a name never leads to files that are not whole
         ref = home.ref(locked.repo)
+        context.refuse_folders(spec.name, [ref])
         home.note_placed("ref", ref, repo=locked.repo, commit=locked.commit)
         write_text(ref, locked.commit)
         if state.ref is not None:

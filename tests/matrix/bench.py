@@ -15,7 +15,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from prep.catalogue import ModelSpec, read_catalogue
-from prep.layout import Home, point_link, write_text
+from prep.layout import Home, point_link
 from prep.lock import Lock, LockedModel, read_lock, render
 from prep.receipt import NAME, read_receipt
 from sample_hub.server import SAMPLES, Hub, ServedRepo
@@ -189,7 +189,8 @@ def copy_model(origin: Path, home: Home, repo: str, locked: LockedModel) -> None
         recipe = replace(receipt.recipe, repo=locked.repo)
         folder = home.conversions(locked.repo) / recipe.digest
         shutil.copytree(stable.resolve(), folder)
-        write_text(folder / NAME, replace(receipt, recipe=recipe).render())
+        # Not write_text: it waits for the disk, which a hundred copies cannot.
+        (folder / NAME).write_text(replace(receipt, recipe=recipe).render(), encoding="utf-8")
         point_link(home.stable(locked.repo, stable.name), recipe.digest)
 
 
@@ -224,7 +225,7 @@ def _entry(unit: Unit, repo: str, spec: ModelSpec) -> str:
         "task": json.dumps(spec.task),
         "precisions": '["int8"]',
         "why": '"a row of the matrix"',
-        **(ONE_CONSUMER if is_cheap(unit.row) else {}),
+        **(ONE_CONSUMER if unit.row.expect == "red" and is_cheap(unit.row) else {}),
         **unit.row.entry,
     }
     return "[[models]]\n" + "".join(f"{key} = {value}\n" for key, value in keys.items())

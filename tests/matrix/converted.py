@@ -390,7 +390,23 @@ RECEIPT_ROWS = (
     ),
 )
 
+
+def asks_for_code(place: Place) -> None:
+    """In a file that no original has, so that nothing but its own content tells."""
+    told = {"auto_map": {"AutoModel": "theirs.Model"}}
+    (place.folder / "video_preprocessor_config.json").write_text(json.dumps(told))
+
+
 CONTENT_ROWS = (
+    _row(
+        "converted settings ask for code",
+        sealed(asks_for_code),
+        ("test_nothing_converted_asks_to_run_code",),
+        "video_preprocessor_config.json",
+        "auto_map",
+        group="hazards",
+        online="healed",
+    ),
     _row(
         "fp32 called int8, receipt right",
         fp32_called_int8,
@@ -405,7 +421,6 @@ CONTENT_ROWS = (
         sealed(lambda p: rewrite(p.ir, scrambled)),
         AGREEMENT,
         "int8",
-        "the PyTorch original",
         AGAIN,
         tasks=ALL,
         may_see=WEIGHTS,
@@ -503,7 +518,6 @@ def _extra(name: str, file: str, body: bytes = b"{}") -> Row:
 
 EXTRA_ROWS = (
     _extra("another IR beside", "openvino_model_old.xml", b"<net/>"),
-    _extra("another IR in a folder", "openvino/openvino_model.xml", b"<net/>"),
     _extra("another tokenizer graph", "openvino_tokenizer.xml", b"<net/>"),
     _extra("adapter beside the IR", "adapter_config.json"),
     _extra("added tokens beside the IR", "added_tokens.json"),

@@ -174,6 +174,12 @@ def other_tools(place: Place) -> None:
     other_recipe(tools={tool: f"{version}.post1" for tool, version in tools.items()})(place)
 
 
+def ir_below(place: Place) -> None:
+    """sentence-transformers looks there too, and takes the one of the root."""
+    for path in place.home.stable(place.locked.repo, "fp32").glob("openvino_model.*"):
+        put(place.folder / "openvino" / path.name, path.read_bytes())
+
+
 def stable_a_folder(place: Place) -> None:
     resolved(place.stable)
 
@@ -210,6 +216,7 @@ MODEL_ROWS = (
         ),
         tasks=ALL,
     ),
+    _home("another IR in a folder of the conversion", ir_below),
     _home("other tools than the receipt's", other_tools, tasks=ALL),
     _home("dates of long ago", dates(1.0), "dates and modes"),
     _home("open to all, set-group", modes(0o2777), "dates and modes"),

@@ -1,9 +1,11 @@
 """Files of record that cannot be used or do not fit: exit 4 before anything runs, or red."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from prep.digest import digest_file
 from prep.lock import Lock, LockedFile, LockedModel, read_lock, render
 from tests.homes import replace_by_folder
 from tests.matrix.row import Place, Row
@@ -88,8 +90,8 @@ LOCK_ROWS = (
     _edited("lock with an absolute path", PATH, 'path = "/etc/passwd"', "must stay inside"),
     _edited("lock with a backslash", PATH, 'path = "a\\\\b.json"', "must stay inside"),
     _edited("lock of a pickle", PATH, 'path = "pytorch_model.bin"', "may run code when loaded"),
-    _edited("lock of what nobody asked for", PATH, 'path = "train.py"',
-        "locks files nobody asked for: train.py", AGAIN),
+    _edited("lock of what nobody asked for", PATH, 'path = "notes.json"',
+        "locks files nobody asked for: notes.json", AGAIN),
     _edited("lock of a file twice", PATH, 'path = "model.safetensors"', "stands there twice"),
     _edited("lock of a negative size", "size = ", "size = -", "a whole number of at least 0"),
     _edited("lock of a size as text", "size = 4", 'size = "4', "TOML"),
@@ -118,7 +120,8 @@ CATALOGUE_ROWS = (
         do=lambda place: edit(place.catalogue, ('revision = "main"', 'revision = "v2"')),
         words=("locked requested-revision 'main', models.toml says 'v2'", AGAIN)),
     Row(name="goldens torn", group="goldens", expect="exit 4", file=".toml",
-        do=lambda place: rewrite(place.goldens, lambda body: body[:300]), words=("TOML",)),
+        do=lambda place: rewrite(place.goldens, lambda body: body[:300]),
+        words=("cannot be read",)),
     Row(name="goldens of another model", group="goldens", expect="exit 4", file=".toml",
         do=lambda place: edit(place.goldens, ("matrix/", "other/")), words=("repo",)),
     Row(name="goldens that bound nothing", group="goldens", expect="exit 4", file=".toml",
@@ -156,12 +159,38 @@ def without_file(path: str) -> Callable[[LockedModel], LockedModel]:
     return lambda model: replace(model, files=tuple(one for one in model.files if one.path != path))
 
 
+def locked_as_it_lies(path: str, change: Callable[[bytes], bytes]) -> Callable[[Place], None]:
+    """A file spoiled, and a lock that names it so: its digest tells nothing."""
+
+    def do(place: Place) -> None:
+        rewrite(place.snapshot / path, change)
+        got = digest_file(place.snapshot / path)
+        relocked(with_file(path, size=got.size, sha256=got.sha256))(place)
+
+    return do
+
+
+def runs_code(body: bytes) -> bytes:
+    return json.dumps(json.loads(body) | {"auto_map": {"AutoModel": "theirs.Model"}}).encode()
+
+
+def cut_short(body: bytes) -> bytes:
+    """A header that names more than there is."""
+    return body[:-4096]
+
+
 def one_more(model: LockedModel) -> LockedModel:
     more = LockedFile(path="added_tokens.json", size=2, sha256="0" * 64)
     return replace(model, files=(*model.files, more))
 
 
 RED_ROWS = (
+    Row(name="locked config asks for code", group="hazards", file="config.json",
+        seen_by=("test_nothing_asks_to_run_code",), words=("auto_map",),
+        do=locked_as_it_lies("config.json", runs_code)),
+    Row(name="locked weights end too soon", group="hazards", file="model.safetensors",
+        seen_by=("test_weights_are_what_their_headers_say",),
+        do=locked_as_it_lies("model.safetensors", cut_short)),
     Row(name="lock of other bytes", group="lock", seen_by=BYTES, file="model.safetensors",
         do=relocked(with_file("model.safetensors", sha256="0" * 64)),
         words=("locked 000000000000…  (same size)",)),

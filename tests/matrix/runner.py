@@ -21,12 +21,16 @@ from tests.matrix.bench import (
 )
 from tests.matrix.row import Place, Row
 from tests.matrix.verdict import Finding, Outcome, judged, read_junit
-from tests.runs import Run, run
+from tests.runs import ROOT, Run, run
 
 NO_HUB = "http://127.0.0.1:9"
 MOST = 16  # models in one run: enough to share what is dear
 SAMPLES = {"embedding": "tiny-embedding", "reranker": "tiny-reranker", "seq2seq": "tiny-seq2seq"}
-CHEAP = ("-m", "pins or layout or conversion")
+# The files of judges that need no load: named, so that nothing else is collected for each model.
+CHEAP = tuple(
+    str(ROOT / "model_tests" / name)
+    for name in ("test_pins.py", "test_cache_layout.py", "test_conversion.py")
+)
 OURS = ("model-prep", "hub/.locks", "hub/CACHEDIR.TAG")  # what healing may write beside the models
 
 

@@ -51,7 +51,8 @@ def lead_away(place: Place, path: Path, *, absolute: bool = True) -> None:
 def folder_away(place: Place, folder: Path) -> None:
     """A whole folder, reached by a link that leaves the home."""
     there = place.scratch / "away"
-    shutil.move(folder, there)
+    shutil.copytree(folder, there)  # its links resolved: nothing is missing there
+    shutil.rmtree(folder)
     folder.symlink_to(there)
 
 

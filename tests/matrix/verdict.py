@@ -101,7 +101,8 @@ def _told(row: Row, message: str) -> tuple[Said, str]:
     if not row.file:
         return "missed", "the row names no file or setting that the message must name"
     said = " ".join(message.split())
-    if lacking := [words for words in (row.file, *row.words) if words not in said]:
+    wanted = [" ".join(words.split()) for words in (row.file, *row.words)]
+    if lacking := [words for words in wanted if words not in said]:
         return "missed", f"the message lacks {lacking}: {message}"
     return "killed", ""
 
