@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from jsonschema import Draft202012Validator
+
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLE = ROOT / "sample_hub" / "models.toml"
 TINY = "tiny-embedding"
@@ -109,9 +111,15 @@ def sample_args(
 
 
 def summary(home: Path) -> dict[str, Any]:
-    """The summary that a run left."""
-    text = (home / "model-prep" / "summary.json").read_text(encoding="utf-8")
-    data: dict[str, Any] = json.loads(text)
+    """The summary that a run left, which has the shape that is promised, whatever the run was."""
+    return read_summary(home / "model-prep" / "summary.json")
+
+
+def read_summary(path: Path) -> dict[str, Any]:
+    """The same, where a run was told to leave it."""
+    data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    shape = json.loads((ROOT / "docs" / "summary.schema.json").read_text(encoding="utf-8"))
+    Draft202012Validator(shape).validate(data)
     return data
 
 

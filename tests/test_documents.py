@@ -1,5 +1,6 @@
 """What stands in the documents and build files is true of the code: options, names, commands."""
 
+import json
 import os
 import re
 import subprocess
@@ -161,7 +162,9 @@ def test_reports_tell_every_junit_property(settings: Settings) -> None:
         "cut": "network namespace",
         "versions": {"PACKAGE": "1.0"},
         "precisions": {"int8": {"bytes": 1, "seconds": 1.0, "agreement": 1.0}},
-        "loads": {load.id: {"seconds": 1.0, "peak-bytes": 1}},
+        "loads": {load.id: {"seconds": 1.0, "latency": 0.1, "peak-bytes": 1}},
+        "adopted": 1,
+        "healed": ["x"],
     }
     assert {name for name, _ in properties(spec, locked, "int8", load, facts)} == set(told)
 
@@ -169,8 +172,12 @@ def test_reports_tell_every_junit_property(settings: Settings) -> None:
 def test_reports_tell_every_key_of_the_summary(settings: Settings, tmp_path: Path) -> None:
     fresh = entry(ModelRun(), "unchecked", settings, TINY)
     assert names(REPORTS, "### An entry of `models`\n") == [*fresh]
-    whole = write_summary(tmp_path / "summary.json", settings, {TINY: fresh}, 0)
+    whole, past = write_summary(tmp_path / "summary.json", settings, {TINY: fresh}, 0, 0.0)
     assert names(REPORTS, "## summary.json\n") == [*whole]
+    assert names(REPORTS, "## history.jsonl\n") == [*past[0]]
+    shape = json.loads((ROOT / "docs" / "summary.schema.json").read_text(encoding="utf-8"))
+    assert [*shape["properties"]] == [*whole]
+    assert [*shape["$defs"]["model"]["properties"]] == [*fresh]
 
 
 def test_loads_that_reports_name_are_made() -> None:
@@ -187,6 +194,7 @@ def test_reports_tell_what_a_real_run_found(prepared: Path) -> None:
     for heading, found in (
         ("### An entry of `precisions`\n", model["precisions"]["int8"]),
         ("### An entry of `loads`\n", model["loads"]["transformers:name"]),
+        ("### `timeline`\n", model["timeline"]),
         ("### `tests`\n", model["tests"]),
     ):
         assert names(REPORTS, heading) == [*found]
@@ -274,6 +282,7 @@ def test_image_has_all_that_it_copies_and_needs() -> None:
     assert [source for source in copied if not let_in(source)] == []
     wanted = {
         *(ROOT / "prep").rglob("*.py"),
+        *(ROOT / "prep").rglob("*.j2"),
         *(ROOT / "prep" / "questions").iterdir(),
         *(ROOT / "model_tests").rglob("*.py"),
         *(ROOT / "model_tests" / "goldens").iterdir(),

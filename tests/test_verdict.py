@@ -13,7 +13,6 @@ from prep.catalogue import Catalogue, ModelSpec
 from prep.fetch import Network
 from prep.layout import Home
 from prep.lock import Lock, LockedModel
-from prep.report.page import render
 from prep.report.summary import entry, write_summary
 from prep.report.verdict import ModelRun, Outcome, Status, judge, merged
 from prep.settings import Settings
@@ -120,7 +119,7 @@ def summarized(
     """Judge the run, merge it into the file, and give what the file then says of the model."""
     settings = settings_for(path.parent, locked)
     fresh = entry(model_run, judge(model_run, ALL), settings, "tiny")
-    whole = write_summary(path, settings, {"tiny": fresh}, code)
+    whole, _ = write_summary(path, settings, {"tiny": fresh}, code, began=0.0)
     assert json.loads(path.read_text(encoding="utf-8")) == whole
     said: dict[str, Any] = whole["models"]["tiny"]
     return said
@@ -140,8 +139,9 @@ def test_the_summary_keeps_a_verdict_over_an_unchecked_run(tmp_path: Path) -> No
 def test_the_summary_keeps_models_that_were_not_run(tmp_path: Path) -> None:
     path = tmp_path / "summary.json"
     settings = settings_for(tmp_path, locked_model())
-    write_summary(path, settings, {"other": {"status": "ready", "entry": "e"}}, 0)
-    whole = write_summary(path, settings, {"tiny": {"status": "red", "entry": "e"}}, 1)
+    fresh = entry(run(), "ready", settings, "tiny")
+    write_summary(path, settings, {"other": fresh}, 0, began=0.0)
+    whole, _ = write_summary(path, settings, {"tiny": {**fresh, "status": "red"}}, 1, began=0.0)
     assert {name: model["status"] for name, model in whole["models"].items()} == {
         "other": "ready",
         "tiny": "red",
@@ -150,13 +150,22 @@ def test_the_summary_keeps_models_that_were_not_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"\xff", b"[]", b'{"summary-version": 0, "models": {"x": {}}}'], ids=str
+    "content",
+    [
+        b"",
+        b"\xff",
+        b"[]",
+        b'{"summary-version": 0, "models": {"x": {}}}',
+        b'{"summary-version": 2, "models": {"x": {"status": "ready"}}}',
+    ],
+    ids=str,
 )
 def test_a_summary_that_cannot_be_read_is_replaced(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "summary.json"
     path.write_bytes(content)
     settings = settings_for(tmp_path, locked_model())
-    whole = write_summary(path, settings, {"tiny": {"status": "ready", "entry": "e"}}, 0)
+    fresh = entry(run(), "ready", settings, "tiny")
+    whole, _ = write_summary(path, settings, {"tiny": fresh}, 0, began=0.0)
     assert list(whole["models"]) == ["tiny"]
 
 
@@ -164,8 +173,11 @@ def test_an_entry_tells_all_that_the_run_knows(tmp_path: Path) -> None:
     facts = {
         "fetched": 7,
         "seconds": 1.5,
+        "adopted": 5,
+        "timeline": {"began": "then", "stretches": []},
         "precisions": {"int8": {"bytes": 9}},
         "loads": {"transformers:name": {"seconds": 0.5}},
+        "answers": {"original": [[1.0]]},
         "cut": "network namespace",
         "goldens": "none recorded",
         "versions": {"torch": "2"},
@@ -185,14 +197,18 @@ def test_an_entry_tells_all_that_the_run_knows(tmp_path: Path) -> None:
         "wanted-consumers": None,
         "repo": "acme/tiny",
         "task": "embedding",
+        "why": "x",
         "commit": COMMIT,
         "license": "mit",
         "files": len(SOURCE),
         "bytes": locked_model().bytes,
         "fetched-bytes": 7,
+        "adopted-bytes": 5,
         "seconds": 1.5,
-        "precisions": {"int8": {"bytes": 9}},
+        "timeline": {"began": "then", "stretches": []},
+        "precisions": {"int8": {"bytes": 9, "agreement-bound": 0.99}},
         "loads": {"transformers:name": {"seconds": 0.5}},
+        "answers": {"original": [[1.0]]},
         "network-cut": "network namespace",
         "interpreters": {},
         "cpu-inference-default": None,
@@ -232,40 +248,3 @@ def test_the_summary_holds_no_token_and_can_be_read_by_all(tmp_path: Path) -> No
     assert "hf_secret" not in path.read_text(encoding="utf-8")
     assert path.stat().st_mode & 0o777 == 0o644
     assert path.parent.stat().st_mode & 0o777 == 0o755
-
-
-def test_the_page_escapes_whatever_it_shows(tmp_path: Path) -> None:
-    evil = "<script>alert('&')</script>"
-    model = {
-        "status": evil,
-        "commit": "<b>",
-        "bytes": 7,
-        "precisions": {evil: {}},
-        "healed": [evil],
-        "problems": [evil, f"got {evil}"],
-    }
-    whole = {
-        "catalogue": evil,
-        "home": evil,
-        "at": evil,
-        "exit": 1,
-        "offline": False,
-        "hub": evil,
-        "models": {evil: model},
-    }
-    page = render(whole)
-    assert "<script" not in page
-    assert "<b>" not in page
-    assert page.count("&lt;script&gt;alert(&#39;&amp;&#39;)&lt;/script&gt;") == 12
-
-
-def test_the_page_shows_each_model_and_what_is_wrong(tmp_path: Path) -> None:
-    path = tmp_path / "summary.json"
-    model_run = run("passed", "red")
-    model_run.problems = ["config.json is not what the lock says"]
-    summarized(path, locked_model(), model_run, 1)
-    page = render(json.loads(path.read_text(encoding="utf-8")))
-    assert "<td>tiny<td>red<td><code>c0ffee000000</code>" in page
-    assert "<pre>config.json is not what the lock says</pre>" in page
-    assert f"models.toml in {tmp_path}, " in page
-    assert "exit 1, hub https://huggingface.co." in page

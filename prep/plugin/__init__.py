@@ -176,6 +176,7 @@ def stages(request: pytest.FixtureRequest) -> Iterator[Stages]:
         yield made
         context.progress.ticker("model-prep", "ending the processes that were started")
         made.close()
+        context.progress.rest()
 
 
 @pytest.fixture(scope="session")

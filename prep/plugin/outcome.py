@@ -236,10 +236,12 @@ class Outcome:
         if settings.summary is None:
             return True
         try:
-            whole = summary.write_summary(settings.summary, settings, entries, code)
+            whole, past = summary.write_summary(
+                settings.summary, settings, entries, code, self.began
+            )
             self.written.append(f"summary: {settings.summary}")
             if settings.report is not None:
-                write_text(settings.report, page.render(whole))
+                write_text(settings.report, page.render(whole, past))
                 self.written.append(f"report: {settings.report}")
             return self._tell_consumers({name: one["status"] for name, one in entries.items()})
         except OSError as error:

@@ -1,42 +1,324 @@
-"""`report.html`: a plain page of the same facts as `summary.json`."""
+"""`report.html`: the summary and the history as one page that needs nothing else; see the template.
 
-from collections.abc import Mapping
+Here the facts become what the template shows: sentences, groups, shares. Everything that it shows
+is escaped there.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from statistics import median
 from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
-PAGE = """<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<title>model-prep: {{ run.catalogue }}</title>
-<style>
-  :root { color-scheme: light dark; }
-  body { font: 1rem/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 60rem; }
-  body { padding: 0 1rem; }
-  table { border-collapse: collapse; width: 100%; }
-  th, td { border-bottom: 1px solid; padding: .3rem .6rem .3rem 0; text-align: left; }
-  pre { white-space: pre-wrap; }
-</style>
-<h1>model-prep</h1>
-<p>{{ run.catalogue }} in {{ run.home }}, {{ run.at }}, exit {{ run.exit }}
-{{- ", offline" if run.offline else ", hub " ~ run.hub }}.</p>
-<table>
-<tr><th>model<th>status<th>commit<th>bytes<th>converted<th>healed</tr>
-{% for name, model in run.models.items() -%}
-<tr><td>{{ name }}<td>{{ model.status }}<td><code>{{ (model.commit or "")[:12] }}</code>
-<td>{{ model.bytes }}<td>{{ model.precisions | join(", ") }}<td>{{ model.healed | length }}</tr>
-{% endfor -%}
-</table>
-{% for name, model in run.models.items() if model.problems or model.healed -%}
-<h2>{{ name }}</h2>
-{% for text in model.healed %}<pre>healed: {{ text }}</pre>{% endfor %}
-{% for text in model.problems %}<pre>{{ text }}</pre>{% endfor %}
-{% endfor -%}
-</html>
-"""
+from prep.content import AT_MOST, MEASURES
+from prep.progress import span
+from prep.questions import (
+    EmbeddingQuestions,
+    RerankerQuestions,
+    Seq2seqQuestions,
+    read_questions,
+)
+from prep.report import figures
+from prep.tasks import PRECISIONS, TASKS
+
+TEMPLATE = Path(__file__).with_name("page.html.j2")
+MOST_BYTES = 300_000
+MEASURED = {"embedding": "cosine", "reranker": "difference", "seq2seq": "same tokens"}
+RUNS, PROBLEMS, LETTERS = 24, 12, 4000  # how much of the past, of problems and of each is shown
+WORST_FIRST = ("red", "undelivered", "unchecked", "healed", "ready")
+MARKS = {"ready": "✓", "healed": "✚", "red": "✗", "undelivered": "↻", "unchecked": "–"}
+MEANINGS = {
+    "ready": "everything the suite has for it passed",
+    "healed": "ready, after damage that was found and mended",
+    "red": "something is wrong that stays",
+    "undelivered": "only failures that can pass by themselves: run again",
+    "unchecked": "the run left checks out",
+}
+EXITS = {
+    0: "every chosen model passed every chosen check",
+    1: "some model is red",
+    2: "stopped by Ctrl-C",
+    3: "an error inside the suite",
+    5: "nothing was checked",
+    75: "every failure can pass by itself: run again",
+    143: "stopped by SIGTERM",
+}
+STAGES = {
+    "importing": "import libraries",
+    "fetched": "fetch and digest",
+    "converted": "convert and check",
+    "loaded": "load and answer",
+    "interpreter": "meet an interpreter",
+}
 
 
-def render(run: Mapping[str, Any]) -> str:
-    """The page for what `write_summary` gave; everything in it is escaped."""
-    return Environment(autoescape=True, undefined=StrictUndefined).from_string(PAGE).render(run=run)
+def render(run: Mapping[str, Any], past: Sequence[Mapping[str, Any]]) -> str:
+    """The page for what `write_summary` gave; with less detail where it would be too large."""
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
+    view = {
+        "run": run,
+        "models": [
+            {"number": number, **_model(name, one, run, past)}
+            for number, (name, one) in enumerate(run["models"].items(), 1)
+        ],
+        "timeline": _timeline(run),
+        "palette": figures.PALETTE,
+        "statuses": figures.STATUSES,
+        "marks": MARKS,
+        "meanings": MEANINGS,
+        "stages": STAGES,
+        **_headline(run),
+    }
+    page = ""
+    for detail in (2, 1, 0):
+        page = template.render(view, detail=detail)
+        if len(page.encode()) <= MOST_BYTES:
+            break
+    return page
+
+
+def _headline(run: Mapping[str, Any]) -> dict[str, str]:
+    """The verdict in one look: a sentence, and the status whose colour it has."""
+    counts = Counter(one["status"] for one in run["models"].values())
+    total, code = sum(counts.values()), run["exit"]
+    meaning = EXITS.get(code, "see the terminal")
+    if code in (2, 3, 5, 143):
+        return {"headline": meaning.capitalize(), "tone": "unchecked", "meaning": meaning}
+    tone = next((status for status in WORST_FIRST if counts[status]), "unchecked")
+    count = counts[tone]
+    of = f"{count} of {_count(total, 'model')}"
+    is_are = "is" if count == 1 else "are"
+    sentence = {
+        "red": f"{of} {is_are} red",
+        "undelivered": f"{of} could not be delivered: run again",
+        "unchecked": f"{of} {is_are} not wholly checked",
+        "healed": f"All {total} models are ready, {count} of them healed",
+        "ready": f"All {total} models are ready",
+    }[tone]
+    if total == 1:
+        sentence = {
+            "red": "The model is red",
+            "undelivered": "The model could not be delivered: run again",
+            "unchecked": "The model is not wholly checked",
+            "healed": "The model is ready, and was healed",
+            "ready": "The model is ready",
+        }[tone]
+    return {"headline": sentence, "tone": tone, "meaning": meaning}
+
+
+def _model(
+    name: str, one: Mapping[str, Any], run: Mapping[str, Any], past: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    problems = [text[:LETTERS].strip() for text in one["problems"]]
+    return {
+        **one,
+        "name": name,
+        "earlier": one["at"] < run["began"],
+        "sizes": _sizes(one),
+        "consumers": _consumers(one["loads"]),
+        "not_tried": Counter(
+            load["not-tried"] for load in one["loads"].values() if "not-tried" in load
+        ),
+        "answers": _answers(one),
+        "lowest": _agreement(one),
+        "measured": MEASURED.get(one["task"], "agreement"),
+        "problem_list": [text.partition("\n")[::2] for text in problems[:PROBLEMS]],
+        "more_problems": max(0, len(problems) - PROBLEMS),
+        "healed_list": [" ".join(text.split())[:LETTERS] for text in one["healed"][:PROBLEMS]],
+        "past": _past(line for line in past if line["model"] == name),
+    }
+
+
+def _sizes(one: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The original and each precision: bytes, and how much of the allowed difference is used."""
+    rows = [{"label": "original", "bytes": one["bytes"], "used": None, "made": None}]
+    for precision, made in one["precisions"].items():
+        rows.append({"label": precision, **made, "used": _used(one["task"], made)})
+    most = max([row["bytes"] or 0 for row in rows] + [1])
+    return [{**row, "share": 100 * (row["bytes"] or 0) / most} for row in rows]
+
+
+def _used(task: str, made: Mapping[str, Any]) -> float | None:
+    """The difference to the original, of what the bound allows, in percent."""
+    agreement, bound = made.get("agreement"), made.get("agreement-bound")
+    if agreement is None or bound is None:
+        return None
+    difference, allowed = (agreement, bound) if task in AT_MOST else (1 - agreement, 1 - bound)
+    return 100 * difference / allowed if allowed else (0.0 if difference <= 0 else 999.0)
+
+
+def _agreement(one: Mapping[str, Any]) -> dict[str, Any] | None:
+    known = [row for row in _sizes(one) if row["used"] is not None]
+    if not known:
+        return None
+    measure = MEASURES.get(one["task"], "agreement").strip(",")
+    return {**max(known, key=lambda row: row["used"]), "measure": measure}
+
+
+def _consumers(loads: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The loads of each consumer, precision and interpreter together."""
+    groups: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
+    for name, took in loads.items():
+        parts = name.split(":")
+        precision = parts.pop(0) if parts[0] in PRECISIONS else "original"
+        consumer, way, *more = [*parts, ""][: max(2, len(parts))]
+        python = next((part[7:] for part in more if part.startswith("python=")), "")
+        load = {"id": name, "way": way, "more": more, **took}
+        groups.setdefault((python, precision, consumer), []).append(load)
+    return [
+        {
+            "python": python,
+            "precision": precision,
+            "consumer": consumer,
+            "loads": made,
+            "tried": sum("seconds" in one for one in made),
+            "ways": list(dict.fromkeys(one["way"] for one in made)),
+            "cache_dir": _tried(made, "cache_dir"),
+            "other": _tried(made, "other"),
+            "read_only": _tried(made, "read-only"),
+            "latency": _median(one.get("latency") for one in made),
+            "seconds": _median(one.get("seconds") for one in made),
+            "peak": max((one.get("peak-bytes", 0) for one in made), default=0),
+        }
+        for (python, precision, consumer), made in groups.items()
+    ]
+
+
+def _tried(loads: Sequence[Mapping[str, Any]], how: str) -> str:
+    """Whether one of them was made like that; empty where none is meant to be."""
+    meant = [one for one in loads if how in one["more"]]
+    if not meant:
+        return ""
+    return "yes" if any("seconds" in one for one in meant) else "not tried"
+
+
+def _answers(one: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Heat maps or texts; None where the questions are not those that were asked."""
+    given = one["answers"]
+    if not given or one["task"] not in TASKS:
+        return None
+    questions = read_questions(one["task"])
+    if isinstance(questions, Seq2seqQuestions):
+        prompts = list(questions.prompts.values())
+        if any(len(texts) != len(prompts) for texts in given.values()):
+            return None
+        rows = [
+            {"prompt": prompt, "texts": [texts[place] for texts in given.values()]}
+            for place, prompt in enumerate(prompts)
+        ]
+        return {"kind": "texts", "columns": list(given), "rows": rows}
+    if isinstance(questions, EmbeddingQuestions):
+        heads = [f"{kind} {n}" for kind in "PU" for n in range(1, len(questions.related) + 1)]
+        texts = [r.related for r in questions.related] + [r.unrelated for r in questions.related]
+        labels = [r.anchor for r in questions.related]
+        cells = [texts for _ in labels]
+    else:
+        assert isinstance(questions, RerankerQuestions)
+        labels = [r.query for r in questions.ranked]
+        cells = [list(r.passages) for r in questions.ranked]
+        heads = ["relevant", *(f"other {n}" for n in range(1, max(map(len, cells))))]
+    maps = [
+        {"label": label, "rows": _heat_rows(values, labels, cells, one["task"])}
+        for label, values in given.items()
+        if [len(row) for row in values] == [len(row) for row in cells]
+    ]
+    return {"kind": one["task"], "columns": heads, "maps": maps} if maps else None
+
+
+def _heat_rows(
+    values: Sequence[Sequence[float | None]],
+    labels: Sequence[str],
+    cells: Sequence[Sequence[str]],
+    task: str,
+) -> list[dict[str, Any]]:
+    known = [value for row in values for value in row if value is not None]
+    least, most = (
+        (0.0, 1.0) if task == "embedding" else (min(known, default=0), max(known, default=1))
+    )
+    rows = []
+    for number, (label, row, texts) in enumerate(zip(labels, values, cells, strict=True)):
+        own = (number, number + len(labels)) if task == "embedding" else (0,)
+        painted = []
+        for place, (value, text) in enumerate(zip(row, texts, strict=True)):
+            ground, ink = figures.heat(least if value is None else value, least, most)
+            cell = {"value": value, "text": text, "ground": ground, "ink": ink}
+            painted.append({**cell, "own": place in own})
+        rows.append({"label": label, "cells": painted})
+    return rows
+
+
+def _past(lines: Iterable[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """The last runs of a model: status, time, agreement."""
+    runs = [
+        {
+            "at": line.get("at", ""),
+            "status": line["status"] if line.get("status") in MARKS else "unchecked",
+            "seconds": round(sum((line.get("seconds") or {}).values()), 1),
+            "agreement": line.get("agreement") or {},
+        }
+        for line in lines
+    ][-RUNS:]
+    if not runs:
+        return None
+    precisions = sorted({precision for one in runs for precision in one["agreement"]})
+    agreement = {
+        precision: [one["agreement"].get(precision) for one in runs] for precision in precisions
+    }
+    return {
+        "runs": runs,
+        "seconds": _spark([one["seconds"] for one in runs]),
+        "agreement": {precision: _spark(values) for precision, values in agreement.items()},
+    }
+
+
+def _spark(values: Sequence[float | None]) -> dict[str, Any]:
+    known = [value for value in values if value is not None]
+    return {
+        "lines": figures.sparkline(values, 200, 28),
+        "least": min(known),
+        "most": max(known),
+        "last": known[-1],
+    }
+
+
+def _timeline(run: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The models of this run side by side in time."""
+    began = datetime.fromisoformat(run["began"])
+    rows = []
+    for name, one in run["models"].items():
+        if not one["timeline"] or one["at"] < run["began"]:
+            continue
+        offset = (datetime.fromisoformat(one["timeline"]["began"]) - began).total_seconds()
+        stretches = one["timeline"]["stretches"]
+        ends = offset + max((s["at"] + s["seconds"] for s in stretches), default=0.0)
+        totals: Counter[str] = Counter()
+        for stretch in stretches:
+            totals[stretch["stage"]] += stretch["seconds"]
+        rows.append((name, one["timeline"], max(0.0, offset), ends, totals))
+    whole = max([ends for *_, ends, _ in rows] + [0.0])
+    if whole <= 0:
+        return None
+    used = [stage for stage in STAGES if any(totals[stage] for *_, totals in rows)]
+    return {
+        "whole": span(whole),
+        "stages": used,
+        "rows": [
+            {"name": name, "bars": figures.bars(timeline, offset, whole), "totals": totals}
+            for name, timeline, offset, _, totals in rows
+        ],
+    }
+
+
+def _median(numbers: Iterable[float | None]) -> float | None:
+    known = [number for number in numbers if number is not None]
+    return median(known) if known else None
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}{'' if number == 1 else 's'}"

@@ -49,7 +49,12 @@ def properties(
         took = facts.get("loads", {}).get(load.id)
         if took and "seconds" in took:
             yield "seconds.loaded", str(took["seconds"])
+            yield "latency", str(took["latency"])
             yield "memory.peak", str(took["peak-bytes"])
+    if facts.get("adopted"):
+        yield "bytes.adopted", str(facts["adopted"])
+    if facts.get("healed"):
+        yield "healed", str(len(facts["healed"]))
     if facts.get("cut"):
         yield "network-cut", facts["cut"]
     for package, version in facts.get("versions", {}).items():

@@ -1,17 +1,22 @@
 """`summary.json`: every model's verdict, merged run by run; `docs/reports.md` tells its keys."""
 
 import json
+import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 
 from prep.layout import make_folder, now, write_text
+from prep.questions import read_questions
+from prep.report import history
 from prep.report.verdict import ModelRun, Status, merged
 from prep.settings import Settings
 
-VERSION = 1
+VERSION = 2
+NUMBERS = re.compile(r"\[\s+(?:(?:-?\d[\d.e+-]*|null),?\s+)+\]")
 
 
 def entry(run: ModelRun, status: Status, settings: Settings, name: str) -> dict[str, Any]:
@@ -19,6 +24,7 @@ def entry(run: ModelRun, status: Status, settings: Settings, name: str) -> dict[
     spec = next(spec for spec in settings.models if spec.name == name)
     locked = settings.lock.get(name)
     facts = run.facts
+    bounds = read_questions(spec.task).agreement
     return {
         "status": status,
         "at": now(),
@@ -28,14 +34,21 @@ def entry(run: ModelRun, status: Status, settings: Settings, name: str) -> dict[
         "wanted-consumers": list(spec.consumers) if spec.consumers else None,
         "repo": spec.repo,
         "task": spec.task,
+        "why": spec.why,
         "commit": locked.commit if locked else None,
         "license": locked.license if locked else None,
         "files": len(locked.files) if locked else 0,
         "bytes": locked.bytes if locked else 0,
         "fetched-bytes": facts.get("fetched", 0),
+        "adopted-bytes": facts.get("adopted", 0),
         "seconds": facts.get("seconds"),
-        "precisions": facts.get("precisions", {}),
+        "timeline": facts.get("timeline"),
+        "precisions": {
+            precision: {**one, "agreement-bound": bounds[precision]}
+            for precision, one in facts.get("precisions", {}).items()
+        },
         "loads": facts.get("loads", {}),
+        "answers": facts.get("answers", {}),
         "network-cut": facts.get("cut"),
         "interpreters": facts.get("interpreters", {}),
         "cpu-inference-default": facts.get("cpu_default"),
@@ -55,17 +68,27 @@ def entry(run: ModelRun, status: Status, settings: Settings, name: str) -> dict[
 
 
 def write_summary(
-    path: Path, settings: Settings, entries: Mapping[str, Mapping[str, Any]], exit_code: int
-) -> dict[str, Any]:
-    """Merge this run into the file, under a lock; gives what was written."""
+    path: Path,
+    settings: Settings,
+    entries: Mapping[str, Mapping[str, Any]],
+    exit_code: int,
+    began: float,
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Merge this run into the file, under a lock; gives what was written, and the history.
+
+    An entry that has not the keys of this version's is no verdict that anybody could read.
+    `began` is when the run did, in seconds since the epoch.
+    """
     make_folder(path.parent)
     with FileLock(f"{path}.lock", mode=0o666):
-        earlier = _earlier(path)
+        keys = {frozenset(one) for one in entries.values()}
+        earlier = {name: one for name, one in _earlier(path).items() if frozenset(one) in keys}
         models = dict(earlier)
         for name, fresh in entries.items():
             models[name] = dict(merged(earlier.get(name), fresh))
         whole = {
             "summary-version": VERSION,
+            "began": datetime.fromtimestamp(began, UTC).isoformat(timespec="seconds"),
             "at": now(),
             "exit": exit_code,
             "home": str(settings.home.root),
@@ -74,8 +97,15 @@ def write_summary(
             "offline": settings.offline,
             "models": models,
         }
-        write_text(path, json.dumps(whole, indent=1, ensure_ascii=False) + "\n")
-    return whole
+        write_text(path, _rendered(whole))
+        lines = [history.line(name, one, exit_code) for name, one in entries.items()]
+        return whole, history.append(path.with_name(history.NAME), lines)
+
+
+def _rendered(whole: Mapping[str, Any]) -> str:
+    """As JSON that people can read: a row of numbers is one line."""
+    text = json.dumps(whole, indent=1, ensure_ascii=False)
+    return NUMBERS.sub(lambda row: " ".join(row[0].split()), text) + "\n"
 
 
 def _earlier(path: Path) -> dict[str, Any]:

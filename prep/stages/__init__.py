@@ -91,14 +91,18 @@ class Stages:
             converted = self.converted(spec, load.precision) if load.precision else None
             return load_model(self.context, self.fetched(spec), converted, load)
 
-        return self._once(spec, "loaded", load.id, work)
+        consumer = f"{load.precision}:" if load.precision else ""
+        return self._once(spec, "loaded", load.id, work, during=consumer + load.consumer.name)
 
     def close(self) -> None:
         """End the import servers."""
         for server in self.context.servers.values():
             server.stop()
 
-    def _once(self, spec: ModelSpec, stage: str, which: str, work: Callable[[], T]) -> T:
+    def _once(
+        self, spec: ModelSpec, stage: str, which: str, work: Callable[[], T], during: str = ""
+    ) -> T:
+        """`during` is what the timeline calls it, where that is not `which`."""
         key = (spec.name, stage, which)
         known = self._memory.get(key)
         if isinstance(known, NotReached | NotTried):
@@ -106,10 +110,14 @@ class Stages:
         if isinstance(known, PrepError):
             raise NotReached(spec.name, stage, known)
         if known is None:
+            clock = self.context.clocks[spec.name]
             try:
-                known = _told_of_the_disk(work)
+                with clock.running(stage, during or which):
+                    known = _told_of_the_disk(work)
             except PrepError as error:
                 self._memory[key] = error
                 raise
+            finally:
+                self.context.tell(spec.name, timeline=clock.facts())
             self._memory[key] = known
         return cast(T, known)  # each key holds what its own stage gave

@@ -1,6 +1,7 @@
 """What every stage works with: the case's settings, the home, the server, the facts so far."""
 
 import functools
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ from prep.offline import ImportServer
 from prep.preflight import Preflight, preflight
 from prep.progress import Progress
 from prep.settings import Settings
+from prep.stages.clock import Clock
 from prep.verify import Problem
 
 
@@ -57,6 +59,7 @@ class Context:
     servers: dict[Interpreter | None, ImportServer] = field(default_factory=dict)
     flight: Preflight | None = None
     wanted: Mapping[str, Collection[str]] | None = None
+    clocks: dict[str, Clock] = field(default_factory=lambda: defaultdict(Clock))
 
     @property
     def server(self) -> ImportServer:
@@ -100,7 +103,8 @@ class Context:
 
     def server_ready(self, model: str, interpreter: Interpreter | None = None) -> dict[str, Any]:
         """Wait for an import server; gives what it has and how its network is cut."""
-        return self.server_of(interpreter).ready(lambda text: self.progress.begin(model, text))
+        with self.clocks[model].running("importing"):
+            return self.server_of(interpreter).ready(lambda text: self.progress.begin(model, text))
 
     def held(self, repo: str, stage: str, model: str) -> AbstractContextManager[None]:
         """Nobody else works on this stage of this repository meanwhile."""

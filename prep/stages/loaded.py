@@ -10,6 +10,7 @@ from prep.errors import InterpreterUnfit, NotTried, listing
 from prep.goldens import Goldens, read_goldens
 from prep.offline import JobResult
 from prep.questions import Questions, joined, read_questions
+from prep.stages.answers import shown
 from prep.stages.context import Context
 from prep.stages.converted import Converted
 from prep.stages.fetched import Fetched
@@ -134,10 +135,18 @@ def load_model(
     except NotTried as reason:
         context.tell(spec.name, loads={**loads, load.id: {"not-tried": str(reason)}})
         raise
-    took = {"seconds": round(result.seconds, 3), "peak-bytes": result.peak}
+    took = {
+        "seconds": round(result.seconds, 3),
+        "latency": round(result.value["latency"], 6),
+        "peak-bytes": result.peak,
+    }
     facts = {"goldens": goldens is not None, "loads": {**loads, load.id: took}}
     if load.interpreter is None:
         facts |= {"cut": ready["cut"], "versions": ready["versions"]}
+        answers = context.facts[spec.name].get("answers", {})
+        whose = load.precision or "original"
+        if whose not in answers and (given := shown(questions, result.value)) is not None:
+            facts["answers"] = {**answers, whose: given}
     if "cpu_default" in result.value:
         facts["cpu_default"] = result.value["cpu_default"]
     context.tell(spec.name, **facts)

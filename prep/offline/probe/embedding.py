@@ -9,6 +9,7 @@ from prep.offline.probe.ways import (
     FLOAT32,
     Facts,
     Way,
+    each_alone,
     ids_of,
     is_short,
     largest_gap,
@@ -31,12 +32,13 @@ class Embedding:
 def answer(model: Embedding, ask: Facts) -> Facts:
     """The vector of every text, alone; how far it moves when asked again, and in a batch."""
     texts = ask["texts"]
-    alone = [model.embed([text])[0] for text in texts]
+    alone, latency = each_alone(lambda text: model.embed([text])[0], texts)
     short = [text for text in texts if is_short(text)]
     batch = dict(zip(short, model.embed(short)))
     return {
         "tokens": ids_of(model.tokenizer, texts, model.facts["max_length"]),
         "vectors": dict(zip(texts, alone)),
+        "latency": latency,
         "again": largest_gap(model.embed([texts[0]])[0], alone[0]),
         "batch": max(
             largest_gap(batch.get(text, []), vector)

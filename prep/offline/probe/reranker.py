@@ -10,6 +10,7 @@ from prep.offline.probe.ways import (
     FLOAT32,
     Facts,
     Way,
+    each_alone,
     ids_of,
     is_short,
     largest_gap,
@@ -43,12 +44,13 @@ class Reranker:
 def answer(model: Reranker, ask: Facts) -> Facts:
     """The raw logit of every pair, alone; how far it moves when asked again, and in a batch."""
     pairs = ask["pairs"]
-    alone = [model.logits([pair])[0] for pair in pairs]
+    alone, latency = each_alone(lambda pair: model.logits([pair])[0], pairs)
     short = [number for number, pair in enumerate(pairs) if is_short("".join(pair))]
     together = model.logits([pairs[number] for number in short])
     facts = {
         "tokens": ids_of(model.tokenizer, ask["texts"], model.facts["max_length"]),
         "logits": [[*pair, logit] for pair, logit in zip(pairs, alone)],
+        "latency": latency,
         "again": largest_gap(model.logits([pairs[0]]), alone[:1]),
         "batch": largest_gap(together, [alone[number] for number in short]),
     }

@@ -8,6 +8,7 @@ from prep.offline.probe.ways import (
     FLOAT32,
     Facts,
     Way,
+    each_alone,
     ids_of,
     limit_of,
     loading_facts,
@@ -59,13 +60,15 @@ class Writer:
 def answer(model: Writer, ask: Facts) -> Facts:
     """What it writes to each prompt, ``[prompt, new tokens]``; whether twice the same."""
     prompts = ask["prompts"]
+    answers, latency = each_alone(lambda prompt: model.write(*prompt), prompts)
     written = [
-        {"prompt": prompt, "new_tokens": length, **model.write(prompt, length)}
-        for prompt, length in prompts
+        {"prompt": prompt, "new_tokens": length, **one}
+        for (prompt, length), one in zip(prompts, answers)
     ]
     return {
         "tokens": ids_of(model.tokenizer, ask["texts"], model.limit),
         "written": written,
+        "latency": latency,
         "again": model.write(*prompts[0])["ids"] == written[0]["ids"],
     }
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+import statistics
+import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 Facts = dict[str, Any]
@@ -86,6 +88,16 @@ def limit_of(tokenizer: Any) -> int:
     """How many tokens the tokenizer takes; `LIMIT` where its files name no number."""
     named: int = tokenizer.model_max_length
     return named if named < UNLIMITED else LIMIT
+
+
+def each_alone(ask: Callable[[Any], Any], questions: Sequence[Any]) -> tuple[list[Any], float]:
+    """The answer to each question asked alone, and the median of the seconds that one took."""
+    answers, seconds = [], []
+    for question in questions:
+        began = time.perf_counter()
+        answers.append(ask(question))
+        seconds.append(time.perf_counter() - began)
+    return answers, statistics.median(seconds) if seconds else 0.0
 
 
 def is_short(text: str) -> bool:

@@ -1,0 +1,120 @@
+"""The page's colours and small drawings, as numbers that the template draws."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+Color = tuple[int, int, int]
+
+# Every colour of the page, by its CSS variable. SURFACES carry INKS in any combination, and each
+# status its own ink on its own tint: a test computes what they contrast (WCAG 2.2, AA).
+PALETTE: Mapping[str, Mapping[str, str]] = {
+    "light": {
+        "page": "#f4f6f9",
+        "card": "#ffffff",
+        "sunken": "#eceff4",
+        "ink": "#1a1f28",
+        "muted": "#525b69",
+        "link": "#174ea6",
+        "line": "#d3d9e2",
+        "ready": "#0a6630",
+        "ready-tint": "#dcf4e4",
+        "healed": "#0a5a6e",
+        "healed-tint": "#d7f0f6",
+        "red": "#a0131c",
+        "red-tint": "#fde4e5",
+        "undelivered": "#744700",
+        "undelivered-tint": "#fcefd0",
+        "unchecked": "#474f5d",
+        "unchecked-tint": "#e4e8ee",
+        "importing": "#697484",
+        "fetched": "#1d6bcb",
+        "converted": "#8448c2",
+        "loaded": "#0e7f50",
+        "interpreter": "#9a5b00",
+    },
+    "dark": {
+        "page": "#0f1218",
+        "card": "#181d25",
+        "sunken": "#222933",
+        "ink": "#e8ecf2",
+        "muted": "#a6b0be",
+        "link": "#93bcff",
+        "line": "#374150",
+        "ready": "#82e2a6",
+        "ready-tint": "#11331e",
+        "healed": "#83d9ec",
+        "healed-tint": "#0e323d",
+        "red": "#ff9ea4",
+        "red-tint": "#451519",
+        "undelivered": "#ffd07a",
+        "undelivered-tint": "#3d2b06",
+        "unchecked": "#bcc5d2",
+        "unchecked-tint": "#2b323d",
+        "importing": "#8b96a6",
+        "fetched": "#6fa8ff",
+        "converted": "#c39cf0",
+        "loaded": "#4cc790",
+        "interpreter": "#e0a14a",
+    },
+}
+SURFACES = ("page", "card", "sunken")
+INKS = ("ink", "muted", "link")
+STATUSES = ("ready", "healed", "red", "undelivered", "unchecked")
+STAGES = ("importing", "fetched", "converted", "loaded", "interpreter")
+
+# Heat: from least to most. Its cells carry the darker or the lighter of INK_ON_HEAT.
+HEAT: Sequence[Color] = ((246, 248, 252), (142, 188, 235), (38, 99, 180), (8, 38, 92))
+INK_ON_HEAT = ("#000000", "#ffffff")
+
+
+def contrast(one: str, other: str) -> float:
+    """The contrast of two colours, from 1 to 21, as WCAG 2.2 defines it."""
+    darker, lighter = sorted((_luminance(one), _luminance(other)))
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def heat(value: float, least: float, most: float) -> tuple[str, str]:
+    """The colour of a cell, and the ink that can be read on it."""
+    share = (value - least) / (most - least) if most > least else 1.0
+    place = min(max(share, 0.0), 1.0) * (len(HEAT) - 1)
+    lower = min(int(place), len(HEAT) - 2)
+    mixed = [
+        round(a + (b - a) * (place - lower))
+        for a, b in zip(HEAT[lower], HEAT[lower + 1], strict=True)
+    ]
+    ground = "#" + "".join(f"{one:02x}" for one in mixed)
+    return ground, max(INK_ON_HEAT, key=lambda ink: contrast(ink, ground))
+
+
+def sparkline(values: Sequence[float | None], width: float, height: float) -> list[list[str]]:
+    """Points of a line through the values, left to right; a gap where there is none."""
+    known = [value for value in values if value is not None]
+    least, spread = min(known, default=0.0), max(known, default=0.0) - min(known, default=0.0)
+    step = width / max(1, len(values) - 1)
+    lines: list[list[str]] = [[]]
+    for place, value in enumerate(values):
+        if value is None:
+            lines.append([])
+            continue
+        up = (value - least) / spread if spread else 0.5
+        lines[-1].append(f"{place * step:.1f},{height - up * height:.1f}")
+    return [line for line in lines if line]
+
+
+def bars(timeline: Mapping[str, Any], offset: float, whole: float) -> list[dict[str, Any]]:
+    """A model's stretches as shares of the whole, in percent."""
+    return [
+        {
+            **one,
+            "left": round(100 * (offset + one["at"]) / whole, 3),
+            "width": round(max(0.15, 100 * one["seconds"] / whole), 3),
+        }
+        for one in timeline["stretches"]
+    ]
+
+
+def _luminance(color: str) -> float:
+    channels = [int(color[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    red, green, blue = linear
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue

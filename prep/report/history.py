@@ -1,0 +1,72 @@
+"""`history.jsonl`: a line for each model of each run, beside the summary; see `docs/reports.md`."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from prep.layout import write_text
+
+NAME = "history.jsonl"
+KEPT, MOST = 300, 400  # lines: when there are more than the most, the newest of them are kept
+
+
+def line(name: str, entry: Mapping[str, Any], exit_code: int) -> dict[str, Any]:
+    """What the history keeps of one model in one run. Times are seconds."""
+    seconds: dict[str, float] = {}
+    for one in (entry["timeline"] or {}).get("stretches", ()):
+        seconds[one["stage"]] = round(seconds.get(one["stage"], 0.0) + one["seconds"], 2)
+    versions = json.dumps(entry["versions"], sort_keys=True).encode()
+    return {
+        "at": entry["at"],
+        "model": name,
+        "status": entry["status"],
+        "exit": exit_code,
+        "entry": entry["entry"],
+        "seconds": seconds,
+        "agreement": {
+            precision: one["agreement"]
+            for precision, one in entry["precisions"].items()
+            if one.get("agreement") is not None
+        },
+        "versions": hashlib.sha256(versions).hexdigest()[:12] if entry["versions"] else None,
+    }
+
+
+def append(path: Path, lines: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Add to the file, whose lock the caller holds; gives all that it then holds, oldest first.
+
+    A line that a full disk has torn is passed over, and never runs into the next.
+    """
+    known = read(path)
+    fresh = [dict(one) for one in lines]
+    text = "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in fresh)
+    if len(known) + len(fresh) > MOST:
+        known = [*known, *fresh][-KEPT:]
+        write_text(path, "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in known))
+        return known
+    with path.open("ab+") as file:
+        if file.tell():
+            file.seek(-1, 2)
+            if file.read(1) != b"\n":
+                text = f"\n{text}"
+        file.write(text.encode())
+    return [*known, *fresh]
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """The lines that can be read, oldest first; none where there is no file."""
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError:
+        return []
+    found = []
+    for one in raw.splitlines():
+        try:
+            data = json.loads(one)
+        except ValueError:
+            continue
+        if isinstance(data, dict) and isinstance(data.get("model"), str):
+            found.append(data)
+    return found
