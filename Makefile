@@ -36,7 +36,7 @@ beat = (while sleep $(1) >/dev/null 2>&1 && kill -0 $$$$ 2>/dev/null; do echo ".
 INSTALL = $(call beat,8,still installing) $(PIP) install -c requirements-tested.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo prep test lint coverage consumers matrix page-test full-size image-test clean
+.PHONY: help demo prep test lint coverage consumers faults matrix page-test full-size image-test clean
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -65,6 +65,10 @@ consumers: $(DEV_STAMP) $(VENV)-old/.made $(VENV)-newest/.made ## both an old an
 
 matrix: $(DEV_STAMP) ## every named damage and harmless change to a home, through pytest --offline
 	@$(call beat,30,still judging) $(PY) -m tests.matrix --json reports/matrix.json -j 2 $(ARGS)
+
+# Each row of docs/operations.md by a whole run, and a real model whose run is killed ten times.
+faults: $(DEV_STAMP) ## every fault of the network by a whole run: minutes, mostly waiting
+	@$(call beat,30,still testing) $(PY) -m pytest -c tests/pytest.ini tests/faults/whole_runs.py tests/faults/killed.py $(ARGS)
 
 full-size: $(DEV_STAMP) ## stand-ins of the real reranker and seq2seq model, full size: times and memory
 	$(PY) -m benchmarks.full_size $(ARGS)

@@ -121,6 +121,18 @@ def test_body_that_broke_off_is_gone_on_from_at_once(
     assert (home.snapshot(REPO, served.commit) / FILE.path).read_bytes() == BODY
 
 
+def test_wait_that_the_hub_asks_for_is_waited_and_the_watch_lets_it(
+    tmp_path: Path, served: ServedRepo
+) -> None:
+    said: list[str] = []
+    asked = Fault(status=429, headers={"Retry-After": "5"})
+    with Hub([served], faults=on_bytes(asked, then=Fault())) as hub:
+        came = bring(Home(tmp_path / "home"), hub, served, tmp_path / "s", said, timeout=9)
+    assert came == len(BODY)
+    assert len(said) == 1
+    assert re.fullmatch(r"network: 429, trying again in [56] s \(2 of 5\)", said[0])
+
+
 def test_what_came_before_it_gave_up_is_gone_on_from_in_the_next_run(
     tmp_path: Path, served: ServedRepo
 ) -> None:
