@@ -105,16 +105,25 @@ class Watch:
         """Raise `NoProgress` where one of the bounds is passed."""
         now = time.monotonic()
         if self.patience is not None and now - self._mark > self.patience:
-            raise NoProgress(
-                f"{doing}: no progress for {self.patience:g} s (a drip below {MINIMUM_RATE} "
-                "bytes a second is none). What came so far is kept; run again, or give a longer "
-                "--download-timeout."
-            )
+            raise NoProgress(no_progress(doing, self.patience))
         if self.deadline is not None and now - self._start > self.deadline:
-            raise NoProgress(
-                f"{doing}: not done within the {self.deadline:g} s of --download-deadline. What "
-                "came so far is kept; run again to go on from there."
-            )
+            raise NoProgress(late(doing, self.deadline))
+
+
+def no_progress(doing: str, patience: float) -> str:
+    """The one sentence for a network that brings nothing, or next to nothing."""
+    return (
+        f"{doing}: no progress for {patience:g} s (a drip below {MINIMUM_RATE} bytes a second is "
+        "none). What came so far is kept; run again, or give a longer --download-timeout."
+    )
+
+
+def late(doing: str, deadline: float) -> str:
+    """The one sentence for what took too long altogether."""
+    return (
+        f"{doing}: not done within the {deadline:g} s of --download-deadline. What came so far is "
+        "kept; run again to go on from there."
+    )
 
 
 def run(

@@ -122,6 +122,16 @@ def test_wait_beyond_the_deadline_is_not_begun() -> None:
     assert time.monotonic() - began < 5
 
 
+def test_line_that_is_silent_until_the_deadline_is_late_and_not_without_progress() -> None:
+    request = httpx.Request("GET", "http://hub.invalid/x")
+
+    def work() -> None:
+        raise httpx.ReadTimeout("", request=request)
+
+    with pytest.raises(NoProgress, match=r"^x: not done within the 0\.5 s of --download-deadline"):
+        persistence(deadline=0.5)("x", work)
+
+
 def test_try_that_brought_something_is_the_first_of_a_new_row(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -15,7 +15,7 @@ from typing import TypeVar
 import httpx
 from tenacity import RetryCallState, Retrying, retry_if_exception, sleep_using_event
 
-from prep.children import MINIMUM_RATE, Emit
+from prep.children import MINIMUM_RATE, Emit, late, no_progress
 from prep.errors import NoProgress
 from prep.fetch.failures import GaveUp, asked_wait, in_short, passes, url_of
 from prep.fetch.session import Hosts
@@ -93,14 +93,6 @@ class Pace:
             raise NoProgress(no_progress(what, self.timeout))
 
 
-def no_progress(what: str, timeout: float) -> str:
-    """The one sentence for a hub that sends nothing, or next to nothing."""
-    return (
-        f"{what}: no progress for {timeout:g} s (a drip below {MINIMUM_RATE} bytes a second is "
-        "none). What came so far is kept; run again, or give a longer --download-timeout."
-    )
-
-
 class Persistence:
     """Tries again what can pass, for all files of a child; `give_up` ends waits in all threads."""
 
@@ -157,28 +149,33 @@ class _Row:
     def _stop(self, state: RetryCallState) -> bool:
         """Whether it is enough; said with what is known by now."""
         error, number = _error(state), self._number(state)
-        pace, hosts = self._persist.pace, self._persist.hosts
+        pace, asked = self._persist.pace, asked_wait(error)
         if self._persist.given_up.is_set():
             return True
-        url = url_of(error)
-        tries = TRIES if url is None or hosts.heard(url) else TRIES_UNHEARD
         if state.upcoming_sleep > pace.left():
-            if isinstance(error, httpx.TimeoutException) and tries == TRIES:
-                raise NoProgress(no_progress(self._what, pace.timeout)) from error
             by_deadline = state.upcoming_sleep > pace.left_altogether()
-            raise GaveUp(error, number, asked_wait(error), by_deadline) from error
-        if number >= tries:
+            if asked is None and by_deadline and pace.deadline is not None:
+                raise NoProgress(late(self._what, pace.deadline)) from error
+            if isinstance(error, httpx.TimeoutException) and self._is_heard(error):
+                raise NoProgress(no_progress(self._what, pace.timeout)) from error
+            raise GaveUp(error, number, asked, by_deadline) from error
+        if number >= self._tries(error):
             raise GaveUp(error, number) from error
         return False
 
     def _tell(self, state: RetryCallState) -> None:
         error, number = _error(state), self._number(state)
-        url = url_of(error)
-        tries = TRIES if url is None or self._persist.hosts.heard(url) else TRIES_UNHEARD
         self._persist.tell(
             f"network: {in_short(error)}, trying again in {state.upcoming_sleep:.0f} s "
-            f"({number + 1} of {tries})"
+            f"({number + 1} of {self._tries(error)})"
         )
+
+    def _is_heard(self, error: BaseException) -> bool:
+        url = url_of(error)
+        return url is None or self._persist.hosts.heard(url)
+
+    def _tries(self, error: BaseException) -> int:
+        return TRIES if self._is_heard(error) else TRIES_UNHEARD
 
 
 def _error(state: RetryCallState) -> BaseException:
