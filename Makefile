@@ -68,7 +68,7 @@ matrix: $(DEV_STAMP) ## every named damage and harmless change to a home, throug
 
 # Each row of docs/operations.md by a whole run, and a real model whose run is killed ten times.
 faults: $(DEV_STAMP) ## every fault of the network by a whole run: minutes, mostly waiting
-	@$(call beat,30,still testing) $(PY) -m pytest -c tests/pytest.ini tests/faults/whole_runs.py tests/faults/killed.py $(ARGS)
+	@$(call beat,30,still testing) $(PY) -m pytest -c tests/pytest.ini tests/faults/*.py $(ARGS)
 
 full-size: $(DEV_STAMP) ## stand-ins of the real reranker and seq2seq model, full size: times and memory
 	$(PY) -m benchmarks.full_size $(ARGS)

@@ -23,6 +23,7 @@ from urllib.parse import parse_qs, parse_qsl, unquote
 from sample_hub.faults import Body, Fault, pour
 
 LOG = logging.getLogger("sample_hub")
+LINE_BUFFER = 64 * 1024
 AT_ONCE = struct.pack("ii", 1, 0)  # SO_LINGER: closing sends a reset
 
 
@@ -63,6 +64,8 @@ class Listener(ThreadingHTTPServer):
 
     def server_bind(self) -> None:
         """Bind, and don't look up the host's name: without network that can take seconds."""
+        if self.rate:  # on a slow line what is sent is nearly there: none of it waits in a buffer
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, LINE_BUFFER)
         TCPServer.server_bind(self)
         self.server_name, self.server_port = "sample-hub", self.server_address[1]
 
