@@ -28,6 +28,7 @@ from sample_hub.server import commit_of
 from tests.runs import ROOT, TINY, environment, run, summary
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+REFERENCE = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
 REPORTS = (ROOT / "docs" / "reports.md").read_text(encoding="utf-8")
 GOLDENS = (ROOT / "docs" / "goldens.md").read_text(encoding="utf-8")
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
@@ -80,8 +81,8 @@ def own_options(pytest_help: str) -> set[str]:
     return set(re.findall(r"^  (--[a-z-]+)", group.split("\n\n", 1)[0], re.MULTILINE))
 
 
-def test_readme_tells_every_option_and_no_other(pytest_help: str) -> None:
-    told = " ".join(row[0] for row in rows(README, "| option |"))
+def test_reference_tells_every_option_and_no_other(pytest_help: str) -> None:
+    told = " ".join(row[0] for row in rows(REFERENCE, "| option |"))
     assert options(told) == own_options(pytest_help)
 
 
@@ -89,14 +90,14 @@ def test_readme_tells_what_is_not_built_yet() -> None:
     assert options(README.split("## Not built yet")[1]) == {"--dry-run"}
 
 
-def test_variables_that_readme_names_stand_in_the_help(pytest_help: str) -> None:
-    variables = [row[1].strip("`") for row in rows(README, "| option |") if row[1]]
+def test_variables_that_the_reference_names_stand_in_the_help(pytest_help: str) -> None:
+    variables = [row[1].strip("`") for row in rows(REFERENCE, "| option |") if row[1]]
     assert len(variables) == 6
     assert [one for one in variables if f"({one})" not in pytest_help] == []
 
 
-def test_readme_names_the_keys_of_pytest_ini() -> None:
-    told = README.split("which beats `pytest.ini` (", 1)[1].split(")", 1)[0]
+def test_reference_names_the_keys_of_pytest_ini() -> None:
+    told = REFERENCE.split("which beats `pytest.ini` (", 1)[1].split(")", 1)[0]
     assert set(re.findall(r"`(\w+)`", told)) == set(INI)
 
 
@@ -122,9 +123,9 @@ def test_links_lead_to_files(path: Path) -> None:
     assert [link for link in links if not (path.parent / link).exists()] == []
 
 
-def test_readmes_statuses_and_exit_codes_are_the_codes() -> None:
-    assert names(README, "| status of a model |") == [*get_args(Status)]
-    codes = [int(code) for name in names(README, "| exit code |") for code in name.split(", ")]
+def test_references_statuses_and_exit_codes_are_the_codes() -> None:
+    assert names(REFERENCE, "| status of a model |") == [*get_args(Status)]
+    codes = [int(code) for name in names(REFERENCE, "| exit code |") for code in name.split(", ")]
     assert sorted(codes) == sorted([*range(6), *map(int, Exit)])
 
 
@@ -200,9 +201,10 @@ def test_reports_tell_what_a_real_run_found(prepared: Path) -> None:
         assert names(REPORTS, heading) == [*found]
 
 
-def test_readme_tells_every_consumer_of_every_task() -> None:
+def test_reference_tells_every_consumer_of_every_task() -> None:
     told = [
-        (row[0].strip("`"), row[1], row[2].replace("`", "")) for row in rows(README, "| consumer |")
+        (row[0].strip("`"), row[1], row[2].replace("`", ""))
+        for row in rows(REFERENCE, "| consumer |")
     ]
     assert told == [(one.name, one.task, one.classes) for one in CONSUMERS]
 
