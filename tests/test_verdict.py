@@ -230,6 +230,17 @@ def test_an_entry_that_was_never_locked_says_so(tmp_path: Path) -> None:
     assert told["tests"] == {"passed": 0, "failed": 1, "not-reached": 0, "not-tried": 0}
 
 
+def test_every_run_is_in_the_history_beside_the_summary(tmp_path: Path) -> None:
+    """One that checked not everything, too: the summary keeps the verdict before."""
+    path = tmp_path / "elsewhere" / "summary.json"
+    summarized(path, locked_model(), run("passed", "passed"))
+    assert summarized(path, locked_model(), run("passed"), 2)["status"] == "ready"
+    text = (path.parent / "history.jsonl").read_text(encoding="utf-8")
+    lines = map(json.loads, text.splitlines())
+    told = [(line["model"], line["status"], line["exit"]) for line in lines]
+    assert told == [("tiny", "ready", 0), ("tiny", "unchecked", 2)]
+
+
 def test_an_entry_counts_what_was_not_reached_apart(tmp_path: Path) -> None:
     red = run("red", "passing")
     red.not_reached, red.problems = 1, ["why"]

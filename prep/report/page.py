@@ -39,7 +39,7 @@ MEANINGS = {
 }
 EXITS = {
     0: "every chosen model passed every chosen check",
-    1: "some model is red",
+    1: "what is red stays red until somebody acts; its card says what to do",
     2: "stopped by Ctrl-C",
     3: "an error inside the suite",
     5: "nothing was checked",

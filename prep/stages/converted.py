@@ -148,6 +148,7 @@ def _plan(
 
 def _look(context: Context, fetched: Fetched, precision: str) -> ConversionState:
     at = context.home.stable(fetched.locked.repo, precision)
+    context.progress.ticker(fetched.spec.name, f"digesting the {precision} conversion")
     return look_at_conversion(context.home, fetched.locked, precision, at=at, deep=True)
 
 
