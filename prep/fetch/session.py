@@ -7,7 +7,7 @@ the cache holds. So an answer that can pass is raised here, before its client se
 import threading
 
 import httpx
-from huggingface_hub import get_session
+from huggingface_hub import set_client_factory
 
 from prep.children import Emit
 
@@ -32,14 +32,25 @@ class Hosts:
         self._answered: set[str] = set()
 
     def listen(self) -> None:
-        """Hear of every request of the client's session, and of every answer."""
-        hooks = get_session().event_hooks
-        hooks["request"].append(lambda request: self._tell("asking", request.url, self._asked))
-        hooks["response"].append(self._hear)
+        """Hear of every request of the client's session, and of every answer.
+
+        By a factory: its client begins a new session where a connection failed.
+        """
+        set_client_factory(self._session)
 
     def heard(self, url: httpx.URL) -> bool:
         """Whether that host ever answered."""
         return host_of(url) in self._answered
+
+    def _session(self) -> httpx.Client:
+        return httpx.Client(
+            event_hooks={"request": [self._ask], "response": [self._hear]},
+            follow_redirects=True,
+            timeout=None,  # every request has its own
+        )
+
+    def _ask(self, request: httpx.Request) -> None:
+        self._tell("asking", request.url, self._asked)
 
     def _hear(self, response: httpx.Response) -> None:
         self._tell("answered", response.request.url, self._answered)
