@@ -21,7 +21,6 @@ from tests.runs import (
     copy_home,
     environment,
     in_namespace,
-    listing,
     run,
     sample,
     status,
@@ -122,7 +121,6 @@ def test_stale_and_missing_entries_are_told_all_at_once(tmp_path: Path) -> None:
                 "--shard 0/2."
             ),
         ),
-        (["--dry-run=json"], "--dry-run=json is not built yet: --dry-run prints text."),
         (
             ["--offline", "--relock"],
             "--relock asks the hub, which --offline (HF_HUB_OFFLINE) forbids.",
@@ -231,35 +229,6 @@ def test_what_the_hub_does_wrong_is_told_and_sorted(
         bodies = [one for one in hub.bodies("model.safetensors") if one.sent]
         assert len(bodies) <= 1, "a wrong digest is never retried"
     assert not list((tmp_path / "home" / "hub").rglob("model.safetensors"))
-
-
-def test_dry_run_tells_what_would_be_done_and_does_nothing(
-    tmp_path: Path, prepared: Path, hub: Hub
-) -> None:
-    empty = tmp_path / "empty"
-    first = sample(empty, "--dry-run", hub=hub.url)
-    assert first.code == 0, first.out
-    assert "not digested" in first.out
-    assert "fetch model.safetensors 389832 bytes" in first.said
-    assert "convert int8" in first.said
-    assert "to fetch: 400015 bytes" in first.out
-    assert not empty.exists()
-
-    assert sample(empty, "--dry-run").code == 75
-    assert sample(empty, "--dry-run", "--offline").code == 1
-    unconverted = copy_home(prepared, tmp_path / "unconverted")
-    shutil.rmtree(unconverted / "openvino")
-    missing = sample(unconverted, "--dry-run", "--offline")
-    assert missing.code == 1
-    assert f"{TINY}: int8 is not there whole; --offline makes none" in missing.out
-
-    hub.requests.clear()
-    before = listing(prepared)
-    again = sample(prepared, "--dry-run", hub=hub.url)
-    assert again.code == 0
-    assert "keep 10 of 10 files" in again.said
-    assert "keep int8" in again.said
-    assert (hub.requests, listing(prepared)) == ([], before)
 
 
 @pytest.mark.parametrize("mode", ["--collect-only", "--dry-run"])

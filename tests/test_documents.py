@@ -86,10 +86,6 @@ def test_reference_tells_every_option_and_no_other(pytest_help: str) -> None:
     assert options(told) == own_options(pytest_help)
 
 
-def test_readme_tells_what_is_not_built_yet() -> None:
-    assert options(README.split("## Not built yet")[1]) == {"--dry-run"}
-
-
 def test_variables_that_the_reference_names_stand_in_the_help(pytest_help: str) -> None:
     variables = [row[1].strip("`") for row in rows(REFERENCE, "| option |") if row[1]]
     assert len(variables) == 6
