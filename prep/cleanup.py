@@ -6,6 +6,8 @@ to stays until what the lock wants is there in its place. Everything else is lis
 """
 
 import contextlib
+import errno
+import fcntl
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
@@ -236,8 +238,18 @@ def _unfinished(home: Home, ledger: Ledger, repo: str, wanted: Wanted) -> Iterat
     for sha in sorted(shas - wanted.shas):
         if not any((repo, line.get("commit")) in wanted.others for line in ledger.of(repo, "file")):
             for path in (home.partial / sha, home.partial / f"{sha}.lock"):
-                if path.is_file() and not path.is_symlink():
+                if path.is_file() and not path.is_symlink() and not _is_claimed(path):
                     yield path
+
+
+def _is_claimed(partial: Path) -> bool:
+    """Whether somebody writes it: the same bytes may be on their way for another repository."""
+    try:
+        with partial.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    return False
 
 
 def _strangers(folder: Path) -> list[Path]:
@@ -277,15 +289,22 @@ def _note(home: Home, repo: str, path: Path) -> None:
 
 @contextlib.contextmanager
 def _nobody_at(home: Home, repo: str, dry: bool) -> Iterator[bool]:
-    """Hold all stages' locks of a repository; False where somebody else holds one."""
+    """Hold all stages' locks of a repository; False where somebody else holds one, or may."""
     with contextlib.ExitStack() as stack:
         free = True
         for stage in () if dry else STAGES:  # a list needs no lock, and writes none
             path = home.lock(repo, stage)
             make_folder(path.parent)
             try:
-                stack.enter_context(FileLock(path, mode=0o666).acquire(timeout=0))
-            except Timeout:
+                stack.enter_context(
+                    FileLock(path, mode=0o666, fallback_to_soft=False).acquire(timeout=0)
+                )
+            except (Timeout, NotImplementedError):
+                free = False
+                break
+            except OSError as error:  # where locks do nothing, somebody may be at it
+                if error.errno not in (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP):
+                    raise
                 free = False
                 break
         yield free

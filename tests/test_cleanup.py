@@ -1,5 +1,6 @@
 """Clean-up removes what this suite placed and nobody wants, and nothing else, whoever placed it."""
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -237,6 +238,15 @@ def test_unfinished_work_goes_unless_it_is_still_wanted(moved: Path) -> None:
     assert not aside.exists()
     names = sorted(path.name for path in home.partial.iterdir())
     assert names == sorted([new, f"{new}.lock", "ab" * 32])
+
+
+def test_a_part_that_somebody_writes_stays(moved: Path) -> None:
+    """The same bytes may come for another repository just now, whose lock is not held here."""
+    part = write_bytes(Home(moved).partial / sha256(SOURCE["config.json"]), b"part")
+    with part.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        clean(moved)
+    assert part.read_bytes() == b"part"
 
 
 def test_a_precision_that_nobody_wants_goes_with_its_stable_path(moved: Path) -> None:
