@@ -27,6 +27,7 @@ from prep.receipt import NAME, read_receipt
 from prep.settings import Settings
 from prep.tasks import PRECISIONS
 
+HUBS_OWN = ("CACHEDIR.TAG", ".locks")  # what its client puts into every cache
 STAGES = ("fetch", *(f"convert.{precision}" for precision in PRECISIONS))
 
 
@@ -330,7 +331,7 @@ def _others(settings: Settings, ledger: Ledger) -> Iterator[str]:
     }
     for folder in (home.root, home.hub, home.root / "openvino"):
         for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-            if path in keep:
+            if path in keep or path.name in HUBS_OWN:
                 continue
             why = "this suite did not place it"
             if path in wants:

@@ -33,6 +33,7 @@ from tests.homes import (
     write_bytes,
 )
 from tests.runs import SAMPLE, copy_home, listing, run, sample
+from tests.test_relock import Publisher
 from tests.test_verdict import SPEC, settings_for
 
 OURS, THEIRS = "/srv/models.toml", "/opt/others.toml"
@@ -397,6 +398,23 @@ def test_the_command_cleans_a_real_home_up(prepared: Path, tmp_path: Path) -> No
     done = run("--catalogue", catalogue, "--model-home", home, "--cleanup")
     assert done.code == 0, done.out
     assert paths(home) == before
+
+
+def test_after_a_moved_pin_the_command_removes_the_old_commit(tmp_path: Path) -> None:
+    publisher = Publisher(tmp_path)
+    for step in ("old", "new"):
+        if step == "new":
+            publisher.publish()
+        assert publisher.run("--relock").code == 0
+        assert publisher.run("-k", "what_the_lock_says or leads_to_the_pin").code == 0
+    old, new = (served.commit for served in publisher.repos)
+    done = publisher.run("--cleanup")
+    assert done.code == 0, done.out
+    assert "freed 0 bytes" not in done.out
+    assert "leave" not in done.out
+    [snapshot] = publisher.home.glob("hub/*/snapshots/*")
+    assert (snapshot.name, old == new) == (new, False)
+    assert publisher.run("--offline", "-k", "what_the_lock_says or leads_to_the_pin").code == 0
 
 
 def test_the_hubs_own_prune_keeps_our_pins(prepared: Path, tmp_path: Path) -> None:

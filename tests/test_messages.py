@@ -88,7 +88,7 @@ def test_adding_a_model_goes_as_it_is_told(tmp_path: Path) -> None:
         locked = run(*case, *commands[0])
         assert locked.out.splitlines() == shown[1:3]
         assert run(*case, *commands[1]).code == 0
-        assert run(*case, *commands[2], "-m", "pins and not conversion").code == 0
+        assert run(*case, *commands[2], "-k", "what_the_lock_says or leads_to_the_pin").code == 0
 
 
 def test_consumers_are_told_what_a_real_run_writes(prepared: Path) -> None:

@@ -196,7 +196,9 @@ def publisher(tmp_path: Path) -> Publisher:
 
 
 def test_a_branch_that_moved_is_told_and_then_locked(publisher: Publisher) -> None:
-    assert publisher.run("-m", "pins").code == 0  # so that the old values lie in the home
+    assert (
+        publisher.run("-k", "what_the_lock_says").code == 0
+    )  # so that the old values lie in the home
     old = publisher.lock.read_text()
     still = publisher.run("--relock", "--dry-run")
     assert still.code == 0
