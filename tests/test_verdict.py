@@ -147,6 +147,8 @@ def test_the_summary_keeps_models_that_were_not_run(tmp_path: Path) -> None:
         "tiny": "red",
     }
     assert whole["exit"] == 1
+    nothing, _ = write_summary(path, settings, {}, 0, began=0.0)
+    assert nothing["models"] == whole["models"]
 
 
 @pytest.mark.parametrize(

@@ -86,14 +86,14 @@ class Painter:
         self._file: TextIO = self._writer._file
         # Tests' capture takes descriptor 1 away for a while: ours is a copy. Not with -s, where
         # tests and pytest write into one buffer, in their order.
-        captured = config.getoption("capture") != "no"
+        captured = config.getoption("capture", "no") != "no"
         self._handle = _copied(self._file) if captured else None
         terminal = self._file.isatty()
         self.live = (
             terminal
             and self._handle is not None
             and os.environ.get("TERM", "dumb") != "dumb"
-            and not config.getoption("usepdb")
+            and not config.getoption("usepdb", False)
         )
         self._seconds = TERMINAL_SECONDS if terminal else LOG_SECONDS
         self._doing: dict[str, Doing] = {}

@@ -82,7 +82,9 @@ def write_summary(
     make_folder(path.parent)
     with FileLock(f"{path}.lock", mode=0o666):
         keys = {frozenset(one) for one in entries.values()}
-        earlier = {name: one for name, one in _earlier(path).items() if frozenset(one) in keys}
+        earlier = {
+            name: one for name, one in _earlier(path).items() if not keys or frozenset(one) in keys
+        }
         models = dict(earlier)
         for name, fresh in entries.items():
             models[name] = dict(merged(earlier.get(name), fresh))
