@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from prep.errors import ChildDied, ChildKilled, NoProgress, PrepError, by_name
+from prep.memory import Memory, memory
 from prep.storage import storage_error
 
 log = logging.getLogger(__name__)
@@ -168,6 +169,7 @@ class Child:
 
     def __init__(self, command: list[str], env: Mapping[str, str], stderr: Path) -> None:
         self.stderr = stderr
+        self.kills = memory().kills
         with stderr.open("ab") as log_file:
             self.process = subprocess.Popen(
                 command,
@@ -209,7 +211,7 @@ class Child:
         """How it died, as an error; called after its output ended."""
         code = self.process.wait()
         tail = self.stderr.read_text(encoding="utf-8", errors="replace").strip()
-        return death(doing, code, tail)
+        return death(doing, code, self.kills, tail)
 
     def end(self) -> None:
         """Let it end by itself for a moment, as it does when nothing more is asked of it."""
@@ -231,16 +233,34 @@ class Child:
                 stream.close()
 
 
-def death(doing: str, code: int, tail: str = "") -> PrepError:
-    """The error for a child that ended with `code` (negative: a signal) without a result."""
+def death(doing: str, code: int, before: int, tail: str = "") -> PrepError:
+    """The error for a child that ended with `code` (negative: a signal) without a result.
+
+    `before` is as in `killed`.
+    """
     last = f" It said last:\n{tail[-1500:]}" if tail else ""
     if code == -signal.SIGKILL:
-        return ChildKilled(
-            f"{doing}: the process was killed (SIGKILL), most often because memory ran out. "
-            f"Raise the memory limit, or prepare fewer models at once, and run again.{last}"
-        )
+        return ChildKilled(f"{doing}: {killed(memory(), before)}{last}")
     how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
     return ChildDied(f"{doing}: the process ended early with {how}.{last}")
+
+
+def killed(now: Memory, before: int) -> str:
+    """Why a process was killed (SIGKILL), as far as the kernel tells, and what to raise.
+
+    `before` is how many it had killed for want of memory when the process was started.
+    """
+    peak = f"; at most {now.peak} were used" if now.peak is not None else ""
+    told = f"{now.bound} allows {now.limit} bytes{peak}, and {now.free} are free"
+    if now.kills > before:
+        return (
+            f"the kernel killed the process (SIGKILL), because memory ran out: {told}. What is "
+            "finished is kept. Raise that limit, or prepare fewer models at once, and run again."
+        )
+    return (
+        f"the process was killed (SIGKILL), most often because memory ran out: {told}. What is "
+        "finished is kept. Raise the memory limit, or prepare fewer models at once, and run again."
+    )
 
 
 def serve_one(work: Callable[[Event, Emit], Event]) -> NoReturn:

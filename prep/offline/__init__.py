@@ -129,7 +129,7 @@ class ImportServer:
             raise self._child.obituary(doing) from None
         line = self._wait(doing, timeout + 10, on_wait)
         if "result" not in line:
-            raise _failed(doing, line)
+            raise _failed(doing, line, self._child.kills)
         return JobResult(
             value=line["result"],
             seconds=line["seconds"],
@@ -185,14 +185,14 @@ def _late(doing: str, timeout: float) -> str:
     )
 
 
-def _failed(doing: str, line: Event) -> PrepError:
+def _failed(doing: str, line: Event, before: int) -> PrepError:
     """What kept a job from its result, with what it reached for meanwhile."""
     if "not-tried" in line:
         return NotTried(line["not-tried"])
     if "late" in line:
         return NoProgress(_late(doing, line["late"]))
     if "died" in line:
-        return death(doing, line["died"])
+        return death(doing, line["died"], before)
     reached = "".join(
         f"\n  it reached for {one['host']}, asked for by {one['caller']}"
         for one in line.get("network", ())

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from prep.plugin import crashes
 from prep.plugin.options import settings_of
 from prep.plugin.parameters import model_of, precision_of
 from prep.plugin.terminal import progress_for
@@ -53,6 +54,7 @@ def context_for(session: pytest.Session) -> Iterator[Context]:
 def tell_worker(node: Any) -> None:
     """Look once, before the first worker starts; every worker gets the same."""
     config, told = node.config, node.workerinput
+    crashes.note_kills(config)
     if SHARED not in config.stash:
         stack = contextlib.ExitStack()
         scratch = stack.enter_context(_folder(None))

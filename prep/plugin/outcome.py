@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from prep.errors import Exit, PrepError
+from prep.errors import DiskFull, Exit, PrepError
 from prep.layout import write_text
 from prep.offline.netcut import NAMESPACE
+from prep.plugin import crashes
 from prep.plugin.options import settings_of
 from prep.plugin.parameters import load_of, model_of, precision_of
 from prep.report import page, summary
@@ -22,6 +23,7 @@ from prep.report.properties import properties
 from prep.report.verdict import ModelRun, Status, judge
 from prep.settings import SUITE, Settings
 from prep.stages import NotReached, is_passing
+from prep.storage import storage_error
 
 EXPECTED = pytest.StashKey[dict[str, list[str]]]()
 NOT_TRIED = "not tried: "
@@ -162,10 +164,16 @@ class Outcome:
         self.foreign = 0
         self.own = 0
         self.written: list[str] = []
+        self.full = False  # whether a full disk kept it from being written
 
     def pytest_testnodedown(self, node: Any) -> None:
         """What a worker collected; all workers collect the same."""
         self.expected = getattr(node, "workeroutput", {}).get("prep_expected") or self.expected
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_handlecrashitem(self, report: Any) -> None:
+        """A worker died at this test."""
+        crashes.tell(self.config, self.settings, report)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take in one phase of one test."""
@@ -200,7 +208,8 @@ class Outcome:
         self.expected = self.expected or self.config.stash.get(EXPECTED, {})
         session.exitstatus = self._exit(int(session.exitstatus))
         if not self._write(int(session.exitstatus)) and session.exitstatus == 0:
-            session.exitstatus = int(pytest.ExitCode.TESTS_FAILED)  # who reads it would be misled
+            # Who reads it would be misled.
+            session.exitstatus = int(Exit.PASSING if self.full else pytest.ExitCode.TESTS_FAILED)
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """One line a model, and what a consumer has to set."""
@@ -245,7 +254,9 @@ class Outcome:
                 self.written.append(f"report: {settings.report}")
             return self._tell_consumers({name: one["status"] for name, one in entries.items()})
         except OSError as error:
-            self.written.append(f"summary and report could not be written: {error}")
+            known = storage_error(error, settings.home.root)
+            self.full = isinstance(known, DiskFull)
+            self.written.append(f"summary and report could not be written: {known or error}")
             return False
 
     def _tell_consumers(self, verdicts: Mapping[str, Status]) -> bool:

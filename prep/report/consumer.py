@@ -11,12 +11,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 from prep.catalogue import ModelSpec
 from prep.digest import Digest, digest_files
 from prep.layout import Home, make_folder, now, write_text
 from prep.lock import LockedFile, LockedModel
+from prep.locking import exclusively
 from prep.receipt import NAME
 from prep.report.verdict import Status
 from prep.settings import Settings
@@ -40,7 +39,7 @@ def write_for_consumers(
     path = settings.home.state / "ready.json"
     make_folder(path.parent)
     wrong: list[str] = []
-    with FileLock(f"{path}.lock", mode=0o666):
+    with exclusively(Path(f"{path}.lock")):
         models = _earlier(path)
         for name, status in verdicts.items():
             fresh, problems = _model(settings, name, status, since)

@@ -7,9 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 from prep.layout import make_folder, now, write_text
+from prep.locking import exclusively
 from prep.questions import read_questions
 from prep.report import history
 from prep.report.verdict import ModelRun, Status, merged
@@ -80,7 +79,7 @@ def write_summary(
     `began` is when the run did, in seconds since the epoch.
     """
     make_folder(path.parent)
-    with FileLock(f"{path}.lock", mode=0o666):
+    with exclusively(Path(f"{path}.lock")):
         keys = {frozenset(one) for one in entries.values()}
         earlier = {
             name: one for name, one in _earlier(path).items() if not keys or frozenset(one) in keys

@@ -4,7 +4,9 @@ Here the rooms are brought together: look, decide, do, look again. What a stage 
 a failure too, so that any order of tests does the work once. Nothing in this room knows pytest.
 """
 
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar, cast
 
 from prep.catalogue import ModelSpec
@@ -23,12 +25,12 @@ __all__ = ["Context", "Converted", "Fetched", "Loaded", "NotReached", "Stages", 
 T = TypeVar("T")
 
 
-def _told_of_the_disk(work: Callable[[], T]) -> T:
+def _told_of_the_disk(home: Path, work: Callable[[], T]) -> T:
     """Do the work; a disk that is full or closed is an error of ours, which says what to do."""
     try:
         return work()
     except OSError as error:
-        if known := storage_error(error):
+        if known := storage_error(error, home, Path(tempfile.gettempdir())):
             raise known from error
         raise
 
@@ -113,7 +115,7 @@ class Stages:
             clock = self.context.clocks[spec.name]
             try:
                 with clock.running(stage, during or which):
-                    known = _told_of_the_disk(work)
+                    known = _told_of_the_disk(self.context.home.root, work)
             except PrepError as error:
                 self._memory[key] = error
                 raise

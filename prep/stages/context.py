@@ -20,7 +20,7 @@ from prep.errors import (
     listing,
 )
 from prep.layout import Home, leads_astray, open_to_all
-from prep.locking import held
+from prep.locking import Holding, held
 from prep.offline import ImportServer
 from prep.preflight import Preflight, preflight
 from prep.progress import Progress
@@ -107,7 +107,7 @@ class Context:
         with self.clocks[model].running("importing"):
             return self.server_of(interpreter).ready(lambda text: self.progress.begin(model, text))
 
-    def held(self, repo: str, stage: str, model: str) -> AbstractContextManager[None]:
+    def held(self, repo: str, stage: str, model: str) -> AbstractContextManager[Holding]:
         """Nobody else works on this stage of this repository meanwhile."""
         return held(self.home.lock(repo, stage), lambda text: self.progress.begin(model, text))
 

@@ -8,10 +8,12 @@ from pathlib import Path
 from prep import fetch, hazards
 from prep.adopt import Adopted, adopt
 from prep.catalogue import ModelSpec
+from prep.children import Event
 from prep.errors import Hazardous, HubUnreachable
 from prep.layout import Home, write_text
 from prep.ledger import placing_blobs
 from prep.lock import LockedFile, LockedModel
+from prep.locking import Holding
 from prep.plan import damage, plan_source
 from prep.stages.context import Context, NotReached, megabytes
 from prep.verify import SourceState, look_at_source
@@ -51,8 +53,8 @@ def fetch_model(context: Context, spec: ModelSpec, locked: LockedModel) -> Fetch
         )
     else:
         context.admit(spec.name)
-        with context.held(locked.repo, "fetch", spec.name):
-            fetched = _bring(context, spec, locked)
+        with context.held(locked.repo, "fetch", spec.name) as holding:
+            fetched = _bring(context, spec, locked, holding)
     context.tell(
         spec.name,
         fetched=fetched.fetched,
@@ -65,7 +67,7 @@ def fetch_model(context: Context, spec: ModelSpec, locked: LockedModel) -> Fetch
     return fetched
 
 
-def _bring(context: Context, spec: ModelSpec, locked: LockedModel) -> Fetched:
+def _bring(context: Context, spec: ModelSpec, locked: LockedModel, holding: Holding) -> Fetched:
     """Look again now that nobody else is at it, decide, do, and look at the result."""
     home = context.home
     state = _look(context, locked)
@@ -82,7 +84,7 @@ def _bring(context: Context, spec: ModelSpec, locked: LockedModel) -> Fetched:
             found = _adopt_files(context, spec, locked, plan.fetch)
             adopted = sum(file.size for file in found)
             if left := [file for file in plan.fetch if file not in found]:
-                came = _fetch_files(context, spec, locked, left)
+                came = _fetch_files(context, spec, locked, left, holding)
         plan = plan_source(locked, _look(context, locked))  # modes behind a missing link show now
     context.open_modes(plan.open)
     moved = None
@@ -141,7 +143,11 @@ def _adopt_files(
 
 
 def _fetch_files(
-    context: Context, spec: ModelSpec, locked: LockedModel, files: Sequence[LockedFile]
+    context: Context,
+    spec: ModelSpec,
+    locked: LockedModel,
+    files: Sequence[LockedFile],
+    holding: Holding,
 ) -> int:
     """Fetch; gives how many bytes came over the network."""
     if context.unreachable is not None:  # one host, one try: not the whole wait for every model
@@ -150,6 +156,11 @@ def _fetch_files(
     context.progress.say(spec.name, f"fetching {len(files)} files, {size}")
     for file in files:
         _note_file(context, locked, file)
+
+    def hear(event: Event) -> None:
+        holding.saw(int(event["done"]))
+        context.progress.bytes(spec.name, "fetching", event)
+
     began = time.monotonic()
     try:
         came = fetch.fetch_files(
@@ -160,7 +171,8 @@ def _fetch_files(
             files,
             locked=[file.path for file in locked.files],
             scratch=context.scratch,
-            on_event=lambda event: context.progress.bytes(spec.name, "fetching", event),
+            alone=holding.locked,
+            on_event=hear,
             say=lambda text: context.progress.say(spec.name, text),
         )
     except HubUnreachable as error:
