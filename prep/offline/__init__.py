@@ -50,6 +50,7 @@ class ImportServer:
         self._interpreter = interpreter
         self._child: Child | None = None
         self._facts: Event | None = None
+        self._idle = True  # it hears that nothing more is asked only when no job is running
 
     def start(self) -> None:
         """Start importing; does nothing where that was done before."""
@@ -127,7 +128,9 @@ class ImportServer:
             self._child.send(order)
         except EOFError:
             raise self._child.obituary(doing) from None
+        self._idle = False
         line = self._wait(doing, timeout + 10, on_wait)
+        self._idle = True
         if "result" not in line:
             raise _failed(doing, line, self._child.kills)
         return JobResult(
@@ -141,10 +144,10 @@ class ImportServer:
     def stop(self) -> None:
         """End the server and whatever it runs."""
         if self._child is not None:
-            if self._facts is not None:
+            if self._facts is not None and self._idle:
                 self._child.end()
             self._child.stop()
-            self._child = self._facts = None
+            self._child, self._facts, self._idle = None, None, True
 
     def _wait(
         self, doing: str, timeout: float, on_wait: Callable[[], None] = lambda: None

@@ -23,6 +23,7 @@ def install(config: pytest.Config) -> None:
         return
 
     def terminate(number: int, frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_IGN)  # once is enough: a second would break the ending
         kill_children()
         pytest.exit("SIGTERM: stopped; what is finished is kept", returncode=Exit.TERMINATED)
 
