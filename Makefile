@@ -36,7 +36,7 @@ beat = (while sleep $(1) >/dev/null 2>&1 && kill -0 $$$$ 2>/dev/null; do echo ".
 INSTALL = $(call beat,8,still installing) $(PIP) install -c requirements-tested.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo prep test lint coverage consumers faults matrix page-test full-size deaths image-test clean
+.PHONY: help demo prep test lint coverage consumers faults matrix page-test full-size deaths image-test recipes clean
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -81,6 +81,9 @@ page-test: $(DEV_STAMP) ## the page of real runs in a headless Chromium; picture
 
 deaths: $(DEV_STAMP) ## kills at fifty random moments, disks that fill up, too little memory, eight at once: an hour
 	@$(PY) -m pytest -c tests/pytest.ini -s tests/deaths/killed.py tests/deaths/small_disks.py tests/deaths/out_of_memory.py $(ARGS)
+
+recipes: $(DEV_STAMP) ## the steps of the CI recipes in docs/ci.md, with every check
+	@export RECIPE_CHECKS=; $(call beat,30,still testing) $(PY) -m pytest -c tests/pytest.ini tests/test_ci.py $(ARGS)
 
 coverage: $(DEV_STAMP) ## how much of prep/ the tests run, child processes included
 	$(PY) -m coverage erase
