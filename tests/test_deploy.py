@@ -219,7 +219,7 @@ def test_gate_is_in_the_image_where_the_manifests_call_it() -> None:
 
 
 def test_compose_prepares_once_and_consumers_wait_for_it() -> None:
-    assert set(COMPOSE) == {"name", "services", "volumes"}
+    assert set(COMPOSE) == {"services", "volumes"}  # no "name": the older docker-compose refuses it
     prepare, consumer = COMPOSE["services"]["prepare"], COMPOSE["services"]["consumer"]
     assert prepare["build"] == "."  # the same context that README and the Dockerfile name
     assert prepare["restart"] == "no"

@@ -14,7 +14,8 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -53,12 +54,23 @@ def engine(*args: str | Path, cwd: Path = ROOT, check: bool = True) -> tuple[int
     return done.returncode, done.stdout
 
 
-def tell(line: str) -> None:
-    sys.__stderr__ and sys.__stderr__.write(f"\nimage: {line}\n")
+Tell = Callable[[str], None]
 
 
 @pytest.fixture(scope="session")
-def image(tmp_path_factory: pytest.TempPathFactory) -> str:
+def tell(pytestconfig: pytest.Config) -> Tell:
+    """Prints a figure, although pytest holds back what tests print."""
+    reporter = pytestconfig.pluginmanager.getplugin("terminalreporter")
+
+    def write(line: str) -> None:
+        reporter.ensure_newline()
+        reporter.write_line(f"image: {line}")
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def image(tmp_path_factory: pytest.TempPathFactory, tell: Tell) -> str:
     """Built from a clean clone, with the command that README gives."""
     if given := os.environ.get("IMAGE"):
         return given
@@ -132,7 +144,7 @@ def run(image: str, *args: str, how: tuple[str, ...]) -> tuple[int, str, float]:
 
 
 @pytest.fixture(scope="session")
-def volume(image: str, volumes: list[str]) -> str:
+def volume(image: str, volumes: list[str], tell: Tell) -> str:
     """A volume that the image filled with the sample models, as 1000:1000 with the least rights."""
     name = new_volume(volumes)
     began = time.monotonic()
@@ -252,24 +264,50 @@ def test_home_in_a_layer_of_another_image(image: str, volume: str, tmp_path: Pat
         engine("image", "rm", "--force", f"{image}-filled", check=False)
 
 
-@pytest.mark.skipif(not shutil.which("podman-compose"), reason="needs podman-compose")
-def test_compose_prepares_and_then_starts_the_consumer(image: str, tmp_path: Path) -> None:
-    project = f"model-prep-{uuid.uuid4().hex[:8]}"
-    text = (ROOT / "compose.yaml").read_text(encoding="utf-8")
-    data = yaml.safe_load(text)
-    data["name"] = project
-    for service in data["services"].values():
-        service["image"] = image
-        service["network_mode"] = "none"
-        service.pop("build", None)
-    data["services"]["prepare"]["command"] = [*SAMPLE]
-    (tmp_path / "compose.yaml").write_text(yaml.safe_dump(data), encoding="utf-8")
-    compose = ["podman-compose", "-p", project, "-f", str(tmp_path / "compose.yaml")]
-    done = subprocess.run(
-        [*compose, "up"], env=environment(), capture_output=True, text=True, timeout=1800
+@contextmanager
+def api(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """Where docker-compose finds the engine: podman answers as Docker does, while it is asked."""
+    if ENGINE != "podman":
+        yield environment()
+        return
+    socket = f"unix://{tmp_path / 'podman.sock'}"
+    service = subprocess.Popen(
+        ["podman", "system", "service", "--time=0", socket], env=environment()
     )
-    subprocess.run([*compose, "down", "--volumes"], env=environment(), check=False)
-    said = done.stdout + done.stderr
-    assert said.count("  ready  ") == 3, said
-    assert "tiny-embedding: ready, " in said
-    assert said.index("tiny-seq2seq  ready") < said.index("tiny-embedding: ready, ")
+    try:
+        while not (tmp_path / "podman.sock").exists():
+            assert service.poll() is None
+            time.sleep(0.1)
+        yield environment() | {"DOCKER_HOST": socket}
+    finally:
+        service.terminate()
+        service.wait()
+
+
+@pytest.mark.skipif(not shutil.which("docker-compose"), reason="needs docker-compose")
+@pytest.mark.parametrize("code", [0, 75])
+def test_compose_starts_the_consumer_when_all_is_proven_and_not_before(
+    image: str, tmp_path: Path, code: int
+) -> None:
+    data = yaml.safe_load((ROOT / "compose.yaml").read_text(encoding="utf-8"))
+    prepare = data["services"]["prepare"]
+    for service in data["services"].values():
+        service |= {"image": image, "network_mode": "none"}
+        if not Path("/run/systemd/system").exists():
+            service["ulimits"] = {"nofile": {"soft": 1024, "hard": 4096}, "nproc": 4096}
+    del prepare["build"]
+    prepare["command"] = [*SAMPLE, "--models", "tiny-embedding"]
+    if code:
+        prepare |= {"entrypoint": ["python", "-c", f"raise SystemExit({code})"], "command": []}
+    file = tmp_path / "compose.yaml"
+    file.write_text(yaml.safe_dump(data), encoding="utf-8")
+    compose = ["docker-compose", "-p", f"model-prep-{uuid.uuid4().hex[:8]}", "-f", str(file)]
+    with api(tmp_path) as env:
+        up = subprocess.run([*compose, "up"], env=env, capture_output=True, text=True, check=False)
+        subprocess.run([*compose, "down", "--volumes"], env=env, capture_output=True, check=False)
+    said = up.stdout + up.stderr
+    if code:
+        assert "NOT READY" not in said and "ready" not in said, said
+        assert f"exited with code {code}" in said
+    else:
+        assert said.index("tiny-embedding  ready") < said.index("tiny-embedding: ready, "), said
