@@ -333,13 +333,14 @@ def test_path_in_the_shown_home_is_told_as_in_the_real_one(path: Path | str, rea
 
 def test_way_names_a_repository_or_a_path_in_the_shown_home() -> None:
     shown = {"home": "/srv/models", "shown": "/run/home"}
+    no_code = {"trust_remote_code": False}
     name = Way(target="acme/tiny", **shown)
-    assert (name.target, name.hub) == ("acme/tiny", {"revision": None})
+    assert (name.target, name.hub) == ("acme/tiny", {"revision": None, **no_code})
     commit = Way(target="acme/tiny", revision="c0ffee", cache_dir="hub", **shown)
     assert commit.target == "acme/tiny"
-    assert commit.hub == {"revision": "c0ffee", "cache_dir": "/run/home/hub"}
+    assert commit.hub == {"revision": "c0ffee", "cache_dir": "/run/home/hub", **no_code}
     path = Way(target="acme/tiny", below="hub/a/b", **shown)
-    assert (path.target, path.hub) == ("/run/home/hub/a/b", {"revision": None})
+    assert (path.target, path.hub) == ("/run/home/hub/a/b", {"revision": None, **no_code})
 
 
 def test_gap_of_rows_that_are_not_equally_long_is_infinite() -> None:
