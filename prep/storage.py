@@ -1,10 +1,8 @@
 """What an error of the disk means: it is full, which can pass, or it may not be written."""
 
-import contextlib
 import errno
 import os
 import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,17 +59,6 @@ def why_closed(folder: Path) -> str | None:
         if error.errno not in FULL and not os.access(folder, os.W_OK | os.X_OK):
             return "permission denied"  # this file system knows no files without a name
     return None
-
-
-@contextlib.contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Name the file in an error of its writing: the system names it only when it is opened."""
-    try:
-        yield
-    except OSError as error:
-        if error.filename is None:
-            error.filename = str(path)
-        raise
 
 
 def storage_error(error: OSError, *places: Path) -> PrepError | None:
