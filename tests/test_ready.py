@@ -263,6 +263,45 @@ def test_red_takes_back_what_was_proven_and_an_unchecked_run_does_not(tmp_path: 
     assert gate(made.home.root)[0] == 1
 
 
+FULL = """
+import sys
+from pathlib import Path
+from tests.homes import tiny
+from tests.test_verdict import settings_for
+from prep.report.consumer import write_for_consumers
+home = Path(sys.argv[1])
+settings = settings_for(home, tiny(home).locked)
+assert write_for_consumers(settings, {"tiny": "ready"}, 0) == []
+assert (home / "model-prep" / "ready.json").is_file()
+with (home / "rest").open("wb", buffering=0) as file:
+    try:
+        while file.write(b"0" * 4096):
+            pass
+    except OSError:
+        pass
+try:
+    write_for_consumers(settings, {"tiny": sys.argv[2]}, 0)
+except OSError as error:
+    print(error.strerror, (home / "model-prep" / "ready.json").exists())
+"""
+
+
+@pytest.mark.parametrize(("status", "stays"), [("red", False), ("ready", True)])
+def test_a_full_disk_leaves_no_proof_that_was_taken_back(
+    tmp_path: Path, status: str, stays: bool
+) -> None:
+    mount = 'mkdir "$0" && mount -t tmpfs -o size=400k none "$0" && exec "$@"'
+    prefix = (*in_namespace("--mount"), "sh", "-c", mount, str(tmp_path / "home"))
+    done = subprocess.run(
+        [*prefix, sys.executable, "-c", FULL, str(tmp_path / "home"), status],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == f"No space left on device {stays}\n"
+
+
 def test_what_changed_while_it_was_judged_is_not_proven(tmp_path: Path) -> None:
     made = tiny(tmp_path / "home")
     in_place(weights(made).resolve())

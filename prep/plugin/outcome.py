@@ -244,6 +244,7 @@ class Outcome:
         }
         if settings.summary is None:
             return True
+        told = self._tell_consumers({name: one["status"] for name, one in entries.items()})
         try:
             whole, past = summary.write_summary(
                 settings.summary, settings, entries, code, self.began
@@ -252,20 +253,26 @@ class Outcome:
             if settings.report is not None:
                 write_text(settings.report, page.render(whole, past))
                 self.written.append(f"report: {settings.report}")
-            return self._tell_consumers({name: one["status"] for name, one in entries.items()})
+            return told
         except OSError as error:
-            known = storage_error(error, settings.home.root)
-            self.full = isinstance(known, DiskFull)
-            self.written.append(f"summary and report could not be written: {known or error}")
-            return False
+            return self._not_written("summary and report", error)
 
     def _tell_consumers(self, verdicts: Mapping[str, Status]) -> bool:
         """Write what consumers read; whether all is still as it was judged."""
         if self.settings.offline:
             return True
-        wrong = write_for_consumers(self.settings, verdicts, self.began)
+        try:
+            wrong = write_for_consumers(self.settings, verdicts, self.began)
+        except OSError as error:
+            return self._not_written("what consumers read", error)
         self.written += wrong
         return not wrong
+
+    def _not_written(self, what: str, error: OSError) -> bool:
+        known = storage_error(error, self.settings.home.root)
+        self.full = self.full or isinstance(known, DiskFull)
+        self.written.append(f"{what} could not be written: {known or error}")
+        return False
 
 
 def closing(

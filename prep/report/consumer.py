@@ -47,7 +47,14 @@ def write_for_consumers(
             if not _keeps(models.get(name), fresh):
                 models[name] = fresh
         whole = {"ready-version": VERSION, "at": now(), "models": models, "seal": _seal(models)}
-        write_text(path, json.dumps(whole, indent=1, ensure_ascii=False) + "\n")
+        try:
+            write_text(path, json.dumps(whole, indent=1, ensure_ascii=False) + "\n")
+        except OSError:
+            if not {*verdicts.values()} <= {*GREEN, "unchecked"}:
+                path.unlink(
+                    missing_ok=True
+                )  # no proof at all is better than one that is taken back
+            raise
         write_text(path.with_name("consumer.env"), environment(settings.home, models))
     return wrong
 
