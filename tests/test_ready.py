@@ -33,7 +33,7 @@ from tests.homes import (
     write_bytes,
 )
 from tests.machines import open_folder
-from tests.runs import ROOT, SAMPLE, TINY, copy_home, in_namespace, listing
+from tests.runs import ROOT, SAMPLE, TINY, copy_home, in_namespace, listing, sample
 from tests.test_verdict import settings_for
 
 GATE = ROOT / "deploy" / "ready.py"
@@ -431,3 +431,16 @@ def test_gate_is_written_for_old_pythons_and_needs_no_library() -> None:
     }
     names |= {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     assert {name.partition(".")[0] for name in names} <= sys.stdlib_module_names
+
+
+def test_a_home_that_may_not_be_written_is_told_and_the_summary_is_there(
+    prepared: Path, tmp_path: Path
+) -> None:
+    script = 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && exec "$@"'
+    prefix = (*in_namespace("--mount"), "sh", "-c", script, str(prepared))
+    places = (f"--summary={tmp_path / 'summary.json'}", f"--report={tmp_path / 'report.html'}")
+    done = sample(prepared, "-k", "what_the_lock_says", *places, prefix=prefix)
+    assert done.code == 1, done.out
+    assert "what consumers read could not be written: " in done.said
+    assert "(Read-only file system). Give a home that this user may write" in done.said
+    assert (tmp_path / "summary.json").is_file()

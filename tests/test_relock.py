@@ -216,7 +216,7 @@ def test_a_branch_that_moved_is_told_and_then_locked(publisher: Publisher) -> No
         "  changed  sentence_bert_config.json  53 → 22 bytes",
         "  pooling: mean_tokens, normalised → mean_tokens",
         "  maximum length: 64 → 32",
-        '  modules.json: 2 {"idx": 2, "name": "2", "path": "2_Normalize", "type": "sent… → null',
+        '  modules.json: 2 {"idx": 2, "name": "2", "path": "2_Normalize", "type": "s… → null',
         "  sentence_bert_config.json: do_lower_case false → null",
         "  sentence_bert_config.json: max_seq_length 64 → 32",
         "  indexes must be rebuilt: yes (modules.json, sentence_bert_config.json)",
