@@ -1,11 +1,13 @@
 """What is told while a stage runs: events, figures, lines; a real terminal is elsewhere."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 import pytest
 from rich.cells import cell_len
 
 from prep.plugin import live
+from prep.plugin.terminal import _append_to
 from prep.progress import Doing, Event, Progress, span
 
 
@@ -63,6 +65,22 @@ def test_bytes_are_told_now_and_then_and_at_the_end() -> None:
         count(1)
     assert [event["done"] for event in (events[0], events[-1])] == [1, 1000]
     assert len(events) < 100
+
+
+class Worker:
+    """As much of an xdist worker's config as telling events needs."""
+
+    workerinput: ClassVar = {"workerid": "gw0"}
+
+    def add_cleanup(self, cleanup: Callable[[], None]) -> None:
+        self.cleanup = cleanup
+
+
+def test_a_full_disk_hides_what_goes_on_and_ends_nothing() -> None:
+    worker = Worker()
+    emit = _append_to("/dev/full", worker)  # type: ignore[arg-type]
+    Progress(emit).begin("tiny", "importing the libraries")
+    worker.cleanup()
 
 
 def test_nobody_who_looks_is_no_error() -> None:

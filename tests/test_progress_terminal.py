@@ -20,6 +20,9 @@ from prep.plugin import terminal
 @pytest.fixture(scope="session", params=["one", "two"])
 def model(request):
     progress = terminal.progress_for(request.session)
+    if path := getattr(request.config, "workerinput", {}).get("prep_progress"):
+        with open(path, "ab") as file:
+            file.write(b'{"who": "gw0", "mod\\n')  # torn by a full disk
     progress.say(request.param, "fetching 1 file")
     for done in range(0, 26):
         progress.bytes(request.param, "fetching", {"done": done * 40_000, "of": 1_000_000})

@@ -62,7 +62,8 @@ def pause(config: pytest.Config, *, paused: bool) -> None:
 def tell_worker(node: Any) -> None:
     """Tell an xdist worker where its events go; until it tells some, it starts."""
     if painter := node.config.stash.get(_PAINTER, None):
-        node.workerinput["prep_progress"] = painter.events()
+        with contextlib.suppress(OSError):  # nowhere to write: silent, but no reason not to run
+            node.workerinput["prep_progress"] = painter.events()
         if painter.live:
             painter.take({"model": "model-prep", "doing": "starting the workers"})
 
@@ -149,7 +150,8 @@ class Painter:
     def take(self, event: Event) -> None:
         """Show an event, from any thread. ``who`` is the worker that told it: it has one line."""
         now, who, model = time.monotonic(), event.get("who", ""), event["model"]
-        with self._lock:
+        # A terminal that is gone is told to pytest by its own writes, and is no fault of a stage.
+        with contextlib.suppress(OSError), self._lock:
             if self._stopped:
                 return
             if self._thread is None:
@@ -179,7 +181,6 @@ class Painter:
 
     def _run(self) -> None:
         while not self._over.wait(PAINT_SECONDS):
-            # A terminal that is gone is told to pytest by its own writes.
             with contextlib.suppress(OSError), self._lock:
                 self._follow()
                 self._tick(time.monotonic())
@@ -193,7 +194,8 @@ class Painter:
             whole, newline, _ = file.read().rpartition(b"\n")
         self._read += len(whole) + len(newline)
         for line in whole.splitlines():
-            self.take(json.loads(line))
+            with contextlib.suppress(ValueError):  # torn by a full disk
+                self.take(json.loads(line))
 
     def _tick(self, now: float) -> None:
         for who, one in list(self._doing.items()):
@@ -298,7 +300,8 @@ def _append_to(path: str, config: pytest.Config) -> Callable[[Event], None]:
     config.add_cleanup(lambda: os.close(handle))
 
     def emit(event: Event) -> None:
-        os.write(handle, json.dumps({"who": who, **event}).encode() + b"\n")
+        with contextlib.suppress(OSError):  # a full disk may hide what goes on, never end it
+            os.write(handle, json.dumps({"who": who, **event}).encode() + b"\n")
 
     return emit
 
