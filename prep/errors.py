@@ -48,18 +48,26 @@ class WrongRequest(PrepError):
 class Misread(WrongRequest):
     """A file of record cannot be used; names every problem with its place in the file."""
 
-    def __init__(self, file: str, problems: Sequence[str]) -> None:
+    remedy = "Mend it at the places named; docs/goldens.md tells every key."
+
+    def __init__(self, file: str, problems: Sequence[str], remedy: str | None = None) -> None:
         self.file = file
         self.problems = tuple(problems)
-        super().__init__(listing(f"{file} cannot be used", self.problems))
+        what = self.remedy if remedy is None else remedy  # "" where each problem says it
+        lines = [listing(f"{file} cannot be used", self.problems), what]
+        super().__init__("\n".join(filter(None, lines)))
 
 
 class CatalogueError(Misread):
     """models.toml (or the file that --catalogue names) is wrong."""
 
+    remedy = "Mend it at the places named; README.md tells every key."
+
 
 class LockError(Misread):
     """models.lock.toml is wrong, or does not answer the catalogue."""
+
+    remedy = "It is written by pytest --relock alone: lock again, and review the diff."
 
 
 class ModelError(PrepError):

@@ -151,14 +151,13 @@ def answer(catalogue: Catalogue, lock: Lock, specs: Iterable[ModelSpec]) -> None
                 f"{', '.join(spec.licenses)}; allow it there, or take another model"
             )
     if problems:
-        error = LockError(
-            f"{catalogue.lock_path.name} does not answer {catalogue.path.name} and", problems
+        names = ",".join(spec.name for spec in catalogue.models if spec.name in again)
+        raise LockError(
+            f"{catalogue.lock_path.name} does not answer {catalogue.path.name} and",
+            problems,
+            # Locking again changes no licence.
+            f"Lock again and review the diff: pytest --relock --models {names}" if again else "",
         )
-        if again:  # locking again changes no licence
-            names = ",".join(spec.name for spec in catalogue.models if spec.name in again)
-            remedy = f"Lock again and review the diff: pytest --relock --models {names}"
-            error.args = (f"{error.args[0]}\n{remedy}",)
-        raise error
 
 
 def render(lock: Lock) -> str:

@@ -86,6 +86,7 @@ def look_at_source(
         problems += _hazards(found, locked.files, problems)
     known = {file.path for file in locked.files} | set(also_locked)
     extra, unused = _extras(snapshot, known)
+    extra += _denied(home, locked)
     ref, wrong = _ref(home, locked)
     return SourceState(
         problems=(
@@ -383,6 +384,24 @@ def _extras(
         else:
             unused.append(path)
     return problems, tuple(unused)
+
+
+def _denied(home: Home, locked: LockedModel) -> list[Problem]:
+    """Locked files of which the hub's client has noted that upstream has none.
+
+    It reads its notes first, so loads by name do not see a file that is there and whole.
+    """
+    notes = Path(".no_exist") / locked.commit
+    return [
+        Problem(
+            aspect="extras",
+            kind="denies",
+            path=str(notes / file.path),
+            detail="the hub's client notes here that there is no such file, and looks no further",
+        )
+        for file in locked.files
+        if can_be_seen(home.repo(locked.repo) / notes / file.path)
+    ]
 
 
 def _walk(folder: Path) -> Iterator[str]:

@@ -42,7 +42,8 @@ def refusal(data: object) -> str:
 
 def message(*problems: str) -> str:
     count = f"{len(problems)} problem{'' if len(problems) == 1 else 's'}"
-    return "\n  ".join([f"models.toml cannot be used ({count}):", *problems])
+    head = "\n  ".join([f"models.toml cannot be used ({count}):", *problems])
+    return f"{head}\n{CatalogueError.remedy}"
 
 
 def test_reads_an_entry_as_it_stands() -> None:
@@ -357,7 +358,8 @@ def test_refuses_an_absent_file_by_its_whole_path(tmp_path: Path) -> None:
     with pytest.raises(CatalogueError) as caught:
         read_catalogue(path)
     assert str(caught.value) == (
-        f"{path} cannot be used (1 problem):\n  cannot be read: No such file or directory"
+        f"{path} cannot be used (1 problem):\n  cannot be read: No such file or directory\n"
+        "Mend it at the places named; README.md tells every key."
     )
 
 

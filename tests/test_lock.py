@@ -56,7 +56,8 @@ def refusal(data: object) -> str:
 
 def message(*problems: str) -> str:
     count = f"{len(problems)} problem{'' if len(problems) == 1 else 's'}"
-    return "\n  ".join([f"models.lock.toml cannot be used ({count}):", *problems])
+    head = "\n  ".join([f"models.lock.toml cannot be used ({count}):", *problems])
+    return f"{head}\n{LockError.remedy}"
 
 
 WANTED = {
@@ -175,7 +176,8 @@ def test_refuses_a_lock_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(LockError) as caught:
         read_lock(tmp_path)
     assert str(caught.value) == (
-        f"{tmp_path} cannot be used (1 problem):\n  cannot be read: Is a directory"
+        f"{tmp_path} cannot be used (1 problem):\n  cannot be read: Is a directory\n"
+        "It is written by pytest --relock alone: lock again, and review the diff."
     )
 
 

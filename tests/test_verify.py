@@ -37,6 +37,7 @@ from tests.homes import (
 )
 
 Damage = Callable[[Tiny], object]
+REPO_NAME = "acme/tiny"
 WEIGHTS, IR = "model.safetensors", "openvino_model.bin"
 REPO = "hub/models--acme--tiny"
 SNAPSHOT = f"{REPO}/snapshots/{COMMIT}"
@@ -90,6 +91,10 @@ SOURCE_DAMAGE: dict[str, tuple[Damage, str]] = {
         f"modes closed {SNAPSHOT}/{WEIGHTS}",
     ),
     "ref closed": (lambda t: t.ref.chmod(0o600), f"modes closed {REPO}/refs/main"),
+    "denied by a note": (
+        lambda t: write_bytes(t.home.repo(REPO_NAME) / ".no_exist" / COMMIT / WEIGHTS, b""),
+        f"extras denies .no_exist/{COMMIT}/{WEIGHTS}",
+    ),
     "refs closed": (lambda t: t.ref.parent.chmod(0o700), f"modes closed {REPO}/refs"),
     "snapshot closed": (lambda t: t.snapshot.chmod(0o750), f"modes closed {SNAPSHOT}"),
     "snapshot not entered": (lambda t: t.snapshot.chmod(0o744), f"modes closed {SNAPSHOT}"),

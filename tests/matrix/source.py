@@ -72,6 +72,17 @@ def extra(*names: str, body: bytes = b"{}") -> Callable[[Place], None]:
     return do
 
 
+def denied(name: str) -> Callable[[Place], None]:
+    """The hub's client once had a 404 for it, from a mirror that was not whole."""
+
+    def do(place: Place) -> None:
+        note = place.repo / ".no_exist" / place.locked.commit / name
+        note.parent.mkdir(parents=True)
+        note.touch()
+
+    return do
+
+
 def mode(where: Callable[[Place], Path], bits: int) -> Callable[[Place], None]:
     return lambda place: where(place).chmod(bits)
 
@@ -538,6 +549,14 @@ EXTRA_ROWS = (
         extra("modules.json", body=b"[]"),
         "modules.json",
         tasks=("reranker", "seq2seq"),
+    ),
+    Row(
+        name="the hub's note denies the tokenizer",
+        group="extras",
+        do=denied(TOKENIZER),
+        seen_by=EXTRAS,
+        file=f"{TOKENIZER}",
+        words=("notes here that there is no such file", "take it away by hand, or lock it."),
     ),
     _extras("another length limit", extra("sentence_roberta_config.json"), "sentence_roberta_"),
 )
