@@ -1,0 +1,110 @@
+"""Damage is mended online: once, told, only what was wrong, and nothing of somebody else's.
+
+Some rows of the matrix in one run; ``make matrix`` heals them all, and loads them afterwards.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from prep.layout import Home, point_link
+from prep.lock import LockedFile, read_lock
+from prep.receipt import NAME, read_receipt
+from sample_hub.server import Hub, sample_repos
+from tests.homes import flip
+from tests.matrix.row import Row
+from tests.matrix.rows import ROWS
+from tests.matrix.runner import Runner, slug
+from tests.matrix.verdict import Finding
+from tests.runs import SAMPLE, TINY, TINY_REPO, copy_home, sample, status
+
+LOCKED = read_lock(SAMPLE.with_name("models.lock.toml")).models[0]
+NAMES = (
+    *("weights truncated", "tokenizer removed", "plain weights changed", "ref with a newline"),
+    *("weights link leads out", "blob is a link out", "weights 0600", "IR zero tail"),
+    *("half a conversion", "stable path dangles", "stable path a file", "receipt leads out"),
+    *("fp32 called int8, receipt right", "receipt of another commit", "conversion 0700"),
+    # None of our own to mend: told, and left as they are.
+    *("weights replaced by a folder", "ref is a folder", "pooling folder leads out"),
+    *("adapter beside the weights", "adapter beside the IR", "lock of other bytes"),
+)
+TRIED = [row for row in ROWS if row.name in NAMES]
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Finding]:
+    runner = Runner(tmp_path_factory.mktemp("healing"), model=TINY, cheap=True)
+    return {finding.row.name: finding for finding in runner.all(TRIED)}
+
+
+@pytest.mark.parametrize("row", TRIED, ids=lambda row: slug(row.name))
+def test_what_is_ours_is_mended_and_all_else_left(found: Mapping[str, Finding], row: Row) -> None:
+    finding = found[row.name]
+    assert (finding.said, finding.why) == ("killed", "")
+    assert finding.healed == (True if row.online == "healed" else None)
+
+
+def test_every_row_that_is_named_is_tried() -> None:
+    assert {row.name for row in TRIED} == set(NAMES)
+
+
+def converted(home: Home) -> Path:
+    return home.stable(TINY_REPO, "int8").resolve()
+
+
+def test_damage_of_a_conversion_is_set_aside_not_lost(
+    tmp_path: Path, prepared: Path, hub: Hub
+) -> None:
+    home = Home(copy_home(prepared, tmp_path / "home"))
+    (converted(home) / "notes.txt").write_text("somebody's")
+    flip(converted(home) / "openvino_model.bin")
+    assert sample(home.root, "-m", "conversion", hub=hub.url).code == 0
+    assert [path.read_text() for path in home.root.rglob("notes.txt")] == ["somebody's"]
+    assert not (converted(home) / "notes.txt").exists()
+
+
+def test_bytes_that_the_hub_has_wrong_too_are_tried_once_and_red(
+    tmp_path: Path, prepared: Path
+) -> None:
+    """A second failure is told; what was there before is not made worse."""
+    home = Home(copy_home(prepared, tmp_path / "home"))
+    weights = home.snapshot(LOCKED.repo, LOCKED.commit) / "model.safetensors"
+    flip(weights)
+    wrong = weights.read_bytes()
+    [served] = [one for one in sample_repos() if one.repo == TINY_REPO]
+    folder = tmp_path / "served"
+    copy_home(served.folder, folder)
+    (folder / "model.safetensors").write_bytes(wrong)
+    with Hub([replace(served, folder=folder)]) as hub:
+        done = sample(home.root, "-m", "pins and not conversion", hub=hub.url)
+        assert len(hub.bodies("model.safetensors")) <= 1
+    assert done.code == 1, done.out
+    assert f"[{TINY}] healing: changed model.safetensors" in done.out
+    assert weights.read_bytes() == wrong
+    assert status(home.root) != "healed"
+
+
+def test_pin_that_moved_is_work_and_no_damage(tmp_path: Path, prepared: Path, hub: Hub) -> None:
+    """A home of an earlier commit: fetched and converted anew, and nothing is called healed."""
+    home = Home(copy_home(prepared, tmp_path / "home"))
+    folder = converted(home)
+    receipt = read_receipt(folder)
+    recipe = replace(receipt.recipe, commit="0" * 40)
+    folder.rename(folder.with_name(recipe.digest))
+    (folder.with_name(recipe.digest) / NAME).write_text(replace(receipt, recipe=recipe).render())
+    point_link(home.stable(TINY_REPO, "int8"), recipe.digest)
+    done = sample(home.root, hub=hub.url)
+    assert done.code == 0, done.out
+    assert "healing" not in done.out
+    assert status(home.root) == "ready"
+    assert folder.with_name(recipe.digest).is_dir(), "the old target stays"
+
+
+def test_a_receipt_lists_what_lies_there(prepared: Path) -> None:
+    folder = converted(Home(prepared))
+    files = {file.path for file in read_receipt(folder).files}
+    there = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    assert there == files | {NAME}
+    assert all(isinstance(file, LockedFile) for file in read_receipt(folder).files)
