@@ -117,64 +117,56 @@ class Bench:
         return self._prepared[name]
 
     @contextmanager
-    def stand(
-        self, units: Sequence[Unit], models: Callable[[str], Original], *, do: bool = True
-    ) -> Iterator[Stand]:
+    def stand(self, units: Sequence[Unit], models: Callable[[str], Original]) -> Iterator[Stand]:
         """A home of copies, with the deeds done; gone afterwards."""
         with tempfile.TemporaryDirectory(dir=self.scratch, ignore_cleanup_errors=True) as at:
             top = Path(at)
             top.chmod(0o755)
-            home = Home(top / "home")
-            catalogue = top / "models.toml"
             (top / "goldens").mkdir()
-            places = []
-            served = []
-            entries = ["catalogue-version = 1\n"]
-            for unit in units:
-                model = models(unit.task)
-                repo = f"matrix/{unit.name}"
-                scratch = top / "scratch" / unit.name
-                scratch.mkdir(parents=True)
-                golden = model.goldens.read_text(encoding="utf-8")
-                (top / "goldens" / f"{unit.name}.toml").write_text(
-                    golden.replace(f'"{model.spec.repo}"', f'"{repo}"'), encoding="utf-8"
-                )
-                entries.append(_entry(unit, repo, model.spec))
-                locked = replace(model.locked, name=unit.name, repo=repo)
-                if model.spec.revision != "main":
-                    locked = replace(locked, requested_revision="main")
-                folder = None
-                if unit.row.poison:
-                    folder = scratch / "repository"
-                    shutil.copytree(model.folder, folder)
-                    unit.row.poison(folder)
-                else:
-                    copy_model(self.prepared(model), home, model.spec.repo, locked)
-                places.append(
-                    Place(
-                        name=unit.name,
-                        home=home,
-                        locked=locked,
-                        task=unit.task,
-                        scratch=scratch,
-                        catalogue=catalogue,
-                    )
-                )
-                served.append(model.served(repo, folder))
-            catalogue.write_text("\n".join(entries), encoding="utf-8")
+            originals = [models(unit.task) for unit in units]
+            set_up = [self._set_up(*pair, top) for pair in zip(units, originals, strict=True)]
+            places, served = [place for place, _ in set_up], [one for _, one in set_up]
+            entries = [
+                _entry(unit, place.locked.repo, model.spec)
+                for unit, place, model in zip(units, places, originals, strict=True)
+            ]
+            catalogue = places[0].catalogue
+            catalogue.write_text("\n".join(["catalogue-version = 1\n", *entries]), encoding="utf-8")
             if any(unit.row.poison or unit.row.entry for unit in units):
-                places = _prepare(places, served)
+                _prepare(places, served)
             else:
-                locks = Lock(models=tuple(place.locked for place in places))
-                places[0].lock.write_text(render(locks), encoding="utf-8")
+                lock = Lock(models=tuple(place.locked for place in places))
+                places[0].lock.write_text(render(lock), encoding="utf-8")
             stand = Stand(places=tuple(places), served=tuple(served))
             leave_bystanders(stand)
-            if do:
-                for unit, place in zip(units, places, strict=True):
-                    for row in unit.rows:
-                        row.do(place)
+            for unit, place in zip(units, places, strict=True):
+                for row in unit.rows:
+                    row.do(place)
             yield stand
             _open(top)
+
+    def _set_up(self, unit: Unit, model: Original, top: Path) -> tuple[Place, ServedRepo]:
+        """One model of its own: copied, or spoiled before anything is made of it."""
+        repo = f"matrix/{unit.name}"
+        place = Place(
+            name=unit.name,
+            home=Home(top / "home"),
+            locked=replace(model.locked, name=unit.name, repo=repo, requested_revision="main"),
+            task=unit.task,
+            scratch=top / "scratch" / unit.name,
+            catalogue=top / "models.toml",
+        )
+        place.scratch.mkdir(parents=True)
+        golden = model.goldens.read_text(encoding="utf-8")
+        place.goldens.write_text(golden.replace(f'"{model.spec.repo}"', f'"{repo}"'), "utf-8")
+        if unit.row.entry or unit.row.poison:
+            folder = place.scratch / "repository"
+            shutil.copytree(model.folder, folder)
+            if unit.row.poison:
+                unit.row.poison(folder)
+            return place, model.served(repo, folder)
+        copy_model(self.prepared(model), place.home, model.spec.repo, place.locked)
+        return place, model.served(repo)
 
 
 def copy_model(origin: Path, home: Home, repo: str, locked: LockedModel) -> None:
@@ -231,9 +223,8 @@ def _entry(unit: Unit, repo: str, spec: ModelSpec) -> str:
     return "[[models]]\n" + "".join(f"{key} = {value}\n" for key, value in keys.items())
 
 
-def _prepare(places: Iterable[Place], served: Iterable[ServedRepo]) -> list[Place]:
+def _prepare(places: Sequence[Place], served: Iterable[ServedRepo]) -> None:
     """Lock, fetch and convert what the hub serves, spoiled as it is."""
-    places = list(places)
     with Hub(served) as hub:
         given = ("--catalogue", places[0].catalogue, "--hub", hub.url)
         home = ("--model-home", places[0].home.root)
@@ -242,10 +233,10 @@ def _prepare(places: Iterable[Place], served: Iterable[ServedRepo]) -> list[Plac
             if done.code not in fine:  # 1: what is spoiled may be too far gone to be converted
                 raise RuntimeError(f"what is spoiled could not be prepared:\n{done.out}")
     lock = read_lock(places[0].lock)
-    found = {locked.name: locked for locked in lock.models}
     for place in places:
-        place.locked = found[place.name]
-    return places
+        locked = lock.get(place.name)
+        assert locked is not None
+        place.locked = locked
 
 
 def _open(top: Path) -> None:

@@ -9,7 +9,7 @@ from prep.layout import point_link
 from prep.receipt import read_receipt
 from tests.homes import lead, resolved
 from tests.matrix.bench import OTHER_COMMIT
-from tests.matrix.converted import other_recipe
+from tests.matrix.deeds import other_recipe
 from tests.matrix.row import Place, Row
 from tests.matrix.source import ALL
 
@@ -204,7 +204,7 @@ MODEL_ROWS = (
     _home("single file plain", lambda place: resolved(place.snapshot / "config.json"), "links"),
     _home("stable path a plain folder", stable_a_folder),
     _home("the hub's leftovers", hub_leftovers, "leftovers"),
-    _home("notes torn", notes_torn, "leftovers"),
+    _home("notes torn", notes_torn, scope="home"),
     _home("other tenants", other_tenants, "leftovers", tasks=ALL),
     _home("what upstream ships", upstream, tasks=ALL),
     _home(

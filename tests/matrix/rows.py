@@ -1,10 +1,21 @@
 """The whole table."""
 
-from tests.matrix import answers, converted, harmless, records, source, surroundings
+from tests.matrix import (
+    answers,
+    converted,
+    harmless,
+    layout,
+    receipts,
+    records,
+    source,
+    surroundings,
+)
 
 ROWS = (
     *source.ROWS,
+    *layout.ROWS,
     *converted.ROWS,
+    *receipts.ROWS,
     *records.ROWS,
     *answers.ROWS,
     *surroundings.ROWS,

@@ -148,7 +148,7 @@ class Runner:
         for place in stand.places:
             red, passed, seconds = found.get(place.name, ({}, 0, 0.0))
             outcomes[place.name] = Outcome(
-                code=done.code if alone else bool(red),
+                code=done.code if alone else int(bool(red)),
                 red=red,
                 passed=passed,
                 status=models.get(place.name, {}).get("status", "no verdict"),

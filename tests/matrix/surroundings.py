@@ -9,8 +9,9 @@ from pathlib import Path
 from prep.layout import Home
 from tests.homes import flip
 from tests.machines import MOUNTS, OPENED, USER
+from tests.matrix.layout import MODES
 from tests.matrix.row import Place, Row
-from tests.matrix.source import BYTES, MODES
+from tests.matrix.source import BYTES
 from tests.runs import in_namespace
 
 
