@@ -35,7 +35,7 @@ from prep.fetch.failures import Asked, Shown, hub_errors
 from prep.fetch.pace import CONNECT_SECONDS, Pace, Persistence
 from prep.fetch.session import CannotServe, Hosts, host_of
 from prep.fetch.transfer import Transfer, download, other_size, read_part, read_small
-from prep.layout import make_folder, point_link
+from prep.layout import Home, leads_astray, make_folder, point_link
 from prep.lock import LockedFile
 from prep.locking import NO_LOCKS
 from prep.tasks import matches
@@ -166,6 +166,8 @@ def _fetch_one(order: Event, file: LockedFile, persist: Persistence, tally: Tall
     persist.pace.step()
     folder = cache / f"models--{repo.replace('/', '--')}"
     blob = folder / "blobs" / etag
+    if blob.is_symlink() and leads_astray(Home(cache.parent), blob):
+        blob.unlink()  # the link alone: right bytes behind it would be taken for ours
     download(
         Transfer(
             url=url,

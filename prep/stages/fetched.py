@@ -77,7 +77,8 @@ def _bring(context: Context, spec: ModelSpec, locked: LockedModel, holding: Hold
     came = adopted = 0
     if plan.fetch:
         snapshot = home.snapshot(locked.repo, locked.commit)
-        for folder in dict.fromkeys((snapshot / file.path).parent for file in plan.fetch):
+        folders = [(snapshot / file.path).parent for file in plan.fetch]
+        for folder in dict.fromkeys([home.repo(locked.repo) / "blobs", *folders]):
             context.refuse_astray(spec.name, folder)
         context.refuse_folders(spec.name, (snapshot / file.path for file in plan.fetch))
         with placing_blobs(home, locked.repo, plan.fetch):

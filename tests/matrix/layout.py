@@ -125,6 +125,12 @@ LINK_ROWS = (
         "outside the home",
     ),
     _links(
+        "blobs lead out",
+        lambda place: folder_away(place, place.repo / "blobs"),
+        WEIGHTS,
+        "outside the home",
+    ),
+    _links(
         "snapshot leads out",
         lambda place: folder_away(place, place.snapshot),
         WEIGHTS,
