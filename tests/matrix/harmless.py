@@ -102,7 +102,7 @@ def plain_files(place: Place) -> None:
     """A copy with its links resolved, as ``cp -rL`` and many an upload make it."""
     for top in (place.repo, place.conversions):
         copy = place.scratch / top.name
-        shutil.copytree(top, copy, symlinks=False, ignore_dangling_symlinks=True)
+        shutil.copytree(top, copy, symlinks=False)
         shutil.rmtree(top)
         shutil.move(copy, top)
 
