@@ -61,10 +61,12 @@ Tell = Callable[[str], None]
 def tell(pytestconfig: pytest.Config) -> Tell:
     """Prints a figure, although pytest holds back what tests print."""
     reporter = pytestconfig.pluginmanager.getplugin("terminalreporter")
+    capture = pytestconfig.pluginmanager.getplugin("capturemanager")
 
     def write(line: str) -> None:
-        reporter.ensure_newline()
-        reporter.write_line(f"image: {line}")
+        with capture.global_and_fixture_disabled():
+            reporter.ensure_newline()
+            reporter.write_line(f"image: {line}")
 
     return write
 
