@@ -36,7 +36,7 @@ beat = (while sleep $(1) >/dev/null 2>&1 && kill -0 $$$$ 2>/dev/null; do echo ".
 INSTALL = $(call beat,8,still installing) $(PIP) install -c requirements-tested.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo prep test lint coverage consumers faults matrix page-test full-size deaths image-test recipes clean
+.PHONY: help demo prep test lint coverage consumers faults matrix page-test full-size deaths steady bench image-test recipes clean
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -69,6 +69,13 @@ matrix: $(DEV_STAMP) ## every named damage and harmless change to a home, throug
 # Each row of docs/operations.md by a whole run, and a real model whose run is killed ten times.
 faults: $(DEV_STAMP) ## every fault of the network by a whole run: minutes, mostly waiting
 	@$(call beat,30,still testing) $(PY) -m pytest -c tests/pytest.ini tests/faults/*.py $(ARGS)
+
+steady: $(DEV_STAMP) ## the same verdict in every surrounding, and twenty times out of twenty: two hours
+	@$(call beat,30,still testing) $(PY) -m pytest -c tests/pytest.ini tests/steady/every_surrounding.py $(ARGS)
+	@$(PY) -m tests.steady.twenty_times
+
+bench: $(DEV_STAMP) ## a second run against one bare script, in turn: a quarter of an hour on an idle machine
+	@$(PY) -m benchmarks.warm $(ARGS)
 
 full-size: $(DEV_STAMP) ## stand-ins of the real reranker and seq2seq model, full size: times and memory
 	$(PY) -m benchmarks.full_size $(ARGS)
