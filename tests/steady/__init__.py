@@ -4,6 +4,7 @@
 """
 
 import json
+import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -135,7 +136,7 @@ def home_of(patient: str, prepared: Path, on: str = HERE) -> Iterator[Path]:
         shutil.copytree(prepared, root, symlinks=True)
         PATIENTS[patient].spoil(Home(root))
         for path in (root, *root.rglob("*")) if on == AS_USER else ():
-            shutil.chown(path, USER, USER, follow_symlinks=False)
+            os.chown(path, USER, USER, follow_symlinks=False)
         yield root
 
 
