@@ -281,9 +281,9 @@ def test_image_has_all_that_it_copies_and_needs() -> None:
     wanted = {
         *(ROOT / "prep").rglob("*.py"),
         *(ROOT / "prep").rglob("*.j2"),
-        *(ROOT / "prep" / "questions").iterdir(),
+        *(ROOT / "prep" / "questions").glob("*.*"),
         *(ROOT / "model_tests").rglob("*.py"),
-        *(ROOT / "model_tests" / "goldens").iterdir(),
+        *(ROOT / "model_tests" / "goldens").glob("*.*"),
         *(ROOT / "sample_hub").glob("*.*"),
         *(ROOT / "sample_hub" / "goldens").iterdir(),
     }
