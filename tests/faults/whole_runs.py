@@ -50,7 +50,7 @@ def test_run_ends_with_its_code_and_says_what_it_was(row: Row, tmp_path: Path) -
         stage = set_up(row, tmp_path, stack)
         done = run(
             *("--catalogue", catalogue(tmp_path, stage.served.commit), "--hub", stage.endpoint),
-            *("--model-home", home.root, "-m", "pins and not conversion", *options),
+            *("--model-home", home.root, "-m", "pins", "--precision", "none", *options),
             env={"HF_TOKEN": row.token} if row.token else {},
         )
     assert done.code == row.code, done.out
