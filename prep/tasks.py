@@ -81,7 +81,8 @@ TAKEN = (
     "[0-9]_*/[!.]*.json",
     "[0-9]_*/[!.]*.model",
     "[0-9]_*/[!.]*.safetensors",
-    "[0-9]_*/[!.]*.txt",
+    "[0-9]_*/merges.txt",
+    "[0-9]_*/vocab.txt",
 )
 # Taken for a vocabulary by transformers 5 where there is no tokenizer.json, vocab.txt or not.
 TAKEN_WITHOUT_TOKENIZER = ("*tekken.json*", "*tiktoken.model*", "*tokenizer.model*")
