@@ -3,6 +3,7 @@
 ``make matrix`` runs them all, with loads, answers and healing.
 """
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -14,7 +15,7 @@ from prep.lock import read_lock
 from tests.homes import flip
 from tests.judging import judges_of
 from tests.matrix.answers import JUDGES, LOADS
-from tests.matrix.row import WITHOUT_LOADS, Row, is_cheap, nothing
+from tests.matrix.row import WITHOUT_LOADS, Place, Row, is_cheap, nothing
 from tests.matrix.rows import ROWS
 from tests.matrix.runner import Runner, slug
 from tests.matrix.verdict import Finding, Outcome, judged
@@ -63,8 +64,15 @@ def doing(name: str, **more: object) -> Row:
     return Row(name=name, group="judge", file="model.safetensors", **more)  # type: ignore[arg-type]
 
 
+def failing(place: Place) -> None:
+    raise FileNotFoundError(f"{place.name} has no such file")
+
+
 BYTES = ("test_source_is_what_the_lock_says",)
 WRONG_ROWS = (
+    doing("deed that fails", do=failing, seen_by=BYTES),
+    doing("deed that fails alone", do=failing, expect="green", scope="home"),
+    doing("spoiled beyond all", seen_by=BYTES, poison=lambda folder: shutil.rmtree(folder)),
     doing("no damage at all", do=nothing, seen_by=BYTES),
     doing("seen by another", do=lambda p: flip(p.weights), seen_by=("test_name_leads_to_the_pin",)),
     doing("in other words", do=lambda p: flip(p.weights), seen_by=BYTES, words=("sorry",)),
@@ -91,6 +99,12 @@ def test_matrix_tells_what_is_missed_and_what_is_a_false_alarm(
     assert said["called harmless"][0] == "false alarm"
     assert said["called harmless"][1].startswith("test_source_is_what_the_lock_says: called-harml")
     assert said["really harmless"] == ("quiet", "")
+    why = "its deed failed: FileNotFoundError('deed-that-fails has no such file')"
+    assert said["deed that fails"] == ("missed", why)
+    assert said["deed that fails alone"][0] == "false alarm"
+    assert said["deed that fails alone"][1].startswith("its deed failed: ")
+    assert said["spoiled beyond all"][0] == "missed"
+    assert said["spoiled beyond all"][1].startswith("could not be tried: ")
 
 
 def test_every_judge_is_hit_by_a_row_or_named_with_a_reason() -> None:

@@ -10,7 +10,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -43,10 +43,14 @@ class Unit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stand:
-    """A home with the deeds done, one place for each unit; `served` is what a hub would have."""
+    """A home with the deeds done, one place for each unit; `served` is what a hub would have.
+
+    `undone` tells of places whose deed failed, and why.
+    """
 
     places: tuple[Place, ...]
     served: tuple[ServedRepo, ...]
+    undone: dict[str, str] = field(default_factory=dict)
 
     @property
     def home(self) -> Home:
@@ -141,9 +145,14 @@ class Bench:
             leave_bystanders(stand)
             for unit, place in zip(units, places, strict=True):
                 for row in unit.rows:
-                    row.do(place)
-            yield stand
-            _open(top)
+                    try:
+                        row.do(place)
+                    except Exception as error:  # else one row would hide what became of all
+                        stand.undone[place.name] = f"its deed failed: {error!r}"
+            try:
+                yield stand
+            finally:
+                _open(top)
 
     def _set_up(self, unit: Unit, model: Original, top: Path) -> tuple[Place, ServedRepo]:
         """One model of its own: copied, or spoiled before anything is made of it."""

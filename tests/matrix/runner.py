@@ -20,7 +20,7 @@ from tests.matrix.bench import (
     original,
 )
 from tests.matrix.row import Place, Row
-from tests.matrix.verdict import Finding, Outcome, judged, read_junit
+from tests.matrix.verdict import Finding, Outcome, failed, judged, read_junit
 from tests.runs import ROOT, Run, run
 
 NO_HUB = "http://127.0.0.1:9"
@@ -102,6 +102,16 @@ class Runner:
             yield Unit(name=slug(f"{label} {task}"), rows=tuple(some), task=task)
 
     def _batch(self, units: list[Unit]) -> list[Finding]:
+        """The units' findings; one that cannot be tried at all is found out by itself."""
+        try:
+            return self._tried(units)
+        except Exception as error:
+            if len(units) > 1:
+                return [finding for unit in units for finding in self._batch([unit])]
+            why = f"could not be tried: {error!r}"
+            return [_untried(row, units[0].name, why) for row in units[0].rows]
+
+    def _tried(self, units: list[Unit]) -> list[Finding]:
         """One stand, one run offline, and one online for those that heal."""
         findings: list[Finding] = []
         with self.bench.stand(units, self.original) as stand:
@@ -109,11 +119,13 @@ class Runner:
             outcomes = self._offline(stand, alone=alone)
             healed = self._online(stand, units) if self.heal and not alone else {}
             for unit, place in zip(units, stand.places, strict=True):
-                outcome = outcomes[place.name]
-                if len(unit.rows) > 1 and judged(unit.row, outcome, place.name)[1]:
+                outcome, undone = outcomes[place.name], stand.undone.get(place.name)
+                if len(unit.rows) > 1 and (undone or judged(unit.row, outcome, place.name)[1]):
                     continue  # some row of it is not harmless: which, is found out below
                 findings += [
-                    _finding(
+                    _untried(row, unit.name, undone)
+                    if undone
+                    else _finding(
                         row, unit, outcome, healed.get(place.name, ""), heal=place.name in healed
                     )
                     for row in unit.rows
@@ -198,6 +210,11 @@ class Runner:
             else:
                 wrong[place.name] = common or _untouched_problem(place, told, before, after)
         return wrong
+
+
+def _untried(row: Row, name: str, why: str) -> Finding:
+    """Of a row that showed nothing, which is as bad as one that is missed."""
+    return Finding(row=row, unit=name, said=failed(row), why=why, seconds=0.0)
 
 
 def _finding(row: Row, unit: Unit, outcome: Outcome, healing: str, *, heal: bool) -> Finding:

@@ -66,7 +66,7 @@ def read_junit(path: Path) -> dict[str, tuple[dict[str, str], int, float]]:
 def judged(row: Row, outcome: Outcome, name: str) -> tuple[Said, str]:
     """Whether the row was seen as it must be, else why not."""
     if outcome.wrote:
-        return _no(row), f"an offline run wrote into the home: {', '.join(outcome.wrote[:3])}"
+        return failed(row), f"an offline run wrote into the home: {', '.join(outcome.wrote[:3])}"
     if row.expect == "green":
         if outcome.red:
             judge, message = next(iter(outcome.red.items()))
@@ -94,7 +94,7 @@ def judged(row: Row, outcome: Outcome, name: str) -> tuple[Said, str]:
     return _told(row, "\n".join(outcome.red[judge] for judge in row.seen_by))
 
 
-def _no(row: Row) -> Said:
+def failed(row: Row) -> Said:
     return "false alarm" if row.expect == "green" else "missed"
 
 
