@@ -47,6 +47,7 @@ KEPT_FOR_NETWORK = frozenset(
 END_SECONDS = 2
 MINIMUM_RATE = 1024  # bytes per second; slower is no progress
 PR_SET_PDEATHSIG = 1
+PARENT = "MODEL_PREP_PARENT"  # who started a child, in its environment
 
 
 def environment(private_home: Path, *, network: bool, **more: str) -> dict[str, str]:
@@ -173,7 +174,7 @@ class Child:
         with stderr.open("ab") as log_file:
             self.process = subprocess.Popen(
                 command,
-                env=dict(env),
+                env={**env, PARENT: str(os.getpid())},
                 cwd=env["HOME"],  # a folder here that is named ORG/NAME would be loaded by name
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -310,5 +311,10 @@ def as_error(told: Mapping[str, Any]) -> PrepError:
 
 
 def die_with_parent() -> None:
-    """Ask the kernel to kill this process when the one that started it is gone."""
+    """Ask the kernel to kill this process when the one that started it is gone.
+
+    The kernel tells nothing of a parent that died before it was asked, while this one imported.
+    """
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.environ.get(PARENT, str(os.getppid())) != str(os.getppid()):
+        os.kill(os.getpid(), signal.SIGKILL)

@@ -3,17 +3,19 @@
 import errno
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from prep.children import killed
+from prep.children import PARENT, Child, killed
 from prep.errors import DiskFull, HomeClosed
 from prep.memory import Memory
 from prep.storage import disk_of, hidden_full, storage_error
 from sample_hub.server import Hub, sample_repos
-from tests.runs import SAMPLE, started
+from tests.runs import ROOT, SAMPLE, started
 from tests.test_endings import wait_for
 
 GROUP = Memory(free=0, limit=500, bound="the control group /job", peak=499, kills=1)
@@ -31,6 +33,24 @@ def test_kill_of_unknown_cause_is_told_as_likely() -> None:
     assert killed(GROUP, 1).startswith(
         "the process was killed (SIGKILL), most often because memory ran out: the control group"
     )
+
+
+def test_child_whose_parent_died_while_it_imported_does_nothing(tmp_path: Path) -> None:
+    """The kernel tells of a parent's death only those who asked before; here it is long gone."""
+    made = tmp_path / "made"
+    script = f"from prep.children import die_with_parent as d; d(); open({str(made)!r}, 'w')"
+    env = {**os.environ, PARENT: "1"}
+    done = subprocess.run([sys.executable, "-c", script], env=env, cwd=ROOT, check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert not made.exists()
+
+
+def test_child_knows_who_started_it(tmp_path: Path) -> None:
+    script = "from prep.children import die_with_parent as d; d(); print(1)"
+    env = {"HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    child = Child([sys.executable, "-c", script], env, tmp_path / "log")
+    assert child.receive(timeout=60) == 1
+    child.stop()
 
 
 def test_full_disk_names_place_and_what_is_free(tmp_path: Path) -> None:

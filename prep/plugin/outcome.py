@@ -317,7 +317,9 @@ def _row(name: str, run: ModelRun, status: str) -> tuple[str, ...]:
     facts = run.facts
     precisions = facts.get("precisions", {})
     made = [precision for precision, one in precisions.items() if one["made"]]
-    done = f"fetched {facts.get('fetched', 0)} bytes, converted {', '.join(made) or 'nothing'}"
+    adopted = f", adopted {facts['adopted']} bytes" if facts.get("adopted") else ""
+    fetched = f"fetched {facts.get('fetched', 0)} bytes{adopted}"
+    done = f"{fetched}, converted {', '.join(made) or 'nothing'}"
     healed = f", healed {len(facts['healed'])}" if facts.get("healed") else ""
     paths = "  ".join(f"{precision}: {one['path']}" for precision, one in precisions.items())
     return name, status, (facts.get("commit") or "")[:12], done + healed, paths
@@ -344,7 +346,7 @@ def _failure(report: pytest.TestReport, error: BaseException | None) -> str | No
 def _applies(path: Path, settings: Settings) -> bool:
     """Whether the catalogue has models for a test file that is of one task only."""
     tasks = {spec.task for spec in settings.models}
-    named = path.stem.removeprefix("test_")
     from prep.tasks import TASKS
 
+    named = path.stem.removeprefix("test_")
     return named not in TASKS or named in tasks

@@ -1,10 +1,11 @@
-"""SIGTERM ends the run as Ctrl-C does: children first, reports written, exit 143."""
+"""SIGTERM and SIGINT end the run alike: children first, reports written, exit 143 or 2."""
 
 import contextlib
 import functools
 import os
 import signal
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -15,7 +16,7 @@ from prep.errors import Exit
 
 
 def install(config: pytest.Config) -> None:
-    """Handle SIGTERM, and SIGINT under xdist; a worker dies with its controller.
+    """Handle SIGTERM and SIGINT; a worker dies with its controller.
 
     PID 1 ignores SIGTERM without a handler: in a container this one is what ends the run.
     """
@@ -27,17 +28,24 @@ def install(config: pytest.Config) -> None:
         kill_children()
         pytest.exit("SIGTERM: stopped; what is finished is kept", returncode=Exit.TERMINATED)
 
-    previous = signal.signal(signal.SIGTERM, terminate)
-    config.add_cleanup(functools.partial(_restore, signal.SIGTERM, previous))
-    if config.getoption("numprocesses", None):
-        default = signal.getsignal(signal.SIGINT)
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        kill_children()
+        raise KeyboardInterrupt
 
-        def interrupt(number: int, frame: FrameType | None) -> None:
-            kill_children()
-            raise KeyboardInterrupt
+    for number, handler in ((signal.SIGTERM, terminate), (signal.SIGINT, interrupt)):
+        previous = signal.signal(number, handler)
+        config.add_cleanup(functools.partial(_restore, number, previous))
+    if not config.getoption("fulltrace"):
+        config.pluginmanager.register(Brief(), "model-prep-brief")
 
-        signal.signal(signal.SIGINT, interrupt)
-        config.add_cleanup(functools.partial(_restore, signal.SIGINT, default))
+
+class Brief:
+    """Keeps the end of an interrupt's traceback: pytest works all out, and shows the last step."""
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        """Before pytest looks at it."""
+        excinfo.traceback = excinfo.traceback[-2:]  # the last of pytest.exit is a hidden one
 
 
 def _restore(number: signal.Signals, handler: Any) -> None:
@@ -45,8 +53,19 @@ def _restore(number: signal.Signals, handler: Any) -> None:
 
 
 def kill_children() -> None:
-    """Kill this process's children; theirs die with them (PR_SET_PDEATHSIG)."""
-    for task in Path("/proc/self/task").glob("*/children"):
+    """Kill all that this process started, and what that started.
+
+    All of it by name: a child that is still importing has not yet asked to die with its parent.
+    """
+    for pid in list(_below("self")):
         with contextlib.suppress(OSError):
-            for pid in task.read_text(encoding="ascii").split():
-                os.kill(int(pid), signal.SIGKILL)
+            os.kill(pid, signal.SIGKILL)
+
+
+def _below(process: int | str) -> Iterator[int]:
+    """The descendants of a process, each before what it started: none tells of a child's death."""
+    for task in Path(f"/proc/{process}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            for pid in map(int, task.read_text(encoding="ascii").split()):
+                yield pid
+                yield from _below(pid)
