@@ -26,10 +26,12 @@ def install(config: pytest.Config) -> None:
     def terminate(number: int, frame: FrameType | None) -> None:
         signal.signal(number, signal.SIG_IGN)  # once is enough: a second would break the ending
         kill_children()
+        _hurry(config)
         pytest.exit("SIGTERM: stopped; what is finished is kept", returncode=Exit.TERMINATED)
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         kill_children()
+        _hurry(config)
         raise KeyboardInterrupt
 
     for number, handler in ((signal.SIGTERM, terminate), (signal.SIGINT, interrupt)):
@@ -46,6 +48,16 @@ class Brief:
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
         """Before pytest looks at it."""
         excinfo.traceback = excinfo.traceback[-2:]  # the last of pytest.exit is a hidden one
+
+
+def _hurry(config: pytest.Config) -> None:
+    """Let xdist wait half a second for its workers, not ten: they are dead.
+
+    An exception out of a signal's handler can leave a lock of its queue taken; then they never end.
+    """
+    manager = getattr(config.pluginmanager.get_plugin("dsession"), "nodemanager", None)
+    if manager is not None:
+        manager.EXIT_TIMEOUT = 0.5
 
 
 def _restore(number: signal.Signals, handler: Any) -> None:
