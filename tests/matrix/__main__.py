@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.matrix.row import is_cheap
 from tests.matrix.rows import ROWS
-from tests.matrix.runner import Runner, chosen
+from tests.matrix.runner import Runner, chosen, slug
 from tests.matrix.verdict import Finding
 
 
@@ -52,7 +52,8 @@ def line(finding: Finding) -> str:
     """One row, and under it what is wrong."""
     healed = ", healed" if finding.healed else ""
     seen = ", ".join(finding.red)
-    head = f"{finding.said:<12} {finding.unit:<48} {finding.seconds:6.1f} s  {seen}{healed}"
+    name = slug(finding.row.name) if finding.row.together else finding.unit
+    head = f"{finding.said:<12} {name:<48} {finding.seconds:6.1f} s  {seen}{healed}"
     return head.rstrip() + (f"\n    {finding.why}" if finding.why else "")
 
 

@@ -47,7 +47,8 @@ class Runner:
         self.model = model
         self.args: tuple[str, ...] = CHEAP if cheap else ()
         self.heal = heal
-        self.most = 200 if cheap else MOST if model in (None, *SAMPLES.values()) else MOST // 4
+        small = model in (None, *SAMPLES.values())
+        self.most = MOST // 2 if not small else 200 if cheap else MOST
         self.original = cache(self._original)
 
     def _original(self, task: str) -> Original:
