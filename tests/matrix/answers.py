@@ -21,7 +21,8 @@ LOADS = tuple(judges_of(test_offline_loading))
 TOKENS = "test_tokens_are_the_published"
 RELATED = "test_related_stands_above_unrelated"
 MADE_UP = "test_no_weights_are_made_up"
-UNCONVERTED = "test_receipt_names_the_pin"
+# Numbers that are made up may be others in the next load, so no conversion agrees, or none is made.
+UNCONVERTED = ("test_receipt_names_the_pin", "test_content_is_right[agreement]")
 ALL_BUT_TOKENIZER = (
     '["config.json", "model.safetensors", "modules.json", "1_Pooling/config.json", '
     '"sentence_bert_config.json", "config_sentence_transformers.json"]'
@@ -67,9 +68,14 @@ def words_exchanged(folder: Path) -> None:
     (folder / "vocab.txt").write_text("\n".join([*kept, *rest[::-1]]) + "\n", encoding="utf-8")
 
 
-def case_kept(told: object) -> object:
-    assert isinstance(told, dict)
-    return {**told, "normalizer": {**told["normalizer"], "lowercase": False}}
+def case_kept(folder: Path) -> None:
+    """In both files: transformers sets the one right by what the other says."""
+
+    def words(told: dict[str, dict[str, object]]) -> object:
+        return {**told, "normalizer": {**told["normalizer"], "lowercase": False}}
+
+    in_json("tokenizer.json", words)(folder)  # type: ignore[arg-type]
+    in_json("tokenizer_config.json", lambda told: {**told, "do_lower_case": False})(folder)  # type: ignore[dict-item]
 
 
 def _row(
@@ -115,14 +121,14 @@ ROWS = (
         "embedding",
         (MADE_UP,),
         poison=weights(renamed("encoder.layer.0.intermediate")),
-        also=(UNCONVERTED, *LOADS),
+        also=(*UNCONVERTED, *LOADS),
     ),
     _row("vocabulary exchanged", "embedding", (TOKENS, RELATED), poison=words_exchanged),
     _row(
         "capitals kept",
         "embedding",
         (TOKENS,),
-        poison=in_json("tokenizer.json", case_kept),
+        poison=case_kept,
     ),
     _row("no tokenizer locked", "embedding", (TOKENS, RELATED), files=ALL_BUT_TOKENIZER),
     _row(
@@ -159,7 +165,7 @@ ROWS = (
         "not normalised",
         "embedding",
         ("test_pipeline_is_the_published",),
-        "modules are",
+        "modules is",
         poison=in_json("modules.json", lambda told: told[:2]),  # type: ignore[index]
         file="sentence-transformers",
     ),
@@ -178,7 +184,7 @@ ROWS = (
         "reranker",
         (MADE_UP,),
         poison=weights(renamed("classifier.")),
-        also=(UNCONVERTED, *LOADS),
+        also=(*UNCONVERTED, *LOADS),
     ),
     _row(
         "scores by another activation",
@@ -203,7 +209,7 @@ ROWS = (
         "seq2seq",
         ("test_texts_are_the_published",),
         poison=lambda folder: configure(folder, tie_word_embeddings=True),
-        also=(UNCONVERTED, *LOADS),
+        also=(*UNCONVERTED, *LOADS),
     ),
     _row(
         "a decoder that does not see",
@@ -216,7 +222,7 @@ ROWS = (
         "seq2seq",
         (MADE_UP,),
         poison=weights(renamed("encoder.block.0")),
-        also=(UNCONVERTED, *LOADS),
+        also=(*UNCONVERTED, *LOADS),
     ),
     _row("half a text tokenizer locked", "seq2seq", (TOKENS,), files=HALF_A_TOKENIZER),
 )
