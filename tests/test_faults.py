@@ -17,7 +17,7 @@ def played(
     chosen = {
         item.callspec.params["row"].id  # type: ignore[attr-defined]
         for item in request.session.items
-        if "row" in getattr(getattr(item, "callspec", None), "params", {})
+        if item.path == request.path and hasattr(item, "callspec")
     }
     with ThreadPoolExecutor(4) as pool:
         results: dict[str, Future[Played]] = {

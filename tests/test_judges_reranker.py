@@ -107,8 +107,7 @@ def test_random_head_passes_shapes_and_fails_here(
     wrong = probe(stages, folder, consumer, right)
     shape_only(wrong)
     assert "off, allowed 0.0001" in message(test_reranker.test_scores_are_the_published, wrong)
-    said = message(test_reranker.test_relevant_stands_above_the_others, wrong)
-    assert "does not put what is relevant first by 1.0" in said
+    # The judge of order is shown above: numbers made up at random may put six pairs in order.
     if consumer == "transformers":
         said = message(WEIGHTS, wrong)
         assert "does not use exactly the weights of the file (8 problems)" in said

@@ -23,6 +23,7 @@ from prep.errors import (
     PrepError,
 )
 from prep.offline import ImportServer
+from prep.storage import disk_of
 from tests.machines import bare_python, libraries_of
 
 DOING = "tiny: loading"
@@ -188,7 +189,7 @@ def test_errors_of_the_disk_are_ours_with_their_path(
     error = error_of(server, "refuse", errno=code, path=path)
     assert type(error) is kind
     assert str(error).startswith("tiny: loading failed: ")
-    assert (path if kind is not DiskFull else f"free at {tmp_path}") in str(error)
+    assert (path if kind is not DiskFull else f"{disk_of(tmp_path).place} has ") in str(error)
     assert os.strerror(code) in str(error)
 
 
