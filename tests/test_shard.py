@@ -185,7 +185,7 @@ def test_shares_come_to_what_one_run_comes_to_though_one_was_killed(
 
 # What tells one run from another of the same models. The converter writes the path of the source
 # and the order of constants as it comes, so no two conversions are the same bytes.
-OWN = {"at", "home", "seconds", "made", "path", "fetched-bytes", "peak-bytes"}
+OWN = {"at", "home", "seconds", "timeline", "made", "path", "fetched-bytes", "peak-bytes"}
 
 
 def facts(home: Path) -> dict[str, Any]:
