@@ -47,9 +47,8 @@ SHOWN_ELSEWHERE = {
     "test_every_answer_is_a_text": SEQ2SEQ,
     "test_one_logit_a_pair": RERANKER,
     "test_answers_come_to_an_end": SEQ2SEQ,
-    # Beside the tokens, or the texts, of the same rows.
+    # Beside the tokens of the same rows.
     "test_vocabulary_is_the_published": SEQ2SEQ,
-    "test_log_probabilities_are_the_published": SEQ2SEQ,
 }
 
 
