@@ -38,6 +38,11 @@ def fill(folder: Path) -> None:
                 continue
 
 
+def enlarge(folder: Path) -> None:
+    """Make the file system larger; whatever filled it stays."""
+    subprocess.run(["mount", "-o", "remount,size=80m", str(folder)], check=True)
+
+
 def is_partly_there(home: Path) -> bool:
     """Whether there is something to go on from."""
     return any(path.stat().st_size > 20_000 for path in home.glob("model-prep/partial/*"))
@@ -67,7 +72,7 @@ def test_full_disk_is_told_and_the_next_run_goes_on(
     said = " ".join(log.read_text().split())
     assert re.search(rf"The disk is full: {disk} has \d+ bytes free \(", said), said
     assert "Finished files are kept; make room there and run again." in said
-    subprocess.run(["mount", "-o", "remount,size=80m", str(disk)], check=True)
+    enlarge(disk)
     with Hub(sample_repos()) as hub:
         done = sample(home, "-m", "pins or conversion", hub=hub.url)
         sent = sum(one.sent for one in hub.bodies("model.safetensors"))
@@ -92,7 +97,7 @@ def test_disk_that_fills_while_publishing(tmp_path: Path, disk: Path) -> None:
     said = " ".join(log.read_text().split())
     assert re.search(rf"The disk is full: {disk} has \d+ bytes free \(", said), said
     assert not list(home.glob(f"openvino/*/[0-9a-f]*/{NAME}")), "nothing is called whole"
-    (disk / FILL).unlink()
+    enlarge(disk)
     with Hub(sample_repos()) as hub:
         done = sample(home, "-m", "pins or conversion", hub=hub.url)
         assert done.code == 0, done.out
