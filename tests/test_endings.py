@@ -70,7 +70,7 @@ def test_signal_ends_the_run_and_its_children_and_the_next_run_goes_on(
             assert run.wait(timeout=30) == code, log.read_text()
             over = time.monotonic() - began
             sys.stdout.write(f"children gone after {gone:.2f} s, all over after {over:.2f} s\n")
-            assert over < 5
+            assert over < 10
         assert junit.is_file() and "tests=" in junit.read_text(), log.read_text()
     with Hub(sample_repos()) as hub:
         after = sample(home, "-m", "pins and not conversion", hub=hub.url)
