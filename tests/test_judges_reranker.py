@@ -35,6 +35,7 @@ from tests.judging import (
     stages_of,
     with_ready_made,
     without_ir,
+    zeroed,
 )
 
 TASK = "reranker"
@@ -107,7 +108,13 @@ def test_random_head_passes_shapes_and_fails_here(
     wrong = probe(stages, folder, consumer, right)
     shape_only(wrong)
     assert "off, allowed 0.0001" in message(test_reranker.test_scores_are_the_published, wrong)
-    # The judge of order is shown above: numbers made up at random may put six pairs in order.
+    # Numbers made up at random may put six pairs in order by chance; a head of nothing cannot.
+    flat = folder_like(right, tmp_path / "flat")
+    change_weights(flat, zeroed("classifier."))
+    said = message(
+        test_reranker.test_relevant_stands_above_the_others, probe(stages, flat, consumer, right)
+    )
+    assert "does not put what is relevant first by 1.0 (6 problems)" in said
     if consumer == "transformers":
         said = message(WEIGHTS, wrong)
         assert "does not use exactly the weights of the file (8 problems)" in said
