@@ -117,7 +117,8 @@ def test_data_rooms_import_only_data_rooms() -> None:
 
 def test_what_looks_and_decides_imports_only_data_and_each_others_types() -> None:
     allowed = DATA | JUDGING
-    assert edges(one for one in OURS if one.who in JUDGING and one.what not in allowed) == []
+    looking = (one for one in OURS if one.comes_from(*JUDGING))
+    assert edges(one for one in looking if not one.goes_to(*allowed)) == []
 
 
 @pytest.mark.parametrize("room", DOING)

@@ -1,0 +1,19 @@
+"""What is wrong, in the words that tests, plan and reports share."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Aspect = Literal["bytes", "links", "modes", "extras", "ref", "receipt", "hazards"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One thing that is not as it must be: `kind` is one word, `detail` got and wanted."""
+
+    aspect: Aspect
+    kind: str
+    path: str
+    detail: str
+
+    def __str__(self) -> str:
+        return f"{self.kind:<8} {self.path:<24} {self.detail}".rstrip()
