@@ -89,8 +89,11 @@ def plan_conversion(
 
 
 def _serves(state: ConversionState, recipe: Recipe) -> bool:
-    """Whether the folder is that recipe's and whole; modes are mended, extra files only told."""
-    whole = all(problem.aspect in ("modes", *STAYS) for problem in state.problems)
+    """Whether the folder is that recipe's and whole; modes are mended, extra files only told.
+
+    A file that must not be run and that the receipt names is no whole conversion's: made again.
+    """
+    whole = all(problem.aspect in ("modes", "extras") for problem in state.problems)
     return whole and state.receipt is not None and state.receipt.recipe.digest == recipe.digest
 
 

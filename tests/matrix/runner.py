@@ -176,6 +176,11 @@ class Runner:
         if not any(unit.row.expect == "red" and not unit.row.poison for unit in units):
             return {}
         before = contents(stand.home)
+        # What a row's own deed took away with its folder, healing cannot have touched.
+        left = {
+            place.name: [path for path in bystanders(place) if path.is_file()]
+            for place in stand.places
+        }
         first = stand.places[0]
         with Hub(stand.served) as hub:
             done = run(
@@ -203,7 +208,7 @@ class Runner:
             if unit.row.expect != "red" or unit.row.poison:
                 continue
             told = models.get(place.name, {})
-            common = _bystanders_problem(place)
+            common = _bystanders_problem(place, left[place.name])
             if unit.row.online != "red":
                 wrong[place.name] = common or _healing_problem(
                     unit.row, told, done, fetched[place.name], place.name, whole=not self.args
@@ -267,9 +272,9 @@ def _untouched_problem(
     return f"what does not heal was touched: {', '.join(gone[:3])}" if gone else ""
 
 
-def _bystanders_problem(place: Place) -> str:
-    """Somebody's files: as they were, or in a folder that was set aside whole."""
-    for path in bystanders(place):
+def _bystanders_problem(place: Place, left: Sequence[Path]) -> str:
+    """Somebody's files that were there before the run: they are as they were."""
+    for path in left:
         if not path.is_file() or path.read_text(encoding="utf-8") != BYSTANDER:
             return f"somebody's {place.home.shown(path)} was touched"
     return ""
