@@ -13,6 +13,8 @@ from prep.errors import WrongRequest
 from prep.settings import Wishes, settle
 from tests.runs import ROOT, TINY, copy_home, sample, summary
 
+THEIRS = ("-m", "load", "-k", "python")  # what loads in our own interpreter is another test's
+
 
 def labels(*pythons: Path) -> list[str]:
     settings = settle(Wishes(hub="sample", consumer_pythons=pythons), {}, ROOT)
@@ -64,7 +66,7 @@ def test_interpreter_that_can_be_no_consumer_is_red_once_and_says_why(
     home = copy_home(prepared, tmp_path / "home")
     venv.create(tmp_path / "bare", symlinks=True)
     python = tmp_path / "bare" / "bin" / "python"
-    done = sample(home, "--consumer-python", python, "-m", "load")
+    done = sample(home, "--consumer-python", python, *THEIRS)
     assert done.code == 1, done.out
     [problem] = summary(home)["models"][TINY]["problems"]
     assert problem == (
@@ -80,7 +82,7 @@ def test_interpreter_that_can_be_no_consumer_is_red_once_and_says_why(
 
 def test_what_is_no_python_at_all_is_red_and_says_so(tmp_path: Path, prepared: Path) -> None:
     home = copy_home(prepared, tmp_path / "home")
-    done = sample(home, "--consumer-python", "/bin/false", "-m", "load")
+    done = sample(home, "--consumer-python", "/bin/false", *THEIRS)
     assert done.code == 1, done.out
     [problem] = summary(home)["models"][TINY]["problems"]
     assert problem.startswith("/bin/false cannot run the probe: ")
@@ -97,7 +99,7 @@ def test_library_that_is_broken_there_is_red_and_not_missing(
     [packages] = (tmp_path / "torn" / "lib").glob("python*/site-packages")
     for name in ("torch", "transformers"):
         (packages / f"{name}.py").write_text("raise ImportError('torn apart')\n")
-    done = sample(home, "--consumer-python", python, "-m", "load")
+    done = sample(home, "--consumer-python", python, *THEIRS)
     assert done.code == 1, done.out
     problems = "\n".join(summary(home)["models"][TINY]["problems"])
     assert f"{TINY}: loading by transformers:name:python=torn failed: ImportError" in problems

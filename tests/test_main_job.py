@@ -126,7 +126,7 @@ def test_three_tasks_are_prepared_side_by_side_and_once(tmp_path: Path, hub: Hub
     assert [one["precisions"]["int8"]["made"] for one in models.values()] == [True] * 3
     assert len(conversions(home)) == 3
     asked = len(hub.requests)
-    again = sample(home, "-n", "2", hub=hub.url, models=None)
+    again = sample(home, "-n", "2", "-m", "conversion", hub=hub.url, models=None)
     assert again.code == 0, again.out
     assert again.said.count("fetched 0 bytes, converted nothing") == 3
     assert len(hub.requests) == asked

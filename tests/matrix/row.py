@@ -12,6 +12,8 @@ Expect = Literal["red", "exit 4", "green"]
 Online = Literal["healed", "red", "ready"]
 Scope = Literal["model", "home"]
 
+EVERY_FILE = ("*",)  # that the lock names
+
 
 @dataclass(slots=True, kw_only=True)
 class Place:
@@ -89,7 +91,7 @@ class Row:
     `seen_by` are the judges that must be red, `may_see` others that may; any other red judge means
     that it was seen for another reason, which is missing it. Their message must name `file` (or a
     setting) and hold `words`. `online` is what a run makes of it that may heal: "ready" is work and
-    no damage; it fetches `fetches` again and no more.
+    no damage; it fetches `fetches` again and no more (`EVERY_FILE`: all that are locked).
 
     Rows of scope "model" share a home, each with a model of its own; those of scope "home" change
     what models share, or the run. Harmless rows that are tried `together` are done to one model.

@@ -19,7 +19,7 @@ from tests.matrix.bench import (
     bystanders,
     original,
 )
-from tests.matrix.row import Place, Row
+from tests.matrix.row import EVERY_FILE, Place, Row
 from tests.matrix.verdict import Finding, Outcome, failed, judged, read_junit
 from tests.runs import ROOT, Run, run
 
@@ -211,7 +211,13 @@ class Runner:
             common = _bystanders_problem(place, left[place.name])
             if unit.row.online != "red":
                 wrong[place.name] = common or _healing_problem(
-                    unit.row, told, done, fetched[place.name], place.name, whole=not self.args
+                    unit.row,
+                    told,
+                    done,
+                    fetched[place.name],
+                    {file.path for file in place.locked.files},
+                    place.name,
+                    whole=not self.args,
                 )
             else:
                 wrong[place.name] = common or _untouched_problem(place, told, before, after)
@@ -240,7 +246,14 @@ def _finding(row: Row, unit: Unit, outcome: Outcome, healing: str, *, heal: bool
 
 
 def _healing_problem(
-    row: Row, told: dict[str, object], done: Run, fetched: set[str], name: str, *, whole: bool
+    row: Row,
+    told: dict[str, object],
+    done: Run,
+    fetched: set[str],
+    locked: set[str],
+    name: str,
+    *,
+    whole: bool,
 ) -> str:
     wanted = row.online if whole else "unchecked"
     if told.get("status") != wanted:
@@ -252,8 +265,9 @@ def _healing_problem(
         return "the report does not say what was wrong"
     if not told_so:
         return "it was healed silently"
-    if fetched != set(row.fetches):
-        return f"fetched {sorted(fetched)}, wanted {sorted(row.fetches)}"
+    wanted_files = locked if row.fetches == EVERY_FILE else set(row.fetches)
+    if fetched != wanted_files:
+        return f"fetched {sorted(fetched)}, wanted {sorted(wanted_files)}"
     return ""
 
 

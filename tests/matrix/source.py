@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.homes import flip, lead, replace_by_pipe, resolved
 from tests.matrix.deeds import rewrite, somebodys_folder, swap, two_lines_swapped, zero_tail
-from tests.matrix.row import Place, Row
+from tests.matrix.row import EVERY_FILE, Place, Row
 
 BYTES = ("test_source_is_what_the_lock_says",)
 ALL = ("embedding", "reranker", "seq2seq")
@@ -149,6 +149,7 @@ WEIGHT_ROWS = (
         WEIGHTS,
         "which is not there",
         group="links",
+        fetches=EVERY_FILE,
     ),
     _bytes(
         "snapshot not copied",
