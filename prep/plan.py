@@ -11,7 +11,7 @@ from prep.lock import LockedFile, LockedModel
 from prep.receipt import Recipe
 from prep.verify import ConversionState, Problem, SourceState
 
-STAYS = ("extras", "hazards")  # aspects that only a person can mend
+STAYS = ("extras", "hazards")  # aspects of originals that only a person can mend
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

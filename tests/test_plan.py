@@ -19,6 +19,7 @@ def problem(aspect: Aspect, kind: str, path: str) -> Problem:
     return Problem(aspect=aspect, kind=kind, path=path, detail="got  this,\nwanted that")
 
 
+RUNS = Problem(aspect="hazards", kind="code", path="config.json", detail="asks to run code")
 CHANGED = problem("bytes", "changed", "config.json")
 CLOSED_TO_US = problem("bytes", "closed", "config.json")
 MISSING = problem("bytes", "missing", "vocab.txt")
@@ -181,6 +182,10 @@ FIRST = "broken receipt.json got this, wanted that"  # one line, whatever the de
             "convert again",
             "changed config.json got this, wanted that",
             id="bytes wrong",
+        ),
+        pytest.param(
+            conversion(RECIPE, RUNS), conversion(RECIPE, RUNS), "convert again",
+            "code config.json asks to run code", id="asks to run code",
         ),
         pytest.param(
             conversion(None, BROKEN), conversion(None, BROKEN), "convert again", FIRST, id="broken"

@@ -7,6 +7,7 @@ answers, the properties and the loads themselves knows better.
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from model_tests import test_embedding, test_offline_loading, test_reranker, test_seq2seq
 from tests.judging import change_weights, configure, judges_of, negated, renamed, zeroed
@@ -45,7 +46,7 @@ def weights(change: Callable[..., object]) -> Callable[[Path], None]:
     return lambda folder: change_weights(folder, change)  # type: ignore[arg-type]
 
 
-def in_json(name: str, change: Callable[[object], object]) -> Callable[[Path], None]:
+def in_json(name: str, change: Callable[[Any], object]) -> Callable[[Path], None]:
     """Other content of a JSON file: `change` gives the new one."""
 
     def do(folder: Path) -> None:
@@ -74,8 +75,8 @@ def case_kept(folder: Path) -> None:
     def words(told: dict[str, dict[str, object]]) -> object:
         return {**told, "normalizer": {**told["normalizer"], "lowercase": False}}
 
-    in_json("tokenizer.json", words)(folder)  # type: ignore[arg-type]
-    in_json("tokenizer_config.json", lambda told: {**told, "do_lower_case": False})(folder)  # type: ignore[dict-item]
+    in_json("tokenizer.json", words)(folder)
+    in_json("tokenizer_config.json", lambda told: {**told, "do_lower_case": False})(folder)
 
 
 def _row(
@@ -153,8 +154,8 @@ ROWS = (
         ("test_vectors_are_the_published", "test_pipeline_is_the_published"),
         poison=in_json(
             "1_Pooling/config.json",
-            lambda told: {  # type: ignore[arg-type]
-                **told,  # type: ignore[dict-item]
+            lambda told: {
+                **told,
                 "pooling_mode_mean_tokens": False,
                 "pooling_mode_cls_token": True,
             },
@@ -166,7 +167,7 @@ ROWS = (
         "embedding",
         ("test_pipeline_is_the_published",),
         "modules is",
-        poison=in_json("modules.json", lambda told: told[:2]),  # type: ignore[index]
+        poison=in_json("modules.json", lambda told: told[:2]),
         file="sentence-transformers",
     ),
     _row(
