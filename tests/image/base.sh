@@ -6,6 +6,9 @@
 set -euo pipefail
 version=$1
 base=docker.io/library/python:$version-slim
+for tool in podman mmdebstrap; do
+  command -v "$tool" >/dev/null || { echo "needs $tool: apt install $tool" >&2; exit 1; }
+done
 podman image exists "$base" && exit
 
 python=$("${PYTHON:-python$version}" -c 'import os, sys; print(os.path.realpath(sys.executable))')

@@ -129,10 +129,11 @@ def browser(program: str, profile: Path) -> Iterator[Browser]:
     """A browser with a profile of its own, ended with the block."""
     theirs_in, ours_out = os.pipe()
     ours_in, theirs_out = os.pipe()
-    # The protocol is fixed to descriptors 3 and 4; a shell puts them there.
+    # The protocol is fixed to descriptors 3 and 4; bash puts them there (dash
+    # takes no number above 9, and pytest has some open).
     moved = f'exec "$@" 3<&{theirs_in} 4>&{theirs_out}'
     process = subprocess.Popen(
-        ["sh", "-c", moved, "sh", program, *FLAGS, f"--user-data-dir={profile}"],
+        ["bash", "-c", moved, "bash", program, *FLAGS, f"--user-data-dir={profile}"],
         pass_fds=(theirs_in, theirs_out),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

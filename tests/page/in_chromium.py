@@ -89,7 +89,7 @@ def spoil(home: Path) -> None:
 def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     program = found()
     if program is None:
-        pytest.skip("needs a Chromium: apt install chromium")
+        pytest.fail("needs a Chromium: apt install chromium", pytrace=False)
     PICTURES.mkdir(parents=True, exist_ok=True)
     with browser(program, tmp_path_factory.mktemp("profile")) as one:
         yield one
