@@ -6,10 +6,9 @@
 set -euo pipefail
 version=$1
 base=docker.io/library/python:$version-slim
-for tool in podman mmdebstrap; do
-  command -v "$tool" >/dev/null || { echo "needs $tool: apt install $tool" >&2; exit 1; }
-done
+command -v podman >/dev/null || { echo "needs podman: apt install podman" >&2; exit 1; }
 podman image exists "$base" && exit
+command -v mmdebstrap >/dev/null || { echo "needs mmdebstrap: apt install mmdebstrap" >&2; exit 1; }
 
 python=$("${PYTHON:-python$version}" -c 'import os, sys; print(os.path.realpath(sys.executable))')
 prefix=$("$python" -c 'import sys; print(sys.base_prefix)')

@@ -135,6 +135,7 @@ CONTENT_ROWS = (
         ("test_nothing_converted_asks_to_run_code",),
         "video_preprocessor_config.json",
         "auto_map",
+        "pytest converts it again",
         group="hazards",
         online="healed",
     ),
