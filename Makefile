@@ -100,7 +100,7 @@ coverage: $(DEV_STAMP) ## how much of prep/ the tests run, child processes inclu
 
 clean: ## remove what checks leave behind; never models, never the environment
 	rm -rf reports .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.*
-	find conftest.py prep model_tests sample_hub tests -name __pycache__ -prune -exec rm -rf {} +
+	find conftest.py prep model_tests sample_hub tests tools -name __pycache__ -prune -exec rm -rf {} +
 
 $(USER_STAMP):
 	@$(PYTHON) -c 'import sys' || { echo "model-prep needs Python 3.11 to 3.13, but $(PYTHON) cannot be run: give one with PYTHON="; exit 1; }
