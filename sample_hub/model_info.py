@@ -56,18 +56,16 @@ def model_info(repo: ServedRepo, *, blobs: bool) -> dict[str, Any]:
     return info | ({"safetensors": weights} if weights else {})
 
 
-def item_of(place: str, beneath: dict[str, Path]) -> dict[str, Any]:
-    """One line of a tree listing."""
+def item_of(place: str, beneath: dict[str, Path], *, hidden: bool = False) -> dict[str, Any]:
+    """One line of a tree listing; the Xet hash is `hidden` from who may not read a gated model."""
     if place not in beneath:
         return {"type": "directory", "oid": fold(beneath), "size": 0, "path": place}
     file = describe(place, beneath[place])
-    return {
-        "type": "file",
-        "oid": file.oid,
-        "size": file.size,
-        "path": place,
-        **_lfs(file, "oid"),
-    }
+    line = {"type": "file", "oid": file.oid, "size": file.size, "path": place}
+    line |= _lfs(file, "oid")
+    if hidden and "xetHash" in line:
+        line["xetHash"] = "*" * 64
+    return line
 
 
 def _sibling(path: str, file: File, *, blobs: bool) -> dict[str, Any]:
