@@ -11,13 +11,12 @@ from typing import Any
 
 import pytest
 
-from prep.errors import DiskFull, Exit, PrepError
-from prep.layout import write_text
+from prep.errors import DiskFull, Exit, InTheWay, PrepError
 from prep.offline.netcut import NAMESPACE
 from prep.plugin import crashes
 from prep.plugin.options import settings_of
 from prep.plugin.parameters import load_of, model_of, precision_of
-from prep.report import page, summary
+from prep.report import summary
 from prep.report.consumer import write_for_consumers
 from prep.report.properties import properties
 from prep.report.verdict import ModelRun, Status, judge
@@ -246,15 +245,14 @@ class Outcome:
             return True
         told = self._tell_consumers({name: one["status"] for name, one in entries.items()})
         try:
-            whole, past = summary.write_summary(
-                settings.summary, settings, entries, code, self.began
+            summary.write_summary(
+                settings.summary, settings, entries, code, self.began, settings.report
             )
             self.written.append(f"summary: {settings.summary}")
             if settings.report is not None:
-                write_text(settings.report, page.render(whole, past))
                 self.written.append(f"report: {settings.report}")
             return told
-        except OSError as error:
+        except (OSError, InTheWay) as error:
             return self._not_written("summary and report", error)
 
     def _tell_consumers(self, verdicts: Mapping[str, Status]) -> bool:
@@ -268,8 +266,10 @@ class Outcome:
         self.written += wrong
         return not wrong
 
-    def _not_written(self, what: str, error: OSError) -> bool:
-        known = storage_error(error, self.settings.home.root)
+    def _not_written(self, what: str, error: OSError | InTheWay) -> bool:
+        known = (
+            storage_error(error, self.settings.home.root) if isinstance(error, OSError) else None
+        )
         self.full = self.full or isinstance(known, DiskFull)
         self.written.append(f"{what} could not be written: {known or error}")
         return False
