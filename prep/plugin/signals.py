@@ -14,7 +14,6 @@ ends a run that hangs with the promised exit code, after writing where all threa
 import _thread
 import contextlib
 import faulthandler
-import functools
 import os
 import signal
 import threading
@@ -22,14 +21,15 @@ import time
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 import pytest
 
 from prep.errors import Exit
 
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
 AGAIN_SECONDS = 2.0  # after which an exception that had no effect is raised again
 END_SECONDS = 8.0  # after which a run that has not ended is ended by force
+EXIT_SECONDS = 5.0  # that Python may take from the end of the run to that of the process
 
 
 def install(config: pytest.Config) -> None:
@@ -42,15 +42,12 @@ def install(config: pytest.Config) -> None:
     if hasattr(config, "workerinput"):
         # Ctrl-C and timeout(1) signal the whole group: a worker that ended by itself would be told
         # as one that died. Not SIG_IGN, which the programs that it starts would inherit.
-        handle: Any = _nothing
-    else:
-        ending = Ending(config)
-        config.pluginmanager.register(ending, "model-prep-ending")
-        config.add_cleanup(ending.close)
-        handle = ending.handle
-    for number in (signal.SIGTERM, signal.SIGINT):
-        previous = signal.signal(number, handle)
-        config.add_cleanup(functools.partial(_restore, number, previous))
+        for number in SIGNALS:
+            signal.signal(number, _nothing)
+        return
+    ending = Ending(config)
+    config.pluginmanager.register(ending, "model-prep-ending")
+    config.add_cleanup(ending.close)
 
 
 class Ending:
@@ -61,11 +58,18 @@ class Ending:
         self._first: int | None = None
         self._open = False  # whether an exception may rise here
         self._debugging = False
-        self._closed = False
+        self._closed: float | None = None
         self._stderr = os.dup(2)  # the real one: pytest's capture takes descriptor 2 away for tests
+        self._previous = {number: signal.signal(number, self.handle) for number in SIGNALS}
 
     def handle(self, number: int, frame: FrameType | None) -> None:
         """The handler of both signals, for the first and for each that follows."""
+        if self._closed is not None:
+            # The exit code is settled, and Python is on its way out: a signal would replace it.
+            if time.monotonic() - self._closed > EXIT_SECONDS:  # not so: a program called pytest
+                signal.signal(number, self._previous[signal.Signals(number)])
+                signal.raise_signal(number)
+            return
         if self._debugging and number == signal.SIGINT:
             raise KeyboardInterrupt  # at a debugger's prompt it means that line, not the run
         if self._first is None:
@@ -109,8 +113,8 @@ class Ending:
             excinfo.traceback = excinfo.traceback[-2:]  # the last of pytest.exit is a hidden one
 
     def close(self) -> None:
-        """The run is over."""
-        self._closed = True
+        """The run is over; the handler stays, for what Python has still to do."""
+        self._closed = time.monotonic()
         os.close(self._stderr)
 
     def _opened(self) -> Generator[None, object, object]:
@@ -135,7 +139,7 @@ class Ending:
         assert main is not None
         while time.monotonic() - began < END_SECONDS:
             time.sleep(AGAIN_SECONDS)
-            if self._closed:
+            if self._closed is not None:
                 return
             if self._open:
                 signal.pthread_kill(main, self._first)
@@ -153,10 +157,6 @@ class Ending:
         kill_children()
         code = pytest.ExitCode.INTERRUPTED if self._first == signal.SIGINT else Exit.TERMINATED
         os._exit(int(code))
-
-
-def _restore(number: signal.Signals, handler: Any) -> None:
-    signal.signal(number, handler)
 
 
 def _nothing(number: int, frame: FrameType | None) -> None:

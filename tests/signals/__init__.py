@@ -3,6 +3,7 @@
 Every run starts in the home that the last one left, and so is its predecessor's check.
 """
 
+import contextlib
 import json
 import os
 import random
@@ -96,8 +97,8 @@ def lacks_file(home: Path) -> bool:
 class Ended:
     """How a run ended: its code (negative: by that signal), and seconds from the signal on.
 
-    `handled` is whether the suite had its handlers when the signal came; `sent` is false where the
-    run was over before. `left` are the command lines of processes that were there at the bound.
+    `handled` is whether the suite had its handlers whenever a signal came; `sent` is false where
+    the run was over before. `left` are the command lines of processes that were there at the bound.
     """
 
     code: int
@@ -125,6 +126,10 @@ def run_until(
     """
     log, scratch = folder / "log", folder / "tmp"
     scratch.mkdir()
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # As a shell starts what is to run in the background; a run would inherit it, and Python
+        # honours it: until the suite has its handlers, SIGINT would be lost.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     with log.open("wb") as out:
         process = subprocess.Popen(
             command("-v", "-p", "tests.signals.stacks", *args),
@@ -149,18 +154,19 @@ def run_until(
         if sent and again is not None:
             wait_for(lambda: process.poll() is not None, at + again)
             if process.poll() is None:
+                handled = handled and catches(process.pid, signal.SIGTERM)
                 send(process.pid, number)
         if not wait_for(lambda: process.poll() is not None, at + BOUND):
             for pid in (*processes_of(scratch), process.pid):
                 if catches(pid, signal.SIGUSR1):
-                    os.kill(pid, signal.SIGUSR1)
+                    kill(pid, signal.SIGUSR1)
             time.sleep(2)
         seconds = time.monotonic() - at
         wait_for(lambda: not list(processes_of(scratch)), at + BOUND)
         left = tuple(command_line(pid) for pid in processes_of(scratch))
     finally:
-        for pid in processes_of(scratch):
-            os.kill(pid, signal.SIGKILL)
+        for pid in (*processes_of(scratch), process.pid):
+            kill(pid, signal.SIGKILL)
         code = process.wait()
     return Ended(
         code=code,
@@ -178,6 +184,11 @@ def wait_for(met: Callable[[], bool], until: float) -> bool:
     while not (over := met()) and time.monotonic() < until:
         time.sleep(0.02)
     return over
+
+
+def kill(pid: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
 
 
 def stage_of(said: str) -> str:
@@ -236,17 +247,16 @@ def problems_of(
 def allowed(ended: Ended, number: signal.Signals) -> tuple[int, ...]:
     """The exit codes that are promised.
 
-    Before the suite has its handlers, and when it has given them back, the signal ends Python as it
-    does everywhere; a run whose tests are all done ends as it would have.
+    Before the suite has its handlers, and when Python has taken them back at its very end, a signal
+    ends the process as it does everywhere; a run whose tests are all done ends as it would have.
     """
     promised = 2 if number is signal.SIGINT else 143
     interrupted = "! KeyboardInterrupt !" in ended.out or "Exit: SIGTERM" in ended.out
     over = f" {CHECKS} passed in " in ended.out and not interrupted
     if not ended.sent:
         return (0,)
-    if not ended.handled:
-        return (0, -number) if over else (promised, -number)
-    return (0, -number) if over else (promised,)
+    own = 0 if over else promised
+    return (own,) if ended.handled else (own, -number)
 
 
 def torn(home: Path, junit: Path) -> list[str]:
