@@ -4,7 +4,8 @@ import platform
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 from prep.errors import DiskFull, Exit, InTheWay, PrepError
 from prep.offline.netcut import NAMESPACE
 from prep.plugin import crashes
+from prep.plugin.junit import Junit
 from prep.plugin.options import settings_of
 from prep.plugin.parameters import load_of, model_of, precision_of
 from prep.report import summary
@@ -197,18 +199,27 @@ class Outcome:
         else:
             run.problems.append(about["message"])
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Set the exit code, then write summary and page, whatever it is."""
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, object, object]:
+        """Set the exit code before all others; when they are done, write what is to be written.
+
+        Who reads what could not be written, or an earlier one, would be misled: that is a failure.
+        """
         if not self.own:
             if self.settings.idle and session.exitstatus == NOTHING_COLLECTED:
                 session.exitstatus = 0
-            return
+            return (yield)
         self.expected = self.expected or self.config.stash.get(EXPECTED, {})
         session.exitstatus = self._exit(int(session.exitstatus))
-        if not self._write(int(session.exitstatus)) and session.exitstatus == 0:
-            # Who reads it would be misled.
-            session.exitstatus = int(Exit.PASSING if self.full else pytest.ExitCode.TESTS_FAILED)
+        junit = Junit(self.config)
+        try:
+            with junit.in_memory():
+                return (yield)
+        finally:
+            for write in (partial(self._write_junit, junit), partial(self._write, session)):
+                if not write() and session.exitstatus == 0:
+                    code = Exit.PASSING if self.full else pytest.ExitCode.TESTS_FAILED
+                    session.exitstatus = int(code)
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """One line a model, and what a consumer has to set."""
@@ -234,9 +245,17 @@ class Outcome:
             return NOTHING_COLLECTED
         return code
 
-    def _write(self, code: int) -> bool:
+    def _write_junit(self, junit: Junit) -> bool:
+        """Write what pytest has made of it; whether that went well."""
+        try:
+            junit.write()
+        except OSError as error:
+            return self._not_written("junit", error, Path(self.config.getoption("xmlpath")))
+        return True
+
+    def _write(self, session: pytest.Session) -> bool:
         """Write summary and page where they are wanted; whether that went well."""
-        settings = self.settings
+        settings, code = self.settings, int(session.exitstatus)
         entries = {
             name: summary.entry(run, judge(run, set(self.expected.get(name, ()))), settings, name)
             for name, run in self.runs.items()
@@ -253,7 +272,8 @@ class Outcome:
                 self.written.append(f"report: {settings.report}")
             return told
         except (OSError, InTheWay) as error:
-            return self._not_written("summary and report", error)
+            places = [settings.summary, *([settings.report] if settings.report else [])]
+            return self._not_written("summary and report", error, *places)
 
     def _tell_consumers(self, verdicts: Mapping[str, Status]) -> bool:
         """Write what consumers read; whether all is still as it was judged."""
@@ -262,14 +282,12 @@ class Outcome:
         try:
             wrong = write_for_consumers(self.settings, verdicts, self.began)
         except OSError as error:
-            return self._not_written("what consumers read", error)
+            return self._not_written("what consumers read", error, self.settings.home.state)
         self.written += wrong
         return not wrong
 
-    def _not_written(self, what: str, error: OSError | InTheWay) -> bool:
-        known = (
-            storage_error(error, self.settings.home.root) if isinstance(error, OSError) else None
-        )
+    def _not_written(self, what: str, error: OSError | InTheWay, *places: Path) -> bool:
+        known = storage_error(error, *places) if isinstance(error, OSError) else None
         self.full = self.full or isinstance(known, DiskFull)
         self.written.append(f"{what} could not be written: {known or error}")
         return False
