@@ -174,7 +174,7 @@ def stages(request: pytest.FixtureRequest) -> Iterator[Stages]:
     with beforehand.context_for(request.session) as context:
         made = request.config.stash[STAGES] = Stages(context)
         yield made
-        context.progress.ticker("model-prep", "ending the processes that were started")
+        context.progress.busy("model-prep", "ending the processes that were started")
         made.close()
         context.progress.rest()
 

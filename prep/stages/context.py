@@ -83,7 +83,7 @@ class Context:
         The first model that is refused tells of all of them.
         """
         if self.flight is None:
-            self.progress.ticker(model, "looking at what all models need")
+            self.progress.busy(model, "looking at what all models need")
             say = functools.partial(self.progress.say, model)
             self.flight = preflight(self.settings, self.scratch, say=say)
         if refused := self.flight.only(self.wanted).refusal(model):
