@@ -28,8 +28,10 @@ class JobResult:
     """What a job in a forked child gave: `value`, and what its guard saw.
 
     `seconds` and `peak` (bytes of memory, with the imported libraries) are the child's own.
+    `number` is that of the exchange: no two jobs of a process share it.
     """
 
+    number: int
     value: dict[str, Any]
     seconds: float
     peak: int
@@ -122,6 +124,7 @@ class ImportServer:
         if "result" not in line:
             raise _failed(doing, line, self._child.kills)
         return JobResult(
+            number=line["order"],
             value=line["result"],
             seconds=line["seconds"],
             peak=line["peak"],
@@ -136,6 +139,11 @@ class ImportServer:
                 self._child.end()  # it hears that nothing more is asked only between jobs
             self._child.stop()
         self._child, self._facts, self._unfit = None, None, None
+
+    def forget_failure(self) -> None:
+        """Where it could not be started, try again with the next job."""
+        if self._unfit is not None:
+            self.stop()
 
     def _greeted(self, say: Callable[[str], None]) -> Event:
         """Start it where that was not done, and wait for both lines of its greeting."""
