@@ -24,6 +24,18 @@ INI = {
 }
 
 
+# What pytest's cache is needed for, by pytest's own names.
+CACHE_OPTIONS = {
+    "--lf": "lf",
+    "--ff": "failedfirst",
+    "--nf": "newfirst",
+    "--cache-show": "cacheshow",
+    "--cache-clear": "cacheclear",
+    "--sw": "stepwise",
+    "--sw-skip": "stepwise_skip",
+}
+
+
 def add_options(parser: pytest.Parser) -> None:
     """Register the group; `pytest --help` shows it whole."""
     group = parser.getgroup("model-prep", "model-prep: prepare models and prove them")
@@ -132,6 +144,20 @@ def add_options(parser: pytest.Parser) -> None:
     for name, variable in INI.items():
         option = name.replace("_", "-")
         parser.addini(name, f"as --{option}, where neither it nor {variable} is given", default="")
+
+
+def refuse_cache_options(config: pytest.Config) -> None:
+    """Say that options of pytest's cache do nothing here; pytest itself says nothing of it.
+
+    The suite runs without that cache (`addopts` in pytest.ini): a verdict needs every test of a
+    model, and a home that was repaired since is no reason to leave some out.
+    """
+    given = [option for option, name in CACHE_OPTIONS.items() if config.getoption(name, None)]
+    if given and not config.pluginmanager.hasplugin("cacheprovider"):
+        raise pytest.UsageError(
+            f"{', '.join(given)}: this suite keeps no record of failed tests, because a verdict "
+            "needs every test of a model. Choose models with --models, or tests with -k or -m."
+        )
 
 
 def settings_of(config: pytest.Config) -> Settings:

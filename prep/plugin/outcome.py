@@ -14,7 +14,7 @@ import pytest
 
 from prep.errors import DiskFull, Exit, InTheWay, PrepError
 from prep.offline.netcut import NAMESPACE
-from prep.plugin import crashes
+from prep.plugin import crashes, reruns
 from prep.plugin.junit import Junit
 from prep.plugin.options import settings_of
 from prep.plugin.parameters import load_of, model_of, precision_of
@@ -28,10 +28,14 @@ from prep.storage import storage_error
 
 EXPECTED = pytest.StashKey[dict[str, list[str]]]()
 NOT_TRIED = "not tried: "
+STALE = (
+    "passed when it was run again, but by the answers that it failed by: the load was not made "
+    "again. Run the whole model again."
+)
 NOTHING_COLLECTED = int(pytest.ExitCode.NO_TESTS_COLLECTED)
 OWN = SUITE / "model_tests"
 PROPERTIES = pytest.StashKey[bool]()
-TOLD = pytest.StashKey[list[PrepError]]()
+TOLD = pytest.StashKey[list[BaseException]]()
 
 
 def header(settings: Settings) -> list[str]:
@@ -132,13 +136,17 @@ def mark(
     if spec is None:
         return
     error = call.excinfo.value if call.excinfo else None
-    if isinstance(error, PrepError):
+    if error is not None and report.failed:
         error = _told_before(item.config, spec.name, error)
-        report.longrepr = str(error)
+        if isinstance(error, PrepError):
+            report.longrepr = str(error)
+    failure = _failure(report, error)
+    reruns.note_failure(item, failure)
     report.prep = {  # type: ignore[attr-defined]
         "model": spec.name,
         "own": is_own(item),
-        "failure": _failure(report, error),
+        "failure": failure,
+        "exchange": reruns.exchange_of(item),
         "not-tried": report.skipped and f"Skipped: {NOT_TRIED}" in str(report.longrepr),
         "message": str(error) if error is not None and report.failed else "",
         "facts": dict(facts.get(spec.name, {})),
@@ -147,7 +155,10 @@ def mark(
 
 def teststatus(report: pytest.TestReport) -> tuple[str, str, tuple[str, Mapping[str, bool]]] | None:
     """Tests that an earlier failure kept from running are counted, not told again at length."""
-    if getattr(report, "prep", {}).get("failure") in ("not reached", "not reached, passing"):
+    if report.failed and getattr(report, "prep", {}).get("failure") in (
+        "not reached",
+        "not reached, passing",
+    ):
         return "not reached", "n", ("NOT REACHED", {"yellow": True})
     return None
 
@@ -187,8 +198,15 @@ class Outcome:
         run = self.runs[about["model"]]
         run.facts = {**run.facts, **about["facts"]}
         failure = about["failure"]
+        if str(report.outcome) not in ("passed", "failed", "skipped"):
+            run.retried[report.nodeid] = about["exchange"]  # the attempt counts no more
+            run.tests.pop(report.nodeid, None)
+            return
         if failure is None:
             if report.when == "call" and report.passed:
+                if _is_stale(run, report.nodeid, about["exchange"]):
+                    run.tests[report.nodeid] = "red"
+                    run.problems.append(f"{report.nodeid} {STALE}")
                 run.tests.setdefault(report.nodeid, "passed")
             elif report.skipped:
                 run.tests[report.nodeid] = "not tried" if about["not-tried"] else "not run"
@@ -304,6 +322,11 @@ def closing(
         for row in rows
     ]
     notes = [f"{name}: {note}" for name, run in runs.items() for note in _notes(run.facts)]
+    notes += [
+        f"{name}: {len(run.retried)} tests failed first and were run again"
+        for name, run in runs.items()
+        if run.retried
+    ]
     return [*lines, *notes, f"consumers set HF_HOME={settings.home.root} HF_HUB_OFFLINE=1"]
 
 
@@ -343,7 +366,12 @@ def _row(name: str, run: ModelRun, status: str) -> tuple[str, ...]:
     return name, status, (facts.get("commit") or "")[:12], done + healed, paths
 
 
-def _told_before(config: pytest.Config, model: str, error: PrepError) -> PrepError:
+def _is_stale(run: ModelRun, nodeid: str, exchange: int | None) -> bool:
+    """Whether a test that was run again was judged by the answers that it failed by."""
+    return exchange is not None and run.retried.get(nodeid) == exchange
+
+
+def _told_before(config: pytest.Config, model: str, error: BaseException) -> BaseException:
     """The error, or where pytest raises a fixture's same error again, one line that says so."""
     told = config.stash.setdefault(TOLD, [])
     if any(error is known for known in told):
