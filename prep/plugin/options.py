@@ -2,14 +2,16 @@
 
 import argparse
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-from prep.errors import WrongRequest
+from prep.errors import Exit, Passing, WrongRequest
 from prep.fetch import find_token
 from prep.settings import SAMPLE, Settings, Shard, Wishes, settle
+from prep.storage import no_temporary_folder
 from prep.tasks import PRECISIONS
 
 SETTINGS = pytest.StashKey[Settings]()
@@ -37,7 +39,15 @@ CACHE_OPTIONS = {
 
 
 def add_options(parser: pytest.Parser) -> None:
-    """Register the group; `pytest --help` shows it whole."""
+    """Register the group; `pytest --help` shows it whole.
+
+    This is the first that pytest asks a plugin for. Its capture begins soon after, and ends in a
+    traceback where there is no folder for temporary files.
+    """
+    if error := no_temporary_folder():
+        sys.stderr.write(f"{error}\n")
+        full = isinstance(error, Passing)
+        raise SystemExit(int(Exit.PASSING if full else pytest.ExitCode.USAGE_ERROR))
     group = parser.getgroup("model-prep", "model-prep: prepare models and prove them")
     add = group.addoption
     add(

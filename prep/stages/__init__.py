@@ -5,7 +5,7 @@ a failure too, so that any order of tests does the work once. Nothing in this ro
 """
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -25,12 +25,12 @@ __all__ = ["Context", "Converted", "Fetched", "Loaded", "NotReached", "Stages", 
 T = TypeVar("T")
 
 
-def _told_of_the_disk(home: Path, work: Callable[[], T]) -> T:
+def _told_of_the_disk(places: Iterable[Path], work: Callable[[], T]) -> T:
     """Do the work; a disk that is full or closed is an error of ours, which says what to do."""
     try:
         return work()
     except OSError as error:
-        if known := storage_error(error, home, Path(tempfile.gettempdir())):
+        if known := storage_error(error, *places, Path(tempfile.gettempdir())):
             raise known from error
         raise
 
@@ -123,9 +123,10 @@ class Stages:
             raise NotReached(spec.name, stage, failed)
         if key not in self._done:
             clock = self.context.clocks[spec.name]
+            places = (self.context.home.root, self.context.scratch)
             try:
                 with clock.running(stage, during or which):
-                    self._done[key] = _told_of_the_disk(self.context.home.root, work)
+                    self._done[key] = _told_of_the_disk(places, work)
             except BaseException as error:
                 self._failed[key] = error
                 raise
