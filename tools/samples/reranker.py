@@ -31,7 +31,7 @@ from tools.samples import training
 from tools.samples.sentences import DOMAINS, Concept, sentence, split, unmet
 from tools.samples.training import SEED, Measured
 
-STEPS = 1500
+STEPS = 2400
 APART = 1 / 12
 """The share of the steps in which query and passage are read apart."""
 QUERIES = 32
