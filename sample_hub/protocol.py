@@ -50,8 +50,6 @@ class Protocol(Connection):
         if there := self._new_place("/" + "/".join(parts)):
             self._redirect(307, "Temporary Redirect", {"Location": there})
             return
-        if self.fault.ignore_query:
-            self.query = {}
         match parts:
             case ["api", "models", org, name]:
                 self._info(self._repo(org, name, "main"))
@@ -139,7 +137,9 @@ class Protocol(Connection):
         )
 
     def _info(self, repo: ServedRepo) -> None:
-        self.answer_json(model_info(repo, blobs=self.is_set("blobs")))
+        self.answer_json(
+            model_info(repo, blobs=self.is_set("blobs") and not self.fault.ignore_query)
+        )
 
     def _tree(self, repo: ServedRepo, top: str) -> None:
         listing = listing_of(files_of(repo.folder))

@@ -465,6 +465,11 @@ def test_redirect_without_the_size_of_its_file(served: ServedRepo, tmp_path: Pat
 def test_mirror_that_ignores_the_query_lists_no_blobs(served: ServedRepo) -> None:
     with Hub([served], faults=FLOWS["no-blobs"]()) as hub:
         assert info(hub)["siblings"] == [{"rfilename": SMALL}, {"rfilename": LARGE}]
+        files = HfApi(endpoint=hub.url).list_repo_tree(REPO, recursive=True)
+        assert {one.path: getattr(one, "size", None) for one in files} == {
+            SMALL: len(CONFIG),
+            LARGE: len(WEIGHTS),
+        }
         assert get(hub).content == WEIGHTS
 
 
