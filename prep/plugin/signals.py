@@ -33,17 +33,17 @@ EXIT_SECONDS = 5.0  # that Python may take from the end of the run to that of th
 
 
 def install(config: pytest.Config) -> None:
-    """Handle SIGTERM and SIGINT; a worker leaves both to its controller, and dies with it.
+    """Handle SIGTERM and SIGINT; a worker leaves them to its controller, and dies with it.
 
     PID 1 ignores SIGTERM without a handler: in a container this one is what ends the run.
     """
     if threading.current_thread() is not threading.main_thread():
         return
     if hasattr(config, "workerinput"):
-        # Ctrl-C and timeout(1) signal the whole group: a worker that ended by itself would be told
-        # as one that died. Not SIG_IGN, which the programs that it starts would inherit.
-        for number in SIGNALS:
-            signal.signal(number, _nothing)
+        # timeout(1) signals the whole group: a worker that ended first would be told as one that
+        # died. Not SIG_IGN, which the programs that it starts would inherit. And not SIGINT, by
+        # which execnet ends a worker's test when the controller asks it to.
+        signal.signal(signal.SIGTERM, _nothing)
         return
     ending = Ending(config)
     config.pluginmanager.register(ending, "model-prep-ending")
@@ -67,7 +67,7 @@ class Ending:
         if self._closed is not None:
             # The exit code is settled, and Python is on its way out: a signal would replace it.
             if time.monotonic() - self._closed > EXIT_SECONDS:  # not so: a program called pytest
-                signal.signal(number, self._previous[signal.Signals(number)])
+                signal.signal(number, self._previous[signal.Signals(number)] or signal.SIG_DFL)
                 signal.raise_signal(number)
             return
         if self._debugging and number == signal.SIGINT:
