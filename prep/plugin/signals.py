@@ -59,6 +59,7 @@ class Ending:
         self._open = False  # whether an exception may rise here
         self._debugging = False
         self._closed: float | None = None
+        self._code: int | None = None  # the run's own, as soon as its reports are written
         self._stderr = os.dup(2)  # the real one: pytest's capture takes descriptor 2 away for tests
         self._previous = {number: signal.signal(number, self.handle) for number in SIGNALS}
 
@@ -97,6 +98,14 @@ class Ending:
         """Open: fixtures and tests run."""
         return (yield from self._opened())
 
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, object, object]:
+        """Know the exit code that is settled, when all others are done."""
+        self._open = False  # a second signal may have come just before it was closed
+        result = yield
+        self._code = int(session.exitstatus)
+        return result
+
     def pytest_enter_pdb(self) -> None:
         """A debugger has the terminal."""
         self._debugging = True
@@ -108,7 +117,7 @@ class Ending:
     @pytest.hookimpl(tryfirst=True)
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
         """Keep the end of the traceback: pytest works all out, and shows the last step."""
-        self._open = False  # a second signal may have come just before it was closed
+        self._open = False  # as above
         if not self._config.getoption("fulltrace"):
             excinfo.traceback = excinfo.traceback[-2:]  # the last of pytest.exit is a hidden one
 
@@ -155,8 +164,11 @@ class Ending:
             os.write(self._stderr, said.encode())
             faulthandler.dump_traceback(self._stderr, all_threads=True)
         kill_children()
-        code = pytest.ExitCode.INTERRUPTED if self._first == signal.SIGINT else Exit.TERMINATED
-        os._exit(int(code))
+        code: int | None = self._code
+        if code is None:
+            interrupted = self._first == signal.SIGINT
+            code = int(pytest.ExitCode.INTERRUPTED if interrupted else Exit.TERMINATED)
+        os._exit(code)
 
 
 def _nothing(number: int, frame: FrameType | None) -> None:
