@@ -63,29 +63,18 @@ def test_reports_and_proofs_that_find_no_room_leave_the_earlier_ones(
     assert leftovers(state) == []
 
 
-@pytest.mark.parametrize(
-    ("option", "name", "what"),
-    [
-        ("--junitxml", "junit.xml", "junit"),
-        ("--summary", "summary.json", "summary and report"),
-        ("--report", "report.html", "summary and report"),
-    ],
-)
-def test_each_report_that_finds_no_room_is_told_and_not_torn(
-    tmp_path: Path, prepared: Path, option: str, name: str, what: str
+def test_report_that_finds_no_room_is_told_and_not_torn(
+    tmp_path: Path, prepared: Path, option: str = "--junitxml", what: str = "junit"
 ) -> None:
-    home, place, kept = (
-        copy_home(prepared, tmp_path / "home"),
-        tmp_path / "place",
-        tmp_path / "kept",
-    )
+    home, place = copy_home(prepared, tmp_path / "home"), tmp_path / "place"
     place.mkdir()
-    (place / name).write_text("an earlier one")
-    done = in_full(place, kept, home, "-m", "layout", f"{option}={place / name}")
+    (place / "report").write_text("an earlier one")
+    kept = tmp_path / "kept"
+    done = in_full(place, kept, home, "-m", "pins", f"{option}={place / 'report'}")
     assert done.code == 75, done.out
     assert told(done, what, place), done.out
     assert "INTERNALERROR" not in done.out and "Traceback" not in done.out
-    assert (kept / name).read_text() == "an earlier one"
+    assert (kept / "report").read_text() == "an earlier one"
     assert leftovers(kept) == []
 
 
@@ -95,11 +84,11 @@ def test_junit_is_written_where_nothing_can_be_renamed(tmp_path: Path, prepared:
     alone.write_text("an earlier one")
     script = 'mount --bind "$0" "$0" && exec "$@"'
     prefix = (*in_namespace("--mount"), "sh", "-c", script, str(alone))
-    done = sample(home, "-m", "layout", "--offline", f"--junitxml={alone}", prefix=prefix)
+    done = sample(home, "-m", "pins", "--offline", f"--junitxml={alone}", prefix=prefix)
     assert done.code == 0, done.out
     assert alone.read_text().startswith('<?xml version="1.0" encoding="utf-8"?><testsuites')
     assert f"generated xml file: {alone}" in done.out
-    done = sample(home, "-m", "layout", "--offline", "--junitxml=/dev/stderr")
+    done = sample(home, "-m", "pins", "--offline", "--junitxml=/dev/stderr")
     assert done.code == 0, done.out
     assert '<?xml version="1.0" encoding="utf-8"?><testsuites' in done.out
     assert Path("/dev/stderr").is_symlink()

@@ -45,10 +45,10 @@ class Junit:
         """Write beside and rename, or else in place, as pytest would. Raises `OSError`."""
         if self._log is None or not self._text:
             return
-        place = Path(self._log.logfile).resolve()
+        place = Path(self._log.logfile)
         if place.is_file() or not place.exists():  # else a pipe or a device
             try:
-                write_text(place, self._text)
+                write_text(place.resolve(), self._text)
                 return
             except OSError as error:
                 if error.errno in FULL:

@@ -33,17 +33,17 @@ EXIT_SECONDS = 5.0  # that Python may take from the end of the run to that of th
 
 
 def install(config: pytest.Config) -> None:
-    """Handle SIGTERM and SIGINT; a worker leaves both to its controller, and dies with it.
+    """Handle SIGTERM and SIGINT; a worker leaves them to its controller, and dies with it.
 
     PID 1 ignores SIGTERM without a handler: in a container this one is what ends the run.
     """
     if threading.current_thread() is not threading.main_thread():
         return
     if hasattr(config, "workerinput"):
-        # Ctrl-C and timeout(1) signal the whole group: a worker that ended by itself would be told
-        # as one that died. Not SIG_IGN, which the programs that it starts would inherit.
-        for number in SIGNALS:
-            signal.signal(number, _nothing)
+        # timeout(1) signals the whole group: a worker that ended first would be told as one that
+        # died. Not SIG_IGN, which the programs that it starts would inherit. And not SIGINT, by
+        # which execnet ends a worker's test when the controller asks it to.
+        signal.signal(signal.SIGTERM, _nothing)
         return
     ending = Ending(config)
     config.pluginmanager.register(ending, "model-prep-ending")
@@ -59,6 +59,7 @@ class Ending:
         self._open = False  # whether an exception may rise here
         self._debugging = False
         self._closed: float | None = None
+        self._code: int | None = None  # the run's own, as soon as its reports are written
         self._stderr = os.dup(2)  # the real one: pytest's capture takes descriptor 2 away for tests
         self._previous = {number: signal.signal(number, self.handle) for number in SIGNALS}
 
@@ -67,7 +68,7 @@ class Ending:
         if self._closed is not None:
             # The exit code is settled, and Python is on its way out: a signal would replace it.
             if time.monotonic() - self._closed > EXIT_SECONDS:  # not so: a program called pytest
-                signal.signal(number, self._previous[signal.Signals(number)])
+                signal.signal(number, self._previous[signal.Signals(number)] or signal.SIG_DFL)
                 signal.raise_signal(number)
             return
         if self._debugging and number == signal.SIGINT:
@@ -97,6 +98,14 @@ class Ending:
         """Open: fixtures and tests run."""
         return (yield from self._opened())
 
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, object, object]:
+        """Know the exit code that is settled, when all others are done."""
+        self._open = False  # a second signal may have come just before it was closed
+        result = yield
+        self._code = int(session.exitstatus)
+        return result
+
     def pytest_enter_pdb(self) -> None:
         """A debugger has the terminal."""
         self._debugging = True
@@ -108,7 +117,7 @@ class Ending:
     @pytest.hookimpl(tryfirst=True)
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
         """Keep the end of the traceback: pytest works all out, and shows the last step."""
-        self._open = False  # a second signal may have come just before it was closed
+        self._open = False  # as above
         if not self._config.getoption("fulltrace"):
             excinfo.traceback = excinfo.traceback[-2:]  # the last of pytest.exit is a hidden one
 
@@ -155,8 +164,11 @@ class Ending:
             os.write(self._stderr, said.encode())
             faulthandler.dump_traceback(self._stderr, all_threads=True)
         kill_children()
-        code = pytest.ExitCode.INTERRUPTED if self._first == signal.SIGINT else Exit.TERMINATED
-        os._exit(int(code))
+        code: int | None = self._code
+        if code is None:
+            interrupted = self._first == signal.SIGINT
+            code = int(pytest.ExitCode.INTERRUPTED if interrupted else Exit.TERMINATED)
+        os._exit(code)
 
 
 def _nothing(number: int, frame: FrameType | None) -> None:

@@ -17,7 +17,13 @@ from prep.receipt import NAME
 from sample_hub.server import Hub, sample_repos
 from tests.runs import SAMPLE, TINY, copy_home, sample, started
 from tests.signals import torn
-from tests.test_full_disk import in_full, leftovers
+from tests.test_full_disk import (
+    in_full,
+    leftovers,
+)
+from tests.test_full_disk import (
+    test_report_that_finds_no_room_is_told_and_not_torn as told_and_not_torn,
+)
 from tests.test_ready import gate
 
 FILL = "filler"
@@ -133,6 +139,11 @@ def test_whatever_finds_room_is_whole_and_the_rest_is_as_it_was(
     assert after["report.html"].endswith(b"</html>\n")
     assert leftovers(state) == []
     assert gate(home, TINY)[0] == 0  # what was proven before still is
+
+
+@pytest.mark.parametrize("option", ["--summary", "--report"])
+def test_summary_or_page_that_finds_no_room(tmp_path: Path, prepared: Path, option: str) -> None:
+    told_and_not_torn(tmp_path, prepared, option, "summary and report")
 
 
 def test_whole_run_that_can_note_nothing_leaves_no_proof(tmp_path: Path, prepared: Path) -> None:
