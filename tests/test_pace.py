@@ -87,11 +87,11 @@ def test_each_status_that_can_pass_is_raised_before_the_client_sees_it(
     """Its own retry would sleep for as long as the hub says."""
     (tmp_path / "config.json").write_text("{}")
     served = ServedRepo.of(REPO, tmp_path)
-    asked = Fault(status=status, headers={"Retry-After": "99"})
+    asked = Fault(status=status, headers={"Retry-After": "999"})
     (tmp_path / "s").mkdir()
     with (
         Hub([served], faults=lambda method, path: asked) as hub,
-        pytest.raises(HubBusy, match=f"answered {status} for ORG/NAME and asks to wait 99 s"),
+        pytest.raises(HubBusy, match=f"answered {status} for ORG/NAME and asks to wait 999 s"),
     ):
         ask(Network(endpoint=hub.url), REPO, "main", ("*",), scratch=tmp_path / "s")
     assert len(hub.requests) == 1
