@@ -5,110 +5,28 @@ as a `Fault` says, and is noted as a `Request`.
 """
 
 import json
-import logging
 import re
 import socket
-import ssl
 import struct
-import sys
-import threading
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Mapping
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler
 from io import BytesIO
-from socketserver import TCPServer
 from typing import Any, BinaryIO
 from urllib.parse import parse_qs, parse_qsl, unquote
 
 from sample_hub.faults import Body, Fault, pour
+from sample_hub.listener import LOG, Kind, Listener, Request, kind_of
 
-LOG = logging.getLogger("sample_hub")
-LINE_BUFFER = 64 * 1024
 AT_ONCE = struct.pack("ii", 1, 0)  # SO_LINGER: closing sends a reset
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """One finished request."""
-
-    method: str
-    path: str  # decoded, without its query
-    range: str | None  # the Range header
-    status: int
-    sent: int  # bytes of body, also when it was cut short by a fault or by the client
-    authorization: bool  # whether a token came with it; the token itself is never kept
-
-
-class Listener(ThreadingHTTPServer):
-    """The listening socket, what its connections share, and an end that also ends those."""
-
-    request_queue_size = 128  # the default of 5 refuses several clients of 8 threads each
-
-    def __init__(
-        self,
-        address: tuple[str, int],
-        handler: Callable[..., BaseHTTPRequestHandler],
-        *,
-        faults: Callable[[str, str], Fault | None] | None,
-        rate: int | None,
-        requests: list[Request],
-        tls: ssl.SSLContext | None,
-        rest: Callable[[float], None],
-    ) -> None:
-        """Bind; the handler is called with (connection, address, this listener)."""
-        self.faults, self.rate, self.requests = faults, rate, requests
-        self.tls, self.rest = tls, rest
-        self.closing = threading.Event()
-        self._open: set[Any] = set()
-        super().__init__(address, handler)
-
-    def server_bind(self) -> None:
-        """Bind, and don't look up the host's name: without network that can take seconds."""
-        if self.rate:  # on a slow line what is sent is nearly there: none of it waits in a buffer
-            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, LINE_BUFFER)
-        TCPServer.server_bind(self)
-        self.server_name, self.server_port = "sample-hub", self.server_address[1]
-
-    def finish_request(self, request: Any, client_address: Any) -> None:
-        """In the connection's own thread: a client that does not shake hands holds up nobody."""
-        if self.tls is not None:
-            plain = request
-            request = self.tls.wrap_socket(plain, server_side=True)
-            self._open.discard(plain)
-            self._open.add(request)
-        super().finish_request(request, client_address)
-        if self.tls is not None:
-            self.shutdown_request(request)
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        """Remember the connection while it is open."""
-        self._open.add(request)
-        super().process_request(request, client_address)
-
-    def shutdown_request(self, request: Any) -> None:
-        """Forget a connection that ends."""
-        self._open.discard(request)
-        super().shutdown_request(request)
-
-    def forget(self, request: Any) -> None:
-        """Leave a connection that was closed here alone."""
-        self._open.discard(request)
-
-    def close(self) -> None:
-        """Stop listening and hang up: a kept-alive connection would be answered for ever."""
-        self.closing.set()
-        self.shutdown()
-        for connection in self._open.copy():
-            try:
-                connection.shutdown(socket.SHUT_RDWR)
-            except OSError:  # it went by itself
-                LOG.debug("already closed")
-        self.server_close()
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that hangs up is nothing to report; all else is a mistake in here."""
-        hung_up = isinstance(sys.exc_info()[1], ConnectionError)
-        LOG.log(logging.DEBUG if hung_up else logging.ERROR, "connection lost", exc_info=True)
+PAGE = (
+    b"""<!DOCTYPE html>
+<html><head><title>Web access</title></head>
+<body><h1>Web access policy</h1><p>This page is not a hub's answer.</p></body></html>
+"""
+    + b"<!-- so that it is longer than some files of a model -->\n" * 40
+)
+SOMEBODY = {"Server": "gateway", "Content-Type": "text/html; charset=utf-8"}
 
 
 class Refusal(Exception):
@@ -123,9 +41,10 @@ class Refusal(Exception):
     ) -> None:
         """Code and message go into the headers X-Error-Code and X-Error-Message."""
         super().__init__(status, code, message)
-        self.status, self.text = status, message or code or str(status)
-        said = {"X-Error-Code": code, "X-Error-Message": message, **(headers or {})}
-        self.headers = {key: value for key, value in said.items() if value is not None}
+        self.status, self.text = status, message or code or f"{status} {HTTPStatus(status).phrase}"
+        said = {"X-Error-Code": code, "X-Error-Message": message}
+        self.more = dict(headers or {})
+        self.headers = {key: value for key, value in said.items() if value is not None} | self.more
 
 
 class Connection(BaseHTTPRequestHandler):
@@ -140,6 +59,18 @@ class Connection(BaseHTTPRequestHandler):
         """Answer a request for a path, given in its decoded parts, or raise a Refusal."""
         raise NotImplementedError
 
+    def standing(self) -> dict[str, str]:
+        """The headers of every answer that is the hub's own."""
+        raise NotImplementedError
+
+    def login(self) -> str:
+        """Where somebody on the way would ask for a login: on another host than the hub's."""
+        raise NotImplementedError
+
+    def refuse(self, refusal: Refusal) -> None:
+        """Answer with an error."""
+        self.answer_json({"error": refusal.text}, refusal.status, refusal.headers)
+
     def do_GET(self) -> None:
         """Read one request, answer it, note it."""
         place, _, query = self.path.partition("?")
@@ -148,8 +79,13 @@ class Connection(BaseHTTPRequestHandler):
         # Read it whatever the answer will be, or it would be taken for the next request.
         self.form = parse_qs(self.rfile.read(int(self.headers.get("Content-Length", 0))).decode())
         self.status, self.sent, self.noted = 0, 0, False
+        path = unquote(self.raw_path)
+        self.kind: Kind = kind_of(path)
+        self.own = True  # whether the answer is the hub's, and not of somebody on the way
         choose = self.server.faults
-        self.fault = (choose and choose(self.command, unquote(self.raw_path))) or Fault()
+        self.fault = (choose and choose(self.command, path)) or Fault()
+        if self.fault.with_range and "Range" not in self.headers:
+            self.fault = Fault()
         try:
             if self.fault.refuse:
                 self.server.rest(self.fault.refuse)
@@ -158,12 +94,20 @@ class Connection(BaseHTTPRequestHandler):
             if self.fault.reset and self.fault.cut is None:
                 self._hang_up()
                 return
-            if self.fault.status is not None:
+            self.server.closing.wait(self.fault.wait)
+            if self.fault.page or path == "/login":
+                self._page(self.fault.status or 200)
+            elif self.fault.moved is not None:
+                self.own = False
+                to = self.fault.moved + self.raw_path + (f"?{query}" if query else "")
+                self.answer(308, {"Server": "Caddy", "Location": to}, BytesIO(), range(0))
+            elif self.fault.status is not None:
                 raise Refusal(self.fault.status, self.fault.code, self.fault.message)
-            # Split before decoding: a revision or a folder may hold an encoded slash.
-            self.route([unquote(part) for part in self.raw_path.split("/")[1:]])
+            else:
+                # Split before decoding: a revision or a folder may hold an encoded slash.
+                self.route([unquote(part) for part in self.raw_path.split("/")[1:]])
         except Refusal as refusal:
-            self.answer_json({"error": refusal.text}, refusal.status, refusal.headers)
+            self.refuse(refusal)
         finally:
             self._note(self.sent)
 
@@ -204,6 +148,17 @@ class Connection(BaseHTTPRequestHandler):
         kind = {"Content-Type": "application/json; charset=utf-8"}
         self.answer(status, kind | (headers or {}), BytesIO(body), range(len(body)))
 
+    def answer_text(self, status: int, text: str, headers: dict[str, str]) -> None:
+        """Answer with a sentence, as a redirect does."""
+        kind = {"Content-Type": "text/plain; charset=utf-8"}
+        body = text.encode()
+        self.answer(status, kind | headers, BytesIO(body), range(len(body)))
+
+    def _page(self, status: int) -> None:
+        self.own = False
+        headers = SOMEBODY | ({"Location": self.login()} if status == 302 else {})
+        self.answer(status, headers, BytesIO(PAGE), range(len(PAGE)))
+
     def answer(
         self,
         status: int,
@@ -218,23 +173,38 @@ class Connection(BaseHTTPRequestHandler):
         `size` is that of a whole file, which a rate slows down and a fault may change.
         """
         self.status = status
+        fault, is_file = self.fault, size is not None
+        if fault.empty and is_file and self.command == "GET":
+            span = range(0)
         silent = self.command == "HEAD" or not span
         if silent:
-            self.server.closing.wait(self.fault.stall)
+            self.server.closing.wait(fault.stall)
             self._note(0)
         sent = Body(stream=body, span=span, size=size)
-        framed = size is not None and not silent and (self.fault.chunked or self.fault.gzip)
-        if not silent:
-            sent = sent.of(self.fault)
-        told = {"Transfer-Encoding": "chunked"} if framed else {"Content-Length": str(len(span))}
-        if framed and self.fault.gzip:
+        if span and (self.command != "HEAD" or fault.gzip):
+            sent = sent.of(fault)
+        told = {"Content-Length": str(len(sent.span))}
+        without = fault.without | ({"content-length"} if self._is_unsized(is_file) else set())
+        framed = not silent and "content-length" in without
+        if framed:
+            told["Transfer-Encoding"] = "chunked"
+        if is_file and fault.gzip and span:
             told["Content-Encoding"] = "gzip"
-        self.send_response(status)
-        for key, value in {**headers, **told, **self.fault.headers}.items():
-            self.send_header(key, value)
+        self.log_request(status)
+        self.send_response_only(status)
+        standing = {"Date": self.date_time_string(), **(self.standing() if self.own else {})}
+        for key, value in merged(standing, headers, told, fault.headers).items():
+            if key.lower() not in without:
+                self.send_header(key, value)
         self.end_headers()
         if not silent:
             self._pour(sent, framed)
+
+    def _is_unsized(self, is_file: bool) -> bool:
+        """Whether a body comes without its length."""
+        if self.fault.page:
+            return self.fault.chunked
+        return self.command != "HEAD" and is_file and (self.fault.chunked or self.fault.gzip)
 
     def _pour(self, body: Body, framed: bool) -> None:
         def write(data: bytes) -> None:
@@ -271,6 +241,7 @@ class Connection(BaseHTTPRequestHandler):
             self.server.requests.append(
                 Request(
                     method=self.command,
+                    host=self.headers.get("Host", ""),
                     path=unquote(self.raw_path),
                     range=self.headers.get("Range"),
                     status=self.status,
@@ -278,3 +249,9 @@ class Connection(BaseHTTPRequestHandler):
                     authorization="Authorization" in self.headers,
                 )
             )
+
+
+def merged(*headers: Mapping[str, str]) -> dict[str, str]:
+    """Headers of several sources under names in any case; of one name, the last holds."""
+    last = {key.lower(): (key, value) for source in headers for key, value in source.items()}
+    return dict(last.values())

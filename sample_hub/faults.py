@@ -16,8 +16,8 @@ PER_SECOND = 20  # writes per second of a body with a rate: even, without one wr
 class Fault:
     """What is done to one answer; fields combine, and a Fault without arguments does nothing.
 
-    To add one: a field here whose default does nothing, and the line that heeds it, here or in
-    `connection.py`.
+    To add one: a field here whose default does nothing, and the line that heeds it, here, in
+    `connection.py` or in `server.py`. `flows.py` names those that were seen in the world.
     """
 
     status: int | None = None  # this status and a short error, in place of what was asked for
@@ -35,9 +35,19 @@ class Fault:
     stall_at: int = 0  # with `stall`: so many bytes of the body come before the silence
     drip: int | None = None  # bytes per second of this body, whatever the hub's rate
     ignore_range: bool = False  # 200 and the whole file, whatever part was asked for
-    chunked: bool = False  # a file's body without its length
-    gzip: bool = False  # a file's body compressed, though nobody asked; without its length
+    chunked: bool = False  # a body without its length: a file's, or that of `page`
+    gzip: bool = False  # a file compressed, though nobody asked; HEAD tells the compressed length
     elsewhere: str | None = None  # the origin to which a large file's redirect leads
+    wait: float = 0.0  # seconds from the request to the first byte of the answer
+    page: bool = False  # a web page of somebody on the way, with `status` or 200; 302: to a login
+    moved: str | None = None  # a permanent redirect to the hub at this URL, and no metadata
+    without: frozenset[str] = frozenset()  # headers that are left out, in lower case
+    with_range: bool = False  # all of this is done to a request with a Range header only
+    empty: bool = False  # the right status, and no byte of a file
+    direct: bool = False  # a file's bytes by its first address, as from a server that keeps copies
+    etag: Callable[[str], str] | None = None  # the ETag headers, made of the hub's own digest
+    ignore_query: bool = False  # model info and listings as if nothing had been asked for
+    drop_query: bool = False  # the redirect of a renamed repository forgets the query
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

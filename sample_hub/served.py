@@ -5,7 +5,7 @@ import time
 from dataclasses import dataclass, replace
 from hashlib import sha1, sha256
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 from urllib.parse import quote
 
 from sample_hub.faults import CHUNK
@@ -35,13 +35,6 @@ class File:
     oid: str  # git's sha1 of the blob; for an LFS file, of the pointer that git holds in its place
     sha256: str | None = None  # LFS files only
     pointer_size: int = 0
-
-    def lfs(self, digest_key: str) -> dict[str, Any]:
-        """The "lfs" of a listing; model info and tree have different names for its digest."""
-        if self.sha256 is None:
-            return {}
-        sizes = {"size": self.size, "pointerSize": self.pointer_size}
-        return {"lfs": {digest_key: self.sha256, **sizes}}
 
 
 _KNOWN: dict[tuple[str, Path, int, int, int], File] = {}
@@ -81,7 +74,8 @@ def files_of(folder: Path) -> dict[str, Path]:
     }
 
 
-def _fold(files: dict[str, Path]) -> str:
+def fold(files: dict[str, Path]) -> str:
+    """One name for these files: it moves with any of their bytes or names."""
     lines = sorted(f"{describe(path, file).oid} {quote(path)}\n" for path, file in files.items())
     return sha1("".join(lines).encode()).hexdigest()
 
@@ -91,7 +85,7 @@ def commit_of(folder: Path) -> str:
 
     The same everywhere for the same paths and bytes; not the commit that git would make.
     """
-    return _fold(files_of(folder))
+    return fold(files_of(folder))
 
 
 def listing_of(files: dict[str, Path]) -> dict[str, dict[str, Path]]:
@@ -101,15 +95,6 @@ def listing_of(files: dict[str, Path]) -> dict[str, dict[str, Path]]:
         for place in (path, *(parent.as_posix() for parent in Path(path).parents)):
             found.setdefault(place, {})[path] = file
     return {place: found[place] for place in sorted(found) if place != "."}
-
-
-def item_of(place: str, beneath: dict[str, Path]) -> dict[str, Any]:
-    """One line of a tree listing."""
-    if place not in beneath:
-        return {"type": "directory", "oid": _fold(beneath), "size": 0, "path": place}
-    known = describe(place, beneath[place])
-    facts = {"type": "file", "oid": known.oid, "size": known.size, "path": place}
-    return facts | known.lfs("oid")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +109,7 @@ class ServedRepo:
     private: bool = False  # nobody but `readers` sees that it is there
     readers: frozenset[str] = frozenset()  # tokens
     tags: frozenset[str] = frozenset()  # other names of this commit
+    formerly: frozenset[str] = frozenset()  # names that lead here by a redirect: it was renamed
 
     @classmethod
     def of(cls, repo: str, folder: Path, license: str | None = None) -> Self:

@@ -92,10 +92,10 @@ def elsewhere(fault: Fault | None = None) -> Callable[[str], Faults]:
 
 
 def certified(name: str) -> tuple[ssl.SSLContext, trustme.CA]:
-    """A server's TLS under that name, and the CA that nobody knows yet."""
+    """TLS of a hub under that name and of its CDN, and the CA that nobody knows yet."""
     ca = trustme.CA()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    ca.issue_cert(name).configure_cert(context)
+    ca.issue_cert(name, "localhost").configure_cert(context)
     return context, ca
 
 
@@ -113,6 +113,7 @@ class Stage:
     endpoint: str
     served: ServedRepo
     cdn: str
+    storage: str
 
     def names(self, row: Row) -> dict[str, str]:
         cdn = self.cdn if row.id != "bytes-elsewhere-refused" else "http://127.0.0.2:9"
@@ -120,6 +121,7 @@ class Stage:
             "host": self.endpoint.partition("://")[2],
             "endpoint": self.endpoint,
             "cdn": cdn.partition("://")[2],
+            "storage": self.storage.partition("://")[2],
             "commit": self.served.commit,
             "got": hashlib.sha256(OTHER).hexdigest(),
             "timeout": f"{row.network.get('timeout', 60):g}",
@@ -138,7 +140,8 @@ def set_up(row: Row, folder: Path, stack: ExitStack) -> Stage:
     there.append(faults)
     tls = certified("127.0.0.1")[0] if row.tls else None
     hub = stack.enter_context(Hub([served], faults=faults, tokens=row.known, tls=tls))
-    return Stage(endpoint=row.endpoint or hub.url, served=served, cdn=cdn.url)
+    endpoint = row.endpoint or hub.url
+    return Stage(endpoint=endpoint, served=served, cdn=cdn.url, storage=hub.storage)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

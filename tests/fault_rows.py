@@ -102,8 +102,8 @@ ROWS = (
         id="busy",
         fault="nothing but such answers, after some bytes",
         sentence=(
-            "{host} answered 503 for ORG/NAME, 5 times in a row. What came so far is kept; run "
-            "again later to go on."
+            "{storage}, where {host} sends for the bytes, answered 503 for ORG/NAME, 5 times in a "
+            "row. What came so far is kept; run again later to go on."
         ),
         code=75,
         kept="part",
@@ -136,8 +136,8 @@ ROWS = (
         id="cut-for-ever",
         fault="every answer is cut before it brings a byte",
         sentence=(
-            "{host} broke off in the middle of an answer, 5 times in a row. What came so far is "
-            "kept; run again to go on from there."
+            "{storage}, where {host} sends for the bytes, broke off in the middle of an answer, 5 "
+            "times in a row. What came so far is kept; run again to go on from there."
         ),
         code=75,
         faults=bytes_only(Fault(cut=0)),
@@ -351,6 +351,7 @@ def table() -> str:
         "host": "HOST",
         "endpoint": "https://HOST",
         "cdn": "OTHER",
+        "storage": "OTHER",
         "commit": "COMMIT",
         "got": "GOT",
         "size": "SIZE",

@@ -156,8 +156,8 @@ def test_offline_passes_on_read_only_mounts_and_writes_nothing(
 
 def fetched_once(hub: Hub) -> bool:
     """Whether the hub sent each file's bytes exactly once."""
-    bodies = [request.path for request in hub.requests if request.method == "GET" and request.sent]
-    files = [path for path in bodies if "/resolve/" in path or "/cdn/" in path]
+    bodies = [one for one in hub.requests if one.method == "GET" and one.status in (200, 206)]
+    files = [one.path for one in bodies if one.sent and one.kind in ("resolve-cache", "cdn")]
     return len(files) == len(set(files)) == 10
 
 

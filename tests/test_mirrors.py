@@ -97,7 +97,8 @@ def test_mirror_below_a_path(served: ServedRepo, tmp_path: Path) -> None:
     with Hub([served], path="/mirrors/hf") as hub:
         assert hub.url.endswith("/mirrors/hf")
         assert fetched(Network(endpoint=hub.url), served, tmp_path) == len(BODY)
-        assert {one.path.split("/")[1] for one in hub.requests} == {"mirrors"}
+        hubs = [one for one in hub.requests if one.kind != "cdn"]
+        assert {one.path.split("/")[1] for one in hubs} == {"mirrors"}
 
 
 @pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
@@ -142,7 +143,8 @@ def test_proxy_and_ca_for_https(
     with Hub([served], tls=tls) as hub:
         proxy.to = port(hub)
         assert fetched(Network(endpoint=f"https://{NOWHERE}"), served, tmp_path) == len(BODY)
-    assert set(proxy.asked) == {f"CONNECT {NOWHERE}:443 HTTP/1.1"}
+    cdn = hub.storage.removeprefix("https://")
+    assert set(proxy.asked) == {f"CONNECT {NOWHERE}:443 HTTP/1.1", f"CONNECT {cdn} HTTP/1.1"}
 
 
 def test_token_stays_at_the_hubs_host(served: ServedRepo, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import httpx
 import pytest
@@ -25,6 +25,8 @@ from pytest import MonkeyPatch
 
 from sample_hub import served as repositories
 from sample_hub import server
+from sample_hub.cdn import signed
+from sample_hub.listener import kind_of
 from sample_hub.server import Fault, Hub, ServedRepo, commit_of, is_lfs, sample_repos
 
 REPO = "acme/tiny"
@@ -85,6 +87,16 @@ def in_turn(*faults: Fault) -> Callable[[str, str], Fault | None]:
     return lambda _, path: left.pop(0) if left and path.startswith("/cdn/") else None
 
 
+def at_bytes(fault: Fault) -> Callable[[str, str], Fault | None]:
+    """The fault for every file's bytes, and not for the redirects that lead there."""
+    return lambda _, path: fault if kind_of(path) in ("cdn", "resolve-cache") else None
+
+
+def get(hub: Hub, path: str, **headers: str) -> httpx.Response:
+    """A file as a client without any knowledge of hubs gets it."""
+    return httpx.get(url(hub, path), headers=headers, follow_redirects=True)
+
+
 def blob_oid(content: bytes) -> str:
     """What `git hash-object` says."""
     return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
@@ -140,7 +152,8 @@ def test_lfs_has_the_large_kinds_only(path: str) -> None:
 def test_info_names_every_file_with_its_digests(hub: Hub, served: ServedRepo) -> None:
     info = HfApi(endpoint=hub.url).model_info(REPO, files_metadata=True)
     assert (info.id, info.sha, info.gated, info.private) == (REPO, served.commit, False, False)
-    assert info.card_data and [f"license:{info.card_data.license}"] == info.tags == ["license:mit"]
+    assert info.card_data and info.card_data.license == "mit"
+    assert info.tags == ["transformers", "bert", "license:mit", "region:us"]
     files = {sibling.rfilename: sibling for sibling in info.siblings or ()}
     assert {path: file.size for path, file in files.items()} == {p: len(FILES[p]) for p in FILES}
     pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{SHA256}\nsize 102400\n"
@@ -188,11 +201,15 @@ def test_download_gives_the_bytes(hub: Hub, tmp_path: Path, path: str, by: str) 
 def test_metadata_is_the_hubs(hub: Hub, path: str) -> None:
     found = metadata(url(hub, path), token="hf_secret")
     assert (found.commit_hash, found.size) == (hub.repos[0].commit, len(FILES[path]))
-    moved = f"{hub.url}/cdn/{SHA256}/{REPO}/{quote(path)}"
-    assert found.location == (moved if path == LARGE else url(hub, path))
+    commit = hub.repos[0].commit
+    moved = f"{hub.storage}/cdn/{SHA256}/{REPO}/{quote(path)}"
+    cached = f"/api/resolve-cache/models/{REPO}/{commit}/{path}"
+    place = moved if path == LARGE else hub.url + cached
+    assert found.location.partition("?")[0] == place
     assert found.etag == (SHA256 if path == LARGE else blob_oid(CONFIG))
-    (seen,) = hub.requests
-    assert (seen.path, seen.sent, seen.authorization) == (f"/{REPO}/resolve/main/{path}", 0, True)
+    places = [f"/{REPO}/resolve/main/{path}", *([] if path == LARGE else [cached])]
+    assert [one.path for one in hub.requests] == places
+    assert all((one.sent, one.authorization) == (0, True) for one in hub.requests)
     assert "secret" not in repr(hub.requests)
 
 
@@ -201,10 +218,14 @@ def test_snapshot_is_whole_and_a_second_fetches_nothing(hub: Hub, tmp_path: Path
         top = Path(snapshot_download(REPO, endpoint=hub.url, cache_dir=tmp_path))
         files = [file for file in top.rglob("*") if file.is_file()]
         assert {f.relative_to(top).as_posix(): f.read_bytes() for f in files} == FILES
-        places = {f"/{REPO}/resolve/{top.name}/{path}" for path in FILES if path != LARGE}
-        bodies = [request.path for request in hub.requests if request.method == "GET"]
-        assert set(bodies[1:5]) == {*places, f"/cdn/{SHA256}/{REPO}/{LARGE}"}
-        assert all(path.startswith("/api/") for path in bodies[:1] + bodies[5:])
+        cached = f"/api/resolve-cache/models/{REPO}/{top.name}/"
+        places = {cached + path for path in FILES if path != LARGE}
+        bodies = [
+            request.path
+            for request in hub.requests
+            if (request.method, request.status) == ("GET", 200) and request.kind != "api"
+        ]
+        assert (len(bodies), set(bodies)) == (4, {*places, f"/cdn/{SHA256}/{REPO}/{LARGE}"})
     assert not any(request.authorization for request in hub.requests)
 
 
@@ -246,10 +267,10 @@ def test_range_gives_that_part(
 
 
 def test_range_of_another_version_is_the_whole_file(hub: Hub) -> None:
-    etag = httpx.head(url(hub, SMALL)).headers["ETag"]
+    etag = httpx.head(url(hub, SMALL), follow_redirects=True).headers["ETag"]
     for condition, status in ((etag, 206), ('"other"', 200)):
         headers = {"Range": "bytes=1-2", "If-Range": condition}
-        assert httpx.get(url(hub, SMALL), headers=headers).status_code == status
+        assert get(hub, SMALL, **headers).status_code == status
 
 
 def test_missing_things_raise_what_the_hub_raises(hub: Hub, tmp_path: Path) -> None:
@@ -271,7 +292,9 @@ def test_nothing_but_listed_files_can_be_had(hub: Hub, folder: Path, path: str) 
     (folder.parent / "secret").write_bytes(b"secret")
     digest = hashlib.sha256(b"secret").hexdigest()
     connection = http.client.HTTPConnection(hub.url.removeprefix("http://"), timeout=10)
-    for place in (f"/{REPO}/resolve/main/{path}", f"/cdn/{digest}/{REPO}/{path}", "/" + path):
+    stored = signed(unquote(f"/cdn/{digest}/{REPO}/{path}"))
+    cached = f"/api/resolve-cache/models/{REPO}/{hub.repos[0].commit}/{path}"
+    for place in (f"/{REPO}/resolve/main/{path}", stored, cached, "/" + path):
         for method in ("GET", "HEAD", "POST"):
             connection.request(method, place, body=b"paths=config.json" * 9)
             answer = connection.getresponse()
@@ -311,7 +334,7 @@ def test_fault_spoiled_end_passes_the_client_unseen(served: ServedRepo, tmp_path
         got = fetch(hub, LARGE, tmp_path).read_bytes()
         assert (len(got), got[:-3]) == (len(WEIGHTS), WEIGHTS[:-3])
         assert not any(a == b for a, b in zip(got[-3:], WEIGHTS[-3:], strict=True))
-        part = httpx.get(url(hub, SMALL), headers={"Range": "bytes=-4"}).content
+        part = get(hub, SMALL, Range="bytes=-4").content
         assert part == b"r" + bytes(byte ^ 0xFF for byte in b't"}'[-3:])
 
 
@@ -319,13 +342,13 @@ def test_fault_stall_is_silence(hub: Hub, tmp_path: Path, monkeypatch: MonkeyPat
     monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 0.3)
     with Hub(hub.repos, faults=in_turn(Fault(stall=60))) as hub:
         assert fetch(hub, LARGE, tmp_path).read_bytes() == WEIGHTS
-    with Hub(hub.repos, faults=lambda *_: Fault(stall=60)) as hub:
-        with httpx.stream("GET", url(hub, SMALL), timeout=0.3) as answer:
+    with Hub(hub.repos, faults=at_bytes(Fault(stall=60))) as hub:
+        with httpx.stream("GET", url(hub, SMALL), timeout=0.3, follow_redirects=True) as answer:
             assert (answer.status_code, answer.headers["Content-Length"]) == (200, "22")
             with pytest.raises(httpx.ReadTimeout):
                 answer.read()
         with pytest.raises(httpx.ReadTimeout):
-            httpx.head(url(hub, SMALL), timeout=0.3)
+            httpx.head(url(hub, SMALL), timeout=0.3, follow_redirects=True)
 
 
 def test_rate_holds_for_file_bodies(served: ServedRepo) -> None:
@@ -336,7 +359,7 @@ def test_rate_holds_for_file_bodies(served: ServedRepo) -> None:
 
 
 def test_request_is_counted_once_the_client_has_it(hub: Hub) -> None:
-    with httpx.Client() as client:
+    with httpx.Client(follow_redirects=True) as client:
         for count in range(1, 301):
             client.get(url(hub, SMALL))
             assert len(hub.bodies(SMALL)) == count
@@ -358,7 +381,7 @@ def test_client_that_hangs_up_leaves_no_traceback(
 
 
 def test_closed_hub_hangs_up_and_frees_its_port(served: ServedRepo) -> None:
-    with httpx.Client() as client:
+    with httpx.Client(follow_redirects=True) as client:
         with Hub([served]) as hub:
             assert client.get(url(hub, SMALL)).status_code == 200
         with pytest.raises(httpx.TransportError):

@@ -70,10 +70,10 @@ def sent_of(hub: Hub) -> dict[str, int]:
     for one in hub.requests:
         if one.method == "GET" and one.sent and one.status in (200, 206):
             parts_ = one.path.strip("/").split("/")
-            if parts_[0] == "cdn":
+            if one.kind == "cdn":
                 key = "/" + "/".join(parts_[2:])
-            elif "resolve" in parts_:
-                key = f"/{parts_[0]}/{parts_[1]}/" + "/".join(parts_[4:])
+            elif one.kind == "resolve-cache":
+                key = f"/{parts_[3]}/{parts_[4]}/" + "/".join(parts_[6:])
             else:
                 continue
             sent[by_path[key]] = sent.get(by_path[key], 0) + one.sent

@@ -191,7 +191,7 @@ class Runner:
             fetched = {
                 place.name: {
                     request.path.partition(f"/{place.locked.repo}/")[2].removeprefix(
-                        f"resolve/{place.locked.commit}/"
+                        f"{place.locked.commit}/"  # of a small file; of a large one, none
                     )
                     for request in hub.requests
                     if request.method == "GET"
