@@ -16,6 +16,7 @@ from prep.errors import Exit, Passing, PrepError
 from prep.fetch import Network, fetch_files
 from prep.layout import Home
 from prep.lock import LockedFile
+from sample_hub import flows
 from sample_hub.faults import Fault
 from sample_hub.server import Hub, ServedRepo
 from tests.homes import safetensors
@@ -50,6 +51,7 @@ class Row:
     known: tuple[str, ...] | None = None
     repo: dict[str, Any] = field(default_factory=dict)
     tls: bool = False
+    moved: bool = False  # the hub sends all that is asked to another one
 
     def told(self, **names: str) -> str:
         """The sentence, with these names in it."""
@@ -65,20 +67,12 @@ def always(fault: Fault) -> Callable[[str], Faults]:
 
 def bytes_only(*faults: Fault, then: Fault | None = None) -> Callable[[str], Faults]:
     """In turn for the bytes of the file alone; afterwards the last again, or `then`."""
+    return lambda elsewhere: flows.at("cdn", *faults, then=then)
 
-    def make(elsewhere: str) -> Faults:
-        left = list(faults)
 
-        def choose(method: str, path: str) -> Fault | None:
-            if not path.startswith("/cdn/"):
-                return None
-            if len(left) == 1 and then is None:
-                return left[0]
-            return left.pop(0) if left else then
-
-        return choose
-
-    return make
+def metadata_only(*faults: Fault, then: Fault | None = None) -> Callable[[str], Faults]:
+    """In turn for what the hub is asked of the file; afterwards the last again, or `then`."""
+    return lambda elsewhere: flows.at("metadata", *faults, then=then)
 
 
 def elsewhere(fault: Fault | None = None) -> Callable[[str], Faults]:
@@ -138,6 +132,8 @@ def set_up(row: Row, folder: Path, stack: ExitStack) -> Stage:
     )
     faults = row.faults(cdn.url) if row.faults else lambda method, path: None
     there.append(faults)
+    if row.moved:
+        faults = flows.moved(cdn.url)
     tls = certified("127.0.0.1")[0] if row.tls else None
     hub = stack.enter_context(Hub([served], faults=faults, tokens=row.known, tls=tls))
     endpoint = row.endpoint or hub.url

@@ -47,7 +47,7 @@ class Network:
         host = urlsplit(self.endpoint).hostname or ""
         if host in LOOPBACK:  # no proxy leads to this machine itself
             said = os.environ.get("NO_PROXY") or os.environ.get("no_proxy")
-            more["NO_PROXY"] = more["no_proxy"] = f"{said},{host}" if said else host
+            more["NO_PROXY"] = more["no_proxy"] = ",".join(filter(None, (said, *LOOPBACK)))
         # The hub's client no longer reads what requests reads; many machines set that.
         bundle = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
         if bundle and not (os.environ.get("SSL_CERT_FILE") or os.environ.get("SSL_CERT_DIR")):
