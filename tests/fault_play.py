@@ -3,9 +3,11 @@
 import hashlib
 import random
 import re
+import socket
 import ssl
-from collections.abc import Callable
-from contextlib import ExitStack
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,22 @@ OTHER = BODY[:-4] + b"more"
 TOKEN = "hf_CANARYcanaryCANARYcanary1234567890"
 CLOSED = "http://127.0.0.1:9"  # nobody listens there
 Faults = Callable[[str, str], Fault | None]
+
+
+@contextmanager
+def deaf(address: str = "127.0.0.1", port: int = 0) -> Iterator[int]:
+    """A port that takes no connection and refuses none: its queue is full. Gives its number."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with ExitStack() as stack:
+        listening = stack.enter_context(socket.socket(family))
+        listening.bind((address, port))
+        listening.listen(0)
+        for _ in range(4):
+            one = stack.enter_context(socket.socket(family))
+            one.setblocking(False)
+            one.connect_ex(listening.getsockname()[:2])
+        time.sleep(0.1)
+        yield int(listening.getsockname()[1])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
