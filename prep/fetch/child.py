@@ -98,7 +98,10 @@ def _refused(order: Event, child: Child) -> Event:
 
 def _may_read(url: str, session: Session) -> None:
     """One request; that the hub is busy says nothing, and is tried again where it matters."""
-    with contextlib.suppress(CannotServe), session.open("HEAD", url, accept=HEAD_UNKNOWN):
+    with (
+        contextlib.suppress(CannotServe),
+        session.open("HEAD", url, accept=HEAD_UNKNOWN, to_the_end=False),
+    ):
         pass
 
 

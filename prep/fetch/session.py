@@ -139,10 +139,12 @@ class Session:
         *,
         token: bool = True,
         accept: Collection[int] = (),
+        to_the_end: bool = True,
     ) -> Iterator[Answer]:
         """Ask, and follow redirects to the answer that is none; its body is still to be read.
 
-        Its status is 200, 206 or one of `accept`. Raises `CannotServe`, `NoHub`,
+        Not `to_the_end`, a redirect in which the hub says what the file is will do. Its status is
+        200, 206 or one of `accept`. Raises `CannotServe`, `NoHub`,
         `SignatureRefused`, the errors of huggingface_hub, and those of httpx.
         """
         at, cdn = httpx.URL(url), None
@@ -156,8 +158,10 @@ class Session:
                     moved.append(host_of(at))
                 answer.response = response
                 named = answer.hear(response) if role == "hub" else False
-                if not (300 <= response.status_code < 400 and "Location" in response.headers):
-                    _check(response, accept)
+                redirected = 300 <= response.status_code < 400 and "Location" in response.headers
+                if not redirected or (named and not to_the_end):
+                    if not redirected:
+                        _check(response, accept)
                     if len(moved) > 1 and response.status_code < 400:
                         self._tell_moved(moved)
                     yield answer
