@@ -5,6 +5,7 @@ hand. What needs a second hub (`moved`) or another repository (`ServedRepo.forme
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from hashlib import sha1
 from itertools import count, product
@@ -127,6 +128,7 @@ FLOWS: Mapping[str, Callable[[], Faults]] = {
     "etag-foreign": lambda: at("hub", Fault(etag=foreign)),
     "direct": lambda: at("metadata", Fault(direct=True)),
     "artifactory": lambda: at("metadata", ARTIFACTORY),
+    "artifactory-cold": lambda: at("metadata", replace(ARTIFACTORY, wait=25)),
     "range-ignored": lambda: at("cdn", Fault(ignore_range=True)),
     "packed": lambda: at("cdn", Fault(gzip=True)),
     "head-405": lambda: at("metadata", Fault(status=405), method="HEAD"),

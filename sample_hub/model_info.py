@@ -25,9 +25,9 @@ def model_info(repo: ServedRepo, *, blobs: bool) -> dict[str, Any]:
     tags += [config["model_type"]] if "model_type" in config else []
     tags += [f"license:{repo.license}"] if repo.license else []
     index = _model_index(repo, pipeline)
-    newest = max((file.stat().st_mtime for file in files.values()), default=0.0)
+    stats = [file.stat() for file in files.values()]
+    newest = max((stat.st_mtime for stat in stats), default=0.0)
     changed = datetime.fromtimestamp(newest, UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
-    known = {path: describe(path, file) for path, file in files.items()}
     info = {
         "_id": repo.commit[:24],
         "id": repo.repo,
@@ -47,38 +47,33 @@ def model_info(repo: ServedRepo, *, blobs: bool) -> dict[str, Any]:
         "model-index": index,
         "config": {key: config[key] for key in ("architectures", "model_type") if key in config},
         "transformersInfo": {"auto_model": "AutoModel", "processor": "AutoTokenizer"},
-        "siblings": [_sibling(path, file, blobs=blobs) for path, file in known.items()],
+        "siblings": [_sibling(path, file, blobs=blobs) for path, file in files.items()],
         "spaces": [],
-        "usedStorage": sum(file.size for file in known.values()),
+        "usedStorage": sum(stat.st_size for stat in stats),
     }
     if pipeline:
         info["pipeline_tag"] = info["transformersInfo"]["pipeline_tag"] = pipeline
     return info | ({"safetensors": weights} if weights else {})
 
 
-def item_of(place: str, beneath: dict[str, Path]) -> dict[str, Any]:
-    """One line of a tree listing."""
+def item_of(place: str, beneath: dict[str, Path], *, hidden: bool = False) -> dict[str, Any]:
+    """One line of a tree listing; the Xet hash is `hidden` from who may not read a gated model."""
     if place not in beneath:
         return {"type": "directory", "oid": fold(beneath), "size": 0, "path": place}
     file = describe(place, beneath[place])
-    return {
-        "type": "file",
-        "oid": file.oid,
-        "size": file.size,
-        "path": place,
-        **_lfs(file, "oid"),
-    }
+    line = {"type": "file", "oid": file.oid, "size": file.size, "path": place}
+    line |= _lfs(file, "oid")
+    if hidden and "xetHash" in line:
+        line["xetHash"] = "*" * 64
+    return line
 
 
-def _sibling(path: str, file: File, *, blobs: bool) -> dict[str, Any]:
+def _sibling(path: str, file: Path, *, blobs: bool) -> dict[str, Any]:
     if not blobs:
         return {"rfilename": path}
-    return {
-        "rfilename": path,
-        "blobId": file.oid,
-        "size": file.size,
-        **_lfs(file, "sha256"),
-    }
+    known = describe(path, file)
+    line = {"rfilename": path, "blobId": known.oid, "size": known.size}
+    return line | _lfs(known, "sha256")
 
 
 def _lfs(file: File, digest_key: str) -> dict[str, Any]:

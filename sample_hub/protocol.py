@@ -153,7 +153,8 @@ class Protocol(Connection):
         if stop < len(places):
             following = urlencode(self.query | {"cursor": str(stop)})
             headers["Link"] = f'<{self.origin()}{self.raw_path}?{following}>; rel="next"'
-        page = [item_of(place, listing[place]) for place in places[start:stop]]
+        hidden = repo.gated and self._token() not in repo.readers
+        page = [item_of(place, listing[place], hidden=hidden) for place in places[start:stop]]
         self.answer_json(page, headers=headers)
 
     def _file(self, repo: ServedRepo, path: str) -> File:

@@ -45,9 +45,10 @@ class Network:
             more["HF_TOKEN"] = self.token
             more["HF_HUB_DISABLE_IMPLICIT_TOKEN"] = "0"
         host = urlsplit(self.endpoint).hostname or ""
-        if host in LOOPBACK:  # no proxy leads to this machine itself
+        if host in LOOPBACK:  # no proxy leads to this machine itself, under whichever of its names
             said = os.environ.get("NO_PROXY") or os.environ.get("no_proxy")
-            more["NO_PROXY"] = more["no_proxy"] = ",".join(filter(None, (said, *LOOPBACK)))
+            names = ",".join(filter(None, (said, *LOOPBACK)))
+            more["NO_PROXY"] = more["no_proxy"] = names
         # The hub's client no longer reads what requests reads; many machines set that.
         bundle = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
         if bundle and not (os.environ.get("SSL_CERT_FILE") or os.environ.get("SSL_CERT_DIR")):
