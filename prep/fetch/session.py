@@ -212,17 +212,15 @@ class Session:
             method, url, headers=mine, timeout=self._pace.bounds(), extensions={"role": role}
         )
         # The first byte may take as long as --download-timeout says, once somebody took the
-        # connection: a mirror that fetches a file first is silent meanwhile. On a connection that
-        # was used before, silence may mean that it died; between bytes it does mean something.
+        # connection: a mirror that fetches a file first is silent meanwhile. Between bytes, silence
+        # means that the connection died, and there must be time to ask again.
         bounds, silence = request.extensions["timeout"], request.extensions["timeout"]["read"]
-
+        bounds["read"] = max(silence, self._pace.left())
         through_proxy = False  # CONNECT is the proxy's to answer, and says nothing of the host
 
         def trace(event: str, info: Mapping[str, Any]) -> None:
             nonlocal through_proxy
-            if event.endswith("connect_tcp.started"):
-                bounds["read"] = max(silence, self._pace.left())
-            elif event == "http11.send_request_headers.started":
+            if event == "http11.send_request_headers.started":
                 if not (through_proxy := info["request"].method == b"CONNECT"):
                     self.hosts.tell("connected", url, role)
             elif event == "http11.receive_response_headers.complete" and not through_proxy:
