@@ -219,8 +219,8 @@ def _busy(error: CannotServe, asked: Asked, gave_up: GaveUp | None) -> PrepError
     )
     more = "" if asked.has_token else " A token in HF_TOKEN may have higher limits."
     return HubBusy(
-        f"{head} and asks to wait {gave_up.asked:.0f} s{_times(gave_up)}, longer {bound}. What "
-        f"came so far is kept; run again after that time.{more}"
+        f"{head} and asks to wait {gave_up.asked:.0f} s, longer {bound}. What came so "
+        f"far is kept; run again after that time.{more}"
     )
 
 

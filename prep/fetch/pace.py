@@ -57,8 +57,13 @@ class Pace:
 
     def step(self) -> None:
         """Something was finished; the parent's watch hears of it too."""
+        self.asked = 0.0
+        self.sent_on()
+
+    def sent_on(self) -> None:
+        """A redirect came: who sends us on is not silent, but that ends no row of asked waits."""
         with self._lock:
-            self._mark, self._moved, self.asked = time.monotonic(), 0, 0.0
+            self._mark, self._moved = time.monotonic(), 0
         self._emit({"event": "step"})
 
     def came(self, count: int) -> None:

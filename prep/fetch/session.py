@@ -65,6 +65,9 @@ class Bounds(Protocol):
     def bounds(self) -> httpx.Timeout:
         """How long a connection, or a row of bytes, may stand still."""
 
+    def sent_on(self) -> None:
+        """A redirect came."""
+
 
 class Hosts:
     """The hosts of this child's requests; the parent is told as they are asked and answer."""
@@ -168,6 +171,7 @@ class Session:
                     return
                 target = at.join(response.headers["Location"])
                 _drain(response)
+            self._pace.sent_on()
             self._tell_renamed(httpx.URL(url), target)
             if _origin(target) != _origin(at):
                 if role == "hub" and named:
