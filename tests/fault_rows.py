@@ -190,7 +190,7 @@ ROWS = (
         sentence="network: 429, trying again in 2 s, as the hub asks (2 of 5)",
         code=0,
         kept="whole",
-        faults=metadata_only(flows.limited(seconds=5), then=FINE),
+        faults=metadata_only(flows.limited(seconds=5), flows.limited(seconds=5), then=FINE),
         network={"timeout": 3},
     ),
     Row(
@@ -378,9 +378,9 @@ ROWS = (
             "{host} knows no repository ORG/NAME, or shows it only with a token (404). Check the "
             "repo in the catalogue; for a private or gated one pass HF_TOKEN."
         )
-        + SAYS.replace("{said}", "RepoNotFound"),
+        + SAYS.replace("{said}", "Repository not found"),
         code=1,
-        faults=always(Fault(status=404, code="RepoNotFound")),
+        faults=always(Fault(status=404, code="RepoNotFound", message="Repository not found")),
     ),
     Row(
         id="no-revision",
@@ -389,9 +389,9 @@ ROWS = (
             "ORG/NAME has no revision {commit} at {host} (404). Correct the revision in the "
             "catalogue, then pytest --relock."
         )
-        + SAYS.replace("{said}", "RevisionNotFound"),
+        + SAYS.replace("{said}", "Invalid rev id"),
         code=1,
-        faults=always(Fault(status=404, code="RevisionNotFound")),
+        faults=always(Fault(status=404, code="RevisionNotFound", message="Invalid rev id")),
     ),
     Row(
         id="no-file",
@@ -400,9 +400,9 @@ ROWS = (
             "ORG/NAME has no file model.safetensors at revision {commit} (404). The lock names it: "
             "pytest --relock and review the diff."
         )
-        + SAYS.replace("{said}", "EntryNotFound"),
+        + SAYS.replace("{said}", "Entry not found"),
         code=1,
-        faults=always(Fault(status=404, code="EntryNotFound")),
+        faults=always(Fault(status=404, code="EntryNotFound", message="Entry not found")),
     ),
     Row(
         id="other-commit",
