@@ -10,7 +10,7 @@ import json
 import re
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 import httpx
@@ -97,7 +97,7 @@ class Answer:
     `size` in bytes is the hub's word for it (``X-Linked-Size``), never a length of some body.
     """
 
-    response: httpx.Response
+    response: httpx.Response = field(init=False)
     commit: str | None = None
     etag: str | None = None
     size: int | None = None
@@ -106,7 +106,6 @@ class Answer:
         """Take what one of the hub's answers says; gives whether it says anything."""
         headers = response.headers
         commit, linked = headers.get("X-Repo-Commit"), headers.get("X-Linked-Etag")
-        self.response = response
         self.commit = self.commit or commit
         if tag := linked or (headers.get("ETag") if commit else None):
             self.etag = tag.removeprefix("W/").strip('"')
@@ -146,21 +145,18 @@ class Session:
     ) -> Iterator[Answer]:
         """Ask, and follow redirects to the answer that is none; its body is still to be read.
 
-        Not `to_the_end`, a redirect in which the hub says what the file is will do. Its status is
-        200, 206 or one of `accept`. Raises `CannotServe`, `NoHub`,
-        `SignatureRefused`, the errors of huggingface_hub, and those of httpx.
+        Its status is 200, 206 or one of `accept`. Not `to_the_end`, a redirect in which the hub
+        says what the file is will do. Raises `CannotServe`, `NoHub`, `SignatureRefused`, the errors
+        of huggingface_hub, and those of httpx.
         """
-        at, cdn = httpx.URL(url), None
+        answer, at, cdn = Answer(), httpx.URL(url), None
         role: Role = "hub"
-        moved: list[str] = []
+        moved = [host_of(at)]
         for _ in range(MOST_REDIRECTS):
             request = self._request(method, at, role, cdn, headers or {}, token)
             with self._sent(request) as response:
-                if not moved:
-                    answer = Answer(response=response)
-                    moved.append(host_of(at))
                 answer.response = response
-                named = answer.hear(response) if role == "hub" else False
+                named = role == "hub" and answer.hear(response)
                 redirected = 300 <= response.status_code < 400 and "Location" in response.headers
                 if not redirected or (named and not to_the_end):
                     if not redirected:
