@@ -46,7 +46,7 @@ class Fault:
     empty: bool = False  # the right status, and no byte of a file
     direct: bool = False  # a file's bytes by its first address, as from a server that keeps copies
     etag: Callable[[str], str] | None = None  # the ETag headers, made of the hub's own digest
-    ignore_query: bool = False  # model info and listings as if nothing had been asked for
+    ignore_query: bool = False  # model info as if no blobs had been asked for; listings as ever
     drop_query: bool = False  # the redirect of a renamed repository forgets the query
 
 

@@ -47,9 +47,9 @@ class Protocol(Connection):
         if self.server.storage:
             raise Refusal(404, message="Not found")
         self._know(self._token())
-        self._send_on("/" + "/".join(parts))
-        if self.fault.ignore_query:
-            self.query = {}
+        if there := self._new_place("/" + "/".join(parts)):
+            self._redirect(307, "Temporary Redirect", {"Location": there})
+            return
         match parts:
             case ["api", "models", org, name]:
                 self._info(self._repo(org, name, "main"))
@@ -106,16 +106,15 @@ class Protocol(Connection):
                 return repo
         raise Refusal(404, "RevisionNotFound", f"Invalid rev id: {quote(revision)}")
 
-    def _send_on(self, path: str) -> None:
-        """Send a client that asks for a repository by its old name on to the new one."""
+    def _new_place(self, path: str) -> str | None:
+        """Where a client is sent on to that asks for a repository by its old name."""
         old = OLD_NAME.match(path)
         for repo in self.hub.repos:
             if old and old[1] in repo.formerly:
-                query = "" if self.fault.drop_query else self.path.partition("?")[2]
                 there = self.raw_path.replace(f"/{old[1]}", f"/{repo.repo}", 1)
-                raise Refusal(
-                    307, message="Moved", headers={"Location": f"{there}{'?' * bool(query)}{query}"}
-                )
+                query = self.path.partition("?")[2]
+                return there if self.fault.drop_query or not query else f"{there}?{query}"
+        return None
 
     def _token(self) -> str | None:
         return self.headers.get("Authorization", "").removeprefix("Bearer ") or None
@@ -138,7 +137,9 @@ class Protocol(Connection):
         )
 
     def _info(self, repo: ServedRepo) -> None:
-        self.answer_json(model_info(repo, blobs=self.is_set("blobs")))
+        self.answer_json(
+            model_info(repo, blobs=self.is_set("blobs") and not self.fault.ignore_query)
+        )
 
     def _tree(self, repo: ServedRepo, top: str) -> None:
         listing = listing_of(files_of(repo.folder))

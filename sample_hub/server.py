@@ -27,6 +27,8 @@ from sample_hub.served import SAMPLES, ServedRepo, commit_of, is_lfs, sample_rep
 
 __all__ = ["Fault", "Hub", "Request", "ServedRepo", "commit_of", "is_lfs", "main", "sample_repos"]
 
+POLL_SECONDS = 0.02  # how often each listener looks whether it shall end
+
 
 class Hub:
     """A hub that serves these repositories as long as its context lasts.
@@ -100,7 +102,7 @@ class Hub:
         self.url = "/".join((at, *self.below))
         self.storage = f"{self._scheme}://{cdn.NAME}:{self._storage_port}"
         self._running = [
-            (one, threading.Thread(target=one.serve_forever, args=(0.05,), daemon=True))
+            (one, threading.Thread(target=one.serve_forever, args=(POLL_SECONDS,), daemon=True))
             for one in (listener, *storage)
         ]
         for _, thread in self._running:

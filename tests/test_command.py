@@ -282,8 +282,8 @@ def test_relock_refuses_bytes_that_are_not_the_hubs_own(tmp_path: Path) -> None:
     shutil.copy(SAMPLE, catalogue)
 
     def spoil_config(method: str, path: str) -> Fault | None:
-        wanted = path.endswith("/config.json") and method == "GET" and "/resolve" in path
-        return Fault(spoil=3) if wanted else None
+        wanted = path.endswith("/config.json") and "/resolve-cache/" in path
+        return Fault(spoil=3) if wanted and method == "GET" else None
 
     with Hub(sample_repos(), faults=spoil_config) as hub:
         done = run("--catalogue", catalogue, "--hub", hub.url, "--relock")
