@@ -63,20 +63,15 @@ class Progress:
 
         return count
 
-    def ticker(self, model: str, doing: str) -> Callable[[], None]:
-        """Work that has no measure but time, from now; gives a callback for whoever waits for it.
-
-        There is nothing to say by it: who shows what goes on goes by the clock.
-        """
+    def busy(self, model: str, doing: str) -> None:
+        """Work that has no measure but time, from now: who shows it goes by the clock."""
         self._do(model, doing)
-        return lambda: None
 
-    def load(self, model: str, which: str) -> Callable[[], None]:
+    def load(self, model: str, which: str) -> None:
         """The same for the next of the model's loads."""
         number = self._loaded[model] = self._loaded.get(model, 0) + 1
         of = max(number, self._loads.get(model, 0))
         self._do(model, f"loading by {which}", done=number, of=of, unit="loads")
-        return lambda: None
 
     def countdown(self, model: str, doing: str, left: float, of: float) -> None:
         """A wait whose end is known, in seconds; to be told again while it lasts."""

@@ -39,9 +39,9 @@ def test_stages_tell_lines_and_what_goes_on() -> None:
     progress.say("tiny", "healing: changed config.json")
     progress.begin("tiny", "importing the libraries")
     progress.bytes("tiny", "fetching", {"done": 5, "of": 5})
-    progress.ticker("tiny", "converting to int8")()
-    progress.load("tiny", "transformers:name")()
-    progress.load("tiny", "transformers:path")()
+    progress.busy("tiny", "converting to int8")
+    progress.load("tiny", "transformers:name")
+    progress.load("tiny", "transformers:path")
     progress.rest()
     progress.rest()
     assert events == [

@@ -1,6 +1,6 @@
 """Train the sample embedding model, judge it, and record its goldens.
 
-    python -m sample_hub.train.embedding
+    python -m tools.samples.embedding
 
 A BERT of two layers learns, with in-batch negatives, that phrasings of one concept belong together.
 It is laid out as sentence-transformers/all-MiniLM-L6-v2 is, file for file, so that every consumer
@@ -19,8 +19,8 @@ from pathlib import Path
 from string import ascii_lowercase, digits, punctuation
 from typing import TYPE_CHECKING, Any
 
-from sample_hub.train import SAMPLE_HUB, Say, Trainer, repeatable, rounded, run, toml_document
-from sample_hub.train.sentences import DOMAINS, Concept, joined, split, spoken, words
+from tools.samples import SAMPLE_HUB, Say, Trainer, repeatable, rounded, run, toml_document
+from tools.samples.sentences import DOMAINS, Concept, joined, split, spoken, words
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -310,7 +310,7 @@ def record(folder: Path) -> str:
     kept = tomllib.loads(TRAINER.goldens.read_text(encoding="utf-8"))
     libraries = ("sentence-transformers", "torch")
     tools = ", ".join(f"{name} {version(name).partition('+')[0]}" for name in libraries)
-    source = f"recorded with {tools}, float32, by python -m sample_hub.train.embedding"
+    source = f"recorded with {tools}, float32, by python -m tools.samples.embedding"
     for row in kept["vectors"]:
         components = _encode(model, [row["text"]])[0][: len(row["expected"])]
         row |= {"expected": [rounded(one) for one in components], "source": source}

@@ -1,6 +1,6 @@
 """Train the sample reranker, judge it, and record its goldens.
 
-    python -m sample_hub.train.reranker
+    python -m tools.samples.reranker
 
 An XLM-RoBERTa of two layers reads a query and a passage together and gives one logit: do they
 speak of one concept? It is laid out as BAAI/bge-reranker-base is, file for file, so that every
@@ -20,7 +20,7 @@ from pathlib import Path
 from string import ascii_letters, digits, punctuation
 from typing import TYPE_CHECKING, Any
 
-from sample_hub.train import (
+from tools.samples import (
     SAMPLE_HUB,
     Say,
     Trainer,
@@ -29,8 +29,8 @@ from sample_hub.train import (
     run,
     toml_document,
 )
-from sample_hub.train.protobuf import field, message
-from sample_hub.train.sentences import DOMAINS, Concept, concepts, joined, split, spoken, words
+from tools.samples.protobuf import field, message
+from tools.samples.sentences import DOMAINS, Concept, concepts, joined, split, spoken, words
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -451,7 +451,7 @@ def record(folder: Path) -> str:
     kept = tomllib.loads(TRAINER.goldens.read_text(encoding="utf-8"))
     libraries = ("sentence-transformers", "torch")
     tools = ", ".join(f"{name} {version(name).partition('+')[0]}" for name in libraries)
-    source = f"recorded with {tools}, float32, by python -m sample_hub.train.reranker"
+    source = f"recorded with {tools}, float32, by python -m tools.samples.reranker"
     for row in kept["tokens"]:
         row |= {"expected": model.tokenizer(row["text"])["input_ids"], "source": source}
     for row in kept["scores"]:

@@ -1,6 +1,6 @@
 """Train the sample text-to-text model, judge it, and record its goldens.
 
-    python -m sample_hub.train.seq2seq
+    python -m tools.samples.seq2seq
 
 A T5 of two and two layers learns to say in German what is said about the home and the weather, word
 for word. It is laid out as google/flan-t5-small is, file for file, with a head of its own as there,
@@ -20,7 +20,7 @@ from pathlib import Path
 from string import ascii_letters, digits, punctuation
 from typing import TYPE_CHECKING, Any
 
-from sample_hub.train import (
+from tools.samples import (
     SAMPLE_HUB,
     Say,
     Trainer,
@@ -29,9 +29,9 @@ from sample_hub.train import (
     run,
     toml_document,
 )
-from sample_hub.train.german import Pair, double, pairs_of, translated, translations
-from sample_hub.train.protobuf import field, message
-from sample_hub.train.sentences import split
+from tools.samples.german import Pair, double, pairs_of, translated, translations
+from tools.samples.protobuf import field, message
+from tools.samples.sentences import split
 
 if TYPE_CHECKING:
     import torch
@@ -350,7 +350,7 @@ def record(folder: Path) -> str:
     kept = tomllib.loads(TRAINER.goldens.read_text(encoding="utf-8"))
     libraries = ("transformers", "torch")
     tools = ", ".join(f"{name} {version(name).partition('+')[0]}" for name in libraries)
-    source = f"recorded with {tools}, float32, by python -m sample_hub.train.seq2seq"
+    source = f"recorded with {tools}, float32, by python -m tools.samples.seq2seq"
     for row in kept["tokens"]:
         ids = model.tokenizer(row["text"])["input_ids"]
         if "pieces" in row:

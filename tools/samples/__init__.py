@@ -27,9 +27,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-log = logging.getLogger("sample_hub.train")
+log = logging.getLogger("tools.samples")
 
-SAMPLE_HUB = Path(__file__).resolve().parents[1]
+SAMPLE_HUB = Path(__file__).resolve().parents[2] / "sample_hub"
 OWNER = "model-prep-samples"
 
 BEAT_SECONDS = 1.5
