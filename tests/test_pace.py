@@ -1,9 +1,11 @@
 """What is tried again, how long is waited, and when it is enough; the answers are real ones."""
 
+import threading
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from email.utils import formatdate
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -151,6 +153,24 @@ def test_nobody_asks_while_the_hub_wants_nobody_to() -> None:
         time.sleep(0.2)
         pool.submit(persist, "y", lambda: asked.append(time.monotonic() - began)).result()
     assert asked[0] >= 2
+
+
+def test_threads_that_are_asked_at_once_wait_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("prep.fetch.pace.ASKED_SECONDS", 5)
+    persist, began = persistence(), time.monotonic()
+    both = threading.Barrier(2)
+    refused: set[str] = set()
+
+    def work(name: str) -> float:
+        if name not in refused:
+            refused.add(name)
+            both.wait()
+            raise answer(429, {"Retry-After": "3"})
+        return time.monotonic() - began
+
+    with ThreadPoolExecutor() as pool:
+        jobs = [pool.submit(persist, name, partial(work, name)) for name in "ab"]
+        assert [3 <= job.result() < 5.5 for job in jobs] == [True, True]
 
 
 def test_wait_that_the_hub_asks_for_is_no_silence_of_the_child_for_its_parent() -> None:

@@ -7,6 +7,7 @@ hub's, now, or an error that says why not.
 import contextlib
 import hashlib
 import os
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -51,7 +52,7 @@ class Child:
     def asked(self, repo: str, revision: str) -> Asked:
         """What an error's sentence names."""
         return Asked(
-            endpoint=constants.ENDPOINT,
+            endpoint=re.sub(r"(?<=://)[^/@]*@", "", constants.ENDPOINT),  # no password in sentences
             repo=repo,
             revision=revision,
             has_token=get_token() is not None,

@@ -128,12 +128,16 @@ class Persistence:
         """What `work` gives in the end; `reached` grows where a try brought something new."""
         return _Row(self, what, reached).run(work)
 
+    def asked_with(self, seconds: float) -> float:
+        """How long hubs will have asked to wait, this wait too: several threads wait at once."""
+        now = time.monotonic()
+        return self.pace.asked + max(0.0, now + seconds - max(now, self._until))
+
     def rest(self, seconds: float, host: str, status: int) -> None:
         """Wait as the hub asks; what other threads are about to ask waits too."""
         with self._lock:
-            now = time.monotonic()
-            if (until := now + seconds) > self._until:
-                self.pace.asked += until - max(now, self._until)
+            self.pace.asked = self.asked_with(seconds)
+            if (until := time.monotonic() + seconds) > self._until:
                 self._until = until
                 self._wait = {"of": seconds, "host": host, "status": status}
         self.turn()
@@ -202,7 +206,7 @@ class _Row:
         if self._persist.given_up.is_set():
             return True
         by_deadline = state.upcoming_sleep > pace.left_altogether()
-        if asked is not None and (by_deadline or pace.asked + asked > ASKED_SECONDS):
+        if asked is not None and (by_deadline or self._persist.asked_with(asked) > ASKED_SECONDS):
             raise GaveUp(error, number, asked, by_deadline) from error
         if asked is None and state.upcoming_sleep > pace.left():
             if by_deadline and pace.deadline is not None:
