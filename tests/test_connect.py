@@ -2,8 +2,11 @@
 
 import contextlib
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpcore
 import httpx
@@ -11,7 +14,9 @@ import pytest
 
 from prep.errors import HubRefused
 from prep.fetch.connect import Addresses, Transport, first_of, is_bypassed, proxy_for
+from sample_hub.server import Hub
 from tests.fault_play import deaf
+from tests.runs import ROOT, environment, in_namespace
 
 
 @pytest.mark.parametrize(
@@ -107,3 +112,40 @@ def test_no_address_that_works_is_told_as_of_one(port: int) -> None:
         first_of(["::1", "::1"], port, 1)
     with pytest.raises(httpcore.ConnectError, match=r"Name or service not known|resolution"):
         Addresses().connect_tcp("hub.invalid", port, timeout=8)
+
+
+def test_child_reaches_a_hub_whose_first_address_takes_no_connection(tmp_path: Path) -> None:
+    """By the machine's own names: in a mount namespace, where the hub's has two addresses."""
+    if not socket.has_dualstack_ipv6():
+        pytest.skip("this machine has no IPv6")
+    (tmp_path / "hosts").write_text("::1 two.example\n127.0.0.1 two.example\n")
+    script = f'mount --bind {tmp_path / "hosts"} /etc/hosts && exec "$@"'
+    with Hub([]) as hub:
+        port = int(hub.url.rpartition(":")[2])
+        code = (
+            "import pathlib, socket, prep.fetch as fetch\n"
+            f"assert socket.getaddrinfo('two.example', {port})[0][4][0] == '::1'\n"
+            f"network = fetch.Network(endpoint='http://two.example:{port}')\n"
+            f"fetch.reach(network, scratch=pathlib.Path({str(tmp_path)!r}))\n"
+        )
+        with deaf("::1", port):
+            command = [
+                *in_namespace("--mount"),
+                "sh",
+                "-c",
+                script,
+                "sh",
+                sys.executable,
+                "-c",
+                code,
+            ]
+            done = subprocess.run(
+                command,
+                cwd=ROOT,
+                env=environment(NO_PROXY="*"),
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+        assert done.returncode == 0, done.stderr
+        assert [one.path for one in hub.requests] == ["/api/models"]
