@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from tests.interruptions.runs import hold, interrupted, prepare
-from tests.interruptions.ways import QUICK, WAYS
-from tests.runs import sample
+from tests.interruptions.ways import CALLED_AGAIN, QUICK, WAYS, A
+from tests.runs import TINY, sample
 
 
 @pytest.fixture(scope="module")
@@ -21,6 +21,17 @@ def test_no_later_test_is_judged_by_what_an_interrupted_one_left(
     way = WAYS[name]
     done, home = interrupted(prepared_for_interruptions, tmp_path, way)
     hold(done, home, tmp_path / "junit.xml", way)
+
+
+def test_no_failed_answer_is_judged_twice(tmp_path: Path, prepared_for_interruptions: Path) -> None:
+    """Where a plugin runs a failed test again and keeps what was loaded, that is no verdict."""
+    way = CALLED_AGAIN
+    done, home = interrupted(prepared_for_interruptions, tmp_path, way)
+    hold(done, home, tmp_path / "junit.xml", way)
+    assert (
+        f"test_consumer_loads[{TINY}:{A}] passed when it was run again, but by the answers that it "
+        "failed by: the load was not made again. Run the whole model again."
+    ) in done.said
 
 
 @pytest.mark.parametrize(

@@ -256,6 +256,8 @@ class Outcome:
         if code not in (0, 1):
             return code
         outcomes = [outcome for run in self.runs.values() for outcome in run.tests.values()]
+        if code == 0 and "red" in outcomes:  # pytest counts a rerun that passed, we did not
+            return int(pytest.ExitCode.TESTS_FAILED)
         if code == 1:
             passing = "red" not in outcomes and "passing" in outcomes
             return int(Exit.PASSING) if passing and not self.foreign_failures else code
@@ -327,6 +329,7 @@ def closing(
         for name, run in runs.items()
         if run.retried
     ]
+    notes += [why for run in runs.values() for why in run.problems if why.endswith(STALE)]
     return [*lines, *notes, f"consumers set HF_HOME={settings.home.root} HF_HUB_OFFLINE=1"]
 
 

@@ -81,6 +81,10 @@ WAYS = {
         how="KeyboardInterrupt-in-call", code=2, status="ready", failed=(), ends=True
     ),
 }
+# Not among them, since pytest's own report of it is green: another plugin's way to run again.
+CALLED_AGAIN = Way(
+    how="failure-in-call", args=("-p", "tests.interruptions.call_again"), failed=(), gone=None
+)
 # What every `make test` runs; `make interruptions` runs them all.
 QUICK = (
     "timeout in set-up, by signal",
