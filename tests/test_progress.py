@@ -23,6 +23,16 @@ def of_bytes(done: int, of: int = 100_000_000) -> Event:
     return {"model": "tiny", "doing": "fetching", "done": done, "of": of, "unit": "bytes"}
 
 
+def test_wait_that_a_hub_asks_for_counts_down() -> None:
+    events: list[Event] = []
+    progress = Progress(events.append)
+    for left in (172.0, 170.6, 3.2):
+        progress.countdown("tiny", "waiting, as hub.example asks (429)", left, 172.4)
+    one = doing(*events)
+    assert (one.figures(9.0), one.share) == (["3 s left"], 169 / 172)
+    assert one.line(9.0) == "waiting, as hub.example asks (429): 3 s left"
+
+
 def test_stages_tell_lines_and_what_goes_on() -> None:
     events: list[Event] = []
     progress = Progress(events.append, {"tiny": 2})
