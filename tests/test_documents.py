@@ -116,7 +116,22 @@ def test_make_targets_that_documents_name_exist(path: Path) -> None:
 def test_links_lead_to_files(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     links = [link for link in re.findall(r"\]\(([^)]+)\)", text) if "://" not in link]
-    assert [link for link in links if not (path.parent / link).exists()] == []
+    assert [link for link in links if not leads_somewhere(path.parent, link)] == []
+
+
+def leads_somewhere(folder: Path, link: str) -> bool:
+    """Whether there is that file, and in it the heading that stands behind a ``#``."""
+    name, _, heading = link.partition("#")
+    path = folder / name
+    if not heading or not path.exists():
+        return path.exists()
+    headings = re.findall(r"^#+ (.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    return heading in {re.sub(r"[^\w -]", "", text.lower()).replace(" ", "-") for text in headings}
+
+
+def test_link_to_no_heading_would_be_found() -> None:
+    assert leads_somewhere(ROOT / "docs", "operations.md#how-long-it-waits")
+    assert not leads_somewhere(ROOT / "docs", "operations.md#how-long-it-sleeps")
 
 
 def test_references_statuses_and_exit_codes_are_the_codes() -> None:
