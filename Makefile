@@ -36,7 +36,7 @@ beat = (while sleep $(1) >/dev/null 2>&1 && kill -0 $$$$ 2>/dev/null; do echo ".
 INSTALL = $(call beat,8,still installing) $(PIP) install -c requirements-tested.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo prep test lint coverage consumers faults matrix page-test full-size deaths steady bench image-test recipes clean
+.PHONY: help demo prep test lint coverage consumers faults matrix page-test full-size interruptions deaths signals steady bench image-test recipes clean
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -86,8 +86,15 @@ image-test: $(DEV_STAMP) ## build the image and run it, as containers are run
 page-test: $(DEV_STAMP) ## the page of real runs in a headless Chromium; pictures in reports/page
 	@$(call beat,30,still testing) $(PY) -m pytest -c tests/pytest.ini tests/page/in_chromium.py $(ARGS)
 
+interruptions: $(DEV_STAMP) ## whatever ends a test early, each by a real run, and the run after it: a quarter of an hour
+	@$(call beat,30,still testing) $(PY) -m pytest -c tests/pytest.ini tests/interruptions/all_ways.py $(ARGS)
+
 deaths: $(DEV_STAMP) ## kills at fifty random moments, disks that fill up, too little memory, eight at once: an hour
 	@$(PY) -m pytest -c tests/pytest.ini -s tests/deaths/killed.py tests/deaths/small_disks.py tests/deaths/out_of_memory.py $(ARGS)
+
+# What was done is kept in reports/signals: the same command goes on where it was stopped.
+signals: $(DEV_STAMP) ## 200 runs that SIGINT or SIGTERM ends at random moments: an hour or two on idle cores
+	@nice -n 5 $(PY) -m tests.signals $(ARGS)
 
 recipes: $(DEV_STAMP) ## the steps of the CI recipes in docs/ci.md, with every check
 	@export RECIPE_CHECKS=; $(call beat,30,still testing) $(PY) -m pytest -c tests/pytest.ini tests/test_ci.py $(ARGS)
@@ -100,7 +107,7 @@ coverage: $(DEV_STAMP) ## how much of prep/ the tests run, child processes inclu
 
 clean: ## remove what checks leave behind; never models, never the environment
 	rm -rf reports .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.*
-	find conftest.py prep model_tests sample_hub tests -name __pycache__ -prune -exec rm -rf {} +
+	find conftest.py prep model_tests sample_hub tests tools -name __pycache__ -prune -exec rm -rf {} +
 
 $(USER_STAMP):
 	@$(PYTHON) -c 'import sys' || { echo "model-prep needs Python 3.11 to 3.13, but $(PYTHON) cannot be run: give one with PYTHON="; exit 1; }

@@ -14,6 +14,7 @@ import argparse
 import json
 import logging
 import random
+import struct
 from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,8 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prep.questions import RerankerQuestions, read_questions
-from sample_hub.train import Say, heartbeat, repeatable, reranker, seq2seq
-from sample_hub.train.protobuf import field, message
+from sample_hub.served import SAMPLES
 
 if TYPE_CHECKING:
     import torch
@@ -39,6 +39,8 @@ WEIGHTS = "model.safetensors"
 
 # The originals' config.json, but for names of folders and of what they were made from.
 _CONFIGS = json.loads(Path(__file__).with_suffix(".json").read_text(encoding="utf-8"))
+SAMPLE_RERANKER = SAMPLES / "model-prep-samples" / "tiny-reranker"
+SAMPLE_SEQ2SEQ = SAMPLES / "model-prep-samples" / "tiny-seq2seq"
 RERANKER: dict[str, Any] = _CONFIGS["bge-reranker-base"]
 SEQ2SEQ: dict[str, Any] = _CONFIGS["flan-t5-small"]
 SEQ2SEQ_PIECES = 32000
@@ -53,7 +55,7 @@ class StandIn:
     name: str
     task: str
     license: str
-    write: Callable[[Path, Say], None]
+    write: Callable[[Path], None]
 
     @property
     def repo(self) -> str:
@@ -61,47 +63,46 @@ class StandIn:
         return f"stand-ins/{self.name}"
 
 
-def write_reranker(folder: Path, say: Say) -> None:
+def write_reranker(folder: Path) -> None:
     """All files of bge-reranker-base. `folder` must not exist."""
-    say("bge-reranker-base: making up a vocabulary")
-    sample = json.loads(reranker.tokenizer().to_str())
+    log.info("bge-reranker-base: making up a vocabulary")
+    sample = _read(SAMPLE_RERANKER / "tokenizer.json")
+    specials = _read(SAMPLE_RERANKER / "special_tokens_map.json")
     *known, mask = sample["model"]["vocab"]
     filler = made_up(RERANKER["vocab_size"] - len(known) - 1, letters=7)
     sample["model"]["vocab"] = [*known, *filler, mask]
     for token in sample["added_tokens"]:
         if token["content"] == "<mask>":
             token["id"] = RERANKER["vocab_size"] - 1
-    mask_token = reranker.SPECIALS["mask_token"]
-    assert isinstance(mask_token, dict)
     _write_files(
         folder,
         {
             "config.json": RERANKER,
-            "special_tokens_map.json": reranker.SPECIALS,
+            "special_tokens_map.json": specials,
             "tokenizer.json": sample,
             "tokenizer_config.json": {
-                **reranker.SPECIALS,
+                **specials,
                 "clean_up_tokenization_spaces": True,
-                "mask_token": {"__type": "AddedToken", **mask_token},
+                "mask_token": {"__type": "AddedToken", **specials["mask_token"]},
                 "model_max_length": 512,
                 "tokenizer_class": "XLMRobertaTokenizer",
             },
         },
     )
-    extended = reranker.sentencepiece() + _pieces(filler)
-    (folder / "sentencepiece.bpe.model").write_bytes(extended)
+    sentencepiece = (SAMPLE_RERANKER / "sentencepiece.bpe.model").read_bytes()
+    (folder / "sentencepiece.bpe.model").write_bytes(sentencepiece + _pieces(filler))
 
-    say("bge-reranker-base: making up weights")
+    log.info("bge-reranker-base: making up weights")
     import torch
     from transformers import XLMRobertaConfig, XLMRobertaForSequenceClassification
 
-    with repeatable(SEED):
-        model = XLMRobertaForSequenceClassification(XLMRobertaConfig(**RERANKER)).eval()
-        _steady(model)
-        _decide(model, folder)
-        # As the original has them, from the time when they were saved with the weights.
-        positions = torch.arange(RERANKER["max_position_embeddings"])[None]
-        weights = model.state_dict() | {"roberta.embeddings.position_ids": positions}
+    _make_repeatable()
+    model = XLMRobertaForSequenceClassification(XLMRobertaConfig(**RERANKER)).eval()
+    _steady(model)
+    _decide(model, folder)
+    # As the original has them, from the time when they were saved with the weights.
+    positions = torch.arange(RERANKER["max_position_embeddings"])[None]
+    weights = model.state_dict() | {"roberta.embeddings.position_ids": positions}
     _save(weights, folder)
 
 
@@ -149,10 +150,10 @@ def _decide(model: "XLMRobertaForSequenceClassification", folder: Path) -> None:
         head.bias.copy_(wanted.mean() - usual @ fitted)
 
 
-def write_seq2seq(folder: Path, say: Say) -> None:
+def write_seq2seq(folder: Path) -> None:
     """All files of flan-t5-small. `folder` must not exist."""
-    say("flan-t5-small: making up a vocabulary")
-    sample = json.loads(seq2seq.tokenizer().to_str())
+    log.info("flan-t5-small: making up a vocabulary")
+    sample = _read(SAMPLE_SEQ2SEQ / "tokenizer.json")
     known = sample["model"]["vocab"]
     filler = made_up(SEQ2SEQ_PIECES - len(known), letters=5)
     # The sentinels are pieces here and not in spiece.model, as in the original.
@@ -185,25 +186,34 @@ def write_seq2seq(folder: Path, say: Say) -> None:
             },
         },
     )
-    (folder / "spiece.model").write_bytes(seq2seq.sentencepiece() + _pieces(filler))
+    sentencepiece = (SAMPLE_SEQ2SEQ / "spiece.model").read_bytes()
+    (folder / "spiece.model").write_bytes(sentencepiece + _pieces(filler))
 
-    say("flan-t5-small: making up weights")
+    log.info("flan-t5-small: making up weights")
     from transformers import T5Config, T5ForConditionalGeneration
 
-    with repeatable(SEED):
-        model = T5ForConditionalGeneration(T5Config(**SEQ2SEQ)).eval()
-        weights = {
-            name: value
-            for name, value in model.state_dict().items()
-            # Shared is shared: as in the original, the two copies of it are not in the file.
-            if name not in ("encoder.embed_tokens.weight", "decoder.embed_tokens.weight")
-        }
-        # Every token calls for the next one of the vocabulary, and the start for nothing: so the
-        # prompt decides where an answer begins. With a random head every tenth token is a near
-        # tie, and comes out as another one in 8 bits; a trained model is surer than that.
-        weights["shared.weight"][SEQ2SEQ["decoder_start_token_id"]] = 0
-        weights["lm_head.weight"] = weights["shared.weight"].roll(1, 0)
+    _make_repeatable()
+    model = T5ForConditionalGeneration(T5Config(**SEQ2SEQ)).eval()
+    weights = {
+        name: value
+        for name, value in model.state_dict().items()
+        # Shared is shared: as in the original, the two copies of it are not in the file.
+        if name not in ("encoder.embed_tokens.weight", "decoder.embed_tokens.weight")
+    }
+    # Every token calls for the next one of the vocabulary, and the start for nothing: so the
+    # prompt decides where an answer begins. With a random head every tenth token is a near
+    # tie, and comes out as another one in 8 bits; a trained model is surer than that.
+    weights["shared.weight"][SEQ2SEQ["decoder_start_token_id"]] = 0
+    weights["lm_head.weight"] = weights["shared.weight"].roll(1, 0)
     _save(weights, folder)
+
+
+def _make_repeatable() -> None:
+    """From here on the same numbers are drawn, and sums are added in the same order."""
+    import torch
+
+    torch.manual_seed(SEED)
+    torch.set_num_threads(1)
 
 
 def made_up(count: int, *, letters: int) -> list[tuple[str, float]]:
@@ -219,8 +229,22 @@ def made_up(count: int, *, letters: int) -> list[tuple[str, float]]:
 
 
 def _pieces(pieces: Sequence[tuple[str, float]]) -> bytes:
-    """More pieces for a sentencepiece model: serialised protobuf messages are joined by +."""
-    return b"".join(field(1, message({1: piece.encode(), 2: score})) for piece, score in pieces)
+    """More pieces for a sentencepiece model: serialised protobuf messages are joined by +.
+
+    By hand: each is field 1 of the model, with its text as field 1 and its score as field 2. Bytes
+    after a 0x0A need their length in one byte, which is so below 128.
+    """
+    written = []
+    for text, score in pieces:
+        piece = b"\x0a" + bytes([len(text.encode())]) + text.encode()
+        piece += b"\x15" + struct.pack("<f", score)
+        written.append(b"\x0a" + bytes([len(piece)]) + piece)
+    return b"".join(written)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return content
 
 
 def _write_files(folder: Path, files: Mapping[str, object]) -> None:
@@ -251,9 +275,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("folder", type=Path, metavar="FOLDER")
     folder: Path = parser.parse_args(arguments).folder
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    with heartbeat() as say:
-        for stand_in in STAND_INS:
-            stand_in.write(folder / stand_in.repo, say)
+    for stand_in in STAND_INS:
+        stand_in.write(folder / stand_in.repo)
 
 
 if __name__ == "__main__":

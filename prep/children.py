@@ -1,12 +1,18 @@
-"""Child processes: an environment made for them, one JSON order in, JSON lines out.
+"""Child processes: an environment made for them, numbered JSON orders in, numbered JSON lines out.
 
 Everything heavy or hazardous runs in a child, so that its memory is given back, its deadline can
 be enforced and its environment is ours: libraries read theirs when they are imported. A child
 dies with its parent.
+
+An answer belongs to its order. Every order has a number that no other order of this process has,
+and every line that answers it repeats the number. An exchange that does not come to its end,
+whatever interrupts it (an error of ours, pytest-timeout's alarm, Ctrl-C), ends the child: what it
+would still have said is never read. `Child.exchange` is the only way to ask.
 """
 
 import contextlib
 import ctypes
+import itertools
 import json
 import logging
 import os
@@ -14,8 +20,9 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -48,6 +55,8 @@ END_SECONDS = 2
 MINIMUM_RATE = 1024  # bytes per second; slower is no progress
 PR_SET_PDEATHSIG = 1
 PARENT = "MODEL_PREP_PARENT"  # who started a child, in its environment
+GREETING = 0  # the number of what a child says before it was given an order
+_NUMBERS = itertools.count(GREETING + 1)
 
 
 def environment(private_home: Path, *, network: bool, **more: str) -> dict[str, str]:
@@ -140,19 +149,18 @@ def run(
     """Run ``python -m module`` on one order and give its result; raises what rose in the child."""
     child = Child([sys.executable, "-m", module], env, Path(env["HOME"]) / f"{module}.log")
     try:
-        child.send(order)
-        while True:
-            line = child.receive(timeout=0.5)
-            if line is None or "event" in line:
-                watch.check(doing)  # always: who tells a lot is not done in time for that
-            if line is not None and "event" in line:
-                watch.saw(int(line.get("total_done", 0)))
-                on_event(line)
-            elif line is not None:
-                child.end()
-                return unwrap(line)
-    except EOFError:
-        raise child.obituary(doing) from None
+        with child.exchange(doing, order) as answer:
+            while True:
+                line = answer(0.5)
+                if line is None or "event" in line:
+                    watch.check(doing)  # always: who tells a lot is not done in time for that
+                if line is not None and "event" in line:
+                    watch.saw(int(line.get("total_done", 0)))
+                    on_event(line)
+                elif line is not None:
+                    break
+        child.end()
+        return unwrap(line)
     finally:
         child.stop()
 
@@ -163,6 +171,10 @@ def unwrap(line: Event) -> Event:
         raise as_error(line["error"])
     result: Event = line["result"]
     return result
+
+
+class _OutputEnded(Exception):
+    """The child reads or writes no more. Not `EOFError`, which an interruption may raise too."""
 
 
 class Child:
@@ -181,19 +193,61 @@ class Child:
                 stderr=log_file,
                 start_new_session=True,
             )
+        self.idle = True  # no exchange is under way, and none was broken off
         self._buffer = b""
 
-    def send(self, message: Mapping[str, Any]) -> None:
-        """Write one line; `EOFError` where nobody reads any more."""
+    @contextlib.contextmanager
+    def exchange(
+        self, doing: str, order: Mapping[str, Any] | None = None
+    ) -> Iterator[Callable[[float], Event | None]]:
+        """Give one order, or none to hear the greeting; gives a function that reads answers to it.
+
+        That function waits so many seconds for the next line, and gives None where none came. A
+        child that died, or answered another order, raises here as an error of ours that names what
+        it was `doing`. Whatever leaves the block before its end, of any class, ends the child.
+        """
+        number = GREETING if order is None else next(_NUMBERS)
+        self.idle = False  # first of all: an alarm may come before this block is entered
+        try:
+            try:
+                if order is not None:
+                    self._send({**order, "order": number})
+                yield lambda timeout: self._answer(number, doing, timeout)
+            except _OutputEnded:
+                raise self._ended(doing) from None
+        except BaseException:  # of any class: the child may be in the middle of a line
+            self.stop()
+            raise
+        self.idle = True
+
+    def _send(self, message: Mapping[str, Any]) -> None:
+        """Write one line."""
         assert self.process.stdin is not None
         try:
             self.process.stdin.write(json.dumps(message).encode() + b"\n")
             self.process.stdin.flush()
         except BrokenPipeError:
-            raise EOFError from None
+            raise _OutputEnded from None
 
-    def receive(self, timeout: float) -> Event | None:
-        """The next line, None when none came within `timeout` seconds, `EOFError` at the end."""
+    def _answer(self, number: int, doing: str, timeout: float) -> Event | None:
+        """The next line, which must answer the order `number`; None where none came in time."""
+        if (line := self._line(timeout)) is None:
+            return None
+        try:
+            message = json.loads(line)
+        except (ValueError, RecursionError):
+            message = None
+        if not isinstance(message, dict):
+            raise ChildDied(f"{doing}: the process wrote what is no answer: {line[:200]!r}")
+        if message.get("order") != number:
+            raise ChildDied(
+                f"{doing}: the process answered order {message.get('order')!r}, asked was order "
+                f"{number}. It was ended and its answer was not used. Run again, and report this."
+            )
+        return message
+
+    def _line(self, timeout: float) -> bytes | None:
+        """The next line, None when none came within `timeout` seconds."""
         assert self.process.stdout is not None
         handle = self.process.stdout.fileno()
         ends = time.monotonic() + timeout
@@ -202,14 +256,13 @@ class Child:
                 return None
             data = os.read(handle, 1 << 16)
             if not data:
-                raise EOFError
+                raise _OutputEnded
             self._buffer += data
         line, _, self._buffer = self._buffer.partition(b"\n")
-        message: Event = json.loads(line)
-        return message
+        return line
 
-    def obituary(self, doing: str) -> PrepError:
-        """How it died, as an error; called after its output ended."""
+    def _ended(self, doing: str) -> PrepError:
+        """How it ended, as an error; called after its output ended."""
         code = self.process.wait()
         tail = self.stderr.read_text(encoding="utf-8", errors="replace").strip()
         return death(doing, code, self.kills, tail)
@@ -231,7 +284,8 @@ class Child:
         self.process.wait()
         for stream in (self.process.stdin, self.process.stdout):
             if stream is not None:
-                stream.close()
+                with contextlib.suppress(BrokenPipeError):  # an order that was half written
+                    stream.close()
 
 
 def death(doing: str, code: int, before: int, tail: str = "") -> PrepError:
@@ -271,13 +325,16 @@ def serve_one(work: Callable[[Event, Emit], Event]) -> NoReturn:
     """
     die_with_parent()
     os.umask(0o022)
-    out = os.fdopen(os.dup(1), "wb", buffering=0)
+    out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
+    order = json.loads(sys.stdin.readline())
+    number, whole = order.pop("order"), threading.Lock()
 
     def emit(message: Event) -> None:
-        out.write(json.dumps(message).encode() + b"\n")
+        with whole:  # threads tell what they do, and no line may stand in another
+            out.write(json.dumps({"order": number, **message}).encode() + b"\n")
+            out.flush()
 
-    order = json.loads(sys.stdin.readline())
     emit(outcome(lambda: work(order, emit)))
     raise SystemExit(0)
 

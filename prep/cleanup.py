@@ -6,7 +6,6 @@ to stays until what the lock wants is there in its place. Everything else is lis
 """
 
 import contextlib
-import errno
 import fcntl
 import os
 import shutil
@@ -23,6 +22,7 @@ from prep.errors import ConversionError
 from prep.layout import Home, leads_astray, link_target, make_folder
 from prep.ledger import Ledger, Pin, below, read_ledger
 from prep.lock import LockedModel, answer
+from prep.locking import NO_LOCKS
 from prep.receipt import NAME, read_receipt
 from prep.settings import Settings
 from prep.tasks import PRECISIONS
@@ -304,7 +304,7 @@ def _nobody_at(home: Home, repo: str, dry: bool) -> Iterator[bool]:
                 free = False
                 break
             except OSError as error:  # where locks do nothing, somebody may be at it
-                if error.errno not in (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP):
+                if error.errno not in NO_LOCKS:
                     raise
                 free = False
                 break

@@ -6,6 +6,7 @@ PrepError
 │   └── LockError        … who keeps models.lock.toml
 ├── ModelError           whoever owns the model: its bytes, pins or answers      exit 1
 │   ├── HubRefused       … or the right to read it: 401, 403, 404, a wrong revision
+│   ├── NotAHub          a gateway, a proxy or a login page answers in the hub's place
 │   ├── WrongBytes       what came or lies there is not what the lock names
 │   ├── Hazardous        … or is, and must not be run
 │   ├── ConversionError  the conversion failed, or its content is wrong
@@ -76,6 +77,10 @@ class ModelError(PrepError):
 
 class HubRefused(ModelError):
     """The hub answered, and the answer is no."""
+
+
+class NotAHub(ModelError):
+    """What answered is no hub: a secure gateway, a proxy, a login page, or a mistaken address."""
 
 
 class WrongBytes(ModelError):

@@ -18,6 +18,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from prep.appending import append_lines
+
 READ_ALL = 0o444
 ENTER_ALL = 0o555
 MOST_LINKS = 40  # as the kernel follows them
@@ -88,11 +90,7 @@ class Home:
         if self.catalogue:
             line["catalogue"] = self.catalogue
         make_folder(self.ledger.parent)
-        with self.ledger.open("a+b") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(size - 1, 0))
-            torn = file.read() not in (b"", b"\n")  # the next line must not be lost with it
-            file.write(b"\n" * torn + json.dumps(line, sort_keys=True).encode() + b"\n")
+        append_lines(self.ledger, [json.dumps(line, sort_keys=True)])
         open_to_all(self.ledger)
 
     def placed(self) -> list[dict[str, Any]]:

@@ -8,7 +8,6 @@ processes merely do the same twice.
 """
 
 import contextlib
-import errno
 import json
 import logging
 import os
@@ -21,13 +20,14 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from prep import appending
 from prep.errors import Waiting
-from prep.layout import make_folder, now, open_to_all
+from prep.layout import make_folder, now, write_text
 
 SAY_SECONDS = 10
 RENEW_SECONDS = 15
 STALE_SECONDS = 120
-NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
+NO_LOCKS = appending.NO_LOCKS
 
 log = logging.getLogger(__name__)
 
@@ -70,16 +70,14 @@ class Holding:
             self._write()
 
     def _write(self) -> None:
-        """Beside, then renamed; a disk that is full keeps nobody from working."""
-        fresh = self._note.with_name(f"{self._note.name}.{os.getpid()}")
+        """A disk that is full keeps nobody from working.
+
+        Under a name that nobody else has: a process of another container may have our number.
+        """
         try:
-            fresh.write_text(json.dumps(self._told | {"renewed": now()}), encoding="utf-8")
-            open_to_all(fresh)
-            fresh.replace(self._note)
+            write_text(self._note, json.dumps(self._told | {"renewed": now()}))
         except OSError as error:
             log.info("the holder's note was not written: %s", error)
-            with contextlib.suppress(OSError):
-                fresh.unlink()
 
 
 @contextlib.contextmanager

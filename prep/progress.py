@@ -2,7 +2,7 @@
 
 An event is a small dict, so that it travels from xdist's workers as a line of JSON: ``say`` is a
 line for people, ``doing`` is what goes on from now (None: nothing that takes time), with ``done``
-and ``of`` in bytes or loads where there is a measure.
+and ``of`` in bytes, loads or seconds where there is a measure.
 """
 
 import logging
@@ -63,20 +63,19 @@ class Progress:
 
         return count
 
-    def ticker(self, model: str, doing: str) -> Callable[[], None]:
-        """Work that has no measure but time, from now; gives a callback for whoever waits for it.
-
-        There is nothing to say by it: who shows what goes on goes by the clock.
-        """
+    def busy(self, model: str, doing: str) -> None:
+        """Work that has no measure but time, from now: who shows it goes by the clock."""
         self._do(model, doing)
-        return lambda: None
 
-    def load(self, model: str, which: str) -> Callable[[], None]:
+    def load(self, model: str, which: str) -> None:
         """The same for the next of the model's loads."""
         number = self._loaded[model] = self._loaded.get(model, 0) + 1
         of = max(number, self._loads.get(model, 0))
         self._do(model, f"loading by {which}", done=number, of=of, unit="loads")
-        return lambda: None
+
+    def countdown(self, model: str, doing: str, left: float, of: float) -> None:
+        """A wait whose end is known, in seconds; to be told again while it lasts."""
+        self._do(model, doing, done=round(of - left), of=round(of), unit="seconds")
 
     def rest(self) -> None:
         """The stages that a test asked for are there, or failed: nothing goes on any more."""
@@ -155,6 +154,8 @@ class Doing:
             if speed := self.speed:
                 found += [f"{speed / 1e6:.1f} MB/s", f"{span((self.of - self.done) / speed)} left"]
             return found
+        if self.unit == "seconds" and self.done is not None:
+            return [f"{span(self.of - self.done)} left"]
         elapsed = span(now - self.since)
         return [f"{self.done} of {self.of}", elapsed] if self.unit == "loads" else [elapsed]
 
@@ -163,6 +164,8 @@ class Doing:
         if self.unit == "bytes":
             first, *more = self.figures(now)
             return ", ".join([f"{self.text}: {first} ({self.share:.0%})", *more])
+        if self.unit == "seconds":
+            return f"{self.text}: {self.figures(now)[0]}"
         number = f" ({self.done} of {self.of})" if self.unit == "loads" else ""
         return f"{self.text}{number}, {span(now - self.since)} so far"
 

@@ -6,7 +6,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from prep.errors import DiskFull, HomeClosed, PrepError
+from prep.errors import DiskFull, HomeClosed, PrepError, WrongRequest
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 CLOSED = (errno.EROFS, errno.EACCES, errno.EPERM)
@@ -81,6 +81,21 @@ def disk_full(why: str, *places: Path) -> DiskFull:
         f"The disk is full: {disk.place} has {disk.free} bytes free ({why}). Finished files are "
         "kept; make room there and run again."
     )
+
+
+def no_temporary_folder() -> PrepError | None:
+    """Why no folder for temporary files can be written at all, None where one can."""
+    try:
+        tempfile.gettempdir()  # Python tries each that it knows by writing a file
+    except FileNotFoundError:
+        place = nearest(Path(os.environ.get("TMPDIR") or "/tmp"))
+        if disk_of(place).free == 0:
+            return disk_full("no folder for temporary files can be written", place)
+        return WrongRequest(
+            f"No folder for temporary files can be written, {place} neither. Give one in TMPDIR; "
+            "a container with a read-only root needs a tmpfs at /tmp."
+        )
+    return None
 
 
 def hidden_full(error: Exception, *places: Path) -> DiskFull | None:

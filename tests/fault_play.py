@@ -3,9 +3,11 @@
 import hashlib
 import random
 import re
+import socket
 import ssl
-from collections.abc import Callable
-from contextlib import ExitStack
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from prep.errors import Exit, Passing, PrepError
 from prep.fetch import Network, fetch_files
 from prep.layout import Home
 from prep.lock import LockedFile
+from sample_hub import flows
 from sample_hub.faults import Fault
 from sample_hub.server import Hub, ServedRepo
 from tests.homes import safetensors
@@ -28,6 +31,22 @@ OTHER = BODY[:-4] + b"more"
 TOKEN = "hf_CANARYcanaryCANARYcanary1234567890"
 CLOSED = "http://127.0.0.1:9"  # nobody listens there
 Faults = Callable[[str, str], Fault | None]
+
+
+@contextmanager
+def deaf(address: str = "127.0.0.1", port: int = 0) -> Iterator[int]:
+    """A port that takes no connection and refuses none: its queue is full. Gives its number."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with ExitStack() as stack:
+        listening = stack.enter_context(socket.socket(family))
+        listening.bind((address, port))
+        listening.listen(0)
+        for _ in range(4):
+            one = stack.enter_context(socket.socket(family))
+            one.setblocking(False)
+            one.connect_ex(listening.getsockname()[:2])
+        time.sleep(0.1)
+        yield int(listening.getsockname()[1])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +69,7 @@ class Row:
     known: tuple[str, ...] | None = None
     repo: dict[str, Any] = field(default_factory=dict)
     tls: bool = False
+    moved: bool = False  # the hub sends all that is asked to another one
 
     def told(self, **names: str) -> str:
         """The sentence, with these names in it."""
@@ -65,20 +85,12 @@ def always(fault: Fault) -> Callable[[str], Faults]:
 
 def bytes_only(*faults: Fault, then: Fault | None = None) -> Callable[[str], Faults]:
     """In turn for the bytes of the file alone; afterwards the last again, or `then`."""
+    return lambda elsewhere: flows.at("cdn", *faults, then=then)
 
-    def make(elsewhere: str) -> Faults:
-        left = list(faults)
 
-        def choose(method: str, path: str) -> Fault | None:
-            if not path.startswith("/cdn/"):
-                return None
-            if len(left) == 1 and then is None:
-                return left[0]
-            return left.pop(0) if left else then
-
-        return choose
-
-    return make
+def metadata_only(*faults: Fault, then: Fault | None = None) -> Callable[[str], Faults]:
+    """In turn for what the hub is asked of the file; afterwards the last again, or `then`."""
+    return lambda elsewhere: flows.at("metadata", *faults, then=then)
 
 
 def elsewhere(fault: Fault | None = None) -> Callable[[str], Faults]:
@@ -138,6 +150,8 @@ def set_up(row: Row, folder: Path, stack: ExitStack) -> Stage:
     )
     faults = row.faults(cdn.url) if row.faults else lambda method, path: None
     there.append(faults)
+    if row.moved:
+        faults = flows.moved(cdn.url)
     tls = certified("127.0.0.1")[0] if row.tls else None
     hub = stack.enter_context(Hub([served], faults=faults, tokens=row.known, tls=tls))
     endpoint = row.endpoint or hub.url

@@ -6,8 +6,19 @@ run of pytest.
 
 import re
 
+from sample_hub import flows
 from sample_hub.faults import Fault
-from tests.fault_play import BODY, CLOSED, OTHER, TOKEN, Row, always, bytes_only, elsewhere
+from tests.fault_play import (
+    BODY,
+    CLOSED,
+    OTHER,
+    TOKEN,
+    Row,
+    always,
+    bytes_only,
+    elsewhere,
+    metadata_only,
+)
 from tests.runs import ROOT
 
 OPERATIONS = ROOT / "docs" / "operations.md"
@@ -31,14 +42,35 @@ STILL = (
     "far is kept; run again, or give a longer --download-timeout."
 )
 ASKED = (
-    "{host} answered 429 for ORG/NAME and asks to wait 3600 s, longer than --download-timeout "
-    "allows. What came so far is kept; run again after that time. A token in HF_TOKEN may have "
-    "higher limits."
+    "{host} answered 429 for ORG/NAME and asks to wait 3600 s, longer than the 330 s that a run "
+    "waits without progress when it is asked to. What came so far is kept; run again after that "
+    "time. A token in HF_TOKEN may have higher limits."
 )
+SILENT = (
+    "{who} took the connection, and gave no answer within --download-timeout. Run again, or give a "
+    "longer one: a mirror that has to fetch a file first is silent meanwhile."
+)
+SAYS = ' {host} says: "{said}"'
+PAGE = (
+    "{who} answers for ORG/NAME with a web page ({seen}), not as a hub does: a gateway, a proxy or "
+    "a login page stands in between. Have it allow {allow}, or log in to this network, or check "
+    "--hub (HF_ENDPOINT); then run again."
+)
+ALLOW_HUB = "{host} (for huggingface.co also *.hf.co, its hosts for files)"
+ALLOW_CDN = "{storage} (huggingface.co's hosts for files are *.hf.co)"
 SIZE = (
     "{file} has {got} bytes on the hub, {size} in the lock. The hub does not serve the locked "
     "bytes; ask its keeper, or --relock and review."
 )
+
+
+def page(**names: str) -> str:
+    """The sentence for a web page."""
+    text = PAGE
+    for name, words in names.items():
+        text = text.replace(f"{{{name}}}", words)
+    return text
+
 
 ROWS = (
     Row(
@@ -57,11 +89,28 @@ ROWS = (
     ),
     Row(
         id="silent",
-        fault="the host takes connections and never answers; told after 20 s at most",
-        sentence=UNREACHABLE.replace("{reason}", "no answer in time"),
+        fault="the host takes the connection and never answers",
+        sentence=SILENT.replace("{who}", "The hub at {host}"),
         code=75,
-        faults=always(Fault(stall=300)),
+        faults=always(Fault(wait=300)),
         network={"timeout": 4},
+    ),
+    Row(
+        id="silent-cdn",
+        fault="the same, of the host to which the hub sends for the bytes",
+        sentence=SILENT.replace("{who}", "{storage}, where {host} sends for the bytes,"),
+        code=75,
+        faults=bytes_only(Fault(wait=300)),
+        network={"timeout": 4},
+    ),
+    Row(
+        id="late",
+        fault="the first byte comes late, within `--download-timeout`: a mirror fetches it first",
+        sentence="",
+        code=0,
+        kept="whole",
+        faults=bytes_only(Fault(wait=5)),
+        network={"timeout": 9},
     ),
     Row(
         id="hub-restarts",
@@ -81,14 +130,33 @@ ROWS = (
         faults=elsewhere(),
     ),
     Row(
-        id="bytes-elsewhere-forbidden",
-        fault="that host refuses the signed address",
+        id="signature-refused-once",
+        fault="that host refuses the signed address, and takes the next one",
+        sentence="network: 403 from {storage}, trying again in 2 s (2 of 3)",
+        code=0,
+        kept="whole",
+        faults=bytes_only(flows.SIGNATURE, then=FINE),
+    ),
+    Row(
+        id="signature-refused",
+        fault="that host refuses every signed address",
         sentence=(
-            "{cdn}, where {host} sends for the bytes, answered 403 for ORG/NAME. Check this "
-            "machine's clock and the proxy, then run again."
+            "{storage}, where {host} sends for the bytes, refused the signed address of ORG/NAME "
+            '(403), 3 times in a row, each with a fresh signature: "SignatureError". What came so '
+            "far is kept; run again later. If it stays: check this machine's clock, and whether a "
+            "proxy or gateway allows that host."
         ),
-        code=1,
-        faults=elsewhere(Fault(status=403)),
+        code=75,
+        faults=bytes_only(flows.SIGNATURE),
+    ),
+    Row(
+        id="range-refused",
+        fault="a part is there, and that host refuses every Range: it is asked for the whole file",
+        sentence="network: 403 from {storage}, trying again in 2 s (2 of 3)",
+        code=0,
+        kept="whole",
+        faults=bytes_only(flows.INVALID_RANGE),
+        left=BODY[:100_000],
     ),
     Row(
         id="busy-once",
@@ -115,6 +183,15 @@ ROWS = (
         sentence=ASKED,
         code=75,
         faults=always(Fault(status=429, headers={"Retry-After": "3600"})),
+    ),
+    Row(
+        id="asked-to-wait-a-little",
+        fault="the hub asks to wait, for 330 s at most, whatever `--download-timeout` says",
+        sentence="network: 429, trying again in 2 s, as the hub asks (2 of 5)",
+        code=0,
+        kept="whole",
+        faults=metadata_only(flows.limited(seconds=5), flows.limited(seconds=5), then=FINE),
+        network={"timeout": 3},
     ),
     Row(
         id="cut",
@@ -218,7 +295,9 @@ ROWS = (
     Row(
         id="grown",
         fault="the file changed on the server between two requests",
-        sentence=SIZE.replace("{got}", str(len(BODY) + 5)),
+        sentence=SIZE.replace("{got}", str(len(BODY) + 5)).replace(
+            "on the hub", "at {storage}, where the hub sends for them"
+        ),
         code=1,
         faults=bytes_only(Fault(cut=50_000), Fault(content=BODY + b"grown")),
     ),
@@ -229,7 +308,8 @@ ROWS = (
             "{host} refused the token for ORG/NAME (401); the repository is public without it: "
             "the token was rejected. Unset HF_TOKEN (or the hub's token file), or renew it at "
             "{endpoint}/settings/tokens."
-        ),
+        )
+        + SAYS.replace("{said}", "Invalid credentials in Authorization header"),
         code=1,
         token=TOKEN,
         known=("hf_another",),
@@ -241,7 +321,8 @@ ROWS = (
             "{host} refused the token for ORG/NAME (404), and shows nothing of that name without "
             "it: it is private, or not there. Check the repo in the catalogue, and pass a token "
             "that may read it in HF_TOKEN."
-        ),
+        )
+        + SAYS.replace("{said}", "Repository not found"),
         code=1,
         token=TOKEN,
         known=(TOKEN,),
@@ -253,7 +334,8 @@ ROWS = (
         sentence=(
             "{host} knows no repository ORG/NAME, or shows it only with a token (401). Check the "
             "repo in the catalogue; for a private or gated one pass HF_TOKEN."
-        ),
+        )
+        + SAYS.replace("{said}", "Invalid username or password."),
         code=1,
         repo={"private": True},
     ),
@@ -263,6 +345,11 @@ ROWS = (
         sentence=(
             "ORG/NAME is gated, and no token was given. Ask for access at {endpoint}/ORG/NAME, "
             "then pass a token of that account in HF_TOKEN."
+        )
+        + SAYS.replace(
+            "{said}",
+            "Access to model ORG/NAME is restricted. You must have access to it and be "
+            "authenticated to access it. Please log in.",
         ),
         code=1,
         repo={"gated": True},
@@ -273,6 +360,11 @@ ROWS = (
         sentence=(
             "ORG/NAME is gated, and this token has no access to it. Ask for access at "
             "{endpoint}/ORG/NAME, then pass a token of that account in HF_TOKEN."
+        )
+        + SAYS.replace(
+            "{said}",
+            "Access to model ORG/NAME is restricted and you are not in the authorized list. Visit "
+            "{endpoint}/ORG/NAME to ask for access.",
         ),
         code=1,
         token=TOKEN,
@@ -285,9 +377,10 @@ ROWS = (
         sentence=(
             "{host} knows no repository ORG/NAME, or shows it only with a token (404). Check the "
             "repo in the catalogue; for a private or gated one pass HF_TOKEN."
-        ),
+        )
+        + SAYS.replace("{said}", "Repository not found"),
         code=1,
-        faults=always(Fault(status=404, code="RepoNotFound")),
+        faults=always(Fault(status=404, code="RepoNotFound", message="Repository not found")),
     ),
     Row(
         id="no-revision",
@@ -295,9 +388,10 @@ ROWS = (
         sentence=(
             "ORG/NAME has no revision {commit} at {host} (404). Correct the revision in the "
             "catalogue, then pytest --relock."
-        ),
+        )
+        + SAYS.replace("{said}", "Invalid rev id"),
         code=1,
-        faults=always(Fault(status=404, code="RevisionNotFound")),
+        faults=always(Fault(status=404, code="RevisionNotFound", message="Invalid rev id")),
     ),
     Row(
         id="no-file",
@@ -305,9 +399,10 @@ ROWS = (
         sentence=(
             "ORG/NAME has no file model.safetensors at revision {commit} (404). The lock names it: "
             "pytest --relock and review the diff."
-        ),
+        )
+        + SAYS.replace("{said}", "Entry not found"),
         code=1,
-        faults=always(Fault(status=404, code="EntryNotFound")),
+        faults=always(Fault(status=404, code="EntryNotFound", message="Entry not found")),
     ),
     Row(
         id="other-commit",
@@ -328,6 +423,111 @@ ROWS = (
         ),
         code=1,
         faults=always(Fault(status=200)),
+    ),
+    Row(
+        id="gateway",
+        fault="a gateway answers with a web page in the hub's place, whatever its status",
+        sentence=page(who="{host}", seen="403, Server: gateway", allow=ALLOW_HUB),
+        code=1,
+        faults=always(flows.page(403)),
+    ),
+    Row(
+        id="login",
+        fault="a captive portal redirects to its login",
+        sentence=page(
+            who="{storage}, to which {host} redirects,",
+            seen="200, Server: gateway",
+            allow=ALLOW_HUB,
+        ),
+        code=1,
+        faults=metadata_only(flows.page(302)),
+    ),
+    Row(
+        id="gateway-at-the-bytes",
+        fault="the same at the host of the bytes alone",
+        sentence=page(
+            who="{storage}, where {host} sends for the bytes,",
+            seen="200, Server: gateway",
+            allow=ALLOW_CDN,
+        ),
+        code=1,
+        faults=bytes_only(flows.page(200, length=False)),
+    ),
+    Row(
+        id="gateway-refuses-the-bytes",
+        fault="the same, with 403",
+        sentence=page(
+            who="{storage}, where {host} sends for the bytes,",
+            seen="403, Server: gateway",
+            allow=ALLOW_CDN,
+        ),
+        code=1,
+        faults=bytes_only(flows.page(403)),
+    ),
+    Row(
+        id="another-hub",
+        fault="a mirror redirects to another hub",
+        sentence="network: {host} redirects to {cdn}",
+        code=0,
+        kept="whole",
+        moved=True,
+    ),
+    Row(
+        id="another-hub-with-a-token",
+        fault="the same, and a token is set: it is for the hub that was named",
+        sentence="network: {host} redirects to {cdn}, which gets no token",
+        code=0,
+        kept="whole",
+        moved=True,
+        token=TOKEN,
+    ),
+    Row(
+        id="renamed",
+        fault="the repository was renamed, or is spelled otherwise",
+        sentence=("ORG/NAME is ORG/NEW at the hub; the home keeps the catalogue's name, ORG/NAME"),
+        code=0,
+        kept="whole",
+        repo={"repo": "ORG/NEW", "formerly": frozenset({"ORG/NAME"})},
+    ),
+    Row(
+        id="no-box",
+        fault="a fine-grained token without the permission",
+        sentence=(
+            "{host} refused the token for ORG/NAME (403): it is a fine-grained one without the "
+            "permission. Give it the permission at {endpoint}/settings/tokens, or pass another one "
+            "in HF_TOKEN."
+        )
+        + SAYS.replace("{said}", str(flows.NO_BOX.message)),
+        code=1,
+        token=TOKEN,
+        known=(TOKEN,),
+        faults=always(flows.NO_BOX),
+    ),
+    Row(
+        id="pending",
+        fault="access was asked for, and its authors did not say yet",
+        sentence=(
+            "ORG/NAME is gated, and the access that this token's account asked for was not granted "
+            "yet. Its authors review it; {endpoint}/ORG/NAME shows when they did."
+        )
+        + SAYS.replace("{said}", str(flows.PENDING.message)),
+        code=1,
+        token=TOKEN,
+        known=(TOKEN,),
+        faults=always(flows.PENDING),
+    ),
+    Row(
+        id="disabled",
+        fault="the repository is disabled",
+        sentence=(
+            "ORG/NAME is disabled at {host} (403), and no token changes that. Choose another "
+            "model, or ask who keeps it."
+        )
+        + SAYS.replace("{said}", str(flows.DISABLED.message)),
+        code=1,
+        token=TOKEN,
+        known=(TOKEN,),
+        faults=always(flows.DISABLED),
     ),
     Row(
         id="tls",

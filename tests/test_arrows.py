@@ -15,6 +15,8 @@ ROOT = Path(__file__).resolve().parent.parent
 DATA = frozenset(
     (
         "prep.errors",
+        "prep.appending",
+        "prep.reading",
         "prep.shape",
         "prep.tasks",
         "prep.consumers",

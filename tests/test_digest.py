@@ -2,6 +2,10 @@
 
 import errno
 import hashlib
+import os
+import signal
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -63,3 +67,15 @@ def test_what_cannot_be_read_gives_its_error_and_spares_the_rest(tmp_path: Path)
         too_long: errno.ENAMETOOLONG,
         loop: errno.ELOOP,
     }
+
+
+def test_an_interrupt_does_not_wait_for_a_large_file(tmp_path: Path) -> None:
+    large = tmp_path / "large"
+    large.touch()
+    os.truncate(large, 20 << 30)  # without blocks on the disk, and half a minute of work
+    ctrl_c = threading.Timer(0.5, signal.pthread_kill, (threading.get_ident(), signal.SIGINT))
+    ctrl_c.start()
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        digest_files([large])
+    assert time.monotonic() - began < 5

@@ -293,7 +293,7 @@ def test_image_has_all_that_it_copies_and_needs() -> None:
 def test_image_leaves_out_what_it_does_not_need() -> None:
     unwanted = [
         *("README.md", "tests/runs.py", "docs/reports.md", "models/x", ".git/config", ".venv/x"),
-        *("prep/__pycache__/x.pyc", "prep/NOTES.md", "sample_hub/train/embedding.py"),
+        *("prep/__pycache__/x.pyc", "prep/NOTES.md", "tools/train_samples.py"),
     ]
     assert [path for path in unwanted if let_in(path)] == []
 

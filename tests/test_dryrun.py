@@ -31,7 +31,7 @@ def test_an_empty_home_is_planned_whole_and_stays_empty(tmp_path: Path, hub: Hub
     assert done.code == 0, done.out
     assert done.out.startswith(f"plan for {home} (from sizes and receipts; not digested)\n")
     table = [line.split() for line in done.out.splitlines()[2:5]]
-    assert table[1][:3] == [TINY, "52a15e1b5085", "0"]
+    assert table[1][:3] == [TINY, "ccc4049cb5dc", "0"]
     assert table[1][-3:] == ["0.4", "MB", "unknown"]
     assert table[2][:2] == ["int8", "convert"]
     assert "fetch model.safetensors 389832 bytes" in done.said

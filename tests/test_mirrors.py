@@ -2,16 +2,20 @@
 
 import select
 import socket
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from socketserver import BaseRequestHandler, ThreadingTCPServer
 from threading import Thread
 
 import pytest
 
-from prep.fetch import Network, ask, fetch_files
+from prep.errors import HubRefused, HubUnreachable
+from prep.fetch import Network, ask, fetch_files, reach
 from prep.layout import Home
 from sample_hub.faults import Fault
+from sample_hub.flows import FLOWS, moved
 from sample_hub.server import Hub, ServedRepo
 from tests.fault_play import BODY, FILE, NAME, REPO, TOKEN, certified
 
@@ -44,8 +48,15 @@ class Tunnel(BaseRequestHandler):
         while b"\r\n\r\n" not in said:
             said += self.request.recv(4096)
         self.server.asked.append(said.split(b"\r\n")[0].decode())  # type: ignore[attr-defined]
+        if refusal := self.server.refusal:  # type: ignore[attr-defined]
+            self.request.sendall(f"HTTP/1.1 {refusal}\r\nContent-Length: 0\r\n\r\n".encode())
+            return
+        self.lead(b"HTTP/1.1 200 Connection established\r\n\r\n")
+
+    def lead(self, established: bytes) -> None:
+        """Pass on what both sides say."""
         with socket.create_connection(("127.0.0.1", self.server.to)) as there:  # type: ignore[attr-defined]
-            self.request.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            self.request.sendall(established)
             ends = {self.request: there, there: self.request}
             while True:
                 for one in select.select(list(ends), [], [])[0]:
@@ -54,19 +65,37 @@ class Tunnel(BaseRequestHandler):
                     ends[one].sendall(data)
 
 
+class Socks(Tunnel):
+    """The same by SOCKS 5: the client names the host, and the proxy resolves it."""
+
+    def handle(self) -> None:
+        assert self.request.recv(3) == b"\x05\x01\x00"
+        self.request.sendall(b"\x05\x00")
+        said = self.request.recv(262)
+        assert said[:4] == b"\x05\x01\x00\x03"
+        name = said[5 : 5 + said[4]].decode()
+        self.server.asked.append(name)  # type: ignore[attr-defined]
+        self.lead(b"\x05\x00\x00\x01\x7f\x00\x00\x01\x00\x00")
+
+
 class Proxy(ThreadingTCPServer):
     """`Tunnel` on any free port; `asked` are the first lines of what it was asked."""
 
     daemon_threads = True
 
-    def __init__(self, to: int) -> None:
-        super().__init__(("127.0.0.1", 0), Tunnel)
+    def __init__(self, to: int, handler: type[Tunnel] = Tunnel) -> None:
+        super().__init__(("127.0.0.1", 0), handler)
         self.to, self.asked = to, list[str]()
+        self.refusal: str | None = None
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.server_address[1]}"
 
 
-@pytest.fixture
-def proxy() -> Iterator[Proxy]:
-    with Proxy(0) as running:
+@pytest.fixture(params=[Tunnel])
+def proxy(request: pytest.FixtureRequest) -> Iterator[Proxy]:
+    with Proxy(0, request.param) as running:
         Thread(target=running.serve_forever, daemon=True).start()
         yield running
         running.shutdown()
@@ -145,6 +174,146 @@ def test_proxy_and_ca_for_https(
         assert fetched(Network(endpoint=f"https://{NOWHERE}"), served, tmp_path) == len(BODY)
     cdn = hub.storage.removeprefix("https://")
     assert set(proxy.asked) == {f"CONNECT {NOWHERE}:443 HTTP/1.1", f"CONNECT {cdn} HTTP/1.1"}
+
+
+def test_proxy_variables_that_httpx_cannot_read_are_read(
+    served: ServedRepo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("NO_PROXY", "[::1],fd00::/8,127.0.0.0/8")
+    with Hub([served]) as hub:
+        assert fetched(Network(endpoint=hub.url), served, tmp_path) == len(BODY)
+
+
+@pytest.mark.parametrize("proxy", [Socks], indirect=True)
+def test_proxy_by_socks(
+    served: ServedRepo, tmp_path: Path, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALL_PROXY", f"socks5://{proxy.address}")
+    led = Fault(direct=True)
+    with Hub([served], faults=lambda method, path: led) as hub:
+        proxy.to = port(hub)
+        assert fetched(Network(endpoint=f"http://{NOWHERE}"), served, tmp_path) == len(BODY)
+    assert set(proxy.asked) == {NOWHERE}
+
+
+@pytest.mark.parametrize(
+    ("refusal", "told"),
+    [
+        (
+            "403 Forbidden",
+            "Have it allow that host, or name the host in NO_PROXY if no proxy is needed for it.",
+        ),
+        (
+            "407 Proxy Authentication Required",
+            """Give its user and password in HTTPS_PROXY, as in http://USER:PASSWORD@HOST:PORT, \
+or have it let this machine through.""",
+        ),
+    ],
+    ids=["403", "407"],
+)
+def test_proxy_that_refuses_to_connect_is_told_in_a_sentence(
+    refusal: str, told: str, tmp_path: Path, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proxy.refusal = refusal
+    monkeypatch.setenv("HTTPS_PROXY", f"http://{proxy.address}")
+    with pytest.raises(HubUnreachable) as caught:
+        reach(Network(endpoint=f"https://{NOWHERE}"), scratch=tmp_path)
+    assert str(caught.value) == (
+        f"The hub at {NOWHERE} cannot be reached, because the proxy refuses to connect to it "
+        f"({refusal}). {told} Nothing was fetched."
+    )
+
+
+def test_proxy_for_http_that_wants_a_password_is_told_in_a_sentence(
+    served: ServedRepo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wants = Fault(status=407, headers={"X-Request-Id": ""}, without=frozenset({"x-request-id"}))
+    with Hub([served], faults=lambda method, path: wants) as hub:
+        monkeypatch.setenv("HTTP_PROXY", hub.url)
+        with pytest.raises(HubRefused) as caught:
+            ask(Network(endpoint=f"http://{NOWHERE}"), REPO, "main", ("*",), scratch=tmp_path)
+    assert str(caught.value) == (
+        f"The proxy to {NOWHERE} wants to know who asks (407). Give its user and password in "
+        "HTTPS_PROXY, as in http://USER:PASSWORD@HOST:PORT, or have it let this machine through. "
+        f'{NOWHERE} says: "407 Proxy Authentication Required"'
+    )
+
+
+@pytest.mark.parametrize("flow", ["no-blobs", "query-dropped"])
+def test_mirror_whose_model_info_lacks_checksums_is_asked_for_its_tree(
+    served: ServedRepo, tmp_path: Path, flow: str
+) -> None:
+    old = replace(served, repo="ORG/NEW", formerly=frozenset({REPO}))
+    with Hub([old if flow == "query-dropped" else served], faults=FLOWS[flow]()) as hub:
+        assert fetched(Network(endpoint=hub.url), served, tmp_path) == len(BODY)
+        assert [one for one in hub.requests if "/tree/" in one.path]
+
+
+def test_mirror_without_any_checksums_is_refused_and_told_what_to_do(
+    served: ServedRepo, tmp_path: Path
+) -> None:
+    def faults(method: str, path: str) -> Fault:
+        return Fault(status=404) if "/tree/" in path else Fault(ignore_query=True)
+
+    with Hub([served], faults=faults) as hub:
+        with pytest.raises(HubRefused) as caught:
+            ask(Network(endpoint=hub.url), REPO, "main", ("*",), scratch=tmp_path)
+        assert str(caught.value) == (
+            f"127.0.0.1:{port(hub)} lists no checksums for ORG/NAME, neither with the model nor in "
+            "its tree. Lock at a hub that does (pytest --relock --hub=https://huggingface.co), and "
+            "fetch from here."
+        )
+
+
+def test_other_spelling_is_told_and_the_catalogues_is_kept(
+    served: ServedRepo, tmp_path: Path
+) -> None:
+    said: list[str] = []
+    with Hub([replace(served, repo="Org/Name")]) as hub:
+        ask(Network(endpoint=hub.url), REPO, "main", ("*",), scratch=tmp_path, say=said.append)
+    assert said == [
+        "ORG/NAME is Org/Name at the hub; the home keeps the catalogue's name, ORG/NAME"
+    ]
+
+
+def test_mirror_that_answers_relock_with_another_hub_is_followed_without_the_token(
+    served: ServedRepo, tmp_path: Path
+) -> None:
+    said: list[str] = []
+    with Hub([served], host="127.0.0.2") as other, Hub([], faults=moved(other.url)) as hub:
+        network = Network(endpoint=hub.url, token=TOKEN)
+        ask(network, REPO, "main", ("*",), scratch=tmp_path, say=said.append)
+        names = [one.url.removeprefix("http://") for one in (hub, other)]
+    assert said == [f"network: {names[0]} redirects to {names[1]}, which gets no token"]
+    assert all(one.authorization for one in hub.requests)
+    assert other.requests and not any(one.authorization for one in other.requests)
+
+
+def test_storage_on_another_port_of_the_hubs_host_gets_no_token(
+    served: ServedRepo, tmp_path: Path
+) -> None:
+    """The hub's client from 1.30 on takes the same name for the same host."""
+    with Hub([served]) as storage:
+        led = Fault(elsewhere=storage.url)
+        with Hub([served], faults=lambda method, path: led, tokens=[TOKEN]) as hub:
+            network = Network(endpoint=hub.url, token=TOKEN)
+            assert fetched(network, served, tmp_path) == len(BODY)
+    assert storage.bodies(NAME)
+    assert not any(one.authorization for one in storage.requests)
+
+
+def test_relock_asks_once_for_each_small_file_and_twice_for_weights_at_most(
+    served: ServedRepo, tmp_path: Path
+) -> None:
+    with Hub([served]) as hub:
+        ask(Network(endpoint=hub.url), REPO, "main", ("*",), scratch=tmp_path)
+        asked = Counter(one.path for one in hub.requests if one.kind == "resolve")
+        assert hub.counts()["api"] == 1
+    assert asked == {
+        f"/{REPO}/resolve/{served.commit}/config.json": 1,
+        f"/{REPO}/resolve/{served.commit}/{NAME}": 1,
+    }
 
 
 def test_token_stays_at_the_hubs_host(served: ServedRepo, tmp_path: Path) -> None:

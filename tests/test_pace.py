@@ -1,9 +1,11 @@
 """What is tried again, how long is waited, and when it is enough; the answers are real ones."""
 
-import socket
+import threading
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from email.utils import formatdate
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -18,7 +20,7 @@ from prep.fetch.pace import Pace, Persistence
 from prep.fetch.session import CannotServe, Hosts
 from sample_hub.faults import Fault
 from sample_hub.server import Hub, ServedRepo
-from tests.fault_play import REPO
+from tests.fault_play import REPO, deaf
 
 
 def answer(status: int, headers: Mapping[str, str] | None = None) -> CannotServe:
@@ -87,18 +89,21 @@ def test_each_status_that_can_pass_is_raised_before_the_client_sees_it(
     """Its own retry would sleep for as long as the hub says."""
     (tmp_path / "config.json").write_text("{}")
     served = ServedRepo.of(REPO, tmp_path)
-    asked = Fault(status=status, headers={"Retry-After": "99"})
+    asked = Fault(status=status, headers={"Retry-After": "999"})
     (tmp_path / "s").mkdir()
     with (
         Hub([served], faults=lambda method, path: asked) as hub,
-        pytest.raises(HubBusy, match=f"answered {status} for ORG/NAME and asks to wait 99 s"),
+        pytest.raises(HubBusy, match=f"answered {status} for ORG/NAME and asks to wait 999 s"),
     ):
         ask(Network(endpoint=hub.url), REPO, "main", ("*",), scratch=tmp_path / "s")
     assert len(hub.requests) == 1
 
 
-def test_waits_that_are_asked_for_add_up_to_the_timeout() -> None:
-    persist, tries = persistence(timeout=3), 0
+def test_waits_that_are_asked_for_add_up_to_their_own_bound(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("prep.fetch.pace.ASKED_SECONDS", 3.5)
+    persist, tries = persistence(timeout=1), 0
 
     def work() -> None:
         nonlocal tries
@@ -107,8 +112,73 @@ def test_waits_that_are_asked_for_add_up_to_the_timeout() -> None:
 
     with pytest.raises(GaveUp) as caught:
         persist("x", work)
-    assert 2 <= tries <= 3
-    assert caught.value.asked == 1
+    assert 2 <= tries <= 3, "1 s and a jitter of up to 1 s each"
+    assert (caught.value.asked, caught.value.by_deadline) == (1, False)
+
+
+def test_wait_that_is_asked_for_is_no_silence_and_is_told_while_it_lasts() -> None:
+    told: list[dict[str, object]] = []
+    persist = Persistence(Pace(1, None, told.append), Hosts(told.append), told.append)
+    answers = [answer(429, {"Retry-After": "3"})]
+
+    def work() -> float:
+        if answers:
+            raise answers.pop()
+        return persist.pace.left()
+
+    began = time.monotonic()
+    assert persist("x", work) > 0, "of the one second without progress"
+    assert 3 <= time.monotonic() - began < 6
+    waiting = [event for event in told if event["event"] == "waiting"]
+    left = [float(str(event["left"])) for event in waiting]
+    assert len(left) >= 3 and left == sorted(left, reverse=True)
+    assert {event["host"] for event in waiting} == {"hub.invalid"}
+    assert {event["status"] for event in waiting} == {429}
+
+
+def test_nobody_asks_while_the_hub_wants_nobody_to() -> None:
+    persist = persistence()
+    asked: list[float] = []
+    first = [answer(429, {"Retry-After": "2"})]
+
+    def busy() -> None:
+        if first:
+            raise first.pop()
+
+    with ThreadPoolExecutor() as pool:
+        began = time.monotonic()
+        pool.submit(persist, "x", busy)
+        while first:
+            time.sleep(0.01)
+        time.sleep(0.2)
+        pool.submit(persist, "y", lambda: asked.append(time.monotonic() - began)).result()
+    assert asked[0] >= 2
+
+
+def test_threads_that_are_asked_at_once_wait_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("prep.fetch.pace.ASKED_SECONDS", 5)
+    persist, began = persistence(), time.monotonic()
+    both = threading.Barrier(2)
+    refused: set[str] = set()
+
+    def work(name: str) -> float:
+        if name not in refused:
+            refused.add(name)
+            both.wait()
+            raise answer(429, {"Retry-After": "3"})
+        return time.monotonic() - began
+
+    with ThreadPoolExecutor() as pool:
+        jobs = [pool.submit(persist, name, partial(work, name)) for name in "ab"]
+        assert [3 <= job.result() < 5.5 for job in jobs] == [True, True]
+
+
+def test_wait_that_the_hub_asks_for_is_no_silence_of_the_child_for_its_parent() -> None:
+    watch = HostWatch("hub", 0.5, None, 20)
+    for left in (3, 2, 1):
+        time.sleep(0.3)
+        assert not watch.hears({"event": "waiting", "left": left}), "it is to be shown as well"
+        watch.check("x")
 
 
 def test_wait_beyond_the_deadline_is_not_begun() -> None:
@@ -202,8 +272,10 @@ def test_steps_of_small_files_keep_the_parents_watch_quiet() -> None:
 
 def test_host_that_never_answers_is_given_up_whatever_else_comes() -> None:
     watch = HostWatch("hub:80", 60, None, silence=0.3)
-    watch.hears({"event": "asking", "host": "hub:80"})
-    watch.hears({"event": "asking", "host": "cdn"})
+    watch.hears({"event": "asking", "host": "hub:80", "role": "hub"})
+    watch.hears({"event": "asking", "host": "slow", "role": "bytes"})
+    watch.hears({"event": "connected", "host": "slow", "role": "bytes"})
+    watch.hears({"event": "asking", "host": "cdn", "role": "bytes"})
     watch.hears({"event": "answered", "host": "hub:80"})
     watch.saw(10_000_000)
     watch.check("x")
@@ -213,19 +285,29 @@ def test_host_that_never_answers_is_given_up_whatever_else_comes() -> None:
         watch.check("x")
 
 
-def test_silent_host_costs_less_than_the_timeout(
+def test_host_that_takes_no_connection_costs_less_than_the_timeout(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By the parent: a name's look-up, or each of its addresses, takes no timeout of ours."""
+    """By the parent: a name's look-up takes no timeout of ours."""
     monkeypatch.setattr("prep.fetch.SILENCE_SECONDS", 2)
     assert hosts.SILENCE_SECONDS + 5 <= 25
     (tmp_path / "s").mkdir()
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
+    with deaf() as port:
         began = time.monotonic()
-        with pytest.raises(HubUnreachable, match="no answer in time"):
-            reach(Network(endpoint=endpoint), scratch=tmp_path / "s")
+        with pytest.raises(HubUnreachable, match=r"cannot be reached \(no answer in time\)"):
+            reach(Network(endpoint=f"http://127.0.0.1:{port}"), scratch=tmp_path / "s")
     assert time.monotonic() - began < 40
+
+
+def test_host_that_takes_the_connection_has_the_whole_timeout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("prep.fetch.SILENCE_SECONDS", 1)
+    (tmp_path / "s").mkdir()
+    (tmp_path / "config.json").write_text("{}")
+    served = ServedRepo.of(REPO, tmp_path)
+    with Hub([served], faults=lambda method, path: Fault(wait=6)) as hub:
+        reach(Network(endpoint=hub.url, timeout=9), scratch=tmp_path / "s")
 
 
 def test_watch_is_asked_while_events_come() -> None:

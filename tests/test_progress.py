@@ -23,15 +23,25 @@ def of_bytes(done: int, of: int = 100_000_000) -> Event:
     return {"model": "tiny", "doing": "fetching", "done": done, "of": of, "unit": "bytes"}
 
 
+def test_wait_that_a_hub_asks_for_counts_down() -> None:
+    events: list[Event] = []
+    progress = Progress(events.append)
+    for left in (172.0, 170.6, 3.2):
+        progress.countdown("tiny", "waiting, as hub.example asks (429)", left, 172.4)
+    one = doing(*events)
+    assert (one.figures(9.0), one.share) == (["3 s left"], 169 / 172)
+    assert one.line(9.0) == "waiting, as hub.example asks (429): 3 s left"
+
+
 def test_stages_tell_lines_and_what_goes_on() -> None:
     events: list[Event] = []
     progress = Progress(events.append, {"tiny": 2})
     progress.say("tiny", "healing: changed config.json")
     progress.begin("tiny", "importing the libraries")
     progress.bytes("tiny", "fetching", {"done": 5, "of": 5})
-    progress.ticker("tiny", "converting to int8")()
-    progress.load("tiny", "transformers:name")()
-    progress.load("tiny", "transformers:path")()
+    progress.busy("tiny", "converting to int8")
+    progress.load("tiny", "transformers:name")
+    progress.load("tiny", "transformers:path")
     progress.rest()
     progress.rest()
     assert events == [

@@ -11,13 +11,15 @@ from sample_hub.server import Hub, sample_repos
 from tests.fault_play import TOKEN
 from tests.runs import SAMPLE, TINY, sample, started
 
+SECRETS = (TOKEN.encode(), b"Key-Pair-Id", b"Signature=")
+
 
 def holders(folder: Path) -> list[str]:
-    """The files below a folder that hold the token."""
+    """The files below a folder that hold the token, or an address that the hub signed."""
     found = []
     for path in folder.rglob("*"):
         try:
-            if path.is_file() and TOKEN.encode() in path.read_bytes():
+            if path.is_file() and any(one in path.read_bytes() for one in SECRETS):
                 found.append(str(path.relative_to(folder)))
         except OSError:
             continue  # removed meanwhile
@@ -87,7 +89,8 @@ def test_one_process_has_the_token_and_ctrl_c_leaves_it_nowhere(tmp_path: Path) 
     assert holders(tmp_path) == []
 
 
-def test_a_held_token_would_be_found(tmp_path: Path) -> None:
+@pytest.mark.parametrize("secret", SECRETS)
+def test_a_held_secret_would_be_found(tmp_path: Path, secret: bytes) -> None:
     (tmp_path / "deep").mkdir()
-    (tmp_path / "deep" / "x").write_bytes(b"\0" + TOKEN.encode())
+    (tmp_path / "deep" / "x").write_bytes(b"\0" + secret)
     assert holders(tmp_path) == ["deep/x"]

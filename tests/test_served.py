@@ -2,9 +2,11 @@
 
 import errno
 import os
+import re
 import signal
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -38,6 +40,13 @@ def good(order):
 
 def sleep(order):
     time.sleep(60)
+
+def slowly(order):
+    time.sleep(0.6)
+    return {"name": order["name"]}
+
+def named(order):
+    return {"name": order["name"]}
 
 def leave(order):
     os._exit(3)
@@ -243,6 +252,7 @@ def test_server_that_dies_tells_how_and_what_it_said(service: Interpreter, tmp_p
     assert serving._child is not None
     os.kill(serving._child.process.pid, signal.SIGKILL)
     assert type(error_of(serving, "good")) is ChildKilled
+    assert serving.run("job:good", {}, doing="by a new process").value
     serving.stop()
     assert serving.run("job:good", {}, doing="after a new start").value
     serving.stop()
@@ -258,6 +268,92 @@ def test_server_that_hangs_is_stopped_or_its_late_answer_would_be_taken_for_the_
     os.kill(process.pid, signal.SIGSTOP)
     assert type(error_of(serving, "good", timeout=-9.5)) is NoProgress  # it is given 10 s more
     assert process.poll() == -signal.SIGKILL
+
+
+class Alarm(BaseException):
+    """Of no class that anybody catches, as pytest's own outcomes are."""
+
+
+@contextmanager
+def alarm(after: float, error: BaseException) -> Iterator[None]:
+    """Raise `error` here after so many seconds, as pytest-timeout's signal method does."""
+
+    def ring(number: int, frame: object) -> None:
+        raise error
+
+    handler = signal.signal(signal.SIGALRM, ring)
+    left, _ = signal.setitimer(signal.ITIMER_REAL, after)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, handler)
+        signal.setitimer(signal.ITIMER_REAL, left)  # the test's own
+
+
+@pytest.mark.parametrize(
+    "error",
+    [Alarm(), KeyboardInterrupt(), SystemExit(), TimeoutError(), NoProgress("late"), EOFError()],
+    ids=lambda error: type(error).__name__,
+)
+def test_job_that_was_interrupted_answers_nobody(
+    server: ImportServer, error: BaseException
+) -> None:
+    """Load A is interrupted while it runs; B hears its own answer, and C, which cannot be made,
+    fails."""
+    server.ready()
+    assert server._child is not None
+    process = server._child.process
+    with pytest.raises(BaseException) as caught, alarm(0.2, error):
+        server.run("job:slowly", {"name": "A"}, doing="load A")
+    assert caught.value is error
+    assert process.poll() == -signal.SIGKILL, "it computes no further"
+    assert server.run("job:slowly", {"name": "B"}, doing="load B").value == {"name": "B"}
+    assert "has no attribute 'nothing'" in str(error_of(server, "nothing"))
+
+
+def test_server_that_was_interrupted_while_it_imported_is_started_again(
+    service: Interpreter, tmp_path: Path
+) -> None:
+    serving = ImportServer(tmp_path, service)
+    with pytest.raises(Alarm), alarm(0.01, Alarm()):
+        serving.ready()
+    assert serving.run("job:slowly", {"name": "B"}, doing="load B").value == {"name": "B"}
+    serving.stop()
+
+
+def test_interruption_at_any_moment_leaves_no_answer_behind(server: ImportServer) -> None:
+    """Wherever in the exchange it comes, between any two steps: the next load hears its own."""
+    interrupted = 0
+    for number in range(16):
+        try:
+            with alarm(0.002 + number * 0.002, Alarm()):
+                got = server.run("job:named", {"name": str(number)}, doing="interrupted").value
+            assert got == {"name": str(number)}
+        except Alarm:
+            interrupted += 1
+        again = server.run("job:named", {"name": f"{number} again"}, doing="not interrupted")
+        assert again.value == {"name": f"{number} again"}
+    assert interrupted > 3, "no moment was hit"
+
+
+def test_answer_to_another_order_is_refused_and_the_next_order_has_a_new_process(
+    server: ImportServer,
+) -> None:
+    """Were an answer ever left behind, whatever the way: the numbers tell."""
+    server.ready()
+    child = server._child
+    assert child is not None
+    order = {"call": "job:named", "args": {"name": "A"}, "surroundings": None, "may_write": []}
+    child._send({**order, "timeout": 20, "order": 7})
+    error = error_of(server, "named", name="B")
+    assert type(error) is ChildDied
+    assert re.fullmatch(
+        r"tiny: loading: the process answered order 7, asked was order \d+\. It was ended and its "
+        r"answer was not used\. Run again, and report this\.",
+        str(error),
+    )
+    assert server.run("job:named", {"name": "C"}, doing="next").value == {"name": "C"}
 
 
 PRINTS = "import sys\nprint('welcome')\nsys.stdout.flush()\n"

@@ -3,6 +3,7 @@
 import hashlib
 import random
 import re
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,10 +12,11 @@ import pytest
 from prep.errors import HubBusy, HubRefused, HubUnreachable, NoProgress, WrongBytes
 from prep.fetch import Network, ask, fetch_files, reach
 from prep.layout import Home
-from prep.lock import LockedFile
+from prep.lock import LockedFile, read_lock
 from sample_hub.faults import Fault
 from sample_hub.server import Hub, ServedRepo
 from tests.homes import safetensors
+from tests.runs import SAMPLE, sample
 
 REPO = "org/large"
 BODY = safetensors(random.Random(0).randbytes(3_000_000))
@@ -130,17 +132,19 @@ def test_wait_that_the_hub_asks_for_is_waited_and_the_watch_lets_it(
         came = bring(Home(tmp_path / "home"), hub, served, tmp_path / "s", said, timeout=9)
     assert came == len(BODY)
     assert len(said) == 1
-    assert re.fullmatch(r"network: 429, trying again in [56] s \(2 of 5\)", said[0])
+    assert re.fullmatch(
+        r"network: 429, trying again in [56] s, as the hub asks \(2 of 5\)", said[0]
+    )
 
 
 def test_what_came_before_it_gave_up_is_gone_on_from_in_the_next_run(
     tmp_path: Path, served: ServedRepo
 ) -> None:
     home = Home(tmp_path / "home")
-    faults = on_bytes(Fault(cut=1_500_000), Fault(status=503, headers={"Retry-After": "99"}))
+    faults = on_bytes(Fault(cut=1_500_000), Fault(status=503, headers={"Retry-After": "999"}))
     with (
         Hub([served], faults=faults) as hub,
-        pytest.raises(HubBusy, match="asks to wait 99 s, longer than --download-timeout allows"),
+        pytest.raises(HubBusy, match="asks to wait 999 s, longer than the 330 s that a run waits"),
     ):
         bring(home, hub, served, tmp_path / "s")
     kept = (home.partial / FILE.sha256).stat().st_size
@@ -237,6 +241,22 @@ def test_asking_tells_commit_license_and_digests(tmp_path: Path, served: ServedR
         FILE.path: (FILE.size, FILE.sha256),
         "config.json": (2, hashlib.sha256(b"{}").hexdigest()),
     }
+
+
+def test_fetching_three_models_asks_the_hub_at_most_twice_for_a_file(
+    tmp_path: Path, hub: Hub
+) -> None:
+    """A hub counts these, not the answers behind its redirects; two is the first of a model."""
+    done = sample(
+        tmp_path / "home", "-m", "pins and not conversion", models=None, hub=hub.url, timeout=600
+    )
+    assert done.code == 0, done.out
+    asked = Counter(one.path for one in hub.requests if one.kind == "resolve")
+    lock = read_lock(SAMPLE.with_name("models.lock.toml"))
+    files = sum(len(model.files) for model in lock.models)
+    assert (len(asked), max(asked.values())) == (files, 2)
+    assert sum(asked.values()) == files + len(lock.models)
+    assert hub.counts()["api"] == 0
 
 
 def test_reaching_says_whether_the_host_answers(tmp_path: Path, served: ServedRepo) -> None:

@@ -9,7 +9,7 @@ import importlib.metadata
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,7 +57,7 @@ def recipe_for(locked: LockedModel, task: str, precision: str) -> Recipe:
     )
 
 
-def make(server: ImportServer, home: Home, recipe: Recipe, on_wait: Callable[[], None]) -> Draft:
+def make(server: ImportServer, home: Home, recipe: Recipe) -> Draft:
     """Convert into a folder beside the final one, and digest what came out."""
     place = home.conversions(recipe.repo)
     make_folder(place)
@@ -77,7 +77,6 @@ def make(server: ImportServer, home: Home, recipe: Recipe, on_wait: Callable[[],
             },
             doing=f"converting {recipe.repo} to {recipe.precision}",
             may_write=[folder],
-            on_wait=on_wait,
         )
         files = _digested(folder)
     except BaseException:  # Ctrl-C too: a draft without a receipt serves nobody

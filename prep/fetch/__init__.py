@@ -203,7 +203,7 @@ def _nobody(event: Event) -> None:
 def _child(
     network: Network, order: dict[str, Any], doing: str, scratch: Path, on_event: Emit, say: Say
 ) -> dict[str, Any]:
-    hub = urlsplit(network.endpoint).netloc
+    hub = urlsplit(network.endpoint).netloc.rpartition("@")[2]
     watch = HostWatch(hub, network.timeout + GRACE_SECONDS, network.deadline, SILENCE_SECONDS)
 
     def hear(event: Event) -> None:

@@ -7,104 +7,109 @@ hub's, now, or an error that says why not.
 import contextlib
 import hashlib
 import os
+import re
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
-from huggingface_hub import (
-    HfApi,
-    constants,
-    get_hf_file_metadata,
-    get_session,
-    get_token,
-    hf_hub_download,
-    hf_hub_url,
-    hf_raise_for_status,
-)
-from huggingface_hub.errors import RepositoryNotFoundError
+from huggingface_hub import ModelInfo, constants, get_token, hf_hub_url
+from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 
 from prep import hazards
 from prep.change import is_told
 from prep.children import Emit, Event, serve_one
-from prep.errors import Hazardous, HubBusy, HubRefused, WrongBytes
+from prep.errors import Hazardous, HubBusy, HubRefused, ModelError, WrongBytes
 from prep.fetch.failures import Asked, Shown, hub_errors
-from prep.fetch.pace import CONNECT_SECONDS, Pace, Persistence
-from prep.fetch.session import CannotServe, Hosts, host_of
-from prep.fetch.transfer import Transfer, download, other_size, read_part, read_small
-from prep.layout import Home, leads_astray, make_folder, point_link
+from prep.fetch.pace import Pace, Persistence
+from prep.fetch.session import CannotServe, Hosts, NoHub, Session, host_of, renamed
+from prep.fetch.transfer import Transfer, download, read_part, read_small
+from prep.layout import make_folder, point_link
 from prep.lock import LockedFile
-from prep.locking import NO_LOCKS
 from prep.tasks import matches
 
 WORKERS = 4  # files side by side; a hub counts requests, so not more
 EVENT_SECONDS = 0.5
+HEAD_UNKNOWN = (405, 501)  # servers that know no HEAD: then the first file tells
+HEADER_BYTES = 16 * 1024  # of weights, asked for at once: most headers fit, and need no second
+
+
+class Child:
+    """What all orders need: the way to the hub, and the patience for it."""
+
+    def __init__(self, order: Event, emit: Emit) -> None:
+        hosts = Hosts(emit)
+        self.emit = emit
+        self.pace = Pace(order["timeout"], order["deadline"], emit)
+        self.persist = Persistence(self.pace, hosts, emit)
+        self.session = Session(constants.ENDPOINT, get_token(), self.pace, hosts, self.persist.tell)
+
+    def asked(self, repo: str, revision: str) -> Asked:
+        """What an error's sentence names."""
+        return Asked(
+            endpoint=re.sub(r"(?<=://)[^/@]*@", "", constants.ENDPOINT),  # no password in sentences
+            repo=repo,
+            revision=revision,
+            has_token=get_token() is not None,
+            shown=lambda: _shown(self.session, repo),
+        )
 
 
 def main(order: Event, emit: Emit) -> Event:
     """Carry out one order of `prep.fetch`."""
-    hosts = Hosts(emit)
-    hosts.listen()
-    persist = Persistence(Pace(order["timeout"], order["deadline"], emit), hosts, emit)
+    child = Child(order, emit)
     repo, revision = order.get("repo", "anything"), order.get("commit") or order.get("revision", "")
-    with hub_errors(_asked(repo, revision)):
+    with hub_errors(child.asked(repo, revision)):
         if order["do"] == "fetch":
-            return {"fetched": _fetch(order, persist, emit)}
+            return {"fetched": _fetch(order, child)}
         if order["do"] == "ask":
-            return _ask(order, persist)
+            return _ask(order, child)
         if order["do"] == "access":
-            return {"refused": _refused(order, persist)}
-        return persist(constants.ENDPOINT, lambda: _reach(persist.pace))
+            return {"refused": _refused(order, child)}
+        return child.persist(constants.ENDPOINT, lambda: _reach(child.session))
 
 
-def _asked(repo: str, revision: str) -> Asked:
-    """What an error's sentence names."""
-    return Asked(
-        endpoint=constants.ENDPOINT,
-        repo=repo,
-        revision=revision,
-        has_token=get_token() is not None,
-        shown=lambda: _shown(repo),
-    )
-
-
-def _reach(pace: Pace) -> Event:
-    """One cheap request; any answer but those that can pass says that the host is there."""
-    response = get_session().get(f"{constants.ENDPOINT}/api/models?limit=1", timeout=pace.bounds())
-    if response.status_code >= 500:
-        hf_raise_for_status(response)
+def _reach(session: Session) -> Event:
+    """One cheap request; any answer of a hub but those that can pass says that it is there."""
+    with contextlib.suppress(HfHubHTTPError):
+        session.json(f"{constants.ENDPOINT}/api/models?limit=1")
     return {}
 
 
-def _refused(order: Event, persist: Persistence) -> Event:
+def _refused(order: Event, child: Child) -> Event:
     """Whose files the hub does not give us; one request for each model."""
     refused = {}
     for model, (repo, commit, path) in order["asked"].items():
         url = hf_hub_url(repo, path, revision=commit)
         try:
-            with hub_errors(_asked(repo, commit)):
-                persist(repo, partial(_may_read, url, persist.pace))
-        except HubRefused as error:
+            with hub_errors(child.asked(repo, commit)):
+                child.persist(repo, partial(_may_read, url, child.session))
+        except ModelError as error:
             refused[model] = {"class": type(error).__name__, "message": str(error)}
         except HubBusy:
             continue
-        persist.pace.step()
+        child.pace.step()
     return refused
 
 
-def _may_read(url: str, pace: Pace) -> None:
+def _may_read(url: str, session: Session) -> None:
     """One request; that the hub is busy says nothing, and is tried again where it matters."""
-    with contextlib.suppress(CannotServe):
-        get_hf_file_metadata(url, timeout=pace.silence())
+    with (
+        contextlib.suppress(CannotServe),
+        session.open("HEAD", url, accept=HEAD_UNKNOWN, to_the_end=False),
+    ):
+        pass
 
 
-def _shown(repo: str) -> Shown:
+def _shown(session: Session, repo: str) -> Shown:
     """What the hub shows of a repository to somebody without a token; a diagnosis, no way on."""
     try:
-        info = HfApi().model_info(repo, token=False, timeout=CONNECT_SECONDS)
+        info = _model(session.json(_api(repo), token=False)[0])
     except RepositoryNotFoundError:
         return "hidden"
     except Exception:  # whatever it is, the refusal is what is told
@@ -112,17 +117,17 @@ def _shown(repo: str) -> Shown:
     return "gated" if info.gated else "public"
 
 
-def _fetch(order: Event, persist: Persistence, emit: Emit) -> int:
+def _fetch(order: Event, child: Child) -> int:
     files = [LockedFile(**file) for file in order["files"]]
-    tally = Tally(sum(file.size for file in files), emit)
+    tally = Tally(sum(file.size for file in files), child.emit)
     with ThreadPoolExecutor(WORKERS) as pool:
         largest_first = sorted(files, key=lambda file: -file.size)
-        jobs = [pool.submit(_fetch_one, order, file, persist, tally) for file in largest_first]
+        jobs = [pool.submit(_fetch_one, order, file, child, tally) for file in largest_first]
         try:
             for job in as_completed(jobs):  # the first that failed is the one to tell of
                 job.result()
         except BaseException:  # Ctrl-C too: what has not begun need not; what runs keeps its bytes
-            persist.given_up.set()
+            child.persist.given_up.set()
             pool.shutdown(cancel_futures=True)
             raise
     return tally.fetched
@@ -158,55 +163,26 @@ class Tally:
                 )
 
 
-def _fetch_one(order: Event, file: LockedFile, persist: Persistence, tally: Tally) -> None:
-    """Bring one file: its bytes to partial/, digested, to blobs/<etag>, linked by the hub's own."""
+def _fetch_one(order: Event, file: LockedFile, child: Child, tally: Tally) -> None:
+    """Bring one file: its bytes to partial/, digested, to blobs/, and the snapshot's link to it."""
     repo, commit, cache = order["repo"], order["commit"], Path(order["cache"])
-    url, what = hf_hub_url(repo, file.path, revision=commit), f"{repo}: {file.path}"
-    etag = persist(what, lambda: _etag(url, repo, commit, file, persist.pace))
-    persist.pace.step()
     folder = cache / f"models--{repo.replace('/', '--')}"
-    blob = folder / "blobs" / etag
-    if blob.is_symlink() and leads_astray(Home(cache.parent), blob):
-        blob.unlink()  # the link alone: right bytes behind it would be taken for ours
-    download(
-        Transfer(
-            url=url,
-            what=what,
-            size=file.size,
-            sha256=file.sha256,
-            partial=Path(order["partial"]) / file.sha256,
-            blob=blob,
-            refuse=partial(_refuse, order, file.path),
-        ),
-        persist,
-        tally.add,
+    transfer = Transfer(
+        url=hf_hub_url(repo, file.path, revision=commit),
+        repo=repo,
+        commit=commit,
+        path=file.path,
+        size=file.size,
+        sha256=file.sha256,
+        partial=Path(order["partial"]) / file.sha256,
+        blobs=folder / "blobs",
+        refuse=partial(_refuse, order, file.path),
     )
-    persist.pace.step()
-    # The hub's client takes a link that is there for right, whatever it leads to.
-    (folder / "snapshots" / commit / file.path).unlink(missing_ok=True)
-    persist(what, lambda: _link(repo, commit, file, cache, blob, persist.pace))
-    persist.pace.step()
-
-
-def _etag(url: str, repo: str, commit: str, file: LockedFile, pace: Pace) -> str:
-    """The name of the file's blob, where the hub says that it serves the locked file."""
-    meta = get_hf_file_metadata(url, timeout=pace.silence())
-    if meta.commit_hash is None:
-        raise HubRefused(
-            f"{host_of(httpx.URL(url))} answers for {repo}, but not as a hub does: it names no "
-            "commit. Check --hub (HF_ENDPOINT), the proxy, or whether this network wants a login "
-            "first."
-        )
-    if meta.commit_hash != commit:
-        raise HubRefused(
-            f"{repo}: the hub answers for commit {meta.commit_hash}, the lock names {commit}. A "
-            "mirror that does not keep commits cannot be used; see --hub."
-        )
-    if meta.etag is None or "/" in meta.etag:
-        raise HubRefused(f"{repo}: the hub gives no usable ETag for {file.path}; see --hub.")
-    if meta.size not in (None, file.size):
-        raise WrongBytes(other_size(f"{repo}: {file.path}", str(meta.size), file.size))
-    return meta.etag
+    blob = download(transfer, child.session, child.persist, tally.add)
+    link = folder / "snapshots" / commit / file.path
+    make_folder(link.parent)
+    point_link(link, os.path.relpath(blob, link.parent))
+    child.pace.step()
 
 
 def _refuse(order: Event, path: str, file: Path) -> None:
@@ -219,45 +195,28 @@ def _refuse(order: Event, path: str, file: Path) -> None:
         )
 
 
-def _link(repo: str, commit: str, file: LockedFile, cache: Path, blob: Path, pace: Pace) -> None:
-    """Let the hub's client link the blob; by ourselves where it wants a lock and there is none."""
-    try:
-        wait = pace.silence()
-        hf_hub_download(repo, file.path, revision=commit, cache_dir=cache, etag_timeout=wait)
-    except OSError as error:
-        if error.errno not in NO_LOCKS:
-            raise
-        link = blob.parent.parent / "snapshots" / commit / file.path
-        make_folder(link.parent)
-        point_link(link, os.path.relpath(blob, link.parent))
-
-
-def _ask(order: Event, persist: Persistence) -> Event:
-    repo, globs = order["repo"], tuple(order["globs"])
-    info = persist(
-        repo,
-        lambda: HfApi().model_info(
-            repo,
-            revision=order["revision"],
-            files_metadata=True,
-            timeout=persist.pace.silence(),
-        ),
-    )
-    persist.pace.step()
-    siblings = {one.rfilename: one for one in info.siblings or []}
-    wanted = [path for path in siblings if matches(path, globs)]
+def _ask(order: Event, child: Child) -> Event:
+    repo, globs, session, persist = order["repo"], order["globs"], child.session, child.persist
+    info = persist(repo, lambda: _info(session, repo, order["revision"]))
+    if info.id != repo:  # the hub takes other spellings, and says here which one is its own
+        session.say_once(renamed(repo, info.id))
+    child.pace.step()
+    assert info.sha is not None
+    listed = persist(repo, lambda: _listed(session, repo, info))
+    wanted = [path for path in listed if matches(path, tuple(globs))]
     files: list[dict[str, Any]] = []
     for path in wanted:
         url, what = hf_hub_url(repo, path, revision=info.sha), f"{repo}: {path}"
-        sibling, text = siblings[path], None
-        if sibling.lfs is not None:
-            size, sha256 = sibling.lfs.size, sibling.lfs.sha256
-            read = partial(_part_there, url, what, persist)
+        size, oid, sha256 = listed[path]
+        text = None
+        read: Callable[[int, int], bytes]
+        if sha256 is not None:
+            read = Remote(url, what, size, child).read
         else:
-            body = persist(what, partial(read_small, url, persist.pace))
-            persist.pace.step()
-            _check_oid(repo, path, body, sibling.size, sibling.blob_id)
-            size, sha256 = len(body), hashlib.sha256(body).hexdigest()
+            body = persist(what, partial(read_small, url, session))
+            child.pace.step()
+            _check_oid(repo, path, body, size, oid)
+            sha256 = hashlib.sha256(body).hexdigest()
             read = partial(_part_of, body)
             text = body.decode(errors="replace") if is_told(path) else None
         file = {"path": path, "size": size, "sha256": sha256, "text": text}
@@ -266,27 +225,105 @@ def _ask(order: Event, persist: Persistence) -> Event:
     card = info.card_data
     tagged = [tag.partition(":")[2] for tag in info.tags or [] if tag.startswith("license:")]
     license = getattr(card, "license", None) or (tagged[0] if tagged else "unknown")
-    others = [path for path in siblings if path not in wanted]
     head = info.sha
     if order["revision"] == info.sha:  # pinned to a commit: where would the name alone lead to now?
-        head = persist(repo, lambda: HfApi().model_info(repo, timeout=persist.pace.silence())).sha
+        head = persist(repo, lambda: _info(session, repo, None)).sha or head
     return {
         "commit": info.sha,
         "head": head,
         "license": str(license),
         "files": files,
-        "others": others,
+        "others": [path for path in listed if path not in wanted],
     }
+
+
+def _api(repo: str, *more: str) -> str:
+    return "/".join((f"{constants.ENDPOINT}/api/models/{repo}", *(quote(one, "") for one in more)))
+
+
+def _info(session: Session, repo: str, revision: str | None) -> ModelInfo:
+    """What the hub's API says of a model."""
+    more = ("revision", revision) if revision else ()
+    url = f"{_api(repo, *more)}?blobs=true"
+    data, _ = session.json(url)
+    try:
+        info = _model(data)
+    except (TypeError, KeyError, AttributeError, ValueError):
+        info = None
+    if info is None or not info.sha:
+        raise session.no_hub(url, "JSON that describes no model")
+    return info
+
+
+def _model(data: dict[str, Any]) -> ModelInfo:
+    return ModelInfo(**data)  # type: ignore[no-untyped-call]
+
+
+Listed = dict[str, tuple[int, str | None, str | None]]  # path: size, git's oid, sha256 of LFS
+
+
+def _listed(session: Session, repo: str, info: ModelInfo) -> Listed:
+    """The files of a commit with their checksums; by the tree where the model's info has none."""
+    listed: Listed = {}
+    for one in info.siblings or []:
+        sha256 = one.lfs.sha256 if one.lfs else None
+        size = one.lfs.size if one.lfs else one.size
+        if size is None or not (sha256 or one.blob_id):
+            return _tree(session, repo, str(info.sha))
+        listed[one.rfilename] = (size, one.blob_id, sha256)
+    return listed
+
+
+def _tree(session: Session, repo: str, commit: str) -> Listed:
+    """The same from the listing of folders, which some mirrors pass on as it is."""
+    listed: Listed = {}
+    url: str | None = f"{_api(repo, 'tree', commit)}?recursive=true"
+    try:
+        while url is not None:
+            page, headers = session.json(url)
+            for one in page:
+                if one["type"] == "file":
+                    lfs = one.get("lfs") or {}
+                    sha256 = lfs.get("oid") if lfs else None
+                    size = int(lfs.get("size", one["size"]))
+                    listed[str(one["path"])] = (size, str(one["oid"]), sha256)
+            following = httpx.Response(200, headers=headers).links.get("next")
+            url = str(httpx.URL(url).join(following["url"])) if following else None
+    except (HfHubHTTPError, NoHub, KeyError, TypeError, ValueError, AttributeError):
+        raise HubRefused(
+            f"{host_of(httpx.URL(constants.ENDPOINT))} lists no checksums for {repo}, neither with "
+            "the model nor in its tree. Lock at a hub that does (pytest --relock "
+            "--hub=https://huggingface.co), and fetch from here."
+        ) from None
+    return listed
+
+
+class Remote:
+    """Reads parts of a large file that stays where it is; its beginning is asked for once."""
+
+    def __init__(self, url: str, what: str, size: int, child: Child) -> None:
+        self._url, self._what, self._size, self._child = url, what, size, child
+        self._begin = b""
+
+    def read(self, start: int, count: int) -> bytes:
+        """So many bytes from there."""
+        if not self._begin:
+            self._begin = self._get(0, min(HEADER_BYTES, self._size))
+        body = self._begin[start : start + count]
+        missing = min(count, self._size - start) - len(body)
+        return body if missing <= 0 else body + self._get(start + len(body), missing)
+
+    def _get(self, start: int, count: int) -> bytes:
+        part = self._child.persist(
+            self._what,
+            lambda: read_part(self._url, self._child.session, start, count, self._size),
+        )
+        self._child.pace.step()
+        return part
 
 
 def _part_of(body: bytes, start: int, count: int) -> bytes:
     return body[start : start + count]
-
-
-def _part_there(url: str, what: str, persist: Persistence, start: int, count: int) -> bytes:
-    part = persist(what, partial(read_part, url, persist.pace, start, count))
-    persist.pace.step()
-    return part
 
 
 def _check_oid(repo: str, path: str, body: bytes, size: int | None, oid: str | None) -> None:

@@ -13,10 +13,10 @@ from typing import Literal
 
 import httpx
 from huggingface_hub.errors import (
+    DisabledRepoError,
     EntryNotFoundError,
     GatedRepoError,
     HfHubHTTPError,
-    LocalEntryNotFoundError,
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
@@ -24,16 +24,21 @@ from huggingface_hub.utils import (  # type: ignore[attr-defined]  # documented
     parse_ratelimit_headers,
 )
 
-from prep.errors import HubBusy, HubRefused, HubUnreachable, PrepError
-from prep.fetch.hosts import unreachable
-from prep.fetch.session import CannotServe, host_of
+from prep.errors import HubBusy, HubRefused, HubUnreachable, NotAHub, PrepError
+from prep.fetch.hosts import unreachable, which
+from prep.fetch.session import CannotServe, NoHub, SignatureRefused, host_of, sentence_of
 from prep.storage import storage_error
 
+ASKED_SECONDS = 330.0  # that a hub may ask to wait without progress between: its windows are 300 s
 Shown = Literal["public", "gated", "hidden", "unknown"]
 
 
 class CutShort(Exception):
     """A body ended before its time, without an error of the connection."""
+
+    def __init__(self, response: httpx.Response | None = None) -> None:
+        super().__init__()
+        self.response = response
 
 
 class GaveUp(Exception):
@@ -68,17 +73,17 @@ class Asked:
 
 def passes(error: BaseException) -> bool:
     """Whether it can pass by itself, so that it is tried again."""
-    if isinstance(error, LocalEntryNotFoundError) and error.__cause__:
-        return passes(error.__cause__)  # the client wraps what it met
     if isinstance(error, httpx.TransportError):
         return not isinstance(error, httpx.UnsupportedProtocol) and not _untrusted(error)
-    return isinstance(error, CannotServe | CutShort | httpx.DecodingError)
+    return isinstance(error, CannotServe | SignatureRefused | CutShort | httpx.DecodingError)
 
 
 def in_short(error: BaseException) -> str:
     """A few words for a line of progress."""
     if isinstance(error, CannotServe):
         return str(error.response.status_code)
+    if isinstance(error, SignatureRefused):
+        return f"{error.response.status_code} from {host_of(error.response.request.url)}"
     if isinstance(error, CutShort | httpx.DecodingError) or _broke_off(error):
         return "the answer broke off"
     return _reason(error)
@@ -110,11 +115,18 @@ def _date(text: str) -> datetime:
 
 def url_of(error: BaseException) -> httpx.URL | None:
     """Which request failed; behind a redirect that is not the hub's own."""
-    if isinstance(error, CannotServe | HfHubHTTPError):
-        return error.response.request.url
+    request = _request(error)
+    return None if request is None else request.url
+
+
+def _request(error: BaseException) -> httpx.Request | None:
+    if isinstance(error, CannotServe | NoHub | SignatureRefused | HfHubHTTPError):
+        return error.response.request
+    if isinstance(error, CutShort):
+        return error.response.request if error.response is not None else None
     if isinstance(error, httpx.RequestError):
         with contextlib.suppress(RuntimeError):
-            return error.request.url
+            return error.request
     return None
 
 
@@ -125,7 +137,10 @@ def hub_errors(asked: Asked) -> Iterator[None]:
         yield
     except PrepError:
         raise
-    except (GaveUp, CannotServe, CutShort, httpx.HTTPError, OSError) as error:
+    except (
+        *(GaveUp, CannotServe, CutShort, NoHub, SignatureRefused),
+        *(httpx.HTTPError, httpx.InvalidURL, OSError),
+    ) as error:
         raise meaning(error, asked) from error
 
 
@@ -133,15 +148,18 @@ def meaning(error: BaseException, asked: Asked, gave_up: GaveUp | None = None) -
     """The error of ours that says what happened."""
     if isinstance(error, GaveUp):
         return meaning(error.cause, asked, error)
-    if isinstance(error, LocalEntryNotFoundError) and error.__cause__:
-        return meaning(error.__cause__, asked, gave_up)
     if isinstance(error, CannotServe):
         return _busy(error, asked, gave_up)
+    if isinstance(error, NoHub):
+        return _no_hub(error.response, error.what, asked)
+    if isinstance(error, SignatureRefused):
+        return _signature(error, asked, gave_up)
     if isinstance(error, HfHubHTTPError):
-        return _refused(error, asked)
-    if isinstance(error, httpx.TooManyRedirects):
-        return HubRefused(
-            f"{asked.host} redirects in circles for {asked.repo}. Is it a hub? Check --hub "
+        return _quoting(_refused(error, asked), error, asked)
+    if isinstance(error, httpx.TooManyRedirects | httpx.InvalidURL | httpx.UnsupportedProtocol):
+        how = "in circles" if isinstance(error, httpx.TooManyRedirects) else "to no address"
+        return NotAHub(
+            f"{asked.host} redirects {how} for {asked.repo}. Is it a hub? Check --hub "
             "(HF_ENDPOINT), the proxy, or whether this network wants a login first."
         )
     if isinstance(error, CutShort | httpx.DecodingError) or _broke_off(error):
@@ -150,17 +168,42 @@ def meaning(error: BaseException, asked: Asked, gave_up: GaveUp | None = None) -
             "came so far is kept; run again to go on from there."
         )
     if isinstance(error, httpx.HTTPError):
-        host = _host(error, asked)
-        if _untrusted(error):
-            return HubRefused(
-                f"The TLS certificate of {host} is not trusted ({_verdict(error)}). Name the "
-                "file of the CA that signed it in SSL_CERT_FILE (REQUESTS_CA_BUNDLE is read as "
-                "well), and check this machine's clock. Nothing was fetched."
-            )
-        return HubUnreachable(unreachable(host, _reason(error), hub=asked.host))
+        return _transport(error, asked)
     if isinstance(error, OSError) and (known := storage_error(error)):
         return known
     raise error
+
+
+def _transport(error: httpx.HTTPError, asked: Asked) -> PrepError:
+    """No answer came."""
+    host = _host(error, asked)
+    if _untrusted(error):
+        return HubRefused(
+            f"The TLS certificate of {host} is not trusted ({_verdict(error)}). Name the "
+            "file of the CA that signed it in SSL_CERT_FILE (REQUESTS_CA_BUNDLE is read as "
+            "well), and check this machine's clock. Nothing was fetched."
+        )
+    who = _which(error, asked)
+    if isinstance(error, httpx.ReadTimeout):
+        return HubUnreachable(
+            f"{who} took the connection, and gave no answer within --download-timeout. Run again, "
+            "or give a longer one: a mirror that has to fetch a file first is silent meanwhile."
+        )
+    if isinstance(error, httpx.ProxyError):
+        return HubUnreachable(
+            f"{who} cannot be reached, because the proxy refuses to connect to it ({error}). "
+            f"{_for_proxy(str(error))} Nothing was fetched."
+        )
+    return HubUnreachable(unreachable(who, _reason(error)))
+
+
+def _for_proxy(text: str) -> str:
+    if text.startswith("407"):
+        return (
+            "Give its user and password in HTTPS_PROXY, as in http://USER:PASSWORD@HOST:PORT, or "
+            "have it let this machine through."
+        )
+    return "Have it allow that host, or name the host in NO_PROXY if no proxy is needed for it."
 
 
 def _busy(error: CannotServe, asked: Asked, gave_up: GaveUp | None) -> PrepError:
@@ -169,21 +212,83 @@ def _busy(error: CannotServe, asked: Asked, gave_up: GaveUp | None) -> PrepError
         return HubBusy(
             f"{head}{_times(gave_up)}. What came so far is kept; run again later to go on."
         )
-    bound = "is left of --download-deadline" if gave_up.by_deadline else "--download-timeout allows"
+    bound = (
+        "than is left of --download-deadline"
+        if gave_up.by_deadline
+        else f"than the {ASKED_SECONDS:.0f} s that a run waits without progress when it is asked to"
+    )
     more = "" if asked.has_token else " A token in HF_TOKEN may have higher limits."
     return HubBusy(
-        f"{head} and asks to wait {gave_up.asked:.0f} s, longer than {bound}. What came so far is "
-        f"kept; run again after that time.{more}"
+        f"{head} and asks to wait {gave_up.asked:.0f} s, longer {bound}. What came so "
+        f"far is kept; run again after that time.{more}"
     )
+
+
+def _no_hub(response: httpx.Response, what: str, asked: Asked) -> NotAHub:
+    """A gateway, a proxy or a login page answers; or `--hub` names what never was a hub."""
+    request = response.request
+    server = response.headers.get("Server")
+    seen = f"{response.status_code}, Server: {server}" if server else str(response.status_code)
+    who = which(host_of(request.url), asked.host, *_role(request)).removeprefix("The hub at ")
+    allow = (
+        f"{asked.host} (for huggingface.co also *.hf.co, its hosts for files)"
+        if request.extensions["role"] == "hub"
+        else f"{request.extensions['cdn']} (huggingface.co's hosts for files are *.hf.co)"
+    )
+    return NotAHub(
+        f"{who} answers for {asked.repo} with {what} ({seen}), not as a hub does: a gateway, a "
+        f"proxy or a login page stands in between. Have it allow {allow}, or log in to this "
+        "network, or check --hub (HF_ENDPOINT); then run again."
+    )
+
+
+def _signature(error: SignatureRefused, asked: Asked, gave_up: GaveUp | None) -> PrepError:
+    """Every try had a fresh signature, and one of them asked for no range."""
+    if error.page:
+        return _no_hub(error.response, "a web page", asked)
+    said = sentence_of(error.response)
+    return HubBusy(
+        f"{_who(error, asked)} refused the signed address of {asked.repo} "
+        f"({error.response.status_code}){_times(gave_up)}, each with a fresh signature"
+        f"{f': {chr(34)}{said}{chr(34)}' if said else ''}. What came so far is kept; run again "
+        "later. If it stays: check this machine's clock, and whether a proxy or gateway allows "
+        "that host."
+    )
+
+
+def _quoting(error: PrepError, answer: HfHubHTTPError, asked: Asked) -> PrepError:
+    """The same, with the server's own sentence at its end."""
+    if not (said := sentence_of(answer.response)):
+        return error
+    return type(error)(f'{error} {_host(answer, asked)} says: "{said}"')
 
 
 def _refused(error: HfHubHTTPError, asked: Asked) -> PrepError:
     """The answer is no, and trying again would not change it."""
-    code, host, repo = error.response.status_code, asked.host, asked.repo
-    if (elsewhere := _host(error, asked)) != host:
+    code, host, repo = error.response.status_code, _host(error, asked), asked.repo
+    said = sentence_of(error.response).lower()
+    if error.response.request.extensions["role"] == "bytes":
         return HubRefused(
-            f"{elsewhere}, where {host} sends for the bytes, answered {code} for {repo}. Check "
-            "this machine's clock and the proxy, then run again."
+            f"{_who(error, asked)} answered {code} for {repo}, which running again will not "
+            "change. Ask the hub's keeper."
+        )
+    if code == 407:
+        return HubRefused(f"The proxy to {host} wants to know who asks (407). {_for_proxy('407')}")
+    if isinstance(error, DisabledRepoError) or "is disabled" in said:
+        return HubRefused(
+            f"{repo} is disabled at {host} ({code}), and no token changes that. Choose another "
+            "model, or ask who keeps it."
+        )
+    if "fine-grained token" in said:
+        return HubRefused(
+            f"{host} refused the token for {repo} ({code}): it is a fine-grained one without the "
+            f"permission. Give it the permission at {asked.endpoint}/settings/tokens, or pass "
+            "another one in HF_TOKEN."
+        )
+    if isinstance(error, GatedRepoError) and "awaiting a review" in said:
+        return HubRefused(
+            f"{repo} is gated, and the access that this token's account asked for was not granted "
+            f"yet. Its authors review it; {asked.endpoint}/{repo} shows when they did."
         )
     if isinstance(error, GatedRepoError):
         who = "this token has no access to it" if asked.has_token else "no token was given"
@@ -204,7 +309,7 @@ def _refused(error: HfHubHTTPError, asked: Asked) -> PrepError:
             "repo in the catalogue; for a private or gated one pass HF_TOKEN."
         )
     if isinstance(error, EntryNotFoundError):
-        path = error.response.url.path.rpartition(f"/resolve/{asked.revision}/")[2]
+        path = error.response.url.path.rpartition(f"/{asked.revision}/")[2]
         return HubRefused(
             f"{repo} has no file {path} at revision {asked.revision} (404). The lock names it: "
             "pytest --relock and review the diff."
@@ -245,9 +350,19 @@ def _host(error: BaseException, asked: Asked) -> str:
     return asked.host if url is None else host_of(url)
 
 
+def _role(request: httpx.Request | None) -> tuple[str, str | None]:
+    """What the host was asked as, and to whom the hub had sent for the bytes."""
+    if request is None:
+        return "hub", None
+    return request.extensions.get("role", "hub"), request.extensions.get("cdn")
+
+
+def _which(error: BaseException, asked: Asked) -> str:
+    return which(_host(error, asked), asked.host, *_role(_request(error)))
+
+
 def _who(error: BaseException, asked: Asked) -> str:
-    host = _host(error, asked)
-    return host if host == asked.host else f"{host}, where {asked.host} sends for the bytes,"
+    return _which(error, asked).removeprefix("The hub at ")
 
 
 def _times(gave_up: GaveUp | None) -> str:

@@ -2,7 +2,8 @@
 
 Everything that can pass is tried again, as long as the time without progress stays within
 ``--download-timeout``. A wait that would end beyond it is not begun: the parent's watch must never
-find a child asleep that it would have to kill.
+find a child asleep that it would have to kill. What a hub asks to wait is another thing: it has a
+bound of its own, all threads wait for it together, and the parent is told while it lasts.
 """
 
 import contextlib
@@ -13,15 +14,25 @@ from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 import httpx
-from tenacity import RetryCallState, Retrying, retry_if_exception, sleep_using_event
+from tenacity import RetryCallState, Retrying, retry_if_exception
 
 from prep.children import MINIMUM_RATE, Emit, late, no_progress
 from prep.errors import NoProgress
-from prep.fetch.failures import GaveUp, asked_wait, in_short, passes, url_of
-from prep.fetch.session import Hosts
+from prep.fetch.failures import (
+    ASKED_SECONDS,
+    CutShort,
+    GaveUp,
+    asked_wait,
+    in_short,
+    passes,
+    url_of,
+)
+from prep.fetch.session import CannotServe, Hosts, SignatureRefused, host_of
 
 TRIES = 5  # in a row, of which none brought a new byte
 TRIES_UNHEARD = 3  # of a host that never answered: most often there is no network
+TRIES_SIGNED = 3  # of an address that its host refuses: each has a new signature
+WAITING_SECONDS = 1.0  # between two events of a wait
 CONNECT_SECONDS = 8
 SILENCES = 3  # requests that hear nothing, until the time without progress is over
 LONGEST_BACKOFF = 15.0
@@ -42,9 +53,15 @@ class Pace:
         self._lock = threading.Lock()
         self._begin = self._mark = time.monotonic()
         self._moved = 0
+        self.asked = 0.0  # how long hubs asked to wait, since the last progress
 
     def step(self) -> None:
         """Something was finished; the parent's watch hears of it too."""
+        self.asked = 0.0
+        self.sent_on()
+
+    def sent_on(self) -> None:
+        """A redirect came: who sends us on is not silent, but that ends no row of asked waits."""
         with self._lock:
             self._mark, self._moved = time.monotonic(), 0
         self._emit({"event": "step"})
@@ -55,11 +72,11 @@ class Pace:
             self._moved += count
             now = time.monotonic()
             if self._moved >= MINIMUM_RATE * max(1.0, now - self._mark):
-                self._mark, self._moved = now, 0
+                self._mark, self._moved, self.asked = now, 0, 0.0
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
-        """Work on this machine's own disk: neither progress of the network nor the lack of it."""
+        """Our own disk is at work, or a hub asked to wait: no progress, and no lack of it."""
         began = time.monotonic()
         try:
             yield
@@ -101,12 +118,42 @@ class Persistence:
         self.given_up = threading.Event()
         self._emit = emit
         self._told: tuple[float, str] = (0.0, "")
+        self._lock = threading.Lock()
+        self._until = self._said_waiting = 0.0
+        self._wait: dict[str, object] = {}
 
     def __call__(
         self, what: str, work: Callable[[], T], reached: Callable[[], int] = lambda: 0
     ) -> T:
         """What `work` gives in the end; `reached` grows where a try brought something new."""
         return _Row(self, what, reached).run(work)
+
+    def asked_with(self, seconds: float) -> float:
+        """How long hubs will have asked to wait, this wait too: several threads wait at once."""
+        now = time.monotonic()
+        return self.pace.asked + max(0.0, now + seconds - max(now, self._until))
+
+    def rest(self, seconds: float, host: str, status: int) -> None:
+        """Wait as the hub asks; what other threads are about to ask waits too."""
+        with self._lock:
+            self.pace.asked = self.asked_with(seconds)
+            if (until := time.monotonic() + seconds) > self._until:
+                self._until = until
+                self._wait = {"of": seconds, "host": host, "status": status}
+        self.turn()
+
+    def turn(self) -> None:
+        """Wait while the hub wants nobody to ask; the parent hears how long that still is."""
+        if time.monotonic() >= self._until:
+            return
+        with self.pace.paused():
+            while (left := self._until - time.monotonic()) > 0:
+                with self._lock:
+                    if time.monotonic() - self._said_waiting >= WAITING_SECONDS:
+                        self._said_waiting = time.monotonic()
+                        self._emit({"event": "waiting", "left": left, **self._wait})
+                if self.given_up.wait(min(left, WAITING_SECONDS)):
+                    return
 
     def tell(self, text: str) -> None:
         """One line of progress, once where several files meet the same at the same time."""
@@ -122,6 +169,7 @@ class _Row:
     def __init__(self, persist: Persistence, what: str, reached: Callable[[], int]) -> None:
         self._persist, self._what, self._reached = persist, what, reached
         self._best, self._before = reached(), 0
+        self._error: BaseException = CutShort()
 
     def run(self, work: Callable[[], T]) -> T:
         retrying = Retrying(
@@ -129,10 +177,15 @@ class _Row:
             wait=self._wait,
             stop=self._stop,
             before_sleep=self._tell,
-            sleep=sleep_using_event(self._persist.given_up),
+            sleep=self._sleep,
             reraise=True,
         )
-        return retrying(work)
+
+        def in_turn() -> T:
+            self._persist.turn()
+            return work()
+
+        return retrying(in_turn)
 
     def _number(self, state: RetryCallState) -> int:
         if (reached := self._reached()) > self._best:
@@ -140,9 +193,9 @@ class _Row:
         return state.attempt_number - self._before
 
     def _wait(self, state: RetryCallState) -> float:
-        asked, jitter = asked_wait(_error(state)), random.uniform(0, 1)
-        if asked is not None:  # the jitter alone makes nothing too long
-            return min(asked + jitter, max(asked, self._persist.pace.left()))
+        self._error, jitter = _error(state), random.uniform(0, 1)
+        if (asked := asked_wait(self._error)) is not None:
+            return asked + jitter
         doubled: float = 2 ** (self._number(state) - 1)
         return min(doubled, LONGEST_BACKOFF) + jitter
 
@@ -152,29 +205,41 @@ class _Row:
         pace, asked = self._persist.pace, asked_wait(error)
         if self._persist.given_up.is_set():
             return True
-        if state.upcoming_sleep > pace.left():
-            by_deadline = state.upcoming_sleep > pace.left_altogether()
-            if asked is None and by_deadline and pace.deadline is not None:
+        by_deadline = state.upcoming_sleep > pace.left_altogether()
+        if asked is not None and (by_deadline or self._persist.asked_with(asked) > ASKED_SECONDS):
+            raise GaveUp(error, number, asked, by_deadline) from error
+        if asked is None and state.upcoming_sleep > pace.left():
+            if by_deadline and pace.deadline is not None:
                 raise NoProgress(late(self._what, pace.deadline)) from error
             if isinstance(error, httpx.TimeoutException) and self._is_heard(error):
                 raise NoProgress(no_progress(self._what, pace.timeout)) from error
-            raise GaveUp(error, number, asked, by_deadline) from error
+            raise GaveUp(error, number) from error
         if number >= self._tries(error):
             raise GaveUp(error, number) from error
         return False
 
     def _tell(self, state: RetryCallState) -> None:
         error, number = _error(state), self._number(state)
+        why = ", as the hub asks" if asked_wait(error) is not None else ""
         self._persist.tell(
-            f"network: {in_short(error)}, trying again in {state.upcoming_sleep:.0f} s "
+            f"network: {in_short(error)}, trying again in {state.upcoming_sleep:.0f} s{why} "
             f"({number + 1} of {self._tries(error)})"
         )
+
+    def _sleep(self, seconds: float) -> None:
+        if asked_wait(self._error) is None or not isinstance(self._error, CannotServe):
+            self._persist.given_up.wait(seconds)
+        else:
+            response = self._error.response
+            self._persist.rest(seconds, host_of(response.request.url), response.status_code)
 
     def _is_heard(self, error: BaseException) -> bool:
         url = url_of(error)
         return url is None or self._persist.hosts.heard(url)
 
     def _tries(self, error: BaseException) -> int:
+        if isinstance(error, SignatureRefused):
+            return TRIES_SIGNED
         return TRIES if self._is_heard(error) else TRIES_UNHEARD
 
 

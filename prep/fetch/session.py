@@ -1,17 +1,35 @@
-"""The hub client's own session, listened to: which hosts answered, and what they cannot serve now.
+"""Requests by rules of our own: whom the token is for, and what a redirect leads to.
 
-huggingface_hub tries some things again by itself, for as long as a hub asks, and falls back to what
-the cache holds. So an answer that can pass is raised here, before its client sees it.
+A hub says what a file is (commit, ETag, size) in its own answers, and sends for the bytes to
+another host, by a signed address. Other hubs, gateways and login pages redirect too. So redirects
+are followed here, one by one, and each answer is taken for what its place in the row makes it.
 """
 
+import contextlib
+import json
+import re
 import threading
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
 
 import httpx
-from huggingface_hub import set_client_factory
+from huggingface_hub import hf_raise_for_status
+from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]  # documented
 
 from prep.children import Emit
+from prep.fetch.connect import Transport
 
 PASSING = frozenset({408, 429, 500, 502, 503, 504})
+REFUSED_SIGNATURE = frozenset({400, 401, 403})  # S3 says 400 for an address that is too old
+MOST_REDIRECTS = 10
+READ_AT_MOST = 4096  # bytes of a refusal's or a redirect's body
+SENTENCE_AT_MOST = 300
+PAGES = ("text/html", "application/xhtml+xml")
+# A hub's own answer has one of these, whatever else it is.
+OF_A_HUB = ("X-Request-Id", "X-Repo-Commit", "X-Linked-Etag", "X-Error-Code", "X-Error-Message")
+KEPT_HEADERS = frozenset({"x-error-code", "x-error-message", "server", "content-type"})
+Role = Literal["hub", "bytes"]
 
 
 class CannotServe(Exception):
@@ -22,49 +40,321 @@ class CannotServe(Exception):
         self.response = response
 
 
+class NoHub(Exception):
+    """An answer that no hub gives; `what` it is, in words."""
+
+    def __init__(self, response: httpx.Response, what: str) -> None:
+        super().__init__(what)
+        self.response, self.what = response, what
+
+
+class SignatureRefused(Exception):
+    """The host of the bytes refuses the address that the hub signed; `page`: with a web page."""
+
+    def __init__(self, response: httpx.Response, page: bool) -> None:
+        super().__init__(response.status_code)
+        self.response, self.page = response, page
+
+
+class Bounds(Protocol):
+    """How long a request may take; `prep.fetch.pace.Pace` knows."""
+
+    def left(self) -> float:
+        """Seconds until there was no progress for too long."""
+
+    def bounds(self) -> httpx.Timeout:
+        """How long a connection, or a row of bytes, may stand still."""
+
+    def sent_on(self) -> None:
+        """A redirect came."""
+
+
 class Hosts:
     """The hosts of this child's requests; the parent is told as they are asked and answer."""
 
     def __init__(self, emit: Emit) -> None:
         self._emit = emit
         self._lock = threading.Lock()
-        self._asked: set[str] = set()
-        self._answered: set[str] = set()
-
-    def listen(self) -> None:
-        """Hear of every request of the client's session, and of every answer.
-
-        By a factory: its client begins a new session where a connection failed.
-        """
-        set_client_factory(self._session)
+        self._told: set[tuple[str, str]] = set()
 
     def heard(self, url: httpx.URL) -> bool:
         """Whether that host ever answered."""
-        return host_of(url) in self._answered
+        return ("answered", host_of(url)) in self._told
 
-    def _session(self) -> httpx.Client:
-        return httpx.Client(
-            event_hooks={"request": [self._ask], "response": [self._hear]},
-            follow_redirects=True,
-            timeout=None,  # every request has its own
-        )
-
-    def _ask(self, request: httpx.Request) -> None:
-        self._tell("asking", request.url, self._asked)
-
-    def _hear(self, response: httpx.Response) -> None:
-        self._tell("answered", response.request.url, self._answered)
-        if response.status_code in PASSING:
-            raise CannotServe(response)
-
-    def _tell(self, event: str, url: httpx.URL, known: set[str]) -> None:
+    def tell(self, event: str, url: httpx.URL, role: Role) -> None:
+        """One event for each host: it is asked, took the connection, answered."""
         host = host_of(url)
         with self._lock:
-            if host not in known:
-                known.add(host)
-                self._emit({"event": event, "host": host})
+            if (event, host) not in self._told:
+                self._told.add((event, host))
+                self._emit({"event": event, "host": host, "role": role})
+
+
+@dataclass(slots=True, kw_only=True)
+class Answer:
+    """The last answer of a row, and what the hub's answers on the way said of the file.
+
+    `size` in bytes is the hub's word for it (``X-Linked-Size``), never a length of some body.
+    """
+
+    response: httpx.Response = field(init=False)
+    commit: str | None = None
+    etag: str | None = None
+    size: int | None = None
+
+    def hear(self, response: httpx.Response) -> bool:
+        """Take what one of the hub's answers says; gives whether it says anything."""
+        headers = response.headers
+        commit, linked = headers.get("X-Repo-Commit"), headers.get("X-Linked-Etag")
+        self.commit = self.commit or commit
+        if tag := linked or (headers.get("ETag") if commit else None):
+            self.etag = tag.removeprefix("W/").strip('"')
+        if (size := headers.get("X-Linked-Size", "")).isdigit():
+            self.size = int(size)
+        return bool(commit or linked)
+
+
+class Session:
+    """Asks the hub at `endpoint`, and whom it redirects to; `say` takes lines for people."""
+
+    def __init__(
+        self,
+        endpoint: str,
+        token: str | None,
+        pace: Bounds,
+        hosts: Hosts,
+        say: Callable[[str], object],
+    ) -> None:
+        self.hosts = hosts
+        self._endpoint, self._token = httpx.URL(endpoint), token
+        self._pace, self._say = pace, say
+        self._headers: dict[str, str] = build_hf_headers(token=False)
+        self._client = httpx.Client(transport=Transport(), timeout=None, trust_env=False)
+        self._said: set[str] = set()
+
+    @contextlib.contextmanager
+    def open(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str] | None = None,
+        *,
+        token: bool = True,
+        accept: Collection[int] = (),
+        to_the_end: bool = True,
+    ) -> Iterator[Answer]:
+        """Ask, and follow redirects to the answer that is none; its body is still to be read.
+
+        Its status is 200, 206 or one of `accept`. Not `to_the_end`, a redirect in which the hub
+        says what the file is will do. Raises `CannotServe`, `NoHub`, `SignatureRefused`, the errors
+        of huggingface_hub, and those of httpx.
+        """
+        answer, at, cdn = Answer(), httpx.URL(url), None
+        role: Role = "hub"
+        moved = [host_of(at)]
+        for _ in range(MOST_REDIRECTS):
+            request = self._request(method, at, role, cdn, headers or {}, token)
+            with self._sent(request) as response:
+                answer.response = response
+                named = role == "hub" and answer.hear(response)
+                redirected = 300 <= response.status_code < 400 and "Location" in response.headers
+                if not redirected or (named and not to_the_end):
+                    if not redirected:
+                        _check(response, accept)
+                    if len(moved) > 1 and response.status_code < 400:
+                        self._tell_moved(moved)
+                    yield answer
+                    return
+                target = at.join(response.headers["Location"])
+                _drain(response)
+            self._pace.sent_on()
+            self._tell_renamed(httpx.URL(url), target)
+            if _origin(target) != _origin(at):
+                if role == "hub" and named:
+                    role, cdn = "bytes", host_of(target)
+                elif role == "hub":
+                    moved.append(host_of(target))
+            at = target
+        raise httpx.TooManyRedirects("", request=request)
+
+    def json(self, url: str, *, token: bool = True) -> tuple[Any, httpx.Headers]:
+        """What the hub's API answers, and that answer's headers."""
+        with self.open("GET", url, token=token) as answer:
+            try:
+                return json.loads(answer.response.read()), answer.response.headers
+            except ValueError:
+                raise NoHub(answer.response, "something that is not JSON") from None
+
+    def no_hub(self, url: str, what: str) -> NoHub:
+        """The error for an answer whose form is right and whose content is not."""
+        request = self._client.build_request("GET", url, extensions={"role": "hub", "cdn": None})
+        return NoHub(httpx.Response(200, request=request), what)
+
+    def say_once(self, text: str) -> None:
+        """One line, however many files meet the same."""
+        if text not in self._said:
+            self._said.add(text)
+            self._say(text)
+
+    def _request(
+        self,
+        method: str,
+        url: httpx.URL,
+        role: Role,
+        cdn: str | None,
+        headers: Mapping[str, str],
+        token: bool,
+    ) -> httpx.Request:
+        mine = {**self._headers, **headers}
+        if token and self._token and self._is_named(url):
+            mine["Authorization"] = f"Bearer {self._token}"
+        request = self._client.build_request(
+            method, url, headers=mine, timeout=self._pace.bounds(), extensions={"role": role}
+        )
+        # The first byte may take as long as --download-timeout says, once somebody took the
+        # connection: a mirror that fetches a file first is silent meanwhile. Between bytes, silence
+        # means that the connection died, and there must be time to ask again.
+        bounds, silence = request.extensions["timeout"], request.extensions["timeout"]["read"]
+        bounds["read"] = max(silence, self._pace.left())
+        through_proxy = False  # CONNECT is the proxy's to answer, and says nothing of the host
+
+        def trace(event: str, info: Mapping[str, Any]) -> None:
+            nonlocal through_proxy
+            if event == "http11.send_request_headers.started":
+                if not (through_proxy := info["request"].method == b"CONNECT"):
+                    self.hosts.tell("connected", url, role)
+            elif event == "http11.receive_response_headers.complete" and not through_proxy:
+                bounds["read"] = silence
+
+        request.extensions |= {"trace": trace, "cdn": cdn}
+        return request
+
+    def _is_named(self, url: httpx.URL) -> bool:
+        """Whether the user named this host: the token is for no other."""
+        mine, theirs = _origin(self._endpoint), _origin(url)
+        upgraded = (mine[0], mine[2], theirs[0], theirs[2]) == ("http", 80, "https", 443)
+        return mine == theirs or (upgraded and mine[1] == theirs[1])
+
+    @contextlib.contextmanager
+    def _sent(self, request: httpx.Request) -> Iterator[httpx.Response]:
+        role = request.extensions["role"]
+        self.hosts.tell("asking", request.url, role)
+        response = self._client.send(request, stream=True)
+        try:
+            self.hosts.tell("answered", request.url, role)
+            if response.status_code in PASSING:
+                raise CannotServe(response)
+            yield response
+        finally:
+            response.close()
+
+    def _tell_moved(self, hosts: list[str]) -> None:
+        more = ", which gets no token" if self._token else ""
+        self.say_once(f"network: {hosts[0]} redirects to {hosts[-1]}{more}")
+
+    def _tell_renamed(self, asked: httpx.URL, target: httpx.URL) -> None:
+        """A repository that was renamed, or is spelled otherwise, is redirected to."""
+        here, there = _repo(asked), _repo(target)
+        if here and there and here != there:
+            self.say_once(renamed(here, there))
+
+
+def renamed(here: str, there: str) -> str:
+    """The one line for a repository that has another name at the hub."""
+    return f"{here} is {there} at the hub; the home keeps the catalogue's name, {here}"
+
+
+def sentence_of(response: httpx.Response) -> str:
+    """The server's own words for a refusal, in one line; "" where it has none.
+
+    Never more than its sentence: S3 answers a wrong signature with all that it was made of.
+    """
+    told: str = response.extensions.get("sentence", "")
+    return told
+
+
+def own_sentence(response: httpx.Response) -> str:
+    """The same, of an answer whose body was not read yet."""
+    if said := response.headers.get("X-Error-Message"):
+        return _one_line(said)
+    if is_page(response):
+        return ""
+    try:
+        body = _drain(response).decode(errors="replace")
+    except httpx.HTTPError:
+        return ""
+    try:
+        data = json.loads(body)
+        errors = data.get("errors") or [{}]
+        return _one_line(data.get("error") or data.get("message") or errors[0].get("message") or "")
+    except (ValueError, AttributeError, TypeError, LookupError):
+        pass
+    if body.lstrip().startswith("<"):
+        found = re.search(r"<Message>([^<]*)</Message>", body)
+        return _one_line(found[1]) if found else ""
+    return _one_line(body)
+
+
+def is_page(response: httpx.Response) -> bool:
+    """Whether it is for a browser: what a gateway, a proxy or a login answers, and no hub."""
+    kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if kind not in PAGES or response.request.url.path.endswith((".html", ".htm")):
+        return False
+    role = response.request.extensions["role"]
+    return role == "bytes" or not any(name in response.headers for name in OF_A_HUB)
 
 
 def host_of(url: httpx.URL) -> str:
     """Host and port, as a person would write them."""
     return url.netloc.decode()
+
+
+def _check(response: httpx.Response, accept: Collection[int]) -> None:
+    """Raise unless the answer is what was asked for."""
+    code, role = response.status_code, response.request.extensions["role"]
+    if code in accept:
+        return
+    page = is_page(response)
+    if code in (200, 206) and not page:
+        return
+    told = httpx.Response(
+        code,
+        headers=[(key, value) for key, value in response.headers.items() if key in KEPT_HEADERS],
+        request=response.request,
+        extensions={"sentence": own_sentence(response)},
+    )
+    if role == "bytes" and code in REFUSED_SIGNATURE:
+        raise SignatureRefused(told, page)
+    if page:
+        raise NoHub(told, "a web page")
+    hf_raise_for_status(told)  # its classes tell the refusals apart
+    raise NoHub(told, "what is neither a file nor a refusal")
+
+
+def _drain(response: httpx.Response) -> bytes:
+    """The beginning of a body, and all of a short one: then the connection can be used again."""
+    body = b""
+    for block in response.iter_bytes():
+        body += block
+        if len(body) > READ_AT_MOST:
+            break
+    return body[:READ_AT_MOST]
+
+
+def _one_line(text: object) -> str:
+    """As text to be quoted: no control characters, and nothing that could be a secret."""
+    words = " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
+    words = re.sub(r"\?\S*=\S*", "?…", words)  # an address's query may sign it
+    words = re.sub(r"\b(hf_\w{8,}|[\w+/=~-]{48,})", "…", words)
+    return words if len(words) <= SENTENCE_AT_MOST else f"{words[:SENTENCE_AT_MOST]}…"
+
+
+def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
+    usual = {"http": 80, "https": 443}
+    return url.scheme, url.host, url.port or usual.get(url.scheme)
+
+
+def _repo(url: httpx.URL) -> str | None:
+    """The repository of which an address asks something."""
+    found = re.search(r"/api/models/([^/]+/[^/]+)|([^/]+/[^/]+)/resolve/", url.path)
+    return (found[1] or found[2]) if found else None

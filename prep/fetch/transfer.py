@@ -1,5 +1,8 @@
 """One file's bytes: by a ranged GET to a partial file, digested, then renamed to its blob.
 
+One exchange brings all of it: the hub's answer on the way says commit, ETag and size, and the
+answer behind its redirects is the bytes. Sizes are hints, the digest decides.
+
 A partial file is named by the sha256 that it must have, so it is the same file for every run and
 every repository, and going on with it needs no other note. huggingface_hub 1.21 would start a
 killed download from zero.
@@ -18,74 +21,91 @@ from io import FileIO
 from pathlib import Path
 
 import httpx
-from huggingface_hub import get_session, hf_raise_for_status
-from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]  # documented
 
 from prep.digest import BLOCK, digest_file
-from prep.errors import PrepError, WrongBytes
+from prep.errors import HubRefused, NotAHub, PrepError, WrongBytes
 from prep.fetch.failures import CutShort
-from prep.fetch.pace import Pace, Persistence
+from prep.fetch.pace import Persistence
+from prep.fetch.session import Answer, Session, SignatureRefused, host_of
 
 ASK_AGAIN_SECONDS = 0.2
+IDENTITY = {"Accept-Encoding": "identity"}
+CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transfer:
     """What to bring and where it goes; `size` in bytes. `what` names it in sentences.
 
-    `refuse` raises where the bytes, though they are the lock's, must not be run.
+    `blobs` is the folder where it gets a name. `refuse` raises where the bytes, though they are
+    the lock's, must not be run.
     """
 
     url: str
-    what: str
+    repo: str
+    commit: str
+    path: str
     size: int
     sha256: str
     partial: Path
-    blob: Path
+    blobs: Path
     refuse: Callable[[Path], None]
 
+    @property
+    def what(self) -> str:
+        """Repository and file, as sentences name them."""
+        return f"{self.repo}: {self.path}"
 
-def download(transfer: Transfer, persist: Persistence, on_bytes: Callable[..., None]) -> None:
-    """Bring the bytes to `transfer.blob`; what is there already, whole or in part, is not fetched.
+
+def download(
+    transfer: Transfer, session: Session, persist: Persistence, on_bytes: Callable[..., None]
+) -> Path:
+    """Bring the bytes into `transfer.blobs`, and give their place; a part that is there is used.
 
     Raises `WrongBytes` when the whole file has another digest: never retried, never published.
     """
-    while not _is_whole(transfer, on_bytes):
+    while True:
         with _claimed(transfer.partial) as file:
             if file is not None:
                 part = Part(transfer, file, on_bytes)
                 try:
-                    if not _is_whole(transfer, on_bytes):  # another process was just done with it
-                        _bring(part, persist)
-                        return
+                    _bring(part, session, persist)
+                    return part.blob
                 except OSError as error:  # a full disk does not say where
                     error.filename = error.filename or str(transfer.partial)
                     raise
                 finally:
-                    if part.have == 0:
+                    if part.have == 0 or part.there:
                         part.discard()
-        time.sleep(ASK_AGAIN_SECONDS)  # another process brings it; then look at the blob again
-    transfer.refuse(transfer.blob)
+        time.sleep(ASK_AGAIN_SECONDS)  # another process brings it
 
 
-def read_small(url: str, pace: Pace) -> bytes:
+def read_small(url: str, session: Session) -> bytes:
     """A small file, whole, in memory."""
-    response = get_session().get(url, headers=_headers(0), timeout=pace.bounds())
-    hf_raise_for_status(response)
-    return response.content
+    with session.open("GET", url, IDENTITY) as answer:
+        return answer.response.read()
 
 
-def read_part(url: str, pace: Pace, start: int, count: int) -> bytes:
-    """Bytes `start` to `start + count` of a file, and not the rest of it."""
-    headers = _headers(0) | {"Range": f"bytes={start}-{start + count - 1}"}
-    with get_session().stream("GET", url, headers=headers, timeout=pace.bounds()) as response:
-        hf_raise_for_status(response)
+def read_part(url: str, session: Session, start: int, count: int, size: int) -> bytes:
+    """Bytes `start` to `start + count` of a file of `size`, and not the rest of it."""
+    headers = IDENTITY | {"Range": f"bytes={start}-{start + count - 1}"}
+    with session.open("GET", url, headers) as answer:
+        response = answer.response
+        told = _length(response)
+        if told not in (None, size):
+            where = host_of(response.request.url)
+            raise WrongBytes(
+                f"{httpx.URL(url).path} has {told} bytes at {where}, {size} in the hub's own list. "
+                "Nothing was locked; run again, or ask the hub's keeper."
+            )
         skip = 0 if response.status_code == 206 else start  # a server that ignores Range
         body = b""
         for block in response.iter_bytes():
             body += block
             if len(body) >= skip + count:
                 break
+    if len(body) < skip + count:
+        raise CutShort(response)
     return body[skip : skip + count]
 
 
@@ -96,7 +116,10 @@ class Part:
         self.transfer = transfer
         self.have = self.reached = 0
         self.pieced = False  # of more than one answer, or of an earlier run's and this one's
-        self._file, self._on_bytes = file, on_bytes
+        self.blob = transfer.blobs / transfer.sha256  # until the hub names it otherwise
+        self.there = False  # the blob was there, whole
+        self.plain = False  # ask without Range: the host of the bytes refused one
+        self._file, self.on_bytes = file, on_bytes
         self._hasher = hashlib.sha256()
 
     def take_up(self) -> None:
@@ -105,29 +128,25 @@ class Part:
             self._file.truncate(0)
         while block := self._file.read(BLOCK):
             self._note(block)
-            self._on_bytes(len(block), came=False)
+            self.on_bytes(len(block), came=False)
         self.pieced = self.have > 0
 
     def restart(self) -> None:
         """Begin anew: what is there cannot be gone on from."""
         self._file.seek(0)
         self._file.truncate(0)
-        self._on_bytes(-self.have, came=False)
+        self.on_bytes(-self.have, came=False)
         self.have, self.pieced, self._hasher = 0, False, hashlib.sha256()
 
     def write(self, block: bytes) -> None:
         """Append; `WrongBytes` where the file would grow beyond its size."""
         if self.have + len(block) > self.transfer.size:
-            raise WrongBytes(
-                other_size(
-                    self.transfer.what, f"more than {self.transfer.size}", self.transfer.size
-                )
-            )
+            raise WrongBytes(other_size(self.transfer, f"more than {self.transfer.size}"))
         rest = memoryview(block)
         while rest:  # a disk that is filling up takes less than it is given, once
             rest = rest[self._file.write(rest) :]
         self._note(block)
-        self._on_bytes(len(block))
+        self.on_bytes(len(block))
 
     def digest(self) -> str:
         """The sha256 of all that is there."""
@@ -141,7 +160,7 @@ class Part:
         """Give the whole file its name in the home."""
         os.fsync(self._file.fileno())
         os.fchmod(self._file.fileno(), 0o644)
-        self.transfer.partial.replace(self.transfer.blob)
+        self.transfer.partial.replace(self.blob)
 
     def _note(self, block: bytes) -> None:
         self._hasher.update(block)
@@ -149,15 +168,15 @@ class Part:
         self.reached = max(self.reached, self.have)
 
 
-def _bring(part: Part, persist: Persistence) -> None:
+def _bring(part: Part, session: Session, persist: Persistence) -> None:
     """Go on from what is there until the file is whole; digest it, publish it or throw it away."""
     transfer = part.transfer
     with persist.pace.paused():
         part.take_up()
 
     def whole() -> str:
-        persist(transfer.what, lambda: _go_on(part, persist), lambda: part.reached)
-        return part.digest()
+        persist(transfer.what, lambda: _go_on(part, session, persist), lambda: part.reached)
+        return transfer.sha256 if part.there else part.digest()
 
     digest = whole()
     if digest != transfer.sha256 and part.pieced:
@@ -173,50 +192,92 @@ def _bring(part: Part, persist: Persistence) -> None:
             "proxy serves other bytes. Ask its keeper, or --relock and review the diff."
         )
     try:
-        transfer.refuse(transfer.partial)
+        transfer.refuse(part.blob if part.there else transfer.partial)
     except PrepError:
         part.discard()
         raise
-    part.publish()
+    if not part.there:
+        part.publish()
 
 
-def _go_on(part: Part, persist: Persistence) -> None:
+def _go_on(part: Part, session: Session, persist: Persistence) -> None:
     """One answer's bytes, or two answers' where the first cannot be gone on with."""
     for _ in range(2):
         if part.have == part.transfer.size:
             return
-        # The hub's URL, not the place it redirects to: httpx takes the token off at another host.
-        with get_session().stream(
-            "GET",
-            part.transfer.url,
-            headers=_headers(part.have),
-            timeout=persist.pace.bounds(),
-        ) as response:
-            if _fits(response, part):
-                _pour(response, part, persist)
-                return
+        ranged = part.have > 0 and not part.plain
+        headers = IDENTITY | ({"Range": f"bytes={part.have}-"} if ranged else {})
+        try:
+            # The hub's URL, not the place it redirects to: each try has a signature of its own.
+            with session.open("GET", part.transfer.url, headers, accept=(416,)) as answer:
+                part.blob = _named(answer, part.transfer)
+                if _is_whole(part):
+                    part.there = True
+                    return
+                if _fits(answer.response, part):
+                    _pour(answer.response, part, persist)
+                    return
+        except SignatureRefused:
+            part.plain = ranged  # some hosts refuse the part, and would give the whole
+            raise
         part.restart()
-    raise CutShort
+    raise CutShort(answer.response)
+
+
+def _named(answer: Answer, transfer: Transfer) -> Path:
+    """The blob of the file, where the hub says that it serves the locked one.
+
+    The hub's client names it by the ETag, a digest. An ETag that is none could be that of two
+    files, or another one in the next answer: then the lock's digest is its name.
+    """
+    repo, commit, host = transfer.repo, transfer.commit, host_of(httpx.URL(transfer.url))
+    if answer.commit is None:
+        raise NotAHub(
+            f"{host} answers for {repo}, but not as a hub does: it names no commit. Check --hub "
+            "(HF_ENDPOINT), the proxy, or whether this network wants a login first."
+        )
+    if answer.commit != commit:
+        raise HubRefused(
+            f"{repo}: the hub answers for commit {answer.commit}, the lock names {commit}. A "
+            "mirror that does not keep commits cannot be used; see --hub."
+        )
+    if answer.size not in (None, transfer.size):
+        raise WrongBytes(other_size(transfer, str(answer.size)))
+    git = answer.etag is not None and re.fullmatch("[0-9a-f]{40}", answer.etag)
+    return transfer.blobs / (git[0] if git else transfer.sha256)
 
 
 def _fits(response: httpx.Response, part: Part) -> bool:
     """Whether the answer's bytes belong behind those that are there; a whole file always does."""
     size = part.transfer.size
-    encoded = response.headers.get("Content-Encoding", "identity") != "identity"
-    if part.have and response.status_code == 416:  # the file there is shorter now
+    if response.status_code == 416:  # the file there is shorter now
         return False
-    hf_raise_for_status(response)
+    encoded = _is_encoded(response)
     if response.status_code == 206:
-        begin = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
+        begin = CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
         told = begin and int(begin[1]) == part.have and begin[2] in (str(size), "*")
         part.pieced = True
         return bool(part.have and told and not encoded)
-    length = response.headers.get("Content-Length")
-    if length is not None and not encoded and length != str(size):
-        raise WrongBytes(other_size(part.transfer.what, length, size))
+    if (length := _length(response)) == 0 and size:  # as CDNs answer in a bad hour
+        raise CutShort(response)
+    if length not in (None, size):
+        raise WrongBytes(other_size(part.transfer, str(length), response))
     if part.have:
         part.restart()  # the server ignores Range: the whole file comes
     return True
+
+
+def _is_encoded(response: httpx.Response) -> bool:
+    return bool(response.headers.get("Content-Encoding", "identity") != "identity")
+
+
+def _length(response: httpx.Response) -> int | None:
+    """The size of the whole file that the answer is of, where it can be said before it came."""
+    if response.status_code == 206:
+        told = CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+        return int(told[2]) if told and told[2] != "*" else None
+    length = response.headers.get("Content-Length", "")
+    return int(length) if length.isdigit() and not _is_encoded(response) else None
 
 
 def _pour(response: httpx.Response, part: Part, persist: Persistence) -> None:
@@ -232,24 +293,28 @@ def _pour(response: httpx.Response, part: Part, persist: Persistence) -> None:
         part.discard()
         raise
     if part.have < part.transfer.size:
-        raise CutShort
+        raise CutShort(response)
 
 
-def other_size(what: str, got: str, wanted: int) -> str:
+def other_size(transfer: Transfer, got: str, response: httpx.Response | None = None) -> str:
     """The one sentence for a file of another size than the lock's."""
+    where = "on the hub"
+    if response is not None and response.request.extensions["role"] == "bytes":
+        where = f"at {host_of(response.request.url)}, where the hub sends for them"
     return (
-        f"{what} has {got} bytes on the hub, {wanted} in the lock. The hub does not serve the "
-        "locked bytes; ask its keeper, or --relock and review."
+        f"{transfer.what} has {got} bytes {where}, {transfer.size} in the lock. The hub does not "
+        "serve the locked bytes; ask its keeper, or --relock and review."
     )
 
 
-def _is_whole(transfer: Transfer, on_bytes: Callable[..., None]) -> bool:
-    path = transfer.blob
-    if not path.is_file() or path.stat().st_size != transfer.size:
+def _is_whole(part: Part) -> bool:
+    path, size = part.blob, part.transfer.size
+    # Never by a link: right bytes behind one that leads out of the home would be taken for ours.
+    if path.is_symlink() or not path.is_file() or path.stat().st_size != size:
         return False
-    digest = digest_file(path, functools.partial(on_bytes, came=False))
-    if digest.sha256 != transfer.sha256:
-        on_bytes(-transfer.size, came=False)
+    digest = digest_file(path, functools.partial(part.on_bytes, came=False))
+    if digest.sha256 != part.transfer.sha256:
+        part.on_bytes(-size, came=False)
         return False
     return True
 
@@ -274,11 +339,3 @@ def _claimed(partial: Path) -> Iterator[FileIO | None]:
         except FileNotFoundError:
             same = False
         yield file if same else None
-
-
-def _headers(start: int) -> dict[str, str]:
-    headers: dict[str, str] = build_hf_headers()
-    headers["Accept-Encoding"] = "identity"
-    if start:
-        headers["Range"] = f"bytes={start}-"
-    return headers

@@ -2,7 +2,6 @@
 
 import sys
 import tempfile
-import time
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,8 +28,10 @@ class JobResult:
     """What a job in a forked child gave: `value`, and what its guard saw.
 
     `seconds` and `peak` (bytes of memory, with the imported libraries) are the child's own.
+    `number` is that of the exchange: no two jobs of a process share it.
     """
 
+    number: int
     value: dict[str, Any]
     seconds: float
     peak: int
@@ -42,7 +43,8 @@ class ImportServer:
     """One process without network that has torch, transformers and openvino imported.
 
     `start` returns at once, so that importing goes on beside a download; `ready` waits for it. With
-    an `interpreter` it is somebody else's, with the libraries that are there.
+    an `interpreter` it is somebody else's, with the libraries that are there. A job that is
+    interrupted ends the process, and the next job starts a fresh one.
     """
 
     def __init__(self, scratch: Path, interpreter: Interpreter | None = None) -> None:
@@ -50,7 +52,7 @@ class ImportServer:
         self._interpreter = interpreter
         self._child: Child | None = None
         self._facts: Event | None = None
-        self._idle = True  # it hears that nothing more is asked only when no job is running
+        self._unfit: PrepError | None = None  # why it cannot be started: trying again takes as long
 
     def start(self) -> None:
         """Start importing; does nothing where that was done before."""
@@ -76,22 +78,16 @@ class ImportServer:
         self._child = Child(command, env, private / "server.log")
 
     def ready(self, say: Callable[[str], None] = lambda text: None) -> Event:
-        """What the server imported and how its network is cut; waits until it is there."""
-        if self._facts is None:
-            self.start()
-            where = f" of {self._interpreter.label}" if self._interpreter else ""
-            say(f"importing the libraries{where} in a process without network")
-            doing = f"starting the import server{where}"
-            try:
-                cut = unwrap(self._wait(doing, START_SECONDS))
-                self._facts = {**cut, **unwrap(self._wait(doing, START_SECONDS))}
-            except PrepError as error:
-                if self._interpreter is None or isinstance(error, Passing):
-                    raise
-                raise InterpreterUnfit(
-                    f"{self._interpreter.python} cannot run the probe: {error}\nGive the Python "
-                    "3.9 or newer of an environment that has the consumer's libraries."
-                ) from None
+        """What the server imported and how its network is cut; waits until it is there.
+
+        Where it cannot be started, that is raised every time, without another try.
+        """
+        if self._unfit is not None:
+            raise self._unfit.with_traceback(None)
+        if self._child is not None and not self._child.idle:
+            self.stop()  # an exchange was broken off: what comes next would be its answer
+        if self._facts is None or self._child is None:
+            self._facts = self._greeted(say)
         return self._facts
 
     def run(
@@ -104,7 +100,6 @@ class ImportServer:
         case: Case | None = None,
         may_write: Sequence[Path] = (),
         timeout: float = JOB_SECONDS,
-        on_wait: Callable[[], None] = lambda: None,
     ) -> JobResult:
         """Run ``module:function`` on `args` in a forked child; raises what rose there.
 
@@ -124,16 +119,12 @@ class ImportServer:
             "may_write": [str(path) for path in may_write],
             "timeout": timeout,
         }
-        try:
-            self._child.send(order)
-        except EOFError:
-            raise self._child.obituary(doing) from None
-        self._idle = False
-        line = self._wait(doing, timeout + 10, on_wait)
-        self._idle = True
+        with self._child.exchange(doing, order) as answer:
+            line = _in_time(answer, doing, timeout + 10)
         if "result" not in line:
             raise _failed(doing, line, self._child.kills)
         return JobResult(
+            number=line["order"],
             value=line["result"],
             seconds=line["seconds"],
             peak=line["peak"],
@@ -142,27 +133,45 @@ class ImportServer:
         )
 
     def stop(self) -> None:
-        """End the server and whatever it runs."""
+        """End the server and whatever it runs; it can be started again."""
         if self._child is not None:
-            if self._facts is not None and self._idle:
-                self._child.end()
+            if self._facts is not None and self._child.idle:
+                self._child.end()  # it hears that nothing more is asked only between jobs
             self._child.stop()
-            self._child, self._facts, self._idle = None, None, True
+        self._child, self._facts, self._unfit = None, None, None
 
-    def _wait(
-        self, doing: str, timeout: float, on_wait: Callable[[], None] = lambda: None
-    ) -> Event:
+    def forget_failure(self) -> None:
+        """Where it could not be started, try again with the next job."""
+        if self._unfit is not None:
+            self.stop()
+
+    def _greeted(self, say: Callable[[str], None]) -> Event:
+        """Start it where that was not done, and wait for both lines of its greeting."""
+        self.start()
         assert self._child is not None
-        ends = time.monotonic() + timeout
+        where = f" of {self._interpreter.label}" if self._interpreter else ""
+        say(f"importing the libraries{where} in a process without network")
+        doing = f"starting the import server{where}"
         try:
-            while (line := self._child.receive(timeout=0.5)) is None:
-                on_wait()
-                if time.monotonic() > ends:
-                    self.stop()  # else its late answer would be taken for the next job's
-                    raise NoProgress(_late(doing, timeout))
-        except EOFError:
-            raise self._child.obituary(doing) from None
-        return line
+            with self._child.exchange(doing) as answer:
+                cut = unwrap(_in_time(answer, doing, START_SECONDS))
+                libraries = unwrap(_in_time(answer, doing, START_SECONDS))
+        except PrepError as error:
+            self._unfit = error
+            if self._interpreter is not None and not isinstance(error, Passing):
+                self._unfit = InterpreterUnfit(
+                    f"{self._interpreter.python} cannot run the probe: {error}\nGive the Python "
+                    "3.9 or newer of an environment that has the consumer's libraries."
+                )
+            raise self._unfit from None
+        return {**cut, **libraries}
+
+
+def _in_time(answer: Callable[[float], Event | None], doing: str, timeout: float) -> Event:
+    """The next line of an exchange, awaited for `timeout` seconds."""
+    if (line := answer(timeout)) is None:
+        raise NoProgress(_late(doing, timeout))
+    return line
 
 
 def pack(to: Path) -> Path:

@@ -8,7 +8,7 @@ import json
 import os
 import sys
 
-from prep.children import die_with_parent
+from prep.children import GREETING, die_with_parent
 from prep.offline import netcut
 
 
@@ -18,7 +18,7 @@ def main() -> None:
     tier = netcut.cut()
     answers = os.dup(1)
     os.dup2(2, 1)
-    os.write(answers, json.dumps({"result": {"cut": tier}}).encode() + b"\n")
+    os.write(answers, json.dumps({"order": GREETING, "result": {"cut": tier}}).encode() + b"\n")
     if len(sys.argv) == 1:
         from prep.offline.probe.serve import serve
 

@@ -14,8 +14,8 @@ from prep.children import die_with_parent
 from prep.consumers import Load
 from prep.errors import NotTried
 from prep.lock import LockedModel
-from prep.plugin import beforehand, modes, outcome, parameters, signals, terminal
-from prep.plugin.options import add_options, settings_of
+from prep.plugin import beforehand, modes, outcome, parameters, reruns, signals, terminal
+from prep.plugin.options import add_options, refuse_cache_options, settings_of
 from prep.stages import Converted, Fetched, Loaded, Stages
 
 STAGES = pytest.StashKey[Stages]()
@@ -43,6 +43,7 @@ def pytest_configure(config: pytest.Config) -> None:
         config.addinivalue_line("markers", f"{marker}: {meaning}")
     if hasattr(config, "workerinput"):
         die_with_parent()
+    refuse_cache_options(config)
     settings_of(config)
     outcome.check_places(config)
     signals.install(config)
@@ -146,6 +147,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
     """Pins and figures as junit properties, also on rows whose stage fails in set-up."""
+    reruns.forget_attempt(item, item.config.stash.get(STAGES, None))
     try:
         yield
     finally:
@@ -166,6 +168,7 @@ def pytest_runtest_makereport(
 
 
 pytest_report_teststatus = outcome.teststatus
+pytest_fixture_setup = reruns.note_fixture
 
 
 @pytest.fixture(scope="session")
@@ -174,7 +177,7 @@ def stages(request: pytest.FixtureRequest) -> Iterator[Stages]:
     with beforehand.context_for(request.session) as context:
         made = request.config.stash[STAGES] = Stages(context)
         yield made
-        context.progress.ticker("model-prep", "ending the processes that were started")
+        context.progress.busy("model-prep", "ending the processes that were started")
         made.close()
         context.progress.rest()
 

@@ -38,6 +38,7 @@ def tell(config: pytest.Config, settings: Settings, report: Any) -> None:
         "model": model,
         "own": where.is_relative_to(SUITE / "model_tests"),
         "failure": "passing" if is_passing(error) else "red",
+        "exchange": None,
         "not-tried": False,
         "message": str(error),
         "facts": {},

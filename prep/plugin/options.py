@@ -2,14 +2,16 @@
 
 import argparse
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-from prep.errors import WrongRequest
+from prep.errors import Exit, Passing, WrongRequest
 from prep.fetch import find_token
 from prep.settings import SAMPLE, Settings, Shard, Wishes, settle
+from prep.storage import no_temporary_folder
 from prep.tasks import PRECISIONS
 
 SETTINGS = pytest.StashKey[Settings]()
@@ -24,8 +26,28 @@ INI = {
 }
 
 
+# What pytest's cache is needed for, by pytest's own names.
+CACHE_OPTIONS = {
+    "--lf": "lf",
+    "--ff": "failedfirst",
+    "--nf": "newfirst",
+    "--cache-show": "cacheshow",
+    "--cache-clear": "cacheclear",
+    "--sw": "stepwise",
+    "--sw-skip": "stepwise_skip",
+}
+
+
 def add_options(parser: pytest.Parser) -> None:
-    """Register the group; `pytest --help` shows it whole."""
+    """Register the group; `pytest --help` shows it whole.
+
+    This is the first that pytest asks a plugin for. Its capture begins soon after, and ends in a
+    traceback where there is no folder for temporary files.
+    """
+    if error := no_temporary_folder():
+        sys.stderr.write(f"{error}\n")
+        full = isinstance(error, Passing)
+        raise SystemExit(int(Exit.PASSING if full else pytest.ExitCode.USAGE_ERROR))
     group = parser.getgroup("model-prep", "model-prep: prepare models and prove them")
     add = group.addoption
     add(
@@ -132,6 +154,20 @@ def add_options(parser: pytest.Parser) -> None:
     for name, variable in INI.items():
         option = name.replace("_", "-")
         parser.addini(name, f"as --{option}, where neither it nor {variable} is given", default="")
+
+
+def refuse_cache_options(config: pytest.Config) -> None:
+    """Say that options of pytest's cache do nothing here; pytest itself says nothing of it.
+
+    The suite runs without that cache (`addopts` in pytest.ini): a verdict needs every test of a
+    model, and a home that was repaired since is no reason to leave some out.
+    """
+    given = [option for option, name in CACHE_OPTIONS.items() if config.getoption(name, None)]
+    if given and not config.pluginmanager.hasplugin("cacheprovider"):
+        raise pytest.UsageError(
+            f"{', '.join(given)}: this suite keeps no record of failed tests, because a verdict "
+            "needs every test of a model. Choose models with --models, or tests with -k or -m."
+        )
 
 
 def settings_of(config: pytest.Config) -> Settings:

@@ -4,20 +4,21 @@ import platform
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from prep.errors import DiskFull, Exit, PrepError
-from prep.layout import write_text
+from prep.errors import DiskFull, Exit, InTheWay, PrepError
 from prep.offline.netcut import NAMESPACE
-from prep.plugin import crashes
+from prep.plugin import crashes, reruns
+from prep.plugin.junit import Junit
 from prep.plugin.options import settings_of
 from prep.plugin.parameters import load_of, model_of, precision_of
-from prep.report import page, summary
+from prep.report import summary
 from prep.report.consumer import write_for_consumers
 from prep.report.properties import properties
 from prep.report.verdict import ModelRun, Status, judge
@@ -27,10 +28,14 @@ from prep.storage import storage_error
 
 EXPECTED = pytest.StashKey[dict[str, list[str]]]()
 NOT_TRIED = "not tried: "
+STALE = (
+    "passed when it was run again, but by the answers that it failed by: the load was not made "
+    "again. Run the whole model again."
+)
 NOTHING_COLLECTED = int(pytest.ExitCode.NO_TESTS_COLLECTED)
 OWN = SUITE / "model_tests"
 PROPERTIES = pytest.StashKey[bool]()
-TOLD = pytest.StashKey[list[PrepError]]()
+TOLD = pytest.StashKey[list[BaseException]]()
 
 
 def header(settings: Settings) -> list[str]:
@@ -131,13 +136,17 @@ def mark(
     if spec is None:
         return
     error = call.excinfo.value if call.excinfo else None
-    if isinstance(error, PrepError):
+    if error is not None and report.failed:
         error = _told_before(item.config, spec.name, error)
-        report.longrepr = str(error)
+        if isinstance(error, PrepError):
+            report.longrepr = str(error)
+    failure = _failure(report, error)
+    reruns.note_failure(item, failure)
     report.prep = {  # type: ignore[attr-defined]
         "model": spec.name,
         "own": is_own(item),
-        "failure": _failure(report, error),
+        "failure": failure,
+        "exchange": reruns.exchange_of(item),
         "not-tried": report.skipped and f"Skipped: {NOT_TRIED}" in str(report.longrepr),
         "message": str(error) if error is not None and report.failed else "",
         "facts": dict(facts.get(spec.name, {})),
@@ -146,7 +155,10 @@ def mark(
 
 def teststatus(report: pytest.TestReport) -> tuple[str, str, tuple[str, Mapping[str, bool]]] | None:
     """Tests that an earlier failure kept from running are counted, not told again at length."""
-    if getattr(report, "prep", {}).get("failure") in ("not reached", "not reached, passing"):
+    if report.failed and getattr(report, "prep", {}).get("failure") in (
+        "not reached",
+        "not reached, passing",
+    ):
         return "not reached", "n", ("NOT REACHED", {"yellow": True})
     return None
 
@@ -186,8 +198,15 @@ class Outcome:
         run = self.runs[about["model"]]
         run.facts = {**run.facts, **about["facts"]}
         failure = about["failure"]
+        if str(report.outcome) not in ("passed", "failed", "skipped"):
+            run.retried[report.nodeid] = about["exchange"]  # the attempt counts no more
+            run.tests.pop(report.nodeid, None)
+            return
         if failure is None:
             if report.when == "call" and report.passed:
+                if _is_stale(run, report.nodeid, about["exchange"]):
+                    run.tests[report.nodeid] = "red"
+                    run.problems.append(f"{report.nodeid} {STALE}")
                 run.tests.setdefault(report.nodeid, "passed")
             elif report.skipped:
                 run.tests[report.nodeid] = "not tried" if about["not-tried"] else "not run"
@@ -198,18 +217,27 @@ class Outcome:
         else:
             run.problems.append(about["message"])
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Set the exit code, then write summary and page, whatever it is."""
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, object, object]:
+        """Set the exit code before all others; when they are done, write what is to be written.
+
+        Who reads what could not be written, or an earlier one, would be misled: that is a failure.
+        """
         if not self.own:
             if self.settings.idle and session.exitstatus == NOTHING_COLLECTED:
                 session.exitstatus = 0
-            return
+            return (yield)
         self.expected = self.expected or self.config.stash.get(EXPECTED, {})
         session.exitstatus = self._exit(int(session.exitstatus))
-        if not self._write(int(session.exitstatus)) and session.exitstatus == 0:
-            # Who reads it would be misled.
-            session.exitstatus = int(Exit.PASSING if self.full else pytest.ExitCode.TESTS_FAILED)
+        junit = Junit(self.config)
+        try:
+            with junit.in_memory():
+                return (yield)
+        finally:
+            for write in (partial(self._write_junit, junit), partial(self._write, session)):
+                if not write() and session.exitstatus == 0:
+                    code = Exit.PASSING if self.full else pytest.ExitCode.TESTS_FAILED
+                    session.exitstatus = int(code)
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """One line a model, and what a consumer has to set."""
@@ -228,6 +256,8 @@ class Outcome:
         if code not in (0, 1):
             return code
         outcomes = [outcome for run in self.runs.values() for outcome in run.tests.values()]
+        if code == 0 and "red" in outcomes:  # pytest counts a rerun that passed, we did not
+            return int(pytest.ExitCode.TESTS_FAILED)
         if code == 1:
             passing = "red" not in outcomes and "passing" in outcomes
             return int(Exit.PASSING) if passing and not self.foreign_failures else code
@@ -235,9 +265,17 @@ class Outcome:
             return NOTHING_COLLECTED
         return code
 
-    def _write(self, code: int) -> bool:
+    def _write_junit(self, junit: Junit) -> bool:
+        """Write what pytest has made of it; whether that went well."""
+        try:
+            junit.write()
+        except OSError as error:
+            return self._not_written("junit", error, Path(self.config.getoption("xmlpath")))
+        return True
+
+    def _write(self, session: pytest.Session) -> bool:
         """Write summary and page where they are wanted; whether that went well."""
-        settings = self.settings
+        settings, code = self.settings, int(session.exitstatus)
         entries = {
             name: summary.entry(run, judge(run, set(self.expected.get(name, ()))), settings, name)
             for name, run in self.runs.items()
@@ -246,16 +284,16 @@ class Outcome:
             return True
         told = self._tell_consumers({name: one["status"] for name, one in entries.items()})
         try:
-            whole, past = summary.write_summary(
-                settings.summary, settings, entries, code, self.began
+            summary.write_summary(
+                settings.summary, settings, entries, code, self.began, settings.report
             )
             self.written.append(f"summary: {settings.summary}")
             if settings.report is not None:
-                write_text(settings.report, page.render(whole, past))
                 self.written.append(f"report: {settings.report}")
             return told
-        except OSError as error:
-            return self._not_written("summary and report", error)
+        except (OSError, InTheWay) as error:
+            places = [settings.summary, *([settings.report] if settings.report else [])]
+            return self._not_written("summary and report", error, *places)
 
     def _tell_consumers(self, verdicts: Mapping[str, Status]) -> bool:
         """Write what consumers read; whether all is still as it was judged."""
@@ -264,12 +302,12 @@ class Outcome:
         try:
             wrong = write_for_consumers(self.settings, verdicts, self.began)
         except OSError as error:
-            return self._not_written("what consumers read", error)
+            return self._not_written("what consumers read", error, self.settings.home.state)
         self.written += wrong
         return not wrong
 
-    def _not_written(self, what: str, error: OSError) -> bool:
-        known = storage_error(error, self.settings.home.root)
+    def _not_written(self, what: str, error: OSError | InTheWay, *places: Path) -> bool:
+        known = storage_error(error, *places) if isinstance(error, OSError) else None
         self.full = self.full or isinstance(known, DiskFull)
         self.written.append(f"{what} could not be written: {known or error}")
         return False
@@ -286,6 +324,12 @@ def closing(
         for row in rows
     ]
     notes = [f"{name}: {note}" for name, run in runs.items() for note in _notes(run.facts)]
+    notes += [
+        f"{name}: {len(run.retried)} tests failed first and were run again"
+        for name, run in runs.items()
+        if run.retried
+    ]
+    notes += [why for run in runs.values() for why in run.problems if why.endswith(STALE)]
     return [*lines, *notes, f"consumers set HF_HOME={settings.home.root} HF_HUB_OFFLINE=1"]
 
 
@@ -325,7 +369,12 @@ def _row(name: str, run: ModelRun, status: str) -> tuple[str, ...]:
     return name, status, (facts.get("commit") or "")[:12], done + healed, paths
 
 
-def _told_before(config: pytest.Config, model: str, error: PrepError) -> PrepError:
+def _is_stale(run: ModelRun, nodeid: str, exchange: int | None) -> bool:
+    """Whether a test that was run again was judged by the answers that it failed by."""
+    return exchange is not None and run.retried.get(nodeid) == exchange
+
+
+def _told_before(config: pytest.Config, model: str, error: BaseException) -> BaseException:
     """The error, or where pytest raises a fixture's same error again, one line that says so."""
     told = config.stash.setdefault(TOLD, [])
     if any(error is known for known in told):

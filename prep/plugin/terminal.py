@@ -17,6 +17,7 @@ from typing import Any, TextIO
 
 import pytest
 
+from prep.appending import append_to
 from prep.plugin.parameters import load_of, model_of
 from prep.progress import Doing, Event, Progress
 
@@ -294,14 +295,14 @@ def _copied(file: TextIO) -> int | None:
 
 
 def _append_to(path: str, config: pytest.Config) -> Callable[[Event], None]:
-    """Each event is one write to the end of the file: workers never tear each other's lines."""
+    """Each event is one line: workers never tear each other's."""
     who = config.workerinput["workerid"]  # type: ignore[attr-defined]  # xdist sets it
-    handle = os.open(path, os.O_WRONLY | os.O_APPEND)
+    handle = os.open(path, os.O_RDWR | os.O_APPEND)
     config.add_cleanup(lambda: os.close(handle))
 
     def emit(event: Event) -> None:
         with contextlib.suppress(OSError):  # a full disk may hide what goes on, never end it
-            os.write(handle, json.dumps({"who": who, **event}).encode() + b"\n")
+            append_to(handle, [json.dumps({"who": who, **event})])
 
     return emit
 

@@ -40,22 +40,28 @@ def write_for_consumers(
     make_folder(path.parent)
     wrong: list[str] = []
     with exclusively(Path(f"{path}.lock")):
-        models = _earlier(path)
+        earlier = _earlier(path)
+        models = dict(earlier)
         for name, status in verdicts.items():
             fresh, problems = _model(settings, name, status, since)
             wrong += problems
             if not _keeps(models.get(name), fresh):
                 models[name] = fresh
         whole = {"ready-version": VERSION, "at": now(), "models": models, "seal": _seal(models)}
+        files = {
+            path: json.dumps(whole, indent=1, ensure_ascii=False) + "\n",
+            path.with_name("consumer.env"): environment(settings.home, models),
+        }
+        stale = list(files)
         try:
-            write_text(path, json.dumps(whole, indent=1, ensure_ascii=False) + "\n")
+            for file, text in files.items():
+                write_text(file, text)
+                stale.remove(file)
         except OSError:
-            if not {*verdicts.values()} <= {*GREEN, "unchecked"}:
-                path.unlink(
-                    missing_ok=True
-                )  # no proof at all is better than one that is taken back
+            if any(_is_green(earlier.get(name)) and not _is_green(models[name]) for name in models):
+                for file in stale:  # no proof at all is better than one that is taken back
+                    file.unlink(missing_ok=True)
             raise
-        write_text(path.with_name("consumer.env"), environment(settings.home, models))
     return wrong
 
 
@@ -174,6 +180,10 @@ def _changed(home: Home, folders: list[dict[str, Any]], since: float) -> list[st
         for path, got in sorted(digest_files(wanted).items())
         if got != wanted[path]
     ]
+
+
+def _is_green(model: Mapping[str, Any] | None) -> bool:
+    return model is not None and model["status"] in GREEN
 
 
 def _keeps(earlier: Mapping[str, Any] | None, fresh: Mapping[str, Any]) -> bool:

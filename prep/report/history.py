@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from prep.appending import append_lines
 from prep.layout import write_text
 
 NAME = "history.jsonl"
@@ -41,18 +42,13 @@ def append(path: Path, lines: Iterable[Mapping[str, Any]]) -> list[dict[str, Any
     """
     known = read(path)
     fresh = [dict(one) for one in lines]
-    text = "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in fresh)
-    if len(known) + len(fresh) > MOST:
-        known = [*known, *fresh][-KEPT:]
-        write_text(path, "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in known))
-        return known
-    with path.open("ab+") as file:
-        if file.tell():
-            file.seek(-1, 2)
-            if file.read(1) != b"\n":
-                text = f"\n{text}"
-        file.write(text.encode())
-    return [*known, *fresh]
+    whole = [*known, *fresh]
+    if len(whole) > MOST:
+        whole = whole[-KEPT:]
+        write_text(path, "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in whole))
+    else:
+        append_lines(path, [json.dumps(one, ensure_ascii=False) for one in fresh])
+    return whole
 
 
 def read(path: Path) -> list[dict[str, Any]]:

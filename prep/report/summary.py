@@ -10,7 +10,7 @@ from typing import Any
 from prep.layout import make_folder, now, write_text
 from prep.locking import exclusively
 from prep.questions import read_questions
-from prep.report import history
+from prep.report import history, page
 from prep.report.verdict import ModelRun, Status, merged
 from prep.settings import Settings
 
@@ -72,11 +72,13 @@ def write_summary(
     entries: Mapping[str, Mapping[str, Any]],
     exit_code: int,
     began: float,
+    report: Path | None = None,
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Merge this run into the file, under a lock; gives what was written, and the history.
+    """Merge this run into the file, add to the history, and write both as the page `report`.
 
-    An entry that has not the keys of this version's is no verdict that anybody could read.
-    `began` is when the run did, in seconds since the epoch.
+    All under one lock, so that the three tell the same of runs that end at once. An entry that has
+    not the keys of this version's is no verdict that anybody could read. `began` is when the run
+    did, in seconds since the epoch. Gives what was written, and the history.
     """
     make_folder(path.parent)
     with exclusively(Path(f"{path}.lock")):
@@ -100,7 +102,10 @@ def write_summary(
         }
         write_text(path, _rendered(whole))
         lines = [history.line(name, one, exit_code) for name, one in entries.items()]
-        return whole, history.append(path.with_name(history.NAME), lines)
+        past = history.append(path.with_name(history.NAME), lines)
+        if report is not None:
+            write_text(report, page.render(whole, past))
+        return whole, past
 
 
 def _rendered(whole: Mapping[str, Any]) -> str:

@@ -16,6 +16,8 @@ class ModelRun:
     problems: list[str] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
     not_reached: int = 0
+    # Failed attempts that were taken back, each with the number of the exchange it was judged by.
+    retried: dict[str, int | None] = field(default_factory=dict)
 
     def count(self, outcome: Outcome) -> int:
         """How many tests came out like that."""

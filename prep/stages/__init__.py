@@ -5,13 +5,13 @@ a failure too, so that any order of tests does the work once. Nothing in this ro
 """
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeVar, cast
 
 from prep.catalogue import ModelSpec
 from prep.consumers import Load
-from prep.errors import NotTried, PrepError
+from prep.errors import NotTried
 from prep.ledger import note_wanted
 from prep.lock import LockedModel
 from prep.stages.context import Context, NotReached, is_passing
@@ -25,12 +25,12 @@ __all__ = ["Context", "Converted", "Fetched", "Loaded", "NotReached", "Stages", 
 T = TypeVar("T")
 
 
-def _told_of_the_disk(home: Path, work: Callable[[], T]) -> T:
+def _told_of_the_disk(places: Iterable[Path], work: Callable[[], T]) -> T:
     """Do the work; a disk that is full or closed is an error of ours, which says what to do."""
     try:
         return work()
     except OSError as error:
-        if known := storage_error(error, home, Path(tempfile.gettempdir())):
+        if known := storage_error(error, *places, Path(tempfile.gettempdir())):
             raise known from error
         raise
 
@@ -40,7 +40,8 @@ class Stages:
 
     def __init__(self, context: Context) -> None:
         self.context = context
-        self._memory: dict[tuple[str, ...], object] = {}
+        self._done: dict[tuple[str, ...], object] = {}
+        self._failed: dict[tuple[str, ...], BaseException] = {}
 
     def locked(self, spec: ModelSpec) -> LockedModel:
         """The model's entry in the lock; configure has seen that it answers the catalogue."""
@@ -101,25 +102,34 @@ class Stages:
         for server in self.context.servers.values():
             server.stop()
 
+    def forget(self, spec: ModelSpec, load: Load | None) -> None:
+        """A test is run again: do again what failed for its model, and its load in any case."""
+        self._failed = {key: why for key, why in self._failed.items() if key[0] != spec.name}
+        if load is not None:
+            self._done.pop((spec.name, "loaded", load.id), None)
+        self.context.forget_failures()
+
     def _once(
         self, spec: ModelSpec, stage: str, which: str, work: Callable[[], T], during: str = ""
     ) -> T:
-        """`during` is what the timeline calls it, where that is not `which`."""
+        """`during` is what the timeline calls it, where that is not `which`.
+
+        What interrupted a stage is remembered like its other failures: half of it may be done.
+        """
         key = (spec.name, stage, which)
-        known = self._memory.get(key)
-        if isinstance(known, NotReached | NotTried):
-            raise known.with_traceback(None)  # else it grows with every test that asks
-        if isinstance(known, PrepError):
-            raise NotReached(spec.name, stage, known)
-        if known is None:
+        if failed := self._failed.get(key):
+            if isinstance(failed, NotReached | NotTried):
+                raise failed.with_traceback(None)  # else it grows with every test that asks
+            raise NotReached(spec.name, stage, failed)
+        if key not in self._done:
             clock = self.context.clocks[spec.name]
+            places = (self.context.home.root, self.context.scratch)
             try:
                 with clock.running(stage, during or which):
-                    known = _told_of_the_disk(self.context.home.root, work)
-            except PrepError as error:
-                self._memory[key] = error
+                    self._done[key] = _told_of_the_disk(places, work)
+            except BaseException as error:
+                self._failed[key] = error
                 raise
             finally:
                 self.context.tell(spec.name, timeline=clock.facts())
-            self._memory[key] = known
-        return cast(T, known)  # each key holds what its own stage gave
+        return cast(T, self._done[key])  # each key holds what its own stage gave

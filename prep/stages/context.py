@@ -15,7 +15,6 @@ from prep.errors import (
     LinkAstray,
     ModelError,
     Passing,
-    PrepError,
     WrongBytes,
     listing,
 )
@@ -32,7 +31,7 @@ from prep.verify import Problem
 class NotReached(ModelError):
     """A stage that an earlier failure keeps from being reached; the cause was told before."""
 
-    def __init__(self, model: str, stage: str, cause: PrepError) -> None:
+    def __init__(self, model: str, stage: str, cause: BaseException) -> None:
         self.passing = is_passing(cause)
         super().__init__(f"{model}: not reached, because {stage} failed before")
 
@@ -83,7 +82,7 @@ class Context:
         The first model that is refused tells of all of them.
         """
         if self.flight is None:
-            self.progress.ticker(model, "looking at what all models need")
+            self.progress.busy(model, "looking at what all models need")
             say = functools.partial(self.progress.say, model)
             self.flight = preflight(self.settings, self.scratch, say=say)
         if refused := self.flight.only(self.wanted).refusal(model):
@@ -136,6 +135,14 @@ class Context:
                 f"{listing(f'{model}: folders stand where files of the model belong', found)}\n"
                 "Nothing was removed: take them away by hand, and run again."
             )
+
+    def forget_failures(self) -> None:
+        """A failed stage is tried again: ask the hub again, look at the needs again, start again
+        the servers that could not be started."""
+        self.unreachable = None
+        self.flight = None
+        for server in self.servers.values():
+            server.forget_failure()
 
     def need(self, model: str, stage: str, problems: object) -> None:
         """Go no further on what is known to be wrong; its own test tells what it is."""

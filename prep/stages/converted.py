@@ -103,8 +103,8 @@ def _make(context: Context, fetched: Fetched, precision: str) -> Converted:
     doing = f"converting to {precision}"
     context.progress.say(spec.name, doing)
     recipe = convert.recipe_for(locked, spec.task, precision)
-    tick = context.progress.ticker(spec.name, doing)
-    draft = convert.make(context.server, context.home, recipe, tick)
+    context.progress.busy(spec.name, doing)
+    draft = convert.make(context.server, context.home, recipe)
     try:
         content = _measure(context, fetched, precision, draft.folder)
         if problems := content.problems(precision, _bound(fetched, precision)):
@@ -148,7 +148,7 @@ def _plan(
 
 def _look(context: Context, fetched: Fetched, precision: str) -> ConversionState:
     at = context.home.stable(fetched.locked.repo, precision)
-    context.progress.ticker(fetched.spec.name, f"digesting the {precision} conversion")
+    context.progress.busy(fetched.spec.name, f"digesting the {precision} conversion")
     return look_at_conversion(context.home, fetched.locked, precision, at=at, deep=True)
 
 
@@ -204,6 +204,7 @@ def _measure(context: Context, fetched: Fetched, precision: str, folder: Path) -
     spec = fetched.spec
     context.server_ready(spec.name)
     doing = f"checking the {precision} conversion"
+    context.progress.busy(spec.name, doing)
     result = context.server.run(
         "prep.content:measure",
         {
@@ -213,7 +214,6 @@ def _measure(context: Context, fetched: Fetched, precision: str, folder: Path) -
             "ask": read_questions(spec.task).plain(),
         },
         doing=f"{doing} of {spec.name}",
-        on_wait=context.progress.ticker(spec.name, doing),
     )
     return Content(**result.value | {"contradictions": tuple(result.value["contradictions"])})
 

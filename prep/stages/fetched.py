@@ -159,6 +159,14 @@ def _fetch_files(
         _note_file(context, locked, file)
 
     def hear(event: Event) -> None:
+        if event["event"] == "waiting":
+            context.progress.countdown(
+                spec.name,
+                f"waiting, as {event['host']} asks ({event['status']})",
+                float(event["left"]),
+                float(event["of"]),
+            )
+            return
         holding.saw(int(event["done"]))
         context.progress.bytes(spec.name, "fetching", event)
 

@@ -123,6 +123,7 @@ def load_model(
         },
     }
     loads = context.facts[spec.name].get("loads", {})
+    context.progress.load(spec.name, load.id)
     try:
         result = context.server_of(load.interpreter).run(
             "prep.offline.probe.consumers:load",
@@ -130,7 +131,6 @@ def load_model(
             doing=f"{spec.name}: {doing}",
             home=root.resolve(),
             case=case,
-            on_wait=context.progress.load(spec.name, load.id),
         )
     except NotTried as reason:
         context.tell(spec.name, loads={**loads, load.id: {"not-tried": str(reason)}})

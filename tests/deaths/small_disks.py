@@ -1,6 +1,11 @@
-"""A home on a file system that fills up in each stage, and is enlarged: nothing starts over."""
+"""A home on a file system that fills up in each stage, and is enlarged: nothing starts over.
+
+And what is written last, on disks with room for some of it: nothing is torn, nothing is ready that
+was not proven.
+"""
 
 import re
+import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -10,7 +15,16 @@ import pytest
 
 from prep.receipt import NAME
 from sample_hub.server import Hub, sample_repos
-from tests.runs import SAMPLE, TINY, sample, started
+from tests.runs import SAMPLE, TINY, copy_home, sample, started
+from tests.signals import torn
+from tests.test_full_disk import (
+    in_full,
+    leftovers,
+)
+from tests.test_full_disk import (
+    test_report_that_finds_no_room_is_told_and_not_torn as told_and_not_torn,
+)
+from tests.test_ready import gate
 
 FILL = "filler"
 
@@ -102,3 +116,48 @@ def test_disk_that_fills_while_publishing(tmp_path: Path, disk: Path) -> None:
         done = sample(home, "-m", "pins or conversion", hub=hub.url)
         assert done.code == 0, done.out
         assert hub.bodies("model.safetensors") == []
+
+
+@pytest.mark.parametrize("pages", range(0, 40, 2))
+def test_whatever_finds_room_is_whole_and_the_rest_is_as_it_was(
+    tmp_path: Path, prepared: Path, pages: int
+) -> None:
+    """All that is written last lies in one folder, which has so many times 4 kB left."""
+    home, kept = copy_home(prepared, tmp_path / "home"), tmp_path / "kept"
+    state = home / "model-prep"
+    names = ("summary.json", "history.jsonl", "ready.json", "consumer.env", "report.html")
+    before = {name: (state / name).read_bytes() for name in names}
+    junit = state / "junit.xml"
+    done = in_full(state, kept, home, "-m", "pins", f"--junitxml={junit}", pages=pages)
+    shutil.rmtree(state)
+    kept.rename(state)
+    after = {name: (state / name).read_bytes() for name in names}
+    complete = junit.exists() and all(before[name] != after[name] for name in names[:2])
+    assert done.code == (75 if "could not be written" in done.out else 0), done.out
+    assert done.code == 75 or complete, done.out
+    assert torn(home, junit) == []
+    assert after["report.html"].endswith(b"</html>\n")
+    assert leftovers(state) == []
+    assert gate(home, TINY)[0] == 0  # what was proven before still is
+
+
+@pytest.mark.parametrize("option", ["--summary", "--report"])
+def test_summary_or_page_that_finds_no_room(tmp_path: Path, prepared: Path, option: str) -> None:
+    told_and_not_torn(tmp_path, prepared, option, "summary and report")
+
+
+def test_whole_run_that_can_note_nothing_leaves_no_proof(tmp_path: Path, prepared: Path) -> None:
+    home, kept = copy_home(prepared, tmp_path / "home"), tmp_path / "kept"
+    state = home / "model-prep"
+    for name in ("summary.json", "history.jsonl", "ready.json", "consumer.env", "report.html"):
+        (state / name).unlink()
+    done = in_full(state, kept, home)
+    assert done.code == 75, done.out
+    assert "could not be written: The disk is full" in done.out
+    shutil.rmtree(state)
+    kept.rename(state)
+    assert not (state / "ready.json").exists() and not (state / "consumer.env").exists()
+    assert gate(home, TINY)[0] == 1
+    after = sample(home)
+    assert after.code == 0, after.out
+    assert gate(home, TINY)[0] == 0

@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 import traceback
-from typing import Any
+from typing import Any, BinaryIO
 
 from prep.offline.probe import libraries
 from prep.offline.probe.consumers import CONSUMERS
@@ -26,6 +26,7 @@ from prep.offline.probe.guard import Guard
 from prep.offline.probe.surround import NotTried, die_with_parent, empty_places, surround
 
 Message = dict[str, Any]
+GREETING = 0  # the number of the line that comes before any order; the same as on the other side
 
 
 def serve(answers: int | None = None) -> None:
@@ -39,7 +40,7 @@ def serve(answers: int | None = None) -> None:
     if answers is None:
         answers = os.dup(1)
         os.dup2(2, 1)
-    out = os.fdopen(answers, "wb", buffering=0)
+    out = os.fdopen(answers, "wb")
     began = time.monotonic()
     broken = libraries.import_all()
     ready = {
@@ -52,9 +53,16 @@ def serve(answers: int | None = None) -> None:
         },
         "seconds": time.monotonic() - began,
     }
-    out.write(json.dumps({"result": ready}).encode() + b"\n")
+    _answer(out, GREETING, {"result": ready})
     for line in sys.stdin:
-        out.write(json.dumps(do(json.loads(line))).encode() + b"\n")
+        order = json.loads(line)
+        _answer(out, order["order"], do(order))
+
+
+def _answer(out: BinaryIO, number: int, message: Message) -> None:
+    """Write one line, with the number of the order that it answers."""
+    out.write(json.dumps({**message, "order": number}).encode() + b"\n")
+    out.flush()
 
 
 def do(order: Message) -> Message:

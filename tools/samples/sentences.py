@@ -9,8 +9,10 @@ All of it is a table and a few products: no randomness but the seeded split, no 
 """
 
 import random
-from collections.abc import Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
 from itertools import product
 
 SPLIT_SEED = 0
@@ -129,26 +131,57 @@ class Split:
     train: tuple[Concept, ...]
     held_out: tuple[Concept, ...]
 
+    def kept_away(self, questions: Iterable[str]) -> set[str]:
+        """The spelling of all held-out phrasings, and of questions."""
+        texts = [text for concept in self.held_out for text in concept.phrasings]
+        return {spelled(text) for text in (*texts, *questions)}
 
+
+@cache
 def concepts() -> tuple[Concept, ...]:
     """Everything that this world can mean."""
-    return (*_home(), *_weather(), *_food())
+    home = [
+        _concept(
+            "home", f"{room}, {device}, {state}", HOME_TEMPLATES, act=acts, device=names, room=rooms
+        )
+        for (room, rooms), (device, (names, on, off)) in product(ROOMS.items(), DEVICES.items())
+        for state, acts in (("on", on), ("off", off))
+    ]
+    weather = [
+        _concept("weather", f"{sky}, {time}", WEATHER_TEMPLATES, sky=skies, time=times)
+        for (sky, skies), (time, times) in product(SKIES.items(), TIMES.items())
+    ]
+    food = [
+        _concept("food", f"{aim}, {food}", FOOD_TEMPLATES, act=acts, food=names)
+        for food, (names, making, taking) in FOODS.items()
+        for aim, acts in (("make", making), ("take", taking), ("buy", BUYING))
+    ]
+    return (*home, *weather, *food)
 
 
-def split(*, seed: int = SPLIT_SEED, share: float = HELD_OUT_SHARE) -> Split:
-    """Keep away a share of the phrasings of every concept, at least two of each."""
-    rng = random.Random(seed)
+def _concept(domain: str, name: str, templates: Sequence[str], **parts: Sequence[str]) -> Concept:
+    texts = {
+        template.format(**dict(zip(parts, chosen, strict=True)))
+        for template, chosen in product(templates, product(*parts.values()))
+    }
+    return Concept(domain=domain, name=name, phrasings=tuple(sorted(texts)))
+
+
+@cache
+def split() -> Split:
+    """Keep away a fifth of the phrasings of every concept, at least two of each."""
+    rng = random.Random(SPLIT_SEED)
     train, held_out = [], []
     for concept in concepts():
         mixed = list(concept.phrasings)
         rng.shuffle(mixed)
-        kept_away = max(2, int(len(mixed) * share))
-        held_out.append(_with(concept, mixed[:kept_away]))
-        train.append(_with(concept, mixed[kept_away:]))
+        away = max(2, int(len(mixed) * HELD_OUT_SHARE))
+        held_out.append(replace(concept, phrasings=tuple(sorted(mixed[:away]))))
+        train.append(replace(concept, phrasings=tuple(sorted(mixed[away:]))))
     return Split(train=tuple(train), held_out=tuple(held_out))
 
 
-def spoken(concept: Concept, rng: random.Random) -> str:
+def _spoken(concept: Concept, rng: random.Random) -> str:
     """One phrasing, sometimes with the small talk around it that a sentence has in life."""
     text = rng.choice(concept.phrasings)
     if rng.random() < 0.3:
@@ -159,11 +192,11 @@ def spoken(concept: Concept, rng: random.Random) -> str:
     return text
 
 
-def joined(first: Concept, second: Concept, rng: random.Random) -> str:
-    """Two things in one sentence, either of them first."""
-    texts = [spoken(first, rng), spoken(second, rng)]
+def sentence(rng: random.Random, *concepts: Concept) -> str:
+    """One sentence on one concept, or on more, in any order."""
+    texts = [_spoken(concept, rng) for concept in concepts]
     rng.shuffle(texts)
-    return f"{texts[0]}{rng.choice(JOINTS)} {texts[1]}"
+    return f"{rng.choice(JOINTS)} ".join(texts)
 
 
 def words() -> tuple[str, ...]:
@@ -173,44 +206,16 @@ def words() -> tuple[str, ...]:
     return tuple(sorted({word for text in texts for word in text.replace(",", " ").split()}))
 
 
-def _home() -> list[Concept]:
-    found = []
-    for (room, rooms), (device, (names, on, off)) in product(ROOMS.items(), DEVICES.items()):
-        for state, acts in (("on", on), ("off", off)):
-            texts = {
-                template.format(act=act, device=name, room=called)
-                for template, act, name, called in product(HOME_TEMPLATES, acts, names, rooms)
-            }
-            found.append(_concept("home", f"{room}, {device}, {state}", texts))
-    return found
+def spelled(text: str) -> str:
+    """The words alone: case and marks do not make another sentence."""
+    return " ".join(re.findall(r"\w+", text.lower()))
 
 
-def _weather() -> list[Concept]:
-    found = []
-    for (sky, skies), (time, times) in product(SKIES.items(), TIMES.items()):
-        texts = {
-            template.format(sky=how, time=when)
-            for template, how, when in product(WEATHER_TEMPLATES, skies, times)
-        }
-        found.append(_concept("weather", f"{sky}, {time}", texts))
-    return found
+def unmet(draw: Callable[[], str], kept_away: Container[str]) -> str:
+    """What is drawn, again until its spelling is none of those that are kept away from training.
 
-
-def _food() -> list[Concept]:
-    found = []
-    for food, (names, making, taking) in FOODS.items():
-        for aim, acts in (("make", making), ("take", taking), ("buy", BUYING)):
-            texts = {
-                template.format(act=act, food=name)
-                for template, act, name in product(FOOD_TEMPLATES, acts, names)
-            }
-            found.append(_concept("food", f"{aim}, {food}", texts))
-    return found
-
-
-def _concept(domain: str, name: str, texts: set[str]) -> Concept:
-    return Concept(domain=domain, name=name, phrasings=tuple(sorted(texts)))
-
-
-def _with(concept: Concept, texts: list[str]) -> Concept:
-    return _concept(concept.domain, concept.name, set(texts))
+    The small talk around a sentence can turn it into one of the questions.
+    """
+    while spelled(text := draw()) in kept_away:
+        pass
+    return text

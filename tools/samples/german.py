@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import product
 
-from sample_hub.train.sentences import (
+from tools.samples.sentences import (
     DEVICES,
     HOME_TEMPLATES,
     ROOMS,

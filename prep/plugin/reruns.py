@@ -1,0 +1,53 @@
+"""A test that is run again, by pytest-rerunfailures or the like: it is judged by work done again.
+
+Stages are remembered for the whole run, so a second attempt would be judged by what the first one
+got. What failed is forgotten before the second attempt, and a load is made again in any case; the
+outcome holds the numbers of both exchanges against each other. What was only not reached stays so:
+its cause has attempts of its own.
+"""
+
+from typing import Any
+
+import pytest
+
+from prep.plugin.parameters import load_of, model_of
+from prep.stages import Stages
+
+_ATTEMPTED = pytest.StashKey[bool]()
+_FAILURE = pytest.StashKey[str | None]()
+_LOADED = pytest.StashKey[tuple[pytest.FixtureDef[Any], pytest.FixtureRequest]]()
+
+
+def note_fixture(fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest) -> None:
+    """Remember how the load of a test is taken back: pytest keeps its value for the session."""
+    if fixturedef.argname == "loaded":
+        request.config.stash[_LOADED] = fixturedef, request
+
+
+def note_failure(item: pytest.Item, failure: str | None) -> None:
+    """Remember how an attempt failed, None where it did not."""
+    if failure is not None:
+        item.stash[_FAILURE] = failure
+
+
+def forget_attempt(item: pytest.Item, stages: Stages | None) -> None:
+    """Before a set-up: where it is not the first, forget what the attempt before it failed by."""
+    again = item.stash.get(_ATTEMPTED, False)
+    item.stash[_ATTEMPTED] = True
+    failure, item.stash[_FAILURE] = item.stash.get(_FAILURE, None), None
+    spec = model_of(item)
+    if not again or spec is None or stages is None:
+        return
+    if failure is None or failure.startswith("not reached"):
+        return
+    load = load_of(item)
+    stages.forget(spec, load)
+    if load is not None and (known := item.config.stash.get(_LOADED, None)):
+        fixturedef, request = known
+        fixturedef.finish(request)  # type: ignore[arg-type]  # the request that it was made for
+
+
+def exchange_of(item: pytest.Item) -> int | None:
+    """The number of the exchange that a test's answers came from, None where it has none."""
+    loaded = getattr(item, "funcargs", {}).get("loaded")
+    return loaded.result.number if loaded is not None else None

@@ -1,0 +1,102 @@
+"""A plugin for runs: interrupts one load, or one test, and takes another load's model away.
+
+What it does is in the environment variable `INTERRUPT`, as JSON: `how`, where (`load`, the id of a
+load), and `gone`, the load whose converted folder is not there while it is made.
+"""
+
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PLAN: dict[str, str] = json.loads(os.environ.get("INTERRUPT", "{}"))
+SOON = 0.15  # seconds: a load is under way by then, and takes at least twice that
+
+
+@dataclass(slots=True)
+class Once:
+    """What happens once, at the first test that it is for."""
+
+    done: bool = False
+
+    def __call__(self) -> bool:
+        first, self.done = not self.done, True
+        return first
+
+
+INTERRUPTED = Once()
+
+
+def is_of(item: pytest.Item, key: str) -> bool:
+    return PLAN.get(key) is not None and item.nodeid.endswith(f"[tiny-embedding:{PLAN[key]}]")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """pytest-timeout takes its seconds from a marker; the first test of a load makes it."""
+    how, _, method = PLAN.get("how", "").partition(":")
+    chosen = [
+        item for item in items if is_of(item, "load") and "test_consumer_loads" in item.nodeid
+    ]
+    if how in ("timeout", "timeout-in-call"):
+        for item in chosen:
+            in_call = how == "timeout-in-call"
+            item.add_marker(pytest.mark.timeout(SOON, method=method, func_only=in_call))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """While the load is under way: an exception out of a signal's handler, or a kill."""
+    how = PLAN.get("how")
+    if not is_of(item, "load"):
+        return
+    if how in ("SystemExit", "KeyboardInterrupt", "kill") and INTERRUPTED():
+        if how == "kill":
+            threading.Timer(SOON, os.kill, (os.getpid(), signal.SIGKILL)).start()
+            return
+        error = {"SystemExit": SystemExit(3), "KeyboardInterrupt": KeyboardInterrupt()}[how]
+
+        def ring(number: int, frame: object) -> None:
+            raise error
+
+        signal.signal(signal.SIGALRM, ring)
+        signal.setitimer(signal.ITIMER_REAL, SOON)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_call(item: pytest.Item) -> None:
+    """In the test itself, when the load was made."""
+    if not is_of(item, "load") or not PLAN["how"].partition(":")[0].endswith("-in-call"):
+        return
+    if "test_consumer_loads" in item.nodeid and INTERRUPTED():
+        match PLAN["how"].partition(":")[0]:
+            case "timeout-in-call":
+                time.sleep(60)
+            case "SystemExit-in-call":
+                raise SystemExit(3)
+            case "KeyboardInterrupt-in-call":
+                raise KeyboardInterrupt
+            case "failure-in-call":
+                raise AssertionError("not this time")
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_fixture_setup(
+    fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
+) -> Iterator[None]:
+    """What a load would read is not there while it is made."""
+    if fixturedef.argname != "loaded" or request.getfixturevalue("load").id != PLAN.get("gone"):
+        return (yield)
+    folder = Path(PLAN["folder"])
+    folder.rename(folder.with_name("taken away"))
+    try:
+        return (yield)
+    finally:
+        folder.with_name("taken away").rename(folder)

@@ -1,0 +1,1 @@
+"""Commands of the maintainers. Nothing here runs when models are prepared, checked or tested."""

@@ -1,0 +1,102 @@
+"""An embedding model like tiny-embedding: phrasings of one concept lie together.
+
+With in-batch negatives: two phrasings of a concept belong together, all others of the batch do not.
+"""
+
+import random
+from pathlib import Path
+
+import numpy as np
+from datasets import Dataset
+from sentence_transformers import (
+    SentenceTransformer,
+    SentenceTransformerTrainer,
+    SentenceTransformerTrainingArguments,
+)
+from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
+from transformers import AutoConfig, AutoModel
+
+from tools.samples import training
+from tools.samples.sentences import DOMAINS, Concept, sentence, split, unmet
+from tools.samples.training import SEED, Measured
+
+STEPS = 600
+SINGLE, JOINED = 48, 8
+"""So many rows of a batch are of one concept, and so many of two in one sentence."""
+
+
+def train(folder: Path, steps: int) -> None:
+    """Write trained weights into a folder that holds all other files."""
+    training.write_weights(AutoModel.from_config(AutoConfig.from_pretrained(folder)), folder)
+    model = SentenceTransformer(str(folder), device="cpu")
+    both = ("query_to_doc", "doc_to_query")
+    SentenceTransformerTrainer(
+        model=model,
+        args=training.arguments(
+            SentenceTransformerTrainingArguments,
+            folder,
+            steps=steps,
+            batch=SINGLE + JOINED,
+            rate=3e-3,
+            batch_sampler=training.in_order,
+        ),
+        train_dataset=Dataset.from_list(_rows(steps)),
+        loss=MultipleNegativesRankingLoss(
+            model, scale=20, directions=both, partition_mode="per_direction"
+        ),
+    ).train()
+    training.write_weights(model[0].auto_model, folder)
+
+
+def _rows(steps: int) -> list[dict[str, str]]:
+    """Pairs of one meaning, for all batches; in a batch every concept occurs in one of them."""
+    rng = random.Random(SEED)
+    asked = [text for row in training.questions("embedding")["related"] for text in row.values()]
+    kept_away = split().kept_away(asked)
+
+    def say(*meant: Concept) -> str:
+        return unmet(lambda: sentence(rng, *meant), kept_away)
+
+    rows = []
+    for _ in range(steps):
+        chosen = rng.sample(split().train, SINGLE + 2 * JOINED)
+        singles, doubles = chosen[:SINGLE], iter(chosen[SINGLE:])
+        together = (*zip(singles, strict=True), *zip(doubles, doubles, strict=True))
+        rows += [{"one": say(*meant), "other": say(*meant)} for meant in together]
+    return rows
+
+
+def judge(folder: Path) -> list[Measured]:
+    """By held-out sentences, and by the questions asked of every model."""
+    model = SentenceTransformer(str(folder), device="cpu", local_files_only=True)
+    held_out = split().held_out
+    texts = [text for concept in held_out for text in concept.phrasings]
+    meant = np.array([n for n, concept in enumerate(held_out) for _ in concept.phrasings])
+    domain = np.array([DOMAINS.index(held_out[n].domain) for n in meant])
+    vectors = model.encode(texts, show_progress_bar=False)
+    cosine = vectors @ vectors.T
+    paraphrases = cosine[meant[:, None] == meant].min()
+    strangers = cosine[domain[:, None] != domain].max()
+    # The first sentence of every concept is what may be found, all others look for it.
+    documents = np.flatnonzero(np.diff(meant, prepend=-1))
+    queries = np.setdiff1d(np.arange(len(texts)), documents)
+    nearest = cosine[np.ix_(queries, documents)].argmax(axis=1)
+    asked = training.questions("embedding")
+    margins = []
+    for row in asked["related"]:
+        triple = [row[key] for key in ("anchor", "related", "unrelated")]
+        anchor, near, far = model.encode(triple, show_progress_bar=False)
+        margins.append(float(anchor @ near - anchor @ far))
+    return [
+        Measured(
+            what="least cosine of held-out paraphrases above the greatest of strangers",
+            value=float(paraphrases - strangers),
+            wanted=0.25,
+        ),
+        Measured(
+            what="held-out sentences that find their own concept first",
+            value=float((nearest == meant[queries]).mean()),
+            wanted=0.95,
+        ),
+        Measured(what="least margin of the questions", value=min(margins), wanted=asked["margin"]),
+    ]
