@@ -80,8 +80,6 @@ class Listener(ThreadingHTTPServer):
         """Bind, and don't look up the host's name: without network that can take seconds."""
         if self.rate:  # on a slow line what is sent is nearly there: none of it waits in a buffer
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, LINE_BUFFER)
-        if self.address_family == socket.AF_INET6:
-            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         TCPServer.server_bind(self)
         self.server_name, self.server_port = "sample-hub", self.server_address[1]
 
