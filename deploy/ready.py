@@ -119,8 +119,6 @@ def _look(home, folder, deep):
     """Problems of one folder, and which files have to be digested: path -> what was proven."""
     problems, doubted = [], {}
     inside = os.path.realpath(home) + os.sep
-    if not os.path.realpath(os.path.join(home, folder["path"])).startswith(inside):
-        return ["%s leads out of the home" % folder["path"]], doubted
     for file in folder["files"]:
         shown = "%s/%s" % (folder["path"], file["path"])
         path = os.path.join(home, shown)
@@ -143,6 +141,8 @@ def _look(home, folder, deep):
             problems.append("%s has %d bytes, proven %d" % (shown, now.st_size, file["size"]))
         elif deep or now.st_mtime_ns != file["mtime-ns"]:
             doubted[shown] = file["sha256"]
+    if not os.path.realpath(os.path.join(home, folder["path"])).startswith(inside):
+        return problems or ["%s leads out of the home" % folder["path"]], doubted
     known = {file["path"] for file in folder["files"]} | set(folder["harmless"])
     problems += [
         "%s/%s is new, and a loader would take it" % (folder["path"], path)
