@@ -36,7 +36,7 @@ beat = (while sleep $(1) >/dev/null 2>&1 && kill -0 $$$$ 2>/dev/null; do echo ".
 INSTALL = $(call beat,8,still installing) $(PIP) install -c requirements-tested.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo prep test lint coverage consumers faults matrix page-test full-size interruptions deaths signals steady bench image-test recipes clean
+.PHONY: help demo prep test lint coverage consumers faults fuzz matrix page-test full-size interruptions deaths signals steady bench image-test recipes clean
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -69,6 +69,10 @@ matrix: $(DEV_STAMP) ## every named damage and harmless change to a home, throug
 # Each row of docs/operations.md by a whole run, and a real model whose run is killed ten times.
 faults: $(DEV_STAMP) ## every fault of the network by a whole run: minutes, mostly waiting
 	@$(call beat,30,still testing) $(PY) -m pytest -c tests/pytest.ini tests/faults/*.py $(ARGS)
+
+# ARGS="--seconds 20 --only lock": shorter, and of some readers.
+fuzz: $(DEV_STAMP) ## hostile bytes for every reader, minutes each; figures in reports/fuzz.json
+	@$(PY) -m tests.fuzz $(ARGS)
 
 steady: $(DEV_STAMP) ## the same verdict in every surrounding, and twenty times out of twenty: two hours
 	@$(call beat,30,still testing) $(PY) -m pytest -c tests/pytest.ini tests/steady/every_surrounding.py $(ARGS)

@@ -13,6 +13,7 @@ says why and what to do. 2: the command is wrong.
 """
 
 import argparse
+import errno
 import hashlib
 import json
 import os
@@ -25,13 +26,18 @@ VERSION = 1
 BLOCK = 1 << 20
 SHOWN = 3  # problems that a line names; of more it tells the number
 GREEN = ("ready", "healed")
+MANIFEST = os.path.join("model-prep", "ready.json")
+LONGEST, NAMED = 4000, 200  # letters of a line, and of a name in it
+MOST_BYTES = 1 << 28  # of a file that is read whole
+# What rises where a file is of another form than the one that a run writes.
+MALFORMED = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
 
 class Unfit(Exception):
     """Why a model, or the whole home, is not ready: one sentence."""
 
 
-def main(argv=None, write=sys.stdout.write):
+def main(argv=None):
     """Judge the home; gives the exit code."""
     wishes = _arguments(argv)
     home = os.path.abspath(wishes.home)
@@ -39,16 +45,23 @@ def main(argv=None, write=sys.stdout.write):
         models = _manifest(home)
         locked = _lock(wishes.lock) if wishes.lock else None
     except Unfit as why:
-        write("NOT READY: %s\n" % why)
+        _write("NOT READY: %s" % why)
         return 1
     names = wishes.names or list(models if locked is None else locked)
     if not names:
-        write("NOT READY: no model was ever proven in %s\n" % home)
+        _write("NOT READY: no model was ever proven in %s" % home)
         return 1
     fit = True
     for name in names:
+        model, name = models.get(name), name[:NAMED]
         try:
-            told = "ready, " + _judge(home, name, models.get(name), locked, wishes.deep)
+            told = "ready, " + _judge(home, name, model, locked, wishes.deep)
+        except MALFORMED:
+            fit = False
+            told = "NOT READY: what %s says of it is not as a run writes it. %s" % (
+                os.path.join(home, MANIFEST),
+                "Prepare it again: pytest --models %s --model-home=%s" % (name, home),
+            )
         except Unfit as why:
             fit = False
             told = "NOT READY: %s. Prepare it again: pytest --models %s --model-home=%s" % (
@@ -56,8 +69,15 @@ def main(argv=None, write=sys.stdout.write):
                 name,
                 home,
             )
-        write("%s: %s\n" % (name, told))
+        _write("%s: %s" % (name, told))
     return 0 if fit else 1
+
+
+def _write(line):
+    """One line, whatever is in the names: nothing in it is obeyed, or cannot be written."""
+    shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line[:LONGEST])
+    encoding = sys.stdout.encoding or "ascii"
+    sys.stdout.write(shown.encode(encoding, "backslashreplace").decode(encoding) + "\n")
 
 
 def _judge(home, name, model, locked, deep):
@@ -121,6 +141,8 @@ def _look(home, folder, deep):
             problems.append("%s has %d bytes, proven %d" % (shown, now.st_size, file["size"]))
         elif deep or now.st_mtime_ns != file["mtime-ns"]:
             doubted[shown] = file["sha256"]
+    if not os.path.realpath(os.path.join(home, folder["path"])).startswith(inside):
+        return problems or ["%s leads out of the home" % folder["path"]], doubted
     known = {file["path"] for file in folder["files"]} | set(folder["harmless"])
     problems += [
         "%s/%s is new, and a loader would take it" % (folder["path"], path)
@@ -132,9 +154,11 @@ def _look(home, folder, deep):
 
 def _ref(home, ref):
     """What is wrong with refs/main, by which a name leads to its commit: the hub strips nothing."""
+    path = os.path.join(home, ref["path"])
+    if not os.path.realpath(path).startswith(os.path.realpath(home) + os.sep):
+        return ["%s leads out of the home" % ref["path"]]
     try:
-        with open(os.path.join(home, ref["path"]), "rb") as file:
-            text = file.read(200).decode("utf-8", "replace")
+        text = _contents(path, 200, whole=False).decode("utf-8", "replace")
     except OSError as error:
         return ["%s: %s" % (ref["path"], error.strerror)]
     return [] if text == ref["text"] else ["%s is %r, proven %r" % (ref["path"], text, ref["text"])]
@@ -191,23 +215,42 @@ def _matches(path, globs):
     )
 
 
+def _contents(path, most, whole=True):
+    """The first bytes of a file. A pipe, which would block, is none; nor is one of more bytes."""
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        now = os.fstat(handle)
+        if not stat.S_ISREG(now.st_mode):
+            raise OSError(errno.EINVAL, "not a file", path)
+        if whole and now.st_size > most:
+            raise OSError(errno.EFBIG, "too large", path)
+        with os.fdopen(handle, "rb", closefd=False) as file:
+            return file.read(min(most, now.st_size))
+    finally:
+        os.close(handle)
+
+
 def _manifest(home):
     """The models of ready.json, by name."""
-    path = os.path.join(home, "model-prep", "ready.json")
+    path = os.path.join(home, MANIFEST)
     try:
-        with open(path, encoding="utf-8") as file:
-            data = json.load(file)
+        data = json.loads(_contents(path, MOST_BYTES).decode("utf-8"))
     except OSError as error:
         raise Unfit(
             "%s: %s. No run of model-prep has ended green in this home: is it the right one, and "
             "mounted? Else: pytest --model-home=%s" % (path, error.strerror, home)
         )
-    except ValueError:
+    except MALFORMED:
         raise Unfit("%s cannot be read: run pytest --model-home=%s again" % (path, home))
     if not isinstance(data, dict) or data.get("ready-version") != VERSION:
         raise Unfit("%s is not of version %d: take the ready.py of its release" % (path, VERSION))
-    body = json.dumps(data.get("models"), sort_keys=True, separators=(",", ":"))
-    if hashlib.sha256(body.encode()).hexdigest() != data.get("seal"):
+    try:
+        body = json.dumps(data.get("models"), sort_keys=True, separators=(",", ":"))
+    except MALFORMED:
+        body = ""
+    if not isinstance(data.get("models"), dict) or hashlib.sha256(
+        body.encode()
+    ).hexdigest() != data.get("seal"):
         raise Unfit("%s was changed after it was written: run pytest again" % path)
     return data["models"]
 
@@ -215,8 +258,7 @@ def _manifest(home):
 def _lock(path):
     """Each model of a lock with the sha256 of its entry, as `--relock` writes them."""
     try:
-        with open(path, encoding="utf-8") as file:
-            blocks = file.read().split("[[models]]\n")[1:]
+        blocks = _contents(path, MOST_BYTES).decode("utf-8").split("[[models]]\n")[1:]
     except (OSError, ValueError) as error:
         raise Unfit("the lock %s cannot be read: %s" % (path, error))
     entries = {}

@@ -4,7 +4,6 @@ Shapes alone see nothing: an empty tokenizer, made-up pooling and wrong weights 
 the right size and of length 1.
 """
 
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from model_tests.checks import (
 )
 from prep.goldens import text_of
 from prep.questions import EmbeddingQuestions
+from prep.reading import Unreadable, read_json
 from prep.stages import Loaded
 
 pytestmark = [pytest.mark.answers, pytest.mark.task("embedding")]
@@ -94,19 +94,28 @@ def test_pipeline_is_the_repositorys(loaded: Loaded) -> None:
     problems = []
     if not (folder / "modules.json").is_file():
         problems.append(f"modules are {got}, made up: there is no modules.json")
-    else:
-        modules = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
-        wanted = [module["type"].rpartition(".")[2] for module in modules]
-        if wanted != got:
-            problems.append(f"modules are {got}, modules.json says {wanted}")
+    elif (wanted := modules_of(folder / "modules.json")) != got:
+        problems.append(f"modules are {got}, modules.json says {wanted}")
     limits = folder / "sentence_bert_config.json"
-    if limits.is_file():
-        limit = json.loads(limits.read_text(encoding="utf-8"))["max_seq_length"]
-        if limit != loaded.facts["max_length"]:
-            problems.append(
-                f"longest text is {loaded.facts['max_length']} tokens, the file: {limit}"
-            )
+    if limits.is_file() and (limit := limit_of(limits)) != loaded.facts["max_length"]:
+        problems.append(f"longest text is {loaded.facts['max_length']} tokens, the file: {limit}")
     none_of(problems, f"{loaded.spec.name}: {loaded.load.id} built another pipeline", WRONG)
+
+
+def modules_of(path: Path) -> object:
+    """The classes' names that modules.json gives, or why it gives none."""
+    try:
+        return [module["type"].rpartition(".")[2] for module in read_json(path)]
+    except (OSError, Unreadable, LookupError, TypeError, AttributeError) as error:
+        return f"nothing that can be read ({type(error).__name__}: {error})"
+
+
+def limit_of(path: Path) -> object:
+    """The longest text in tokens, or why there is none."""
+    try:
+        return read_json(path)["max_seq_length"]
+    except (OSError, Unreadable, LookupError, TypeError) as error:
+        return f"nothing that can be read ({type(error).__name__}: {error})"
 
 
 def test_every_answer_is_a_vector(loaded: Loaded) -> None:

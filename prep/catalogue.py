@@ -1,11 +1,11 @@
 """`models.toml`: what is wanted, and why. Written by a person, never by this suite."""
 
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
 from prep.consumers import consumers_of
 from prep.errors import CatalogueError
+from prep.reading import Unreadable, read_toml
 from prep.shape import NAME, REPO, REVISION, Table, path_problem
 from prep.tasks import PRECISIONS, TASKS
 
@@ -69,10 +69,10 @@ class Catalogue:
 def read_catalogue(path: Path) -> Catalogue:
     """Read the file; `CatalogueError` where it is absent, no TOML, or says something unusable."""
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        data = read_toml(path)
     except OSError as error:
         raise CatalogueError(str(path), [f"cannot be read: {error.strerror}"]) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except Unreadable as error:
         raise CatalogueError(path.name, [f"is not TOML: {error}"]) from None
     return Catalogue.from_dict(data, path)
 
@@ -105,31 +105,36 @@ def _model(table: Table) -> ModelSpec:
 def _between(models: list[ModelSpec]) -> list[str]:
     """What is wrong between entries, each being right by itself."""
     problems = []
+    names: dict[str, int] = {}
+    revisions: dict[str, tuple[int, str]] = {}  # by repository, the first
+    made: dict[tuple[str, str], tuple[int, object]] = {}  # by repository and precision, the first
     for index, spec in enumerate(models):
-        for before, other in enumerate(models[:index]):
-            if spec.name and spec.name.lower() == other.name.lower():
-                problems.append(
-                    f"in 'models[{index}].name': {spec.name!r} is the name of "
-                    f"'models[{before}]' too"
-                )
-            if not spec.repo or spec.repo != other.repo:
-                continue
-            if spec.revision and other.revision and spec.revision != other.revision:
+        before = names.setdefault(spec.name.lower(), index)
+        if spec.name and before < index:
+            problems.append(
+                f"in 'models[{index}].name': {spec.name!r} is the name of 'models[{before}]' too"
+            )
+        if not spec.repo:
+            continue
+        if spec.revision:
+            before, other = revisions.setdefault(spec.repo, (index, spec.revision))
+            if spec.revision != other:
                 problems.append(
                     f"in 'models[{index}].revision': {spec.revision!r}, but 'models[{before}]' "
-                    f"wants {other.revision!r} of the same repo; refs/main can name only one commit"
+                    f"wants {other!r} of the same repo; refs/main can name only one commit"
                 )
-            if _clash(spec, other):
-                problems.append(
-                    f"in 'models[{index}]': 'models[{before}]' converts other files of the same "
-                    "repo, or for another task, to the same precision; the stable path can lead "
-                    "to only one"
-                )
+        if not spec.task:
+            continue
+        # Different conversions of one name.
+        clashing = set[int]()
+        for precision in spec.precisions:
+            how = (spec.task, spec.files)
+            before, theirs = made.setdefault((spec.repo, precision), (index, how))
+            if how != theirs:
+                clashing.add(before)
+        problems += [
+            f"in 'models[{index}]': 'models[{before}]' converts other files of the same repo, or "
+            "for another task, to the same precision; the stable path can lead to only one"
+            for before in sorted(clashing)
+        ]
     return problems
-
-
-def _clash(spec: ModelSpec, other: ModelSpec) -> bool:
-    """Whether two entries of one repository would make different conversions of one name."""
-    shared = set(spec.precisions) & set(other.precisions)
-    known = spec.task and other.task
-    return bool(known and shared) and (spec.task, spec.files) != (other.task, other.files)

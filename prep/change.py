@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from prep.lock import LockedModel
+from prep.reading import Unreadable, parse_json
 from prep.tasks import matches
 
 Texts = Mapping[str, str]
@@ -111,8 +112,8 @@ def _differing(was: Any, now: Any) -> Iterator[tuple[str, Any, Any]]:
 def _object(texts: Texts, path: str) -> dict[str, Any] | None:
     """The file as an object; a list, as modules.json is, by its places."""
     try:
-        data = json.loads(texts[path])
-    except (KeyError, ValueError, RecursionError):
+        data = parse_json(texts[path])
+    except (KeyError, Unreadable):
         return None
     if isinstance(data, list):
         return {str(index): one for index, one in enumerate(data)}

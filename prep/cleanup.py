@@ -23,8 +23,10 @@ from prep.layout import Home, leads_astray, link_target, make_folder
 from prep.ledger import Ledger, Pin, below, read_ledger
 from prep.lock import LockedModel, answer
 from prep.locking import NO_LOCKS
+from prep.reading import read_bytes
 from prep.receipt import NAME, read_receipt
 from prep.settings import Settings
+from prep.shape import COMMIT
 from prep.tasks import PRECISIONS
 
 HUBS_OWN = ("CACHEDIR.TAG", ".locks")  # what its client puts into every cache
@@ -128,7 +130,8 @@ def _leftovers(home: Home, ledger: Ledger, repo: str, wanted: Wanted) -> Found:
     links = list(_snapshot_files(home, ledger, repo, wanted, found))
     ref = home.ref(repo)
     if not wanted.pins and ledger.of(repo, "ref") and ref.is_file() and not ref.is_symlink():
-        rest = set(_walk(home.snapshot(repo, ref.read_text(encoding="utf-8").strip())))
+        commit = _named(ref)
+        rest = set(_walk(home.snapshot(repo, commit))) if commit else set()
         if rest <= set(links):
             found.remove.append(ref)
         else:
@@ -144,10 +147,7 @@ def _snapshot_files(
     home: Home, ledger: Ledger, repo: str, wanted: Wanted, found: Found
 ) -> Iterator[Path]:
     """Files in snapshots: links into the repository's own blobs, or copies with the noted bytes."""
-    try:
-        in_use = home.ref(repo).read_text(encoding="utf-8").strip()
-    except (OSError, ValueError):
-        in_use = ""
+    in_use = _named(home.ref(repo))
     for line in _last(ledger.of(repo, "file")):
         commit = str(line.get("commit"))
         snapshot = home.snapshot(repo, commit)
@@ -168,6 +168,15 @@ def _snapshot_files(
             yield path
         else:
             found.kept[path] = "it is not what this suite placed there"
+
+
+def _named(ref: Path) -> str | None:
+    """The commit that refs/main names; None where it names none."""
+    try:
+        commit = read_bytes(ref, 200).decode(errors="replace").strip()
+    except OSError:
+        return None
+    return commit if COMMIT.fullmatch(commit) else None
 
 
 def _is_ours(home: Home, repo: str, path: Path, line: dict[str, object]) -> bool:
@@ -235,7 +244,7 @@ def _unfinished(home: Home, ledger: Ledger, repo: str, wanted: Wanted) -> Iterat
             hidden = path is not None and path.parent == place and path.name.startswith(".")
             if path is not None and hidden and path.is_dir() and not path.is_symlink():
                 yield path
-    shas = {str(line.get("sha256")) for line in ledger.of(repo, "file")}
+    shas = {line["sha256"] for line in ledger.of(repo, "file") if line.get("sha256")}
     for sha in sorted(shas - wanted.shas):
         if not any((repo, line.get("commit")) in wanted.others for line in ledger.of(repo, "file")):
             for path in (home.partial / sha, home.partial / f"{sha}.lock"):

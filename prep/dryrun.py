@@ -19,8 +19,10 @@ from prep.layout import Home
 from prep.lock import LockedModel
 from prep.plan import plan_conversion, plan_source
 from prep.preflight import Facts, Need, Obstacle, judge, look, needs_of
+from prep.reading import read_json
 from prep.receipt import Receipt, read_receipt
 from prep.settings import Settings
+from prep.shape import MOST_SECONDS, is_count, is_seconds
 from prep.verify import look_at_conversion, look_at_source
 
 VERSION = 1
@@ -179,8 +181,8 @@ def _plan(
         action=action,
         because=because,
         bytes=receipt.bytes if receipt else None,
-        seconds=made.get("seconds"),
-        memory=made.get("peak-bytes"),
+        seconds=made.get("seconds") if is_seconds(made.get("seconds")) else None,
+        memory=made.get("peak-bytes") if is_count(made.get("peak-bytes")) else None,
         known_from="receipt" if receipt else None,
     )
 
@@ -203,11 +205,11 @@ def _fetch_seconds(settings: Settings, name: str, size: int) -> float | None:
     if size == 0:
         return 0.0
     try:
-        text = (settings.home.state / "summary.json").read_text(encoding="utf-8")
-        entry = json.loads(text)["models"][name]
-        return round(float(entry["seconds"] * size / entry["fetched-bytes"]), 2)
-    except (OSError, ValueError, TypeError, KeyError, ZeroDivisionError):
+        entry = read_json(settings.home.state / "summary.json")["models"][name]
+        seconds = round(float(entry["seconds"]) * size / int(entry["fetched-bytes"]), 2)
+    except (OSError, ValueError, TypeError, KeyError, ArithmeticError):
         return None
+    return seconds if 0 <= seconds < MOST_SECONDS else None
 
 
 def _as_json(

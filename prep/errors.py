@@ -30,6 +30,8 @@ PrepError
 import enum
 from collections.abc import Sequence
 
+LISTED = 200  # problems that one message names
+
 
 class Exit(enum.IntEnum):
     """The exit codes that pytest does not have; all others are pytest's own."""
@@ -156,9 +158,12 @@ class ChildKilled(Passing):
 
 
 def listing(head: str, problems: Sequence[str]) -> str:
-    """``head (2 problems):`` and each problem on a line of its own."""
+    """``head (2 problems):`` and each problem on a line of its own, of very many the first."""
     count = f"{len(problems)} problem{'' if len(problems) == 1 else 's'}"
-    return "\n".join([f"{head} ({count}):", *(f"  {problem}" for problem in problems)])
+    lines = [f"{head} ({count}):", *(f"  {problem}" for problem in problems[:LISTED])]
+    if len(problems) > LISTED:
+        lines.append(f"  … and {len(problems) - LISTED} more")
+    return "\n".join(lines)
 
 
 def by_name(name: str) -> type[PrepError]:

@@ -3,7 +3,6 @@
 Each task has kinds of its own; ``docs/goldens.md`` tells their keys.
 """
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +10,8 @@ from typing import Any
 
 from prep.errors import Misread
 from prep.questions import Ask
+from prep.reading import Unreadable, read_toml
+from prep.shape import Shape, is_count, is_flag, is_number, is_text, listed, mapped, one_of, shown
 from prep.tasks import PRECISIONS
 
 VERSION = 1
@@ -65,6 +66,31 @@ FACTS: Mapping[str, tuple[str, ...]] = {
     "reranker": ("vocabulary", "max-length", "labels", "activation"),
     "seq2seq": ("vocabulary",),
 }
+LONGEST = 1_000_000  # letters of a text, repeated
+NUMBERS = (lambda value: bool(value) and listed(is_number)(value), "a list of numbers")
+_TEXT: tuple[Shape, str] = (is_text, "a text")
+_COUNT: tuple[Shape, str] = (is_count, "a whole number of at least 0")
+_BOUND: tuple[Shape, str] = (
+    mapped(is_number, one_of(*PRECISIONS)),
+    f"a table of numbers for {', '.join(PRECISIONS)}",
+)
+SHAPES: Mapping[str, tuple[Shape, str]] = {
+    **dict.fromkeys(("id", "source", "text", "query", "prompt"), _TEXT),
+    **dict.fromkeys(("pooling", "activation"), _TEXT),
+    **dict.fromkeys(("dimension", "vocabulary", "max-length", "labels", "best"), _COUNT),
+    **dict.fromkeys(("normalized", "specials"), (is_flag, "true or false")),
+    **dict.fromkeys(("pieces", "modules"), (listed(is_text), "a list of texts")),
+    **dict.fromkeys(("tolerance", "least-cosine", "overlap"), _BOUND),
+    "documents": (lambda value: bool(value) and listed(is_text)(value), "a list of texts"),
+    "logprobs": NUMBERS,
+    "new-tokens": (lambda value: is_count(value) and 0 < value <= 4096, "from 1 to 4096"),  # type: ignore[operator]
+    "repeat": (lambda value: is_count(value) and value != 0, "a whole number of at least 1"),
+}
+EXPECTED: Mapping[str, tuple[Shape, str]] = {
+    **dict.fromkeys(("vectors", "similarities", "scores"), NUMBERS),
+    "tokens": (listed(is_count), "a list of ids"),
+    "texts": (is_text, "a text"),
+}
 REPEATED = "repeat"  # a text this many times over: a long one need not be written out
 
 
@@ -108,10 +134,10 @@ def read_goldens(folder: Path, name: str, repo: str, task: str) -> Goldens | Non
     """A model's goldens, None where nobody recorded any; `Misread` where they are not its own."""
     path = folder / f"{name}.toml"
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        data = read_toml(path)
     except FileNotFoundError:
         return None
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (OSError, Unreadable) as error:
         raise Misread(path.name, [f"cannot be read: {error}"]) from None
     kinds = KINDS[task]
     unknown = sorted(set(data) - {*kinds, *FACTS[task], "goldens-version", "repo"})
@@ -122,9 +148,17 @@ def read_goldens(folder: Path, name: str, repo: str, task: str) -> Goldens | Non
         problems.append(f"in 'goldens-version': must be {VERSION}")
     if data.get("repo") != repo:
         problems.append(f"in 'repo': these goldens are of {data.get('repo')!r}, not of {repo!r}")
+    for key, (shape, wanted) in SHAPES.items():
+        if key in FACTS[task] and key in data and not shape(data[key]):
+            problems.append(f"in '{key}': must be {wanted}, got {shown(data[key])}")
     for name_of, kind in kinds.items():
-        for index, answer in enumerate(data.get(name_of, [])):
-            problems += [f"in '{name_of}[{index}]': {one}" for one in _problems(answer, kind)]
+        answers = data.get(name_of, [])
+        if not isinstance(answers, list):
+            problems.append(f"in '{name_of}': must be an array of tables, got {shown(answers)}")
+            continue
+        for index, answer in enumerate(answers):
+            found = _problems(answer, kind, name_of) if isinstance(answer, dict) else ["no table"]
+            problems += [f"in '{name_of}[{index}]': {one}" for one in found]
     if problems:
         raise Misread(f"goldens/{path.name}", problems)
     return Goldens(
@@ -134,7 +168,7 @@ def read_goldens(folder: Path, name: str, repo: str, task: str) -> Goldens | Non
     )
 
 
-def _problems(answer: Answer, kind: Kind) -> list[str]:
+def _problems(answer: Answer, kind: Kind, name: str) -> list[str]:
     """What is wrong with one answer; one that nothing bounds would be compared with nothing."""
     problems = [f"lacks {key}" for key in kind.keys if key not in answer]
     known = {*kind.keys, *kind.any_of, *kind.more, *kind.bounds, REPEATED}
@@ -151,4 +185,23 @@ def _problems(answer: Answer, kind: Kind) -> list[str]:
         for precision in PRECISIONS
         if isinstance(answer.get(bound), dict) and precision not in answer[bound]
     ]
-    return list(dict.fromkeys(problems))
+    shapes = {**SHAPES, "expected": EXPECTED[name]} if name in EXPECTED else SHAPES
+    for key in sorted(answer.keys() & shapes.keys()):
+        shape, wanted = shapes[key]
+        if not shape(answer[key]):
+            problems.append(f"{key} must be {wanted}, got {shown(answer[key])}")
+    return list(dict.fromkeys(problems)) or _within(answer, name)
+
+
+def _within(answer: Answer, name: str) -> list[str]:
+    """What is wrong between the keys of an answer, each being right by itself."""
+    if len(answer.get("text", "")) * answer.get(REPEATED, 1) > LONGEST:
+        return [f"its text would have more than {LONGEST} letters"]
+    documents = len(answer.get("documents", ()))
+    if name in ("similarities", "scores") and len(answer["expected"]) != documents:
+        return [f"expected has {len(answer['expected'])} numbers for {documents} documents"]
+    if name == "scores" and answer["activation"] not in ("none", "sigmoid"):
+        return [f"activation must be none or sigmoid, got {shown(answer['activation'])}"]
+    if name == "orders" and answer["best"] >= documents:
+        return [f"best is {answer['best']}, and there are {documents} documents, from 0"]
+    return []

@@ -6,13 +6,16 @@ own loads never trust remote code; who reads the home later may, or be of a vers
 unasked: https://huggingface.co/docs/transformers/models#custom-models
 """
 
+import contextlib
 import json
+import os
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from prep.reading import DEEPEST, LONGEST_NUMBER, open_file, printable
 from prep.shape import path_problem
 from prep.tasks import is_pickle, matches
 
@@ -45,6 +48,7 @@ KNOWN_CLASSES = (MODULES, "torch.")
 # https://github.com/huggingface/safetensors/blob/main/safetensors/src/tensor.rs
 LONGEST_HEADER = 100_000_000
 MOST_BITS = 2**64 - 1
+HUGE = 10**LONGEST_NUMBER
 BITS = {"F4": 4, "F6_E2M3": 6, "F6_E3M2": 6}
 BITS |= dict.fromkeys(("BOOL", "U8", "I8", "F8_E5M2", "F8_E4M3", "F8_E8M0"), 8)
 BITS |= dict.fromkeys(("I16", "U16", "F16", "BF16"), 16)
@@ -62,6 +66,18 @@ class Hazard:
 
 class _Lie(Exception):
     """What a header says that is not so."""
+
+
+class _Pairs(dict[str, Any]):
+    """A JSON object with all that it says: of a key that stands twice, readers take either."""
+
+    def __init__(self, pairs: list[tuple[str, Any]]) -> None:
+        super().__init__(pairs)
+        self.pairs = pairs
+
+    def all(self, key: str) -> list[Any]:
+        """Every value of a key, None where it has none."""
+        return [value for name, value in self.pairs if name == key] or [None]
 
 
 def of_name(path: str) -> str | None:
@@ -90,14 +106,20 @@ def of_file(path: str, size: int, read: Read, locked: Collection[str]) -> Hazard
         return None
     if path.endswith(".safetensors"):
         return _lies(lambda: _check_header(size, read))
+    if size > LONGEST_HEADER:
+        detail = f"has {size} bytes, too many to be searched for code to import"
+        return Hazard(kind="code", detail=detail)
     text = read(0, size)
     if path.endswith(".safetensors.index.json"):
         return _lies(lambda: _check_index(path, text, locked))
     try:
-        settings = json.loads(text)
-    except (ValueError, RecursionError):
+        settings = json.loads(text, object_pairs_hook=_Pairs, parse_int=_number)
+        asked = list(dict.fromkeys(_asked(path, settings)))
+    except RecursionError:
+        # How deep a library follows it depends on its Python: a deep one would hide what it asks.
+        return Hazard(kind="code", detail="is nested too deep to be searched for code to import")
+    except ValueError:
         return None  # no library reads settings in it either, and loading will tell
-    asked = list(dict.fromkeys(_asked(path, settings)))
     return Hazard(kind="code", detail="; ".join(asked)) if asked else None
 
 
@@ -105,22 +127,41 @@ def of_path(path: str, file: Path, locked: Collection[str]) -> Hazard | None:
     """The same of a file on the disk, which may have another name there. Raises `OSError`."""
     if not is_read(path):
         return None
-    with file.open("rb") as handle:
+    with _opened(file) as (size, read):
+        return of_file(path, size, read, locked)
+
+
+def tensors_of(file: Path) -> list[tuple[str, int]] | None:
+    """Type and bytes of each tensor of a safetensors file, None where its header lies.
+
+    Raises `OSError`.
+    """
+    with _opened(file) as (size, read):
+        try:
+            return [(dtype, ends - begin) for begin, ends, _, dtype in _check_header(size, read)]
+        except _Lie:
+            return None
+
+
+@contextlib.contextmanager
+def _opened(file: Path) -> Iterator[tuple[int, Read]]:
+    """Its size, and a reader of its bytes."""
+    with open_file(file) as handle:
 
         def read(start: int, count: int) -> bytes:
             handle.seek(start)
-            return handle.read(count)
+            found: bytes = handle.read(count)
+            return found
 
-        return of_file(path, file.stat().st_size, read, locked)
+        yield os.fstat(handle.fileno()).st_size, read
 
 
 def _asked(path: str, settings: object) -> Iterator[str]:
     """What a configuration asks to run, sentence by sentence."""
     if path.rpartition("/")[2] == "modules.json" and isinstance(settings, list):
         for module in settings:
-            kind = module.get("type") if isinstance(module, dict) else None
-            if not str(kind).startswith(MODULES):
-                yield _module(kind)
+            kinds = module.all("type") if isinstance(module, _Pairs) else [None]
+            yield from (_module(kind) for kind in kinds if not str(kind).startswith(MODULES))
     for key, value in _settings(settings):
         if key in CODE_KEYS and isinstance(value, dict | list | str) and value:
             yield f"{key} names code to import: {_shown(value)}"
@@ -130,8 +171,9 @@ def _asked(path: str, settings: object) -> Iterator[str]:
             yield f"{key} names kernels of a repository, which are code: {_shown(value)}"
         elif key in CLASS_KEYS and _is_foreign(value, KNOWN_CLASSES):
             yield f"{key} names a class to import: {_shown(value)}"
-        elif key == "types" and isinstance(value, dict):  # of a sentence-transformers Router
-            yield from (_module(one) for one in value.values() if _is_foreign(one, (MODULES,)))
+        elif key == "types":  # of a sentence-transformers Router
+            kinds = [kind for _, kind in value.pairs] if isinstance(value, _Pairs) else []
+            yield from (_module(kind) for kind in kinds if _is_foreign(kind, (MODULES,)))
 
 
 def _module(kind: object) -> str:
@@ -144,18 +186,23 @@ def _is_foreign(name: object, known: tuple[str, ...]) -> bool:
 
 
 def _settings(data: object) -> Iterator[tuple[str, object]]:
-    """Every key with its value, however deep: sub-configurations ask too."""
-    todo = [data]
-    while todo:
-        one = todo.pop()
-        if isinstance(one, dict):
-            yield from one.items()
-            todo += one.values()
-        elif isinstance(one, list):
-            todo += one
+    """Every key with its value: sub-configurations ask too. Raises `RecursionError`."""
+    level = [data]
+    for _ in range(DEEPEST):
+        deeper: list[object] = []
+        for one in level:
+            if isinstance(one, _Pairs):
+                yield from one.pairs
+                deeper += (value for _, value in one.pairs)
+            elif isinstance(one, list):
+                deeper += one
+        if not deeper:
+            return
+        level = deeper
+    raise RecursionError
 
 
-def _lies(check: Callable[[], None]) -> Hazard | None:
+def _lies(check: Callable[[], object]) -> Hazard | None:
     try:
         check()
     except _Lie as lie:
@@ -163,8 +210,11 @@ def _lies(check: Callable[[], None]) -> Hazard | None:
     return None
 
 
-def _check_header(size: int, read: Read) -> None:
-    """Hold a safetensors header against the format and against the file's size."""
+def _check_header(size: int, read: Read) -> list[tuple[int, int, str, str]]:
+    """Hold a safetensors header against the format and against the file's size.
+
+    Gives where each tensor begins and ends, its name and its type.
+    """
     if size < 8:
         raise _Lie(f"{size} bytes cannot hold a safetensors header")
     length = int.from_bytes(read(0, 8), "little")
@@ -175,15 +225,16 @@ def _check_header(size: int, read: Read) -> None:
     metadata = header.pop("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
         raise _Lie("the header's __metadata__ does not map texts to texts")
-    spans = sorted((*_span(name, told), name) for name, told in header.items())
+    spans = sorted((*_span(name, told), name, told["dtype"]) for name, told in header.items())
     end = 0
-    for begin, ends, name in spans:
+    for begin, ends, name, _ in spans:
         if begin != end:
             what = "leaves a hole before" if begin > end else "overlaps with the one before"
             raise _Lie(f"{_shown(name)} {what}: it begins at {begin}, and {end} was reached")
         end = ends
     if end != size - 8 - length:
         raise _Lie(f"the tensors end at {end}, and {size - 8 - length} bytes follow the header")
+    return spans
 
 
 def _span(name: str, told: object) -> tuple[int, int]:
@@ -229,12 +280,12 @@ def _object(text: bytes, what: str) -> dict[str, Any]:
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs)
         if len(found) < len(pairs):
-            twice = Counter(name for name, _ in pairs).most_common(1)[0][0]
+            twice = max(Counter(name for name, _ in pairs).items(), key=lambda one: one[1])[0]
             raise _Lie(f"{what} names {_shown(twice)} twice")
         return found
 
     try:
-        told = json.loads(text.decode(), object_pairs_hook=once)
+        told = json.loads(text.decode(), object_pairs_hook=once, parse_int=_number)
     except (ValueError, RecursionError):
         raise _Lie(f"{what} is not JSON") from None
     if not isinstance(told, dict):
@@ -249,6 +300,18 @@ def _are_counts(value: object) -> bool:
 
 def _shown(value: object) -> str:
     """The value, cut to one short line."""
-    shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    shown = " ".join(shown.split())
+    shown = value if isinstance(value, str) else _dumped(value)
+    shown = printable(" ".join(shown.split()), 81)
     return shown if len(shown) <= 80 else f"{shown[:77]}…"
+
+
+def _dumped(value: object) -> str:
+    try:
+        return json.dumps(value, ensure_ascii=False)
+    except RecursionError:  # could just be read, of a header or an index
+        return "something nested deep"
+
+
+def _number(text: str) -> int:
+    """A whole number; of one so long that Python would not read it, only that it is huge."""
+    return int(text) if len(text) <= LONGEST_NUMBER else HUGE

@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from prep.appending import append_lines
+from prep.reading import Unreadable, is_path, parse_json, read_lines
+from prep.shape import COMMIT, REPO, SHA256
 
 READ_ALL = 0o444
 ENTER_ALL = 0o555
@@ -98,25 +100,58 @@ class Home:
 
         What ``--cleanup`` removed takes the lines of what lay there with it.
         """
-        if not self.ledger.is_file():
+        try:
+            written = [line for text in read_lines(self.ledger) if (line := _placed(text))]
+        except OSError:  # not there, or not for us: nothing is known to be ours
             return []
         lines: list[dict[str, Any]] = []
-        for text in self.ledger.read_bytes().split(b"\n"):
-            with contextlib.suppress(ValueError):  # not JSON, not UTF-8
-                line = json.loads(text)
-                if isinstance(line, dict) and line.get("what") == "removed":
-                    lines = [one for one in lines if not _went_with(one, line)]
-                elif isinstance(line, dict):
-                    lines.append(line)
-        return lines
+        gone: set[str] = set()  # what later lines say was removed
+        pins: set[tuple[str, str]] = set()
+        for line in reversed(written):
+            pin = (line.get("repo"), line.get("commit"))
+            path: str = line["path"]
+            if line["what"] == "removed":
+                gone.add(path)
+                if line.get("commit"):
+                    pins.add(pin)
+            elif not (gone.intersection(_upwards(path)) or (line["what"] == "ref" and pin in pins)):
+                lines.append(line)
+        return lines[::-1]
 
 
-def _went_with(line: dict[str, Any], removed: dict[str, Any]) -> bool:
-    """Whether a line is about what was removed, what lay in it, or the name of a removed commit."""
-    path, gone = str(line.get("path")), str(removed.get("path"))
-    pins = [(one.get("repo"), one.get("commit")) for one in (line, removed)]
-    named = line.get("what") == "ref" and bool(removed.get("commit")) and pins[0] == pins[1]
-    return path == gone or path.startswith(f"{gone}/") or named
+def _placed(text: bytes) -> dict[str, Any] | None:
+    """A line of the ledger, None where it is none of ours: its paths and names are gone by."""
+    try:
+        line = parse_json(text)
+    except Unreadable:
+        return None
+    whole = isinstance(line, dict) and isinstance(line.get("what"), str)
+    if not whole or not is_path(line.get("path")):
+        return None
+    for key, pattern in (("repo", REPO), ("commit", COMMIT), ("sha256", SHA256)):
+        value = line.get(key)
+        if value is not None and not (isinstance(value, str) and pattern.fullmatch(value)):
+            return None
+    if not isinstance(line.get("catalogue", ""), str):
+        return None
+    if line["what"] == "wanted" and not _are_pins(line.get("pins")):
+        return None
+    found: dict[str, Any] = line
+    return found
+
+
+def _are_pins(value: object) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(pin, list) and len(pin) == 2 and all(isinstance(one, str) for one in pin)
+        for pin in value
+    )
+
+
+def _upwards(path: str) -> Iterator[str]:
+    """The path, and every folder that it lies in."""
+    while path:
+        yield path
+        path = path.rpartition("/")[0]
 
 
 def now() -> str:

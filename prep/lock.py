@@ -5,7 +5,6 @@ Written by ``--relock`` only, the same bytes for the same input, so that a diff 
 
 import hashlib
 import json
-import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 from prep import hazards
 from prep.catalogue import Catalogue, ModelSpec
 from prep.errors import LockError
+from prep.reading import Unreadable, read_toml
 from prep.shape import COMMIT, NAME, REPO, REVISION, SHA256, Table
 from prep.tasks import matches
 
@@ -84,13 +84,14 @@ class Lock:
         if top.version("lock-version", VERSION):
             models = [_model(table) for table in top.tables("models")]
             top.done()
-            names = [model.name for model in models]
-            problems += [
-                f"in 'models[{index}].name': {one!r} is the name of "
-                f"'models[{names.index(one)}]' too"
-                for index, one in enumerate(names)
-                if one and names.index(one) < index
-            ]
+            first: dict[str, int] = {}
+            for index, model in enumerate(models):
+                before = first.setdefault(model.name, index)
+                if model.name and before < index:
+                    problems.append(
+                        f"in 'models[{index}].name': {model.name!r} is the name of "
+                        f"'models[{before}]' too"
+                    )
         if problems:
             raise LockError(name, problems)
         return cls(models=tuple(models))
@@ -99,12 +100,12 @@ class Lock:
 def read_lock(path: Path) -> Lock:
     """Read the file; an absent one is an empty lock, whose entries are then all missing."""
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        data = read_toml(path)
     except FileNotFoundError:
         return Lock()
     except OSError as error:
         raise LockError(str(path), [f"cannot be read: {error.strerror}"]) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except Unreadable as error:
         raise LockError(path.name, [f"is not TOML: {error}"]) from None
     return Lock.from_dict(data, path.name)
 
@@ -195,10 +196,11 @@ def _quoted(text: str) -> str:
 
 def _model(table: Table) -> LockedModel:
     files = [_file(file) for file in table.tables("files")]
-    paths = [file.path for file in files]
-    for index, path in enumerate(paths):
-        if path and path in paths[:index]:
-            table.note(f"files[{index}].path", f"{path!r} stands there twice")
+    seen: set[str] = set()
+    for index, file in enumerate(files):
+        if file.path and file.path in seen:
+            table.note(f"files[{index}].path", f"{file.path!r} stands there twice")
+        seen.add(file.path)
     if table.has("files") and not files:
         table.note("files", "names no file")
     requested = table.texts("requested-files") if table.has("requested-files") else None

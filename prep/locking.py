@@ -23,6 +23,7 @@ from filelock import FileLock, Timeout
 from prep import appending
 from prep.errors import Waiting
 from prep.layout import make_folder, now, write_text
+from prep.reading import LONGEST_LINE, parse_json, printable, read_bytes
 
 SAY_SECONDS = 10
 RENEW_SECONDS = 15
@@ -151,19 +152,19 @@ class _Wait:
 
     def _read(self) -> str:
         try:
-            return self._note.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError):
+            return read_bytes(self._note, LONGEST_LINE).decode(errors="replace")
+        except OSError:
             return ""
 
 
 def who(text: str) -> str:
     """The holder as its note tells, for people."""
     try:
-        told = json.loads(text)
+        told = parse_json(text)
         megabytes = f"{int(told['bytes']) / 1e6:.1f} MB so far"
+        pid, host, since = (printable(str(told[key])) for key in ("pid", "host", "since"))
         return (
-            f"another process that works on it: process {told['pid']} on {told['host']}, since "
-            f"{told['since']}, {megabytes}"
+            f"another process that works on it: process {pid} on {host}, since {since}, {megabytes}"
         )
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError):
         return "another process that works on it and left no note"

@@ -13,9 +13,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from prep.shape import either, is_count, is_text, maybe, one_of, record
+
 log = logging.getLogger("prep")
 
 Event = dict[str, Any]
+_SAID = {"model": is_text, "say": is_text}
+_DOES = {"model": is_text, "doing": maybe(is_text)}
+_MEASURED = {**_DOES, "done": is_count, "of": is_count, "unit": one_of("bytes", "loads", "seconds")}
+# As another process told it: `who` is that process.
+is_event = either(*(record({"who": is_text, **one}) for one in (_SAID, _DOES, _MEASURED)))
 EVENT_SECONDS = 0.1  # bytes are told no oftener
 SPEED_SECONDS = 5.0  # a speed is that of the last seconds, not of the whole
 

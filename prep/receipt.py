@@ -13,6 +13,7 @@ from typing import Any
 
 from prep.errors import ConversionError
 from prep.lock import LockedFile
+from prep.reading import parse_json, read_bytes
 from prep.shape import COMMIT, REPO, SHA256, Table, path_problem
 from prep.tasks import PRECISIONS, TASKS
 
@@ -75,11 +76,11 @@ def read_receipt(folder: Path) -> Receipt:
     if path.exists() and not path.is_file():  # Don't open it: a pipe would never end
         raise ConversionError("is not a file")
     try:
-        text = path.read_bytes().decode()  # Don't read_text here: it takes \r for \n
-        data = json.loads(text)
+        text = read_bytes(path).decode()  # Don't read_text here: it takes \r for \n
+        data = parse_json(text)
     except FileNotFoundError:
         raise ConversionError("is not there: the conversion was never finished") from None
-    except (OSError, ValueError, RecursionError) as error:  # ValueError: not UTF-8, not JSON
+    except (OSError, ValueError) as error:  # ValueError: not UTF-8, not JSON
         raise ConversionError(f"cannot be read: {error}") from None
     problems: list[str] = []
     receipt = _receipt(Table(data, "", problems))

@@ -5,8 +5,10 @@ noted, and the reader raises once, with all of it. Values of a wrong shape come 
 empty one, so that one problem does not hide the next.
 """
 
+import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime, timedelta
 from typing import Any
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -19,6 +21,9 @@ REPO = re.compile(
     re.ASCII,
 )
 REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*")
+MOST = 2**63 - 1  # of what is counted, as file systems count bytes
+MOST_SECONDS = 1e9  # thirty years
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{3})?\+00:00", re.ASCII)
 
 
 class Table:
@@ -33,7 +38,7 @@ class Table:
         if isinstance(data, Mapping):
             self._data = data
         elif data is not _ABSENT:
-            self.note("", f"must be a table, got {_got(data)}")
+            self.note("", f"must be a table, got {shown(data)}")
 
     def note(self, key: str, problem: str) -> None:
         """Note a problem at `key` of this table ("" for the table itself)."""
@@ -51,10 +56,10 @@ class Table:
         if value is _ABSENT:
             return ""
         if not isinstance(value, str) or not value.strip():
-            self.note(key, f"must be {wanted or 'a text'}, got {_got(value)}")
+            self.note(key, f"must be {wanted or 'a text'}, got {shown(value)}")
             return ""
         if pattern and not pattern.fullmatch(value):
-            self.note(key, f"must be {wanted}, got {_got(value)}")
+            self.note(key, f"must be {wanted}, got {shown(value)}")
             return ""
         return value
 
@@ -64,7 +69,10 @@ class Table:
         if value is _ABSENT:
             return least
         if not isinstance(value, int) or isinstance(value, bool) or value < least:
-            self.note(key, f"must be a whole number of at least {least}, got {_got(value)}")
+            self.note(key, f"must be a whole number of at least {least}, got {shown(value)}")
+            return least
+        if value > MOST:
+            self.note(key, f"must be a whole number of at most {MOST}, got {shown(value)}")
             return least
         return value
 
@@ -74,14 +82,17 @@ class Table:
         if value is _ABSENT:
             return ()
         if not isinstance(value, list) or not value:
-            self.note(key, f"must be a list of texts, got {_got(value)}")
+            self.note(key, f"must be a list of texts, got {shown(value)}")
             return ()
+        seen: set[str] = set()
         for index, one in enumerate(value):
             if not isinstance(one, str) or not one or (among and one not in among):
                 wanted = f"one of {', '.join(among)}" if among else "a text"
-                self.note(f"{key}[{index}]", f"must be {wanted}, got {_got(one)}")
-            elif one in value[:index]:
+                self.note(f"{key}[{index}]", f"must be {wanted}, got {shown(one)}")
+                continue
+            if one in seen:
                 self.note(f"{key}[{index}]", f"{one!r} stands there twice")
+            seen.add(one)
         return tuple(one for one in value if isinstance(one, str))
 
     def choice(self, key: str, among: tuple[str, ...]) -> str:
@@ -90,7 +101,7 @@ class Table:
         if value is _ABSENT:
             return ""
         if value not in among:
-            self.note(key, f"must be one of {', '.join(among)}, got {_got(value)}")
+            self.note(key, f"must be one of {', '.join(among)}, got {shown(value)}")
             return ""
         return str(value)
 
@@ -100,7 +111,7 @@ class Table:
         if value is _ABSENT:
             return
         if not isinstance(value, list):
-            self.note(key, f"must be an array of tables, got {_got(value)}")
+            self.note(key, f"must be an array of tables, got {shown(value)}")
             return
         for index, one in enumerate(value):
             here = ".".join(part for part in (self.place, f"{key}[{index}]") if part)
@@ -122,7 +133,7 @@ class Table:
         value = self._get(key)
         right = type(value) is int and value == known  # True and 1.0 are no versions
         if value is not _ABSENT and not right:
-            self.note(key, f"must be {known}, the version this release reads, got {_got(value)}")
+            self.note(key, f"must be {known}, the version this release reads, got {shown(value)}")
         return right
 
     def done(self) -> None:
@@ -148,6 +159,88 @@ class _Absent:
 _ABSENT = _Absent()
 
 
+Shape = Callable[[object], bool]
+"""Whether a value of a file that may be replaced is as we would write it."""
+
+
+def is_text(value: object) -> bool:
+    """Any text."""
+    return isinstance(value, str)
+
+
+def is_flag(value: object) -> bool:
+    """True or false."""
+    return isinstance(value, bool)
+
+
+def is_count(value: object) -> bool:
+    """A whole number that a file system could count."""
+    return type(value) is int and 0 <= value <= MOST
+
+
+def is_number(value: object) -> bool:
+    """A number that can be computed with."""
+    return type(value) in (int, float) and math.isfinite(value) and abs(value) <= MOST  # type: ignore[arg-type]
+
+
+def is_seconds(value: object) -> bool:
+    """A stretch of time."""
+    return is_number(value) and 0 <= value <= MOST_SECONDS  # type: ignore[operator]
+
+
+def is_time(value: object) -> bool:
+    """A time as we write it, UTC; one that there is."""
+    if not isinstance(value, str) or not TIME.fullmatch(value):
+        return False
+    try:
+        return datetime.fromisoformat(value).utcoffset() == timedelta(0)
+    except ValueError:
+        return False
+
+
+def like(pattern: re.Pattern[str]) -> Shape:
+    """A text that matches whole."""
+    return lambda value: isinstance(value, str) and bool(pattern.fullmatch(value))
+
+
+def one_of(*values: object) -> Shape:
+    """One of these, of the same type: true is not 1."""
+    return lambda value: any(type(value) is type(one) and value == one for one in values)
+
+
+def maybe(shape: Shape) -> Shape:
+    """That, or null."""
+    return lambda value: value is None or shape(value)
+
+
+def either(*shapes: Shape) -> Shape:
+    """One of several."""
+    return lambda value: any(shape(value) for shape in shapes)
+
+
+def listed(shape: Shape, count: int | None = None) -> Shape:
+    """A list of such, of so many where that is given."""
+    return lambda value: (
+        isinstance(value, list) and count in (None, len(value)) and all(map(shape, value))
+    )
+
+
+def mapped(shape: Shape, keys: Shape = is_text) -> Shape:
+    """A table of such under any keys, or such keys."""
+    return lambda value: (
+        isinstance(value, dict) and all(map(keys, value)) and all(map(shape, value.values()))
+    )
+
+
+def record(shapes: Mapping[str, Shape]) -> Shape:
+    """A table of exactly these keys."""
+    return lambda value: (
+        isinstance(value, dict)
+        and value.keys() == shapes.keys()
+        and all(shape(value[key]) for key, shape in shapes.items())
+    )
+
+
 def path_problem(path: str) -> str | None:
     """What is wrong with a path that must lie inside a model's folder, or None.
 
@@ -164,7 +257,7 @@ def path_problem(path: str) -> str | None:
     return None
 
 
-def _got(value: object) -> str:
+def shown(value: object) -> str:
     """The value as the message shows it, cut to one short line."""
-    shown = repr(value)
-    return shown if len(shown) <= 60 else f"{shown[:57]}…"
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}…"

@@ -323,10 +323,49 @@ def test_setting_that_runs_nothing_is_taken(path: str, settings: object) -> None
     assert found(path, json.dumps(settings).encode()) is None
 
 
-@pytest.mark.parametrize("body", [b"", b"{oops", b"[" * 100_000, b"\xff\xfe", b"7"])
+@pytest.mark.parametrize("body", [b"", b"{oops", b"\xff\xfe", b"7"])
 def test_file_that_no_library_can_read_asks_nothing(body: bytes) -> None:
     """Loading will tell; here is no settings to be followed."""
     assert found("config.json", body) is None
+
+
+HIDDEN = b'{"auto_map": {"AutoModel": "evil.Model"}}'
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"[" * 100_000, b"[" * 400 + HIDDEN + b"]" * 400, b'{"a":' * 70 + HIDDEN + b"}" * 70],
+    ids=["no end", "lists", "tables"],
+)
+def test_what_is_too_deep_to_be_searched_is_not_taken(body: bytes) -> None:
+    """How deep a library follows depends on its Python."""
+    assert found("config.json", body) == Hazard(
+        kind="code", detail="is nested too deep to be searched for code to import"
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("config.json", b'{"auto_map": "evil.Model", "auto_map": {}}'),
+        ("config.json", b'{"sub": {"auto_map": "evil.Model"}, "sub": {}}'),
+        ("config.json", b'{"vocab_size": ' + b"9" * 5000 + b', "auto_map": "evil.Model"}'),
+        (
+            "modules.json",
+            b'[{"type": "evil.Model", "type": "sentence_transformers.models.Pooling"}]',
+        ),
+        (
+            "config.json",
+            b'{"types": {"a": "evil.Model", "a": "sentence_transformers.models.Dense"}}',
+        ),
+    ],
+    ids=["twice", "in a table that stands twice", "beside a huge number", "module", "router"],
+)
+def test_what_only_some_readers_see_is_seen(path: str, body: bytes) -> None:
+    """Of a key that stands twice one library takes the first; a Python of 3.9 reads any number."""
+    hazard = found(path, body)
+    assert hazard is not None
+    assert "evil.Model" in hazard.detail
 
 
 def test_samples_ask_nothing() -> None:

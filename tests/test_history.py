@@ -31,7 +31,8 @@ ENTRY: dict[str, Any] = {
 
 
 def numbered(first: int, count: int = 1) -> list[dict[str, Any]]:
-    return [{"model": "tiny", "number": number} for number in range(first, first + count)]
+    told = history.line("tiny", ENTRY, 0)
+    return [{**told, "exit": number} for number in range(first, first + count)]
 
 
 def test_a_line_sums_up_a_run() -> None:

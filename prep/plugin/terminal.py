@@ -19,7 +19,8 @@ import pytest
 
 from prep.appending import append_to
 from prep.plugin.parameters import load_of, model_of
-from prep.progress import Doing, Event, Progress
+from prep.progress import Doing, Event, Progress, is_event
+from prep.reading import Unreadable, parse_json
 
 TERMINAL_SECONDS, LOG_SECONDS = 2.0, 10.0  # how often a long stage is told in plain lines
 PAINT_SECONDS = 0.2
@@ -195,8 +196,9 @@ class Painter:
             whole, newline, _ = file.read().rpartition(b"\n")
         self._read += len(whole) + len(newline)
         for line in whole.splitlines():
-            with contextlib.suppress(ValueError):  # torn by a full disk
-                self.take(json.loads(line))
+            with contextlib.suppress(Unreadable):  # torn by a full disk
+                if is_event(event := parse_json(line)):
+                    self.take(event)
 
     def _tick(self, now: float) -> None:
         for who, one in list(self._doing.items()):

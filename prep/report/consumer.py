@@ -9,20 +9,62 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from prep.catalogue import ModelSpec
 from prep.digest import Digest, digest_files
 from prep.layout import Home, make_folder, now, write_text
 from prep.lock import LockedFile, LockedModel
 from prep.locking import exclusively
+from prep.reading import Unreadable, read_json
 from prep.receipt import NAME
 from prep.report.verdict import Status
 from prep.settings import Settings
-from prep.tasks import outranked, taken_beside
+from prep.shape import (
+    COMMIT,
+    REPO,
+    SHA256,
+    Shape,
+    either,
+    is_count,
+    is_number,
+    is_text,
+    is_time,
+    like,
+    listed,
+    one_of,
+    record,
+)
+from prep.shape import (
+    NAME as NAMES,
+)
+from prep.tasks import PRECISIONS, outranked, taken_beside
 from prep.verify import Problem, look_at_conversion, look_at_source
 
 VERSION = 1
+_SAID: Mapping[str, Shape] = {
+    "status": one_of(*get_args(Status)),
+    "at": is_time,
+    "entry": like(SHA256),
+    "repo": like(REPO),
+    "commit": like(COMMIT),
+    "precisions": listed(one_of(*PRECISIONS)),
+}
+_file = record({"path": is_text, "size": is_count, "mtime-ns": is_number, "sha256": like(SHA256)})
+_folder_shape = record(
+    {"path": is_text, "files": listed(_file), "taken": listed(is_text), "harmless": listed(is_text)}
+)
+# An entry of a model that is not ready, or with all that was proven of it.
+_is_proof = either(
+    record(_SAID),
+    record(
+        {
+            **_SAID,
+            "ref": record({"path": is_text, "text": is_text}),
+            "folders": listed(_folder_shape),
+        }
+    ),
+)
 GREEN = ("ready", "healed")
 CLOCKS_DIFFER = 60  # seconds that a file server's clock may be behind ours
 PLAIN = re.compile(r"[\w/.@:+,%=-]+", re.ASCII)  # means the same to docker, systemd and a shell
@@ -198,11 +240,14 @@ def _keeps(earlier: Mapping[str, Any] | None, fresh: Mapping[str, Any]) -> bool:
 def _earlier(path: Path) -> dict[str, Any]:
     """The models of the file that is there; one that cannot be read or was changed counts not."""
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        known = data["ready-version"] == VERSION and data["seal"] == _seal(data["models"])
-    except (OSError, ValueError, TypeError, KeyError):
+        data = read_json(path)
+    except (OSError, Unreadable):
         return {}
-    return dict(data["models"]) if known else {}
+    known = isinstance(data, dict) and data.get("ready-version") == VERSION
+    models = data.get("models") if known else None
+    if not isinstance(models, dict) or data.get("seal") != _seal(models):
+        return {}
+    return {name: one for name, one in models.items() if NAMES.fullmatch(name) and _is_proof(one)}
 
 
 def _seal(models: Mapping[str, Any]) -> str:

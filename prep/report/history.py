@@ -1,16 +1,46 @@
 """`history.jsonl`: a line for each model of each run, beside the summary; see `docs/reports.md`."""
 
+import contextlib
 import hashlib
 import json
+from collections import deque
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from prep.appending import append_lines
 from prep.layout import write_text
+from prep.reading import Unreadable, parse_json, read_lines
+from prep.report.verdict import Status
+from prep.shape import (
+    is_count,
+    is_number,
+    is_seconds,
+    is_text,
+    is_time,
+    mapped,
+    maybe,
+    one_of,
+    record,
+)
 
 NAME = "history.jsonl"
 KEPT, MOST = 300, 400  # lines: when there are more than the most, the newest of them are kept
+
+
+is_line = record(
+    {
+        "at": is_time,
+        "model": is_text,
+        "status": one_of(*get_args(Status)),
+        "exit": is_count,
+        "entry": maybe(is_text),
+        "seconds": mapped(is_seconds),
+        "agreement": mapped(is_number),
+        "versions": maybe(is_text),
+    }
+)
+"""Whether a line of the history is as `line` makes it."""
 
 
 def line(name: str, entry: Mapping[str, Any], exit_code: int) -> dict[str, Any]:
@@ -53,16 +83,13 @@ def append(path: Path, lines: Iterable[Mapping[str, Any]]) -> list[dict[str, Any
 
 def read(path: Path) -> list[dict[str, Any]]:
     """The lines that can be read, oldest first; none where there is no file."""
+    found: deque[dict[str, Any]] = deque(maxlen=MOST)
     try:
-        raw = path.read_bytes()
+        for one in read_lines(path):
+            with contextlib.suppress(Unreadable):
+                data = parse_json(one)
+                if is_line(data):
+                    found.append(data)
     except FileNotFoundError:
         return []
-    found = []
-    for one in raw.splitlines():
-        try:
-            data = json.loads(one)
-        except ValueError:
-            continue
-        if isinstance(data, dict) and isinstance(data.get("model"), str):
-            found.append(data)
-    return found
+    return list(found)

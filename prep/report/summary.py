@@ -10,7 +10,9 @@ from typing import Any
 from prep.layout import make_folder, now, write_text
 from prep.locking import exclusively
 from prep.questions import read_questions
+from prep.reading import Unreadable, read_json
 from prep.report import history, page
+from prep.report.entries import is_entry
 from prep.report.verdict import ModelRun, Status, merged
 from prep.settings import Settings
 
@@ -76,16 +78,13 @@ def write_summary(
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Merge this run into the file, add to the history, and write both as the page `report`.
 
-    All under one lock, so that the three tell the same of runs that end at once. An entry that has
-    not the keys of this version's is no verdict that anybody could read. `began` is when the run
+    All under one lock, so that the three tell the same of runs that end at once. An entry that is
+    not as this version writes it is no verdict that anybody could read. `began` is when the run
     did, in seconds since the epoch. Gives what was written, and the history.
     """
     make_folder(path.parent)
     with exclusively(Path(f"{path}.lock")):
-        keys = {frozenset(one) for one in entries.values()}
-        earlier = {
-            name: one for name, one in _earlier(path).items() if not keys or frozenset(one) in keys
-        }
+        earlier = _earlier(path)
         models = dict(earlier)
         for name, fresh in entries.items():
             models[name] = dict(merged(earlier.get(name), fresh))
@@ -117,11 +116,11 @@ def _rendered(whole: Mapping[str, Any]) -> str:
 def _earlier(path: Path) -> dict[str, Any]:
     """The models of the file that is there; one that cannot be read is replaced."""
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError, UnicodeDecodeError):
+        data = read_json(path)
+    except (OSError, Unreadable):
         return {}
     known = isinstance(data, dict) and data.get("summary-version") == VERSION
     models = data.get("models") if known else None
     if not isinstance(models, dict):
         return {}
-    return {name: one for name, one in models.items() if isinstance(one, dict)}
+    return {name: one for name, one in models.items() if is_entry(one)}
