@@ -40,7 +40,7 @@ INSTALL = $(call beat,8,still installing) $(PIP) install -c requirements-tested.
 .DELETE_ON_ERROR:
 
 help: ## this list
-	@awk -F ' *## ' '/^[a-z-]+:.*## / { sub(/:.*/, "", $$1); printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ' *## ' '/^[a-z-]+:.*## / { sub(/:.*/, "", $$1); printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # -c: or pytest takes a path that stands alone and exists (ARGS="--model-home DIR") for a place of
 # tests, and never finds its own settings.

@@ -250,7 +250,7 @@ def _info(session: Session, repo: str, revision: str | None) -> ModelInfo:
         info = _model(data)
     except (TypeError, KeyError, AttributeError, ValueError):
         info = None
-    if info is None or not info.sha:
+    if info is None or not isinstance(info.sha, str):
         raise session.no_hub(url, "JSON that describes no model")
     return info
 

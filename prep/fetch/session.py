@@ -6,7 +6,6 @@ are followed here, one by one, and each answer is taken for what its place in th
 """
 
 import contextlib
-import json
 import re
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -19,6 +18,7 @@ from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 
 from prep.children import Emit
 from prep.fetch.connect import Transport
+from prep.reading import parse_json
 
 PASSING = frozenset({408, 429, 500, 502, 503, 504})
 REFUSED_SIGNATURE = frozenset({400, 401, 403})  # S3 says 400 for an address that is too old
@@ -181,7 +181,7 @@ class Session:
         """What the hub's API answers, and that answer's headers."""
         with self.open("GET", url, token=token) as answer:
             try:
-                return json.loads(answer.response.read()), answer.response.headers
+                return parse_json(answer.response.read()), answer.response.headers
             except ValueError:
                 raise NoHub(answer.response, "something that is not JSON") from None
 
@@ -284,7 +284,7 @@ def own_sentence(response: httpx.Response) -> str:
     except httpx.HTTPError:
         return ""
     try:
-        data = json.loads(body)
+        data = parse_json(body)
         errors = data.get("errors") or [{}]
         return _one_line(data.get("error") or data.get("message") or errors[0].get("message") or "")
     except (ValueError, AttributeError, TypeError, LookupError):
