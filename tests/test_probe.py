@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from prep.children import GREETING
 from prep.offline import MAIN, PROBE, pack
 from prep.offline.probe import ways
 from prep.offline.probe.consumers import CONSUMERS
@@ -196,17 +197,18 @@ def test_the_oldest_python_runs_it_and_does_a_job(packed: Path, tmp_path: Path) 
         (tmp_path / name).mkdir()
     home = str(tmp_path / "models")
     shown = {"home": home, "as": "path", "user": "owner", "mount": "read-write"}
-    order = {"call": "builtins:dict", "args": {"a": 1}, "may_write": [], "timeout": 20}
+    order = {"order": 7, "call": "builtins:dict", "args": {"a": 1}, "may_write": []}
     done = subprocess.run(
         [python, str(packed)],
         env={"HF_HOME": str(tmp_path / "hf-home")},
-        input=json.dumps({**order, "surroundings": shown}),
+        input=json.dumps({**order, "timeout": 20, "surroundings": shown}),
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
-    told = json.loads(done.stdout.splitlines()[1])
+    greeting, told = map(json.loads, done.stdout.splitlines())
+    assert (greeting["order"], told["order"]) == (GREETING, 7)
     assert told["result"] == {"a": 1, "shown": str(tmp_path / "home")}, done.stderr
 
 
