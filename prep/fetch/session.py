@@ -30,7 +30,7 @@ COUNT = re.compile("[0-9]{1,40}")
 PAGES = ("text/html", "application/xhtml+xml")
 # A hub's own answer has one of these, whatever else it is.
 OF_A_HUB = ("X-Request-Id", "X-Repo-Commit", "X-Linked-Etag", "X-Error-Code", "X-Error-Message")
-KEPT_HEADERS = frozenset({"x-error-code", "x-error-message", "server", "content-type"})
+KEPT_HEADERS = frozenset({b"x-error-code", b"x-error-message", b"server", b"content-type"})
 Role = Literal["hub", "bytes"]
 
 
@@ -353,7 +353,10 @@ def _check(response: httpx.Response, accept: Collection[int]) -> None:
         return
     told = httpx.Response(
         code,
-        headers=[(key, value) for key, value in response.headers.items() if key in KEPT_HEADERS],
+        # Bytes: httpx reads what is not ASCII, and would not write it.
+        headers=[
+            (key, value) for key, value in response.headers.raw if key.lower() in KEPT_HEADERS
+        ],
         request=response.request,
         extensions={"sentence": own_sentence(response)},
     )

@@ -264,11 +264,18 @@ ROWS: tuple[Row, ...] = (
     _refused(
         "busy until a day that is none", 503, Retry_After="Mon, 99 Foo 99999 99:99:99 +9999999"
     ),
+    _refused("busy for 10**30 seconds", 429, Retry_After=str(10**30)),
     _refused("busy by a limit that is none", 429, RateLimit='"api";r=0;t=' + MANY_DIGITS),
     _refused("no, and deep", 403, b'{"error":' + b"[" * 100_000),
     _refused("no, and painted", 403, json.dumps({"error": "\x1b[2J" * 999}).encode()),
     _refused("no, of a form that is none", 404, b'{"errors":[7]}', X_Error_Code=CONTROL),
-    _told("a web page by a painted server", Content_Type="text/html", Server=CONTROL),
+    Row(
+        name="a web page by a painted server",
+        where="file",
+        change=lambda one: Answer(
+            status=200, headers={"Content-Type": "text/html", "Server": CONTROL}, body=b"<html>"
+        ),
+    ),
     _said("small", "another size", b"more"),
     _said("small", "nothing", b""),
     _packed("small"),
@@ -368,10 +375,6 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, *args: object) -> None:
         """Say nothing."""
 
-    def version_string(self) -> str:
-        """The name of a server."""
-        return "between"
-
     def _answer(self) -> None:
         between, where = self.server, _where(urlsplit(self.path).path)
         at = between.storage if where == "bytes" else between.hub
@@ -387,8 +390,8 @@ class _Handler(BaseHTTPRequestHandler):
             answer = answer.having(Location=place)
         if where is not None and answer.status < 400:
             answer = between.changed(where, answer)
-        self.send_response(answer.status)
-        for name, value in answer.without("Content-Length", "Date", "Server").headers.items():
+        self.send_response_only(answer.status)
+        for name, value in answer.without("Content-Length").headers.items():
             self.send_header(name, value)
         length = got.headers.get("Content-Length") if self.command == "HEAD" else None
         self.send_header("Content-Length", length or str(len(answer.body)))
