@@ -28,6 +28,7 @@ from typing import Any, NoReturn
 
 from prep.errors import ChildDied, ChildKilled, NoProgress, PrepError, by_name
 from prep.memory import Memory, memory
+from prep.shape import Shape, either, is_count, is_number, is_text, maybe, record, shown
 from prep.storage import storage_error
 
 log = logging.getLogger(__name__)
@@ -55,6 +56,8 @@ END_SECONDS = 2
 MINIMUM_RATE = 1024  # bytes per second; slower is no progress
 PR_SET_PDEATHSIG = 1
 PARENT = "MODEL_PREP_PARENT"  # who started a child, in its environment
+LONGEST_ANSWER = 1 << 26  # bytes of a line; the answers of a whole model have some hundred thousand
+REPORT = "Run again, and report this."
 GREETING = 0  # the number of what a child says before it was given an order
 _NUMBERS = itertools.count(GREETING + 1)
 
@@ -155,7 +158,7 @@ def run(
                 if line is None or "event" in line:
                     watch.check(doing)  # always: who tells a lot is not done in time for that
                 if line is not None and "event" in line:
-                    watch.saw(int(line.get("total_done", 0)))
+                    watch.saw(line.get("total_done", 0))
                     on_event(line)
                 elif line is not None:
                     break
@@ -169,8 +172,38 @@ def unwrap(line: Event) -> Event:
     """The result a child sent, or the error that it sent instead."""
     if "error" in line:
         raise as_error(line["error"])
-    result: Event = line["result"]
+    result = line.get("result")
+    if not isinstance(result, dict):
+        raise ChildDied(f"The process gave what is no result: {shown(result)}. {REPORT}")
     return result
+
+
+_ERROR = {"class": is_text, "message": is_text}
+_OF_THE_DISK = {"errno": maybe(is_count), "strerror": maybe(is_text), "path": maybe(is_text)}
+_HOST = {"host": is_text, "role": is_text}
+_EVENTS: Mapping[str, Mapping[str, Shape]] = {
+    "bytes": {"total_done": is_count, "done": is_count, "of": is_count},
+    "said": {"text": is_text},
+    "step": {},
+    "waiting": {"left": is_number, "of": is_number, "host": is_text, "status": is_count},
+    **dict.fromkeys(("asking", "connected", "answered"), _HOST),
+}
+
+
+def is_answer(message: object) -> bool:
+    """Whether it is of a form that children answer in; what a result is, its reader knows."""
+    if not isinstance(message, dict):
+        return False
+    if "event" in message:
+        kind = message["event"]
+        known = _EVENTS.get(kind) if isinstance(kind, str) else None
+        return known is not None and record({"order": is_count, "event": is_text, **known})(message)
+    if "error" in message:
+        return either(record(_ERROR), record(_ERROR | _OF_THE_DISK))(message["error"])
+    forms = {"late": is_number, "died": lambda value: type(value) is int, "not-tried": is_text}
+    return "result" in message or any(
+        name in message and shape(message[name]) for name, shape in forms.items()
+    )
 
 
 class _OutputEnded(Exception):
@@ -194,7 +227,7 @@ class Child:
                 start_new_session=True,
             )
         self.idle = True  # no exchange is under way, and none was broken off
-        self._buffer = b""
+        self._buffer = bytearray()
 
     @contextlib.contextmanager
     def exchange(
@@ -231,34 +264,47 @@ class Child:
 
     def _answer(self, number: int, doing: str, timeout: float) -> Event | None:
         """The next line, which must answer the order `number`; None where none came in time."""
-        if (line := self._line(timeout)) is None:
+        if (line := self._line(doing, timeout)) is None:
             return None
         try:
-            message = json.loads(line)
+            message = json.loads(line)  # not strictly: a broken model's vectors hold NaN
         except (ValueError, RecursionError):
             message = None
-        if not isinstance(message, dict):
-            raise ChildDied(f"{doing}: the process wrote what is no answer: {line[:200]!r}")
-        if message.get("order") != number:
+        told = message.get("order") if isinstance(message, dict) else None
+        if type(told) is int and told != number:
             raise ChildDied(
-                f"{doing}: the process answered order {message.get('order')!r}, asked was order "
-                f"{number}. It was ended and its answer was not used. Run again, and report this."
+                f"{doing}: the process answered order {shown(told)}, asked was order {number}. "
+                f"It was ended and its answer was not used. {REPORT}"
             )
-        return message
+        if type(told) is not int or not is_answer(message):
+            raise ChildDied(
+                f"{doing}: the process wrote what is no answer: {shown(bytes(line[:200]))}. "
+                f"It was ended. {REPORT}"
+            )
+        answer: Event = message
+        return answer
 
-    def _line(self, timeout: float) -> bytes | None:
+    def _line(self, doing: str, timeout: float) -> bytes | None:
         """The next line, None when none came within `timeout` seconds."""
         assert self.process.stdout is not None
         handle = self.process.stdout.fileno()
         ends = time.monotonic() + timeout
-        while b"\n" not in self._buffer:
+        seen = 0  # so much has no end of a line in it
+        while (end := self._buffer.find(b"\n", seen)) < 0:
+            seen = len(self._buffer)
+            if seen > LONGEST_ANSWER:
+                raise ChildDied(
+                    f"{doing}: the process wrote a line of more than {LONGEST_ANSWER} bytes. It "
+                    f"was ended. {REPORT}"
+                )
             if not select.select([handle], [], [], max(0.0, ends - time.monotonic()))[0]:
                 return None
             data = os.read(handle, 1 << 16)
             if not data:
                 raise _OutputEnded
             self._buffer += data
-        line, _, self._buffer = self._buffer.partition(b"\n")
+        line = bytes(self._buffer[:end])
+        del self._buffer[: end + 1]
         return line
 
     def _ended(self, doing: str) -> PrepError:
@@ -296,7 +342,10 @@ def death(doing: str, code: int, before: int, tail: str = "") -> PrepError:
     last = f" It said last:\n{tail[-1500:]}" if tail else ""
     if code == -signal.SIGKILL:
         return ChildKilled(f"{doing}: {killed(memory(), before)}{last}")
-    how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+    try:
+        how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+    except ValueError:  # not every number has a name
+        how = f"signal {-code}"
     return ChildDied(f"{doing}: the process ended early with {how}.{last}")
 
 

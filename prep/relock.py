@@ -12,6 +12,7 @@ from prep.errors import HubRefused, WrongRequest, listing
 from prep.fetch import RemoteModel
 from prep.layout import Home, write_text
 from prep.lock import Lock, LockedFile, LockedModel, answer, render
+from prep.reading import printable
 from prep.settings import Settings
 
 
@@ -133,9 +134,10 @@ def _locked(spec: ModelSpec, remote: RemoteModel) -> LockedModel:
             "library needs the model without these files, narrow 'files' in the catalogue."
         )
     if not any(file.path.endswith(".safetensors") for file in remote.files):
+        others = printable(", ".join(remote.others), 1000) or "nothing else"
         raise HubRefused(
             f"{spec.repo} at {remote.commit} has no safetensors weights among the wanted files; it "
-            f"has {', '.join(remote.others) or 'nothing else'}. Pickled weights run code when "
+            f"has {others}. Pickled weights run code when "
             "loaded and are not taken: choose a revision with safetensors."
         )
     return LockedModel(

@@ -46,11 +46,13 @@ def test_child_whose_parent_died_while_it_imported_does_nothing(tmp_path: Path) 
 
 
 def test_child_knows_who_started_it(tmp_path: Path) -> None:
-    script = "from prep.children import die_with_parent as d; d(); print('{\"order\": 0}')"
+    script = (
+        'from prep.children import die_with_parent as d; d(); print(\'{"order": 0, "result": 1}\')'
+    )
     env = {"HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
     child = Child([sys.executable, "-c", script], env, tmp_path / "log")
     with child.exchange("starting") as answer:
-        assert answer(60) == {"order": 0}
+        assert answer(60) == {"order": 0, "result": 1}
     child.stop()
 
 

@@ -7,19 +7,18 @@ Xet, and a HOME of its own, so that nothing but what we place appears in the hom
 import os
 import shutil
 import socket
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from prep.children import Emit, Event, as_error, environment, run
-from prep.errors import HubRefused, HubUnreachable, Passing, PrepError, listing
+from prep.errors import HubUnreachable, Passing, PrepError
 from prep.fetch.hosts import SILENCE_SECONDS, HostWatch
 from prep.layout import Home, make_folder
 from prep.lock import LockedFile
-from prep.reading import is_path, printable, read_bytes
-from prep.shape import COMMIT, is_count, like, shown
+from prep.reading import read_bytes
 
 CHILD = "prep.fetch.child"
 LONGEST_TOKEN = 1 << 16  # bytes of the file that holds it
@@ -167,11 +166,6 @@ def ask(
         "globs": globs,
     }
     result = _child(network, order, f"asking about {repo}", scratch, _nobody, say)
-    if problems := list(_unlike_a_hub(result)):
-        raise HubRefused(
-            f"{listing(f'{network.endpoint} answered what no hub answers of {repo}', problems)}\n"
-            "Nothing was locked: ask the keeper of that hub or mirror, or give another HF_ENDPOINT."
-        )
     return RemoteModel(
         commit=result["commit"],
         head=result["head"],
@@ -179,20 +173,6 @@ def ask(
         files=tuple(RemoteFile(**file) for file in result["files"]),
         others=tuple(result["others"]),
     )
-
-
-def _unlike_a_hub(result: Mapping[str, Any]) -> Iterator[str]:
-    """What a lock cannot hold of the hub's answer; what is in the files is judged elsewhere."""
-    for what in ("commit", "head"):
-        if not like(COMMIT)(result[what]):
-            yield f"the {what} is {shown(result[what])}"
-    if not is_path(result["license"]) or printable(result["license"]) != result["license"]:
-        yield f"the license is {shown(result['license'])}"
-    for file in result["files"]:
-        if not is_path(file["path"]):
-            yield f"a file is named {shown(file['path'])}"
-        if not is_count(file["size"]):
-            yield f"{shown(file['path'])} has {shown(file['size'])} bytes"
 
 
 def access(

@@ -10,7 +10,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from functools import partial
 from pathlib import Path
@@ -24,13 +24,16 @@ from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 from prep import hazards
 from prep.change import is_told
 from prep.children import Emit, Event, serve_one
-from prep.errors import Hazardous, HubBusy, HubRefused, ModelError, WrongBytes
+from prep.errors import Hazardous, HubBusy, HubRefused, ModelError, WrongBytes, listing
 from prep.fetch.failures import Asked, Shown, hub_errors
 from prep.fetch.pace import Pace, Persistence
-from prep.fetch.session import CannotServe, Hosts, NoHub, Session, host_of, renamed
+from prep.fetch.session import CannotServe, Hosts, NoHub, Session, host_of, renamed, target_of
 from prep.fetch.transfer import Transfer, download, read_part, read_small
 from prep.layout import make_folder, point_link
 from prep.lock import LockedFile
+from prep.reading import is_path, printable
+from prep.shape import COMMIT, SHA256, is_count, is_text, like, maybe, shown
+from prep.shape import listed as listed_of
 from prep.tasks import matches
 
 WORKERS = 4  # files side by side; a hub counts requests, so not more
@@ -204,6 +207,13 @@ def _ask(order: Event, child: Child) -> Event:
     assert info.sha is not None
     listed = persist(repo, lambda: _listed(session, repo, info))
     wanted = [path for path in listed if matches(path, tuple(globs))]
+    license = _license(info)
+    if problems := list(unlike_a_hub(license, {path: listed[path] for path in wanted})):
+        endpoint = child.asked(repo, "").endpoint
+        raise HubRefused(
+            f"{listing(f'{endpoint} answered what no hub answers of {repo}', problems)}\n"
+            "Nothing was locked: ask the keeper of that hub or mirror, or give another HF_ENDPOINT."
+        )
     files: list[dict[str, Any]] = []
     for path in wanted:
         url, what = hf_hub_url(repo, path, revision=info.sha), f"{repo}: {path}"
@@ -222,19 +232,36 @@ def _ask(order: Event, child: Child) -> Event:
         file = {"path": path, "size": size, "sha256": sha256, "text": text}
         hazard = hazards.of_file(path, size, read, wanted)
         files.append({**file, "hazard": hazard.detail if hazard else None})
-    card = info.card_data
-    tagged = [tag.partition(":")[2] for tag in info.tags or [] if tag.startswith("license:")]
-    license = getattr(card, "license", None) or (tagged[0] if tagged else "unknown")
     head = info.sha
     if order["revision"] == info.sha:  # pinned to a commit: where would the name alone lead to now?
         head = persist(repo, lambda: _info(session, repo, None)).sha or head
     return {
         "commit": info.sha,
         "head": head,
-        "license": str(license),
+        "license": license,
         "files": files,
         "others": [path for path in listed if path not in wanted],
     }
+
+
+def _license(info: ModelInfo) -> str:
+    tagged = [tag.partition(":")[2] for tag in info.tags or [] if tag.startswith("license:")]
+    return str(getattr(info.card_data, "license", None) or (tagged[0] if tagged else "unknown"))
+
+
+def unlike_a_hub(license: str, listed: "Listed") -> Iterator[str]:
+    """What a lock cannot hold of the hub's answer; what is in the files is judged elsewhere."""
+    if not is_path(license) or printable(license) != license:
+        yield f"the license is {shown(license)}"
+    for path, (size, oid, sha256) in listed.items():
+        if not is_path(path) or not {"", ".", ".."}.isdisjoint(path.split("/")):
+            yield f"a file is named {shown(path)}"
+        if not is_count(size):
+            yield f"{shown(path)} has {shown(size)} bytes"
+        if sha256 is not None and not like(SHA256)(sha256):
+            yield f"{shown(path)} has the sha256 {shown(sha256)}"
+        if sha256 is None and not like(COMMIT)(oid):
+            yield f"{shown(path)} has the git oid {shown(oid)}"
 
 
 def _api(repo: str, *more: str) -> str:
@@ -250,9 +277,20 @@ def _info(session: Session, repo: str, revision: str | None) -> ModelInfo:
         info = _model(data)
     except (TypeError, KeyError, AttributeError, ValueError):
         info = None
-    if info is None or not isinstance(info.sha, str):
+    if info is None or not _is_described(info):
         raise session.no_hub(url, "JSON that describes no model")
     return info
+
+
+def _is_described(info: ModelInfo) -> bool:
+    """Whether the parts that are used are of the types that a hub gives them."""
+    names = [one.rfilename for one in info.siblings or []]
+    return (
+        like(COMMIT)(info.sha)
+        and is_text(info.id)
+        and maybe(listed_of(is_text))(info.tags)
+        and listed_of(is_text)(names)
+    )
 
 
 def _model(data: dict[str, Any]) -> ModelInfo:
@@ -278,17 +316,24 @@ def _tree(session: Session, repo: str, commit: str) -> Listed:
     """The same from the listing of folders, which some mirrors pass on as it is."""
     listed: Listed = {}
     url: str | None = f"{_api(repo, 'tree', commit)}?recursive=true"
+    asked: set[str] = set()
     try:
         while url is not None:
+            if url in asked:
+                raise HubRefused(
+                    f"{host_of(httpx.URL(constants.ENDPOINT))} lists the files of {repo} in a "
+                    "circle, and so not all of them. Nothing was locked: ask the keeper of that "
+                    "hub or mirror, or give another HF_ENDPOINT."
+                )
+            asked.add(url)
             page, headers = session.json(url)
             for one in page:
                 if one["type"] == "file":
                     lfs = one.get("lfs") or {}
                     sha256 = lfs.get("oid") if lfs else None
-                    size = int(lfs.get("size", one["size"]))
-                    listed[str(one["path"])] = (size, str(one["oid"]), sha256)
+                    listed[one["path"]] = (lfs.get("size", one["size"]), one["oid"], sha256)
             following = httpx.Response(200, headers=headers).links.get("next")
-            url = str(httpx.URL(url).join(following["url"])) if following else None
+            url = str(target_of(httpx.URL(url), following["url"])) if following else None
     except (HfHubHTTPError, NoHub, KeyError, TypeError, ValueError, AttributeError):
         raise HubRefused(
             f"{host_of(httpx.URL(constants.ENDPOINT))} lists no checksums for {repo}, neither with "

@@ -26,7 +26,15 @@ from huggingface_hub.utils import (  # type: ignore[attr-defined]  # documented
 
 from prep.errors import HubBusy, HubRefused, HubUnreachable, NotAHub, PrepError
 from prep.fetch.hosts import unreachable, which
-from prep.fetch.session import CannotServe, NoHub, SignatureRefused, host_of, sentence_of
+from prep.fetch.session import (
+    CannotServe,
+    NoHub,
+    SignatureRefused,
+    count_of,
+    host_of,
+    sentence_of,
+)
+from prep.reading import printable
 from prep.storage import storage_error
 
 ASKED_SECONDS = 330.0  # that a hub may ask to wait without progress between: its windows are 300 s
@@ -99,13 +107,15 @@ def asked_wait(error: BaseException) -> float | None:
         return None
     headers = error.response.headers
     said = headers.get("Retry-After", "").strip()
-    if said.isascii() and said.isdigit():
-        return float(said)
-    with contextlib.suppress(ValueError):
+    if (seconds := count_of(said)) is not None:
+        return float(seconds)
+    with contextlib.suppress(ValueError, OverflowError):
         there = _date(headers.get("Date", "")) if "Date" in headers else datetime.now(UTC)
         return max(0.0, (_date(said) - there).total_seconds())
-    limit = parse_ratelimit_headers(headers)
-    return float(limit.reset_in_seconds) if limit and limit.remaining == 0 else None
+    with contextlib.suppress(ValueError, OverflowError):
+        limit = parse_ratelimit_headers(headers)
+        return float(limit.reset_in_seconds) if limit and limit.remaining == 0 else None
+    return None
 
 
 def _date(text: str) -> datetime:
@@ -228,7 +238,11 @@ def _no_hub(response: httpx.Response, what: str, asked: Asked) -> NotAHub:
     """A gateway, a proxy or a login page answers; or `--hub` names what never was a hub."""
     request = response.request
     server = response.headers.get("Server")
-    seen = f"{response.status_code}, Server: {server}" if server else str(response.status_code)
+    seen = (
+        f"{response.status_code}, Server: {printable(server, 60)}"
+        if server
+        else str(response.status_code)
+    )
     who = which(host_of(request.url), asked.host, *_role(request)).removeprefix("The hub at ")
     allow = (
         f"{asked.host} (for huggingface.co also *.hf.co, its hosts for files)"

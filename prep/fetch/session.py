@@ -18,17 +18,19 @@ from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 
 from prep.children import Emit
 from prep.fetch.connect import Transport
-from prep.reading import parse_json
+from prep.reading import parse_json, printable
 
 PASSING = frozenset({408, 429, 500, 502, 503, 504})
 REFUSED_SIGNATURE = frozenset({400, 401, 403})  # S3 says 400 for an address that is too old
 MOST_REDIRECTS = 10
 READ_AT_MOST = 4096  # bytes of a refusal's or a redirect's body
 SENTENCE_AT_MOST = 300
+MOST_ANSWERED = 64 << 20  # bytes of an answer that is kept in memory, unpacked
+COUNT = re.compile("[0-9]{1,40}")
 PAGES = ("text/html", "application/xhtml+xml")
 # A hub's own answer has one of these, whatever else it is.
 OF_A_HUB = ("X-Request-Id", "X-Repo-Commit", "X-Linked-Etag", "X-Error-Code", "X-Error-Message")
-KEPT_HEADERS = frozenset({"x-error-code", "x-error-message", "server", "content-type"})
+KEPT_HEADERS = frozenset({b"x-error-code", b"x-error-message", b"server", b"content-type"})
 Role = Literal["hub", "bytes"]
 
 
@@ -109,8 +111,8 @@ class Answer:
         self.commit = self.commit or commit
         if tag := linked or (headers.get("ETag") if commit else None):
             self.etag = tag.removeprefix("W/").strip('"')
-        if (size := headers.get("X-Linked-Size", "")).isdigit():
-            self.size = int(size)
+        if (size := count_of(headers.get("X-Linked-Size", ""))) is not None:
+            self.size = size
         return bool(commit or linked)
 
 
@@ -165,7 +167,7 @@ class Session:
                         self._tell_moved(moved)
                     yield answer
                     return
-                target = at.join(response.headers["Location"])
+                target = target_of(at, response.headers["Location"])
                 _drain(response)
             self._pace.sent_on()
             self._tell_renamed(httpx.URL(url), target)
@@ -181,7 +183,7 @@ class Session:
         """What the hub's API answers, and that answer's headers."""
         with self.open("GET", url, token=token) as answer:
             try:
-                return parse_json(answer.response.read()), answer.response.headers
+                return parse_json(whole(answer.response)), answer.response.headers
             except ValueError:
                 raise NoHub(answer.response, "something that is not JSON") from None
 
@@ -239,7 +241,12 @@ class Session:
     def _sent(self, request: httpx.Request) -> Iterator[httpx.Response]:
         role = request.extensions["role"]
         self.hosts.tell("asking", request.url, role)
-        response = self._client.send(request, stream=True)
+        try:
+            response = self._client.send(request, stream=True)
+        except httpx.RemoteProtocolError as error:  # httpx looks at redirects it does not follow
+            if "Invalid URL in location header" in str(error):
+                raise httpx.InvalidURL(str(error)) from error
+            raise
         try:
             self.hosts.tell("answered", request.url, role)
             if response.status_code in PASSING:
@@ -259,9 +266,36 @@ class Session:
             self.say_once(renamed(here, there))
 
 
+def whole(response: httpx.Response) -> bytes:
+    """A body that is kept in memory, of bounded size: some bytes can be packed thousands of."""
+    body = bytearray()
+    for block in response.iter_bytes():
+        body += block
+        if len(body) > MOST_ANSWERED:
+            raise NoHub(response, f"more than {MOST_ANSWERED} bytes")
+    return bytes(body)
+
+
+def target_of(at: httpx.URL, place: str) -> httpx.URL:
+    """Where `place` leads from there; `httpx.InvalidURL` where no connection can be made to it."""
+    url = at.join(place)
+    try:
+        url.raw_host.decode().encode("idna")  # as the system's resolver does, outside of `OSError`
+    except UnicodeError as error:
+        raise httpx.InvalidURL(str(error)) from error
+    if url.scheme not in ("http", "https") or not url.host or (url.port or 0) >= 1 << 16:
+        raise httpx.InvalidURL("no address of a host")
+    return url
+
+
+def count_of(text: str) -> int | None:
+    """A header's count of bytes; None for what is none, as is much that ``isdigit`` takes."""
+    return int(text) if COUNT.fullmatch(text) else None
+
+
 def renamed(here: str, there: str) -> str:
     """The one line for a repository that has another name at the hub."""
-    return f"{here} is {there} at the hub; the home keeps the catalogue's name, {here}"
+    return f"{here} is {printable(there)} at the hub; the home keeps the catalogue's name, {here}"
 
 
 def sentence_of(response: httpx.Response) -> str:
@@ -319,7 +353,10 @@ def _check(response: httpx.Response, accept: Collection[int]) -> None:
         return
     told = httpx.Response(
         code,
-        headers=[(key, value) for key, value in response.headers.items() if key in KEPT_HEADERS],
+        # Bytes: httpx reads what is not ASCII, and would not write it.
+        headers=[
+            (key, value) for key, value in response.headers.raw if key.lower() in KEPT_HEADERS
+        ],
         request=response.request,
         extensions={"sentence": own_sentence(response)},
     )

@@ -26,11 +26,12 @@ from prep.digest import BLOCK, digest_file
 from prep.errors import HubRefused, NotAHub, PrepError, WrongBytes
 from prep.fetch.failures import CutShort
 from prep.fetch.pace import Persistence
-from prep.fetch.session import Answer, Session, SignatureRefused, host_of
+from prep.fetch.session import Answer, Session, SignatureRefused, count_of, host_of, whole
+from prep.reading import printable
 
 ASK_AGAIN_SECONDS = 0.2
 IDENTITY = {"Accept-Encoding": "identity"}
-CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
+CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,40})-[0-9]+/([0-9]{1,40}|\*)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +84,7 @@ def download(
 def read_small(url: str, session: Session) -> bytes:
     """A small file, whole, in memory."""
     with session.open("GET", url, IDENTITY) as answer:
-        return answer.response.read()
+        return whole(answer.response)
 
 
 def read_part(url: str, session: Session, start: int, count: int, size: int) -> bytes:
@@ -174,16 +175,16 @@ def _bring(part: Part, session: Session, persist: Persistence) -> None:
     with persist.pace.paused():
         part.take_up()
 
-    def whole() -> str:
+    def completed() -> str:
         persist(transfer.what, lambda: _go_on(part, session, persist), lambda: part.reached)
         return transfer.sha256 if part.there else part.digest()
 
-    digest = whole()
+    digest = completed()
     if digest != transfer.sha256 and part.pieced:
         # The part that an earlier run left was damaged, or the file changed between two answers.
         # That says nothing about what the hub serves now: take it from the beginning, once.
         part.restart()
-        digest = whole()
+        digest = completed()
     if digest != transfer.sha256:
         part.discard()
         raise WrongBytes(
@@ -238,8 +239,8 @@ def _named(answer: Answer, transfer: Transfer) -> Path:
         )
     if answer.commit != commit:
         raise HubRefused(
-            f"{repo}: the hub answers for commit {answer.commit}, the lock names {commit}. A "
-            "mirror that does not keep commits cannot be used; see --hub."
+            f"{repo}: the hub answers for commit {printable(answer.commit, 60)}, the lock names "
+            f"{commit}. A mirror that does not keep commits cannot be used; see --hub."
         )
     if answer.size not in (None, transfer.size):
         raise WrongBytes(other_size(transfer, str(answer.size)))
@@ -276,8 +277,7 @@ def _length(response: httpx.Response) -> int | None:
     if response.status_code == 206:
         told = CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
         return int(told[2]) if told and told[2] != "*" else None
-    length = response.headers.get("Content-Length", "")
-    return int(length) if length.isdigit() and not _is_encoded(response) else None
+    return None if _is_encoded(response) else count_of(response.headers.get("Content-Length", ""))
 
 
 def _pour(response: httpx.Response, part: Part, persist: Persistence) -> None:

@@ -98,21 +98,22 @@ def fuzz_hub() -> Figures:
     figures = Figures()
     with hub.between() as server:
         for row in hub.ROWS:
-            began, fault = time.monotonic(), None
-            with tempfile.TemporaryDirectory(prefix="fuzz-") as name:
-                try:
-                    kind, text = hub.outcome(server, row, Path(name) / "folder")
-                    if kind == "ChildDied":  # whatever rose in the child, without a sentence
-                        fault = text[:200]
-                except Exception as error:
-                    kind, fault = type(error).__name__, str(error)[:200]
-            took = time.monotonic() - began
-            figures.tried += 1
-            figures.outcomes[kind] += 1
-            if took > figures.slowest:
-                figures.slowest, figures.slowest_input = took, row.name
-            if fault:
-                figures.faults[fault] = f"{row.where}: {row.name}"
+            for do in hub.ASKED_BY[row.where]:
+                began, fault, what = time.monotonic(), None, f"{row}, {do}"
+                with tempfile.TemporaryDirectory(prefix="fuzz-") as name:
+                    try:
+                        kind, text = hub.outcome(server, row, do, Path(name) / "folder")
+                        if kind == "ChildDied":  # whatever rose in the child, without a sentence
+                            fault = text[:200]
+                    except Exception as error:
+                        kind, fault = type(error).__name__, str(error)[:200]
+                took = time.monotonic() - began
+                figures.tried += 1
+                figures.outcomes[kind] += 1
+                if took > figures.slowest:
+                    figures.slowest, figures.slowest_input = took, what
+                if fault:
+                    figures.faults[fault] = what
     return figures
 
 

@@ -1,0 +1,208 @@
+"""What a child process writes is not believed: one of our errors, and the child is ended."""
+
+import math
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from prep.children import LONGEST_ANSWER, Child, Event, Watch, as_error, death, run, unwrap
+from prep.errors import ChildDied, DiskFull, HubBusy
+
+REPORT = "Run again, and report this."
+# Answers the first order by what is written at {BODY}, in which @N stands for the order's number.
+SCRIPT = """
+import json, sys
+order = json.loads(sys.stdin.buffer.readline())
+number = str(order["order"]).encode()
+out = sys.stdout.buffer
+{BODY}
+out.flush()
+"""
+
+
+def child(tmp_path: Path, body: str) -> Child:
+    env = {"HOME": str(tmp_path), "PATH": os.environ["PATH"]}
+    return Child(
+        [sys.executable, "-I", "-S", "-c", SCRIPT.replace("{BODY}", body)], env, tmp_path / "log"
+    )
+
+
+def exchanged(tmp_path: Path, body: str) -> tuple[Child, list[Event]]:
+    """All that the child answers until a line that is no event."""
+    asked = child(tmp_path, body)
+    lines: list[Event] = []
+    with asked.exchange("loading", {}) as answer:
+        while not lines or "event" in lines[-1]:
+            line = answer(30)
+            assert line is not None, "nothing came"
+            lines.append(line)
+    return asked, lines
+
+
+def refused(tmp_path: Path, body: str) -> str:
+    """The sentence for what the child wrote; it was ended."""
+    asked = child(tmp_path, f"{body}\nout.flush()\nimport time; time.sleep(600)")
+    with pytest.raises(ChildDied) as caught, asked.exchange("loading", {}) as answer:
+        answer(30)
+    assert asked.process.returncode == -signal.SIGKILL
+    assert not asked.idle
+    return str(caught.value)
+
+
+def writing(line: bytes) -> str:
+    """The body that writes a line, in which @N is the number of the order."""
+    return f"out.write({line!r}.replace(b'@N', number) + b'\\n')"
+
+
+NO_ANSWER: dict[str, bytes] = {
+    "nothing": b"",
+    "no JSON": b"oops",
+    "half": b'{"order": @N, "result": {}',
+    "not UTF-8": b'{"order": @N, "result": "\xff"}',
+    "a list": b"[@N]",
+    "a number": b"@N",
+    "null": b"null",
+    "deep": b"[" * 100_000,
+    "deep below": b'{"order": @N, "result": ' + b"[" * 50_000 + b"]" * 50_000 + b"}",
+    "digits": b'{"order": @N, "result": ' + b"9" * 5000 + b"}",
+    "no number": b'{"result": {}}',
+    "a number that is a text": b'{"order": "@N", "result": {}}',
+    "a number that is true": b'{"order": true, "result": {}}',
+    "neither result nor error": b'{"order": @N}',
+    "an error that is a text": b'{"order": @N, "error": "oops"}',
+    "an error without a class": b'{"order": @N, "error": {"message": "oops"}}',
+    "an error of another form": b'{"order": @N, "error": {"class": 7, "message": []}}',
+    "an error whose number is a text": b'{"order": @N, "error": {"class": "OSError", '
+    b'"message": "", "errno": "28", "strerror": "", "path": null}}',
+    "an event that is a number": b'{"order": @N, "event": 7}',
+    "an event that nobody knows": b'{"order": @N, "event": "sung"}',
+    "bytes that are a text": b'{"order": @N, "event": "bytes", "total_done": "7", "done": 7, '
+    b'"of": 9}',
+    "bytes without done": b'{"order": @N, "event": "bytes", "total_done": 7, "of": 9}',
+    "bytes that are none": b'{"order": @N, "event": "bytes", "total_done": NaN, "done": 7, '
+    b'"of": 9}',
+    "said without a text": b'{"order": @N, "event": "said"}',
+    "a host that is a list": b'{"order": @N, "event": "asking", "host": [], "role": "hub"}',
+    "late by a text": b'{"order": @N, "late": "very"}',
+    "died of nothing": b'{"order": @N, "died": null}',
+    "not tried, without why": b'{"order": @N, "not-tried": null}',
+}
+
+
+@pytest.mark.parametrize("line", NO_ANSWER.values(), ids=NO_ANSWER.keys())
+def test_what_is_no_answer_ends_the_child(tmp_path: Path, line: bytes) -> None:
+    text = refused(tmp_path, writing(line))
+    head, tail = "loading: the process wrote what is no answer: b", f". It was ended. {REPORT}"
+    assert text.startswith(head)
+    assert text.endswith(tail)
+    quoted = text.removeprefix(head).removesuffix(tail)
+    assert len(quoted) <= 60
+
+
+def test_the_sentence_quotes_the_line_and_says_what_to_do(tmp_path: Path) -> None:
+    assert refused(tmp_path, writing(b"\x1b[2Joops")) == (
+        "loading: the process wrote what is no answer: b'\\x1b[2Joops'. It was ended. Run again, "
+        "and report this."
+    )
+
+
+def test_an_answer_to_another_order_is_not_used(tmp_path: Path) -> None:
+    text = refused(tmp_path, writing(b'{"order": @N000, "result": {}}'))
+    before, _, after = text.partition(", asked was order ")
+    assert before.startswith("loading: the process answered order ")
+    number = after.partition(".")[0]
+    assert text == (
+        f"loading: the process answered order {number}000, asked was order {number}. It was ended "
+        "and its answer was not used. Run again, and report this."
+    )
+
+
+def test_a_line_without_end_is_bounded(tmp_path: Path) -> None:
+    body = "while True: out.write(b'a' * 1_000_000)"
+    began = time.process_time()
+    assert refused(tmp_path, body) == (
+        "loading: the process wrote a line of more than 67108864 bytes. It was ended. Run again, "
+        "and report this."
+    )
+    assert time.process_time() - began < 5, "each block was searched again"
+
+
+def test_a_long_answer_is_read(tmp_path: Path) -> None:
+    size = LONGEST_ANSWER // 4
+    body = f'out.write(b\'{{"order": %s, "result": "%s"}}\\n\' % (number, b\'a\' * {size}))'
+    asked, [line] = exchanged(tmp_path, body)
+    assert len(line["result"]) == size
+    asked.stop()
+
+
+def test_an_answer_that_ends_without_a_new_line_is_none(tmp_path: Path) -> None:
+    asked = child(tmp_path, 'out.write(b\'{"order": %s, "result": {}}\' % number)')
+    with pytest.raises(ChildDied) as caught, asked.exchange("loading", {}) as answer:
+        answer(30)
+    assert str(caught.value) == "loading: the process ended early with exit code 0."
+
+
+def test_a_broken_models_numbers_are_passed_on(tmp_path: Path) -> None:
+    asked, [line] = exchanged(tmp_path, writing(b'{"order": @N, "result": [NaN, Infinity]}'))
+    assert [math.isnan(line["result"][0]), line["result"][1]] == [True, math.inf]
+    asked.stop()
+
+
+def test_several_lines_in_one_piece_are_several_answers(tmp_path: Path) -> None:
+    event = b'{"order": @N, "event": "said", "text": "here"}\n'
+    asked, lines = exchanged(tmp_path, writing(event * 3 + b'{"order": @N, "result": 1}'))
+    assert [line.get("event", "result") for line in lines] == ["said"] * 3 + ["result"]
+    asked.stop()
+
+
+@pytest.mark.parametrize("result", [None, 7, "a text", [1]], ids=repr)
+def test_a_result_that_is_no_table_is_not_unwrapped(result: object) -> None:
+    with pytest.raises(ChildDied) as caught:
+        unwrap({"order": 1, "result": result})
+    assert str(caught.value) == (
+        f"The process gave what is no result: {result!r}. Run again, and report this."
+    )
+
+
+def test_an_error_of_ours_keeps_its_class() -> None:
+    error = as_error({"class": "HubBusy", "message": "later"})
+    assert (type(error), str(error)) == (HubBusy, "later")
+
+
+def test_an_error_of_the_disk_is_told_as_such() -> None:
+    told = {"class": "OSError", "message": "", "errno": 28, "strerror": "No space", "path": "/"}
+    assert isinstance(as_error(told), DiskFull)
+
+
+@pytest.mark.parametrize("name", ["ValueError", "", "object", "\x00", "a.b"], ids=repr)
+def test_an_error_of_another_class_is_quoted(name: str) -> None:
+    error = as_error({"class": name, "message": "oops"})
+    assert (type(error), str(error)) == (ChildDied, f"{name}: oops")
+
+
+@pytest.mark.parametrize(
+    ("code", "how"),
+    [(3, "exit code 3"), (-11, "signal SIGSEGV"), (-40, "signal 40")],
+    ids=str,
+)
+def test_every_way_of_ending_has_a_name(code: int, how: str) -> None:
+    assert str(death("loading", code, 0)) == f"loading: the process ended early with {how}."
+
+
+def test_run_refuses_a_result_of_another_form(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`run` starts a module; here one that answers a list."""
+    (tmp_path / "answering.py").write_text(
+        SCRIPT.replace("{BODY}", writing(b'{"order": @N, "result": []}')), encoding="utf-8"
+    )
+    env = {"HOME": str(tmp_path), "PATH": os.environ["PATH"], "PYTHONPATH": str(tmp_path)}
+    with pytest.raises(ChildDied) as caught:
+        run("answering", {}, env, doing="x", on_event=lambda event: None, watch=Watch(30))
+    assert str(caught.value) == (
+        "The process gave what is no result: []. Run again, and report this."
+    )
