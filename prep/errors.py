@@ -15,6 +15,7 @@ PrepError
 │   ├── HomeClosed       the home may not be written, and something must be
 │   ├── CannotBegin      something that stays keeps the preparation from beginning
 │   ├── ChildDied        a child process of ours died of something that stays
+│   ├── Interrupted      a stage was broken off by SystemExit or the like
 │   └── InterpreterUnfit somebody else's Python, named with --consumer-python
 ├── NotTried             nobody: this machine cannot make that load; no verdict  skipped
 └── Passing              nobody: it can pass by itself, run again                exit 75
@@ -115,6 +116,10 @@ class CannotBegin(ModelError):
 
 class ChildDied(ModelError):
     """A child process ended in a way that running again will not change."""
+
+
+class Interrupted(ModelError):
+    """A stage was broken off by an exception that is no error, as `SystemExit`."""
 
 
 class InterpreterUnfit(ModelError):

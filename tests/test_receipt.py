@@ -46,7 +46,11 @@ def test_reads_what_it_wrote(tmp_path: Path) -> None:
 
 odd = st.text(st.characters(exclude_categories=["Cs"]))
 values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | odd,
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | odd,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(odd, inner, max_size=3),
     max_leaves=5,
 )

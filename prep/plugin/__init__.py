@@ -3,6 +3,7 @@
 Other repositories use it: ``pytest_plugins = ["prep.plugin"]`` and ``def test_mine(converted)``.
 """
 
+import contextlib
 import os
 from collections.abc import Generator, Iterator
 from typing import Any
@@ -12,13 +13,16 @@ import pytest
 from prep.catalogue import ModelSpec
 from prep.children import die_with_parent
 from prep.consumers import Load
-from prep.errors import NotTried
+from prep.errors import Interrupted, NotTried
 from prep.lock import LockedModel
 from prep.plugin import beforehand, modes, outcome, parameters, reruns, signals, terminal
 from prep.plugin.options import add_options, refuse_cache_options, settings_of
 from prep.stages import Converted, Fetched, Loaded, Stages
 
 STAGES = pytest.StashKey[Stages]()
+
+# pytest's own: it remembers these for a fixture, or ends the session by them.
+OUTCOMES = (pytest.fail.Exception, pytest.skip.Exception, pytest.exit.Exception)
 
 MARKERS = {
     "pins": "the lock, the commit and every digest",
@@ -206,30 +210,52 @@ def load(request: pytest.FixtureRequest) -> Load:
 @pytest.fixture(scope="session")
 def locked(stages: Stages, spec: ModelSpec) -> LockedModel:
     """The model's entry in the lock."""
-    return stages.locked(spec)
+    with _ended_early():
+        return stages.locked(spec)
 
 
 @pytest.fixture(scope="session")
 def fetched(stages: Stages, spec: ModelSpec, locked: LockedModel) -> Fetched:
     """The model's original files, in the home and looked at in full."""
-    return stages.fetched(spec)
+    with _ended_early():
+        return stages.fetched(spec)
 
 
 @pytest.fixture(scope="session")
 def converted(stages: Stages, spec: ModelSpec, fetched: Fetched, precision: str) -> Converted:
     """The model in one precision, converted and checked."""
-    return stages.converted(spec, precision)
+    with _ended_early():
+        return stages.converted(spec, precision)
 
 
 @pytest.fixture(scope="session")
 def loaded(stages: Stages, spec: ModelSpec, load: Load) -> Loaded:
     """The model as one consumer got it in a process without network, with its answers."""
     try:
-        return stages.loaded(spec, load)
+        with _ended_early():
+            return stages.loaded(spec, load)
     except NotTried as reason:
         # No hole: what cannot be made on this machine is told with its reason, counted apart in
         # the summary, and no verdict rests on it alone.
         pytest.skip(f"{outcome.NOT_TRIED}{reason}")
+
+
+@contextlib.contextmanager
+def _ended_early() -> Iterator[None]:
+    """Give pytest an error that it can remember for a fixture.
+
+    `SystemExit` and other exceptions that are no `Exception` leave a session fixture of pytest's
+    half made: every later test that asks for it, for whatever model, would fail of that.
+    """
+    try:
+        yield
+    except (Exception, KeyboardInterrupt, *OUTCOMES):
+        raise
+    except BaseException as error:
+        raise Interrupted(
+            f"interrupted: {type(error).__name__}: {error}. What was under way was ended and not "
+            "used; what is finished is kept. Run again."
+        ) from error
 
 
 def _facts(config: pytest.Config) -> dict[str, dict[str, Any]]:

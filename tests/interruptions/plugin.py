@@ -10,7 +10,6 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +19,13 @@ PLAN: dict[str, str] = json.loads(os.environ.get("INTERRUPT", "{}"))
 SOON = 0.15  # seconds: a load is under way by then, and takes at least twice that
 
 
-@dataclass(slots=True)
-class Once:
-    """What happens once, at the first test that it is for."""
-
-    done: bool = False
-
-    def __call__(self) -> bool:
-        first, self.done = not self.done, True
-        return first
-
-
-INTERRUPTED = Once()
+def happens() -> bool:
+    """Once in a run: xdist has a new worker do the test again at which the one before died."""
+    try:
+        Path(PLAN["once"]).touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True
 
 
 def is_of(item: pytest.Item, key: str) -> bool:
@@ -57,9 +51,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     how = PLAN.get("how")
     if not is_of(item, "load"):
         return
-    if "test_consumer_loads" not in item.nodeid:  # a new worker knows of no first time
-        return
-    if how in ("SystemExit", "KeyboardInterrupt", "kill") and INTERRUPTED():
+    if how in ("SystemExit", "KeyboardInterrupt", "kill") and happens():
         if how == "kill":
             threading.Timer(SOON, os.kill, (os.getpid(), signal.SIGKILL)).start()
             return
@@ -77,7 +69,7 @@ def pytest_runtest_call(item: pytest.Item) -> None:
     """In the test itself, when the load was made."""
     if not is_of(item, "load") or not PLAN["how"].partition(":")[0].endswith("-in-call"):
         return
-    if "test_consumer_loads" in item.nodeid and INTERRUPTED():
+    if "test_consumer_loads" in item.nodeid and happens():
         match PLAN["how"].partition(":")[0]:
             case "timeout-in-call":
                 time.sleep(60)

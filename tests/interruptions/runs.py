@@ -43,6 +43,7 @@ def interrupted(prepared: Path, to: Path, way: Way) -> tuple[Run, Path]:
         shutil.copyfile(prepared / "ready" / name, home / "model-prep" / name)
     folder = Home(home).stable(TINY_REPO, "int8")
     plan = {"how": way.how, "load": A, "gone": way.gone, "folder": str(folder)}
+    plan["once"] = str(to / "interrupted")
     junit = ("--junitxml", to / "junit.xml", "-p", "tests.interruptions.plugin")
     done = suite(
         prepared,
