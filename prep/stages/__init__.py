@@ -117,7 +117,8 @@ class Stages:
         What interrupted a stage is remembered like its other failures: half of it may be done.
         """
         key = (spec.name, stage, which)
-        if failed := self._failed.get(key):
+        failed = self._failed.get(key)
+        if failed is not None:
             if isinstance(failed, NotReached | NotTried):
                 raise failed.with_traceback(None)  # else it grows with every test that asks
             raise NotReached(spec.name, stage, failed)
