@@ -258,7 +258,8 @@ def _manifest(home):
 def _lock(path):
     """Each model of a lock with the sha256 of its entry, as `--relock` writes them."""
     try:
-        blocks = _contents(path, MOST_BYTES).decode("utf-8").split("[[models]]\n")[1:]
+        blocks = _contents(path, MOST_BYTES).decode("utf-8")
+        blocks = blocks.replace("\r\n", "\n").split("[[models]]\n")[1:]
     except (OSError, ValueError) as error:
         raise Unfit("the lock %s cannot be read: %s" % (path, error))
     entries = {}

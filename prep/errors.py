@@ -123,7 +123,7 @@ class Interrupted(ModelError):
 
 
 class InterpreterUnfit(ModelError):
-    """An interpreter that cannot be a consumer of the model at all."""
+    """An interpreter that cannot be a consumer of the model: of a service at all, or our own."""
 
 
 class NotTried(PrepError):

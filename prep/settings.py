@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from prep.catalogue import Catalogue, ModelSpec, read_catalogue
 from prep.consumers import Interpreter
-from prep.errors import WrongRequest
+from prep.errors import LockError, WrongRequest
 from prep.fetch import DEFAULT_ENDPOINT, Network
 from prep.goldens import read_goldens
 from prep.layout import Home
@@ -106,6 +106,20 @@ class Settings:
         return spec.precisions if self.precisions is None else self.precisions
 
 
+def _read_lock(path: Path, wishes: Wishes) -> Lock:
+    """The lock; where --relock itself cannot read it, "lock again" would be no remedy."""
+    try:
+        return read_lock(path)
+    except LockError as error:
+        if not wishes.relock:
+            raise
+        remedy = (
+            "--relock keeps what it does not lock anew, so it has to read the file: resolve its "
+            "conflicts, take the last version that was committed, or remove it; then lock again."
+        )
+        raise LockError(error.file, error.problems, remedy) from None
+
+
 def settle(wishes: Wishes, environ: Mapping[str, str], root: Path) -> Settings:
     """Make one case of all wishes; `WrongRequest` names what does not fit. Touches no network."""
     sample = wishes.hub == SAMPLE
@@ -118,7 +132,7 @@ def settle(wishes: Wishes, environ: Mapping[str, str], root: Path) -> Settings:
     default = SUITE / "sample_hub" / "models.toml" if sample else root / "models.toml"
     catalogue = read_catalogue(wishes.catalogue or default)
     models = _chosen(catalogue, wishes.models)
-    lock = read_lock(catalogue.lock_path)
+    lock = _read_lock(catalogue.lock_path, wishes)
     if not wishes.relock:
         answer(catalogue, lock, models)
     goldens = _goldens(catalogue)

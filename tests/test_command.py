@@ -130,6 +130,10 @@ def test_stale_and_missing_entries_are_told_all_at_once(tmp_path: Path) -> None:
             "--summary /proc/no/summary.json cannot be written: choose another place.",
         ),
         (
+            ["--summary=reports/one.json", "--report", "reports/../reports/one.json"],
+            "--summary and --report are one file: give each its own.",
+        ),
+        (
             ["--precision", "none", "--precision", "int8"],
             "--precision none means no conversion: it stands alone.",
         ),
@@ -194,6 +198,14 @@ def test_unreachable_hub_is_one_sentence(tmp_path: Path) -> None:
     assert done.out.count("ERROR at setup") == 1
     assert f"{TINY} undelivered" in done.said
     assert status(tmp_path / "home") == "undelivered"
+
+
+def test_other_names_of_tests_give_no_verdict(tmp_path: Path, prepared: Path) -> None:
+    """As from PYTEST_ADDOPTS: every file is collected, and most of the tests are not."""
+    home = copy_home(prepared, tmp_path / "home")
+    done = sample(home, "-o", "python_functions=test_source_is* test_everybody_can_read")
+    assert done.code == 0, done.out
+    assert status(home) == "unchecked"
 
 
 def test_host_that_never_answers_is_given_up_soon(tmp_path: Path, silent_host: str) -> None:

@@ -20,7 +20,7 @@ from model_tests import (
     test_offline_loading,
     test_pins,
 )
-from prep.errors import NoProgress, PrepError
+from prep.errors import InterpreterUnfit, NoProgress, PrepError
 from prep.goldens import Goldens
 from prep.offline import ImportServer
 from prep.stages import Converted, Loaded, Stages
@@ -115,6 +115,21 @@ def test_folder_of_the_models_name_here_is_not_loaded_in_its_place(
     (tmp_path / "model-prep-samples" / "tiny-embedding" / "config.json").write_text("{}")
     with stages_of(prepared, tmp_path) as made:
         test_embedding.test_vectors_are_the_published(load(made, TASK, BY_NAME))
+
+
+def test_consumer_that_our_own_environment_lacks_is_no_skip(prepared: Path, tmp_path: Path) -> None:
+    """Else `ready` would rest on the other consumers, and nobody had looked at this one."""
+    with stages_of(prepared, tmp_path) as made:
+        lacking = made.context.server.ready()["not-tried"][TASK]
+        lacking["sentence-transformers"] = "not installed: sentence_transformers"
+        with pytest.raises(InterpreterUnfit) as caught:
+            load(made, TASK, BY_NAME)
+        assert str(caught.value) == (
+            "tiny-embedding: this environment cannot be the consumer sentence-transformers: not "
+            "installed: sentence_transformers. Install what requirements.txt names, or name the "
+            "consumers that count in the catalogue."
+        )
+        assert load(made, TASK, BY_ITSELF).facts
 
 
 def test_late_answer_is_never_taken_for_the_next(tmp_path: Path) -> None:

@@ -328,6 +328,8 @@ def test_the_lock_says_which_entry_must_be_proven(tmp_path: Path) -> None:
         return gate(made.home.root, "--lock", lock, *([name] if name else []))
 
     assert asked(made.locked)[0] == 0
+    lock.write_bytes(lock.read_bytes().replace(b"\n", b"\r\n"))  # as git may check it out
+    assert gate(made.home.root, "--lock", lock)[0] == 0
     other = locked_model({**SOURCE, "config.json": b"{}"})
     code, out = asked(other)
     assert code == 1

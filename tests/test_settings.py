@@ -236,6 +236,17 @@ def test_refuses_a_lock_that_does_not_answer_unless_it_is_locked_anew(root: Path
     assert settled(root, models=[], relock=True).relock
 
 
+def test_a_lock_that_cannot_be_read_is_no_case_for_locking_again(root: Path) -> None:
+    (root / "models.lock.toml").write_text("<<<<<<< HEAD\n", encoding="utf-8")
+    assert refusal(root).endswith(
+        "It is written by pytest --relock alone: lock again, and review the diff."
+    )
+    assert refusal(root, relock=True).endswith(
+        "--relock keeps what it does not lock anew, so it has to read the file: resolve its "
+        "conflicts, take the last version that was committed, or remove it; then lock again."
+    )
+
+
 def test_the_token_is_shown_nowhere(root: Path) -> None:
     wishes = Wishes(models=["tiny"], token=SECRET)
     settings = settle(wishes, {"HF_TOKEN": SECRET}, root)

@@ -4,7 +4,7 @@ import platform
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from functools import partial
 from importlib import metadata
 from pathlib import Path
@@ -32,6 +32,7 @@ STALE = (
     "passed when it was run again, but by the answers that it failed by: the load was not made "
     "again. Run the whole model again."
 )
+NAMES = {"python_functions": ["test"], "python_files": ["test_*.py", "*_test.py"]}
 NOTHING_COLLECTED = int(pytest.ExitCode.NO_TESTS_COLLECTED)
 OWN = SUITE / "model_tests"
 PROPERTIES = pytest.StashKey[bool]()
@@ -67,6 +68,16 @@ def check_places(config: pytest.Config) -> None:
     for option, name in places.items():
         if given := config.getoption(name, None):
             _check_place(option, Path(given))
+    given = {name: config.getoption(name, None) for name in places.values()}
+    same = [option for option, name in places.items() if _is_twice(given[name], given.values())]
+    if same:
+        raise pytest.UsageError(f"{' and '.join(same)} are one file: give each its own.")
+
+
+def _is_twice(place: object, places: Iterable[object]) -> bool:
+    """Whether a place is given for two files."""
+    absolute = [Path(str(one)).absolute() for one in places if one]
+    return bool(place) and absolute.count(Path(str(place)).absolute()) > 1
 
 
 def _check_place(option: str, given: Path) -> None:
@@ -93,6 +104,8 @@ def note_expected(config: pytest.Config, items: list[pytest.Item]) -> None:
     settings = settings_of(config)
     built = {path for path in OWN.glob("test_*.py") if _applies(path, settings)}
     whole = built <= files and not any("::" in arg for arg in config.args)
+    # Other names of tests (-o, PYTEST_ADDOPTS) leave some out, and pytest does not say which.
+    whole = whole and all(config.getini(name) == usual for name, usual in NAMES.items())
     config.stash[EXPECTED] = expected if whole and settings.precisions is None else {}
     if hasattr(config, "workerinput"):
         # type: ignore, here and below: xdist sets workeroutput, and a report takes more attributes.

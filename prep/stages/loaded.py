@@ -104,6 +104,11 @@ def load_model(
     ready = context.server_ready(spec.name, load.interpreter)
     name = load.consumer.name
     if why := ready["not-tried"][spec.task].get(name):
+        if load.interpreter is None:  # not the machine's fault: a verdict without it proves nothing
+            raise InterpreterUnfit(
+                f"{spec.name}: this environment cannot be the consumer {name}: {why}. Install what "
+                "requirements.txt names, or name the consumers that count in the catalogue."
+            )
         raise NotTried(f"{name} is {why}")
     path = converted.path if converted else fetched.snapshot
     goldens = read_goldens(context.settings.goldens, spec.name, spec.repo, spec.task)
