@@ -76,7 +76,7 @@ def check_places(config: pytest.Config) -> None:
 
 def _is_twice(place: object, places: Iterable[object]) -> bool:
     """Whether a place is given for two files."""
-    absolute = [Path(str(one)).absolute() for one in places if one]
+    absolute = [Path(str(given)).absolute() for given in places if given]
     return bool(place) and absolute.count(Path(str(place)).absolute()) > 1
 
 
