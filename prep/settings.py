@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from prep.catalogue import Catalogue, ModelSpec, read_catalogue
 from prep.consumers import Interpreter
@@ -274,7 +274,10 @@ def _default_home(environ: Mapping[str, str], root: Path, sample: bool) -> Path:
 
 def _network(wishes: Wishes, environ: Mapping[str, str], sample: bool) -> Network:
     endpoint = wishes.hub or environ.get("HF_ENDPOINT") or DEFAULT_ENDPOINT
-    parts = urlsplit(DEFAULT_ENDPOINT if sample else endpoint)
+    try:
+        parts = urlsplit(DEFAULT_ENDPOINT if sample else endpoint)
+    except ValueError:
+        raise _no_address("its host cannot be read (an IPv6 address is [::1])") from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise WrongRequest(f"The hub must be a URL (https://…) or 'sample', got {endpoint!r}.")
     if parts.username or parts.password:
@@ -282,12 +285,40 @@ def _network(wishes: Wishes, environ: Mapping[str, str], sample: bool) -> Networ
             "The hub's URL holds a user or a password, which reports would show: pass a token in "
             "HF_TOKEN instead."
         )
+    if wrong := _wrong_part(parts):
+        raise _no_address(wrong)
     return Network(
         endpoint=endpoint.rstrip("/"),
         token=None if sample else wishes.token,
         timeout=wishes.download_timeout,
         deadline=wishes.download_deadline,
     )
+
+
+def _no_address(wrong: str) -> WrongRequest:
+    """Never with the address: a query or a user part may hold a secret."""
+    return WrongRequest(
+        f"--hub (HF_ENDPOINT) is not the address of a hub: {wrong}. Give one as "
+        "https://mirror.example:8443/hf."
+    )
+
+
+def _wrong_part(parts: SplitResult) -> str | None:
+    """What no request could be made with, though it reads as a URL."""
+    host = parts.hostname or ""
+    try:
+        host.encode("idna")  # as it is looked up
+    except UnicodeError:
+        return "its host is no name (a part of it is empty or too long)"
+    if not host.isprintable() or " " in host + parts.path:
+        return "it has a space or an invisible character"
+    try:
+        parts.port  # noqa: B018  # read only here
+    except ValueError:
+        return "its port is no number up to 65535"
+    if parts.query or parts.fragment:
+        return "it has a query or a fragment (? or #)"
+    return None
 
 
 def _goldens(catalogue: Catalogue) -> Path:

@@ -200,6 +200,36 @@ def test_refuses_a_password_in_the_hubs_url_without_showing_it(root: Path) -> No
     )
 
 
+@pytest.mark.parametrize(
+    ("hub", "wrong"),
+    [
+        ("http://[::1", "its host cannot be read (an IPv6 address is [::1])"),
+        ("http://localhost:abc", "its port is no number up to 65535"),
+        ("http://localhost:99999", "its port is no number up to 65535"),
+        ("http://a..b", "its host is no name (a part of it is empty or too long)"),
+        ("http://a b", "it has a space or an invisible character"),
+        ("http://a/hf?token=secret", "it has a query or a fragment (? or #)"),
+        ("http://a/#top", "it has a query or a fragment (? or #)"),
+    ],
+)
+def test_refuses_an_address_that_no_request_can_be_made_to(
+    root: Path, hub: str, wrong: str
+) -> None:
+    said = (
+        f"--hub (HF_ENDPOINT) is not the address of a hub: {wrong}. Give one as "
+        "https://mirror.example:8443/hf."
+    )
+    assert refusal(root, hub=hub) == said
+    assert refusal(root, {"HF_ENDPOINT": hub}) == said
+
+
+@pytest.mark.parametrize(
+    "hub", ["http://[::1]:8080", "http://localhost:8080/hf", "https://b\u00fccher.example"]
+)
+def test_takes_every_address_that_a_request_can_be_made_to(root: Path, hub: str) -> None:
+    assert settled(root, hub=hub).network.endpoint == hub
+
+
 def test_refuses_no_precision_beside_another(root: Path) -> None:
     assert refusal(root, precisions=["int8", "none"]) == (
         "--precision none means no conversion: it stands alone."

@@ -14,7 +14,7 @@ from prep.fetch import Network, ask, fetch_files, reach
 from prep.layout import Home
 from prep.lock import LockedFile, read_lock
 from sample_hub.faults import Fault
-from sample_hub.server import Hub, ServedRepo
+from sample_hub.server import Hub, ServedRepo, sample_repos
 from tests.homes import safetensors
 from tests.runs import SAMPLE, sample
 
@@ -264,3 +264,53 @@ def test_reaching_says_whether_the_host_answers(tmp_path: Path, served: ServedRe
         reach(Network(endpoint=hub.url), scratch=tmp_path / "s")
     with pytest.raises(HubUnreachable, match=r"The hub at 127.0.0.1:\d+ cannot be reached"):
         reach(Network(endpoint=hub.url), scratch=tmp_path / "s")
+
+
+def named_by_git(body: bytes) -> str:
+    return hashlib.sha1(b"blob %d\0%b" % (len(body), body)).hexdigest()
+
+
+@pytest.mark.parametrize("path", ["a.json", "b.json"])
+def test_etag_that_is_another_files_name_gives_no_file_that_name(tmp_path: Path, path: str) -> None:
+    bodies = {"a.json": b"{}", "b.json": b"{ }", "c.json": b"[]"}
+    (folder := tmp_path / "served").mkdir()
+    for name, body in bodies.items():
+        (folder / name).write_bytes(body)
+    served = ServedRepo.of(REPO, folder, "mit")
+    files = [
+        LockedFile(path=name, size=len(body), sha256=hashlib.sha256(body).hexdigest())
+        for name, body in bodies.items()
+    ]
+    home, honest = Home(tmp_path / "home"), named_by_git(bodies[path])
+    blobs = home.repo(REPO) / "blobs"
+    odd = Fault(etag=lambda digest: f'"{honest}"')
+
+    def fetch(hub: Hub, files: list[LockedFile]) -> int:
+        return fetch_files(
+            *(Network(endpoint=hub.url), home, REPO, served.commit, files),
+            locked=list(bodies),
+            scratch=tmp_path / "s",
+            on_event=lambda event: None,
+        )
+
+    (tmp_path / "s").mkdir()
+    with Hub([served]) as hub:
+        assert fetch(hub, [file for file in files if file.path == path]) == len(bodies[path])
+    before = (blobs / honest).stat()
+    with Hub([served], faults=lambda method, asked: odd) as hub:
+        assert fetch(hub, files) == sum(map(len, bodies.values())) - len(bodies[path])
+        assert fetch(hub, files) == 0
+    snapshot = home.snapshot(REPO, served.commit)
+    assert {name: (snapshot / name).read_bytes() for name in bodies} == bodies
+    after = (blobs / honest).stat()
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    assert {blob.name for blob in blobs.iterdir()} == {
+        honest if file.path == path else file.sha256 for file in files
+    }
+
+
+def test_one_etag_for_all_files_prepares_the_model_all_the_same(tmp_path: Path) -> None:
+    odd = Fault(etag=lambda digest: f'"{"a" * 40}"')
+    with Hub(sample_repos(), faults=lambda method, path: odd) as hub:
+        done = sample(tmp_path / "home", "-k", "test_source_is", hub=hub.url)
+    assert done.code == 0, done.out

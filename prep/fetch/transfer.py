@@ -30,6 +30,7 @@ from prep.fetch.session import Answer, Session, SignatureRefused, count_of, host
 from prep.reading import printable
 
 ASK_AGAIN_SECONDS = 0.2
+GIT_AT_MOST = 64 << 20  # bytes of a file that git keeps itself; a hub has larger ones in LFS
 IDENTITY = {"Accept-Encoding": "identity"}
 CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,40})-[0-9]+/([0-9]{1,40}|\*)")
 
@@ -117,7 +118,8 @@ class Part:
         self.transfer = transfer
         self.have = self.reached = 0
         self.pieced = False  # of more than one answer, or of an earlier run's and this one's
-        self.blob = transfer.blobs / transfer.sha256  # until the hub names it otherwise
+        self.blob = transfer.blobs / transfer.sha256  # unless it is git's, by git's name
+        self.oid: str | None = None  # git's name for it, as the hub says
         self.there = False  # the blob was there, whole
         self.plain = False  # ask without Range: the host of the bytes refused one
         self._file, self.on_bytes = file, on_bytes
@@ -158,10 +160,32 @@ class Part:
         self.transfer.partial.unlink(missing_ok=True)
 
     def publish(self) -> None:
-        """Give the whole file its name in the home."""
+        """Give the whole file its name in the home: git's only where these bytes have it.
+
+        What a hub says unproven could be the name of another file, whose blob this would replace.
+        """
+        if self.oid is not None and self.oid == self._git_oid():
+            self.blob = self.transfer.blobs / self.oid
         os.fsync(self._file.fileno())
         os.fchmod(self._file.fileno(), 0o644)
         self.transfer.partial.replace(self.blob)
+
+    def find(self) -> bool:
+        """Whether the file is in the home already, whole, by one of its names."""
+        for name in filter(None, (self.oid, self.transfer.sha256)):
+            if _is_whole(blob := self.transfer.blobs / name, self):
+                self.blob, self.there = blob, True
+                return True
+        return False
+
+    def _git_oid(self) -> str | None:
+        if self.have > GIT_AT_MOST:
+            return None
+        hasher = hashlib.sha1(b"blob %d\0" % self.have, usedforsecurity=False)
+        self._file.seek(0)
+        while block := self._file.read(BLOCK):
+            hasher.update(block)
+        return hasher.hexdigest()
 
     def _note(self, block: bytes) -> None:
         self._hasher.update(block)
@@ -211,9 +235,8 @@ def _go_on(part: Part, session: Session, persist: Persistence) -> None:
         try:
             # The hub's URL, not the place it redirects to: each try has a signature of its own.
             with session.open("GET", part.transfer.url, headers, accept=(416,)) as answer:
-                part.blob = _named(answer, part.transfer)
-                if _is_whole(part):
-                    part.there = True
+                part.oid = _oid(answer, part.transfer)
+                if part.find():
                     return
                 if _fits(answer.response, part):
                     _pour(answer.response, part, persist)
@@ -225,11 +248,10 @@ def _go_on(part: Part, session: Session, persist: Persistence) -> None:
     raise CutShort(answer.response)
 
 
-def _named(answer: Answer, transfer: Transfer) -> Path:
-    """The blob of the file, where the hub says that it serves the locked one.
+def _oid(answer: Answer, transfer: Transfer) -> str | None:
+    """Git's name for the file, where the hub says that it serves the locked one.
 
-    The hub's client names it by the ETag, a digest. An ETag that is none could be that of two
-    files, or another one in the next answer: then the lock's digest is its name.
+    The hub's client names a blob by the ETag: git's name, or the sha256 of a file in LFS.
     """
     repo, commit, host = transfer.repo, transfer.commit, host_of(httpx.URL(transfer.url))
     if answer.commit is None:
@@ -245,7 +267,7 @@ def _named(answer: Answer, transfer: Transfer) -> Path:
     if answer.size not in (None, transfer.size):
         raise WrongBytes(other_size(transfer, str(answer.size)))
     git = answer.etag is not None and re.fullmatch("[0-9a-f]{40}", answer.etag)
-    return transfer.blobs / (git[0] if git else transfer.sha256)
+    return git[0] if git else None
 
 
 def _fits(response: httpx.Response, part: Part) -> bool:
@@ -307,8 +329,8 @@ def other_size(transfer: Transfer, got: str, response: httpx.Response | None = N
     )
 
 
-def _is_whole(part: Part) -> bool:
-    path, size = part.blob, part.transfer.size
+def _is_whole(path: Path, part: Part) -> bool:
+    size = part.transfer.size
     # Never by a link: right bytes behind one that leads out of the home would be taken for ours.
     if path.is_symlink() or not path.is_file() or path.stat().st_size != size:
         return False
