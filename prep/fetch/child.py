@@ -23,8 +23,8 @@ from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 
 from prep import hazards
 from prep.change import is_told
-from prep.children import Emit, Event, serve_one
-from prep.errors import Hazardous, HubBusy, HubRefused, ModelError, WrongBytes, listing
+from prep.children import Emit, Event, outcome_of, serve_one
+from prep.errors import Hazardous, HubBusy, HubRefused, ModelError, PrepError, WrongBytes, listing
 from prep.fetch.failures import Asked, Shown, hub_errors
 from prep.fetch.pace import Pace, Persistence
 from prep.fetch.session import CannotServe, Hosts, NoHub, Session, host_of, renamed, target_of
@@ -97,6 +97,10 @@ def _refused(order: Event, child: Child) -> Event:
             refused[model] = {"class": type(error).__name__, "message": str(error)}
         except HubBusy:
             continue
+        except PrepError:  # no answer at all is none for the others either
+            raise
+        except Exception as error:  # an answer that nobody thought of is that model's alone
+            refused[model] = outcome_of(error)
         child.pace.step()
     return refused
 

@@ -58,9 +58,11 @@ class GaveUp(Exception):
         tries: int,
         asked: float | None = None,
         by_deadline: bool = False,
+        in_all: float = 0.0,
     ) -> None:
         super().__init__(tries)
         self.cause, self.tries, self.asked, self.by_deadline = cause, tries, asked, by_deadline
+        self.in_all = in_all  # seconds, with the waits before this one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,9 +229,12 @@ def _busy(error: CannotServe, asked: Asked, gave_up: GaveUp | None) -> PrepError
         if gave_up.by_deadline
         else f"than the {ASKED_SECONDS:.0f} s that a run waits without progress when it is asked to"
     )
+    wait = f"{gave_up.asked:.0f} s"
+    if not gave_up.by_deadline and gave_up.asked <= ASKED_SECONDS:
+        wait += f" more, {gave_up.in_all:.0f} s in all"
     more = "" if asked.has_token else " A token in HF_TOKEN may have higher limits."
     return HubBusy(
-        f"{head} and asks to wait {gave_up.asked:.0f} s, longer {bound}. What came so "
+        f"{head} and asks to wait {wait}, longer {bound}. What came so "
         f"far is kept; run again after that time.{more}"
     )
 
