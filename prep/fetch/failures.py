@@ -25,6 +25,7 @@ from huggingface_hub.utils import (  # type: ignore[attr-defined]  # documented
 )
 
 from prep.errors import HubBusy, HubRefused, HubUnreachable, NotAHub, PrepError
+from prep.fetch.connect import ProxyUnreachable
 from prep.fetch.hosts import unreachable, which
 from prep.fetch.session import (
     CannotServe,
@@ -196,6 +197,12 @@ def _transport(error: httpx.HTTPError, asked: Asked) -> PrepError:
             "well), and check this machine's clock. Nothing was fetched."
         )
     who = _which(error, asked)
+    if isinstance(error, ProxyUnreachable):
+        return HubUnreachable(
+            f"The proxy {error.proxy} cannot be reached ({_reason(error)}), by which {host} is "
+            "asked. Check HTTPS_PROXY, HTTP_PROXY and ALL_PROXY, or name the host in NO_PROXY if "
+            "no proxy is needed for it, then run again. Nothing was fetched."
+        )
     if isinstance(error, httpx.ReadTimeout):
         return HubUnreachable(
             f"{who} took the connection, and gave no answer within --download-timeout. Run again, "
