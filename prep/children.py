@@ -394,13 +394,18 @@ def outcome(work: Callable[[], Event]) -> Event:
         return {"result": work()}
     except Exception as error:
         # Whatever a library raises ends here, once: the parent reports it, the log keeps the rest.
-        if not isinstance(error, PrepError):
-            log.exception("unexpected in a child")
-        told: Event = {"class": type(error).__name__, "message": str(error)}
-        if isinstance(error, OSError):
-            path = error.filename if isinstance(error.filename, str) else None
-            told |= {"errno": error.errno, "strerror": error.strerror, "path": path}
-        return {"error": told}
+        return {"error": outcome_of(error)}
+
+
+def outcome_of(error: Exception) -> Event:
+    """An error as a message, which `as_error` reads."""
+    if not isinstance(error, PrepError):
+        log.error("unexpected in a child", exc_info=error)
+    told: Event = {"class": type(error).__name__, "message": str(error)}
+    if isinstance(error, OSError):
+        path = error.filename if isinstance(error.filename, str) else None
+        told |= {"errno": error.errno, "strerror": error.strerror, "path": path}
+    return told
 
 
 def as_error(told: Mapping[str, Any]) -> PrepError:

@@ -149,7 +149,7 @@ def settle(wishes: Wishes, environ: Mapping[str, str], root: Path) -> Settings:
         lock=lock,
         models=_share(models, shard),
         home=home,
-        network=_network(wishes, environ, sample),
+        network=_network(wishes, environ, sample, offline),
         offline=offline,
         sample=sample,
         precisions=_precisions(wishes.precisions),
@@ -272,7 +272,7 @@ def _default_home(environ: Mapping[str, str], root: Path, sample: bool) -> Path:
     return Path(os.path.abspath(Path(given).expanduser())) if given else root / "models"
 
 
-def _network(wishes: Wishes, environ: Mapping[str, str], sample: bool) -> Network:
+def _network(wishes: Wishes, environ: Mapping[str, str], sample: bool, offline: bool) -> Network:
     endpoint = wishes.hub or environ.get("HF_ENDPOINT") or DEFAULT_ENDPOINT
     try:
         parts = urlsplit(DEFAULT_ENDPOINT if sample else endpoint)
@@ -287,12 +287,28 @@ def _network(wishes: Wishes, environ: Mapping[str, str], sample: bool) -> Networ
         )
     if wrong := _wrong_part(parts):
         raise _no_address(wrong)
+    token = None if sample else wishes.token
+    if token and not offline:
+        _check_token(token, environ)
     return Network(
         endpoint=endpoint.rstrip("/"),
-        token=None if sample else wishes.token,
+        token=token,
         timeout=wishes.download_timeout,
         deadline=wishes.download_deadline,
     )
+
+
+def _check_token(token: str, environ: Mapping[str, str]) -> None:
+    """Refuse what no header can hold; where it stands is told, and nothing of it."""
+    kept = token.replace("\r", "").replace("\n", "")  # the hub's client leaves these out
+    for place, letter in enumerate(kept, 1):
+        if not " " <= letter <= "~":
+            names = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
+            found = (name for name in names if environ.get(name, "").strip())
+            raise WrongRequest(
+                f"The token in {next(found, 'the token file of the hub')} cannot be one: character "
+                f"{place} of {len(kept)} is invisible or not ASCII. Copy the token anew."
+            )
 
 
 def _no_address(wrong: str) -> WrongRequest:

@@ -80,6 +80,20 @@ def test_what_a_lock_cannot_hold_is_not_taken(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("where", ["info", "tree"])
+def test_checksums_in_capitals_are_those_of_the_lock(tmp_path: Path, where: str) -> None:
+    assert told(tmp_path, f"{where}: checksums in capitals", "ask") == ("read", "")
+
+
+def test_a_listing_without_end_is_given_up(tmp_path: Path) -> None:
+    kind, text = told(tmp_path, "tree: pages without end", "ask")
+    assert kind == "HubRefused"
+    assert text == (
+        f"HUB lists the files of {SPEC.repo} on more than 200 pages, which no model has. Nothing "
+        "was locked: ask the keeper of that hub or mirror, or give another HF_ENDPOINT."
+    )
+
+
 def test_a_listing_that_leads_in_a_circle_is_not_taken(tmp_path: Path) -> None:
     kind, text = told(tmp_path, "tree: a next page that is this one", "ask")
     assert kind == "HubRefused"

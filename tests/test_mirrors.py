@@ -9,10 +9,13 @@ from pathlib import Path
 from socketserver import BaseRequestHandler, ThreadingTCPServer
 from threading import Thread
 
+import httpx
 import pytest
 
 from prep.errors import HubRefused, HubUnreachable
 from prep.fetch import Network, ask, fetch_files, reach
+from prep.fetch.pace import Pace
+from prep.fetch.session import Hosts, Session, host_of
 from prep.layout import Home
 from sample_hub.faults import Fault
 from sample_hub.flows import FLOWS, moved
@@ -223,6 +226,52 @@ def test_proxy_that_refuses_to_connect_is_told_in_a_sentence(
         f"The hub at {NOWHERE} cannot be reached, because the proxy refuses to connect to it "
         f"({refusal}). {told} Nothing was fetched."
     )
+
+
+@pytest.mark.parametrize(("variable", "scheme"), [("HTTPS_PROXY", "http"), ("ALL_PROXY", "socks5")])
+def test_proxy_that_nobody_listens_at_is_told_as_the_proxy(
+    variable: str, scheme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, f"{scheme}://bob:s3cret@127.0.0.1:1")
+    said: list[str] = []
+    with pytest.raises(HubUnreachable) as caught:
+        reach(Network(endpoint=f"https://{NOWHERE}"), scratch=tmp_path, say=said.append)
+    assert str(caught.value) == (
+        "The proxy 127.0.0.1:1 cannot be reached (connection refused), by which hub.invalid is "
+        "asked. Check HTTPS_PROXY, HTTP_PROXY and ALL_PROXY, or name the host in NO_PROXY if no "
+        "proxy is needed for it, then run again. Nothing was fetched."
+    )
+    assert len(said) == 2, "it can pass, so it was tried again"
+    assert not any("s3cret" in line for line in said)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "hosts", "line"),
+    [
+        ("http://a.example", ["http://a.example", "https://a.example"], ""),
+        ("https://a.example", ["https://a.example", "http://a.example"], ", which gets no token"),
+        ("http://a.example", ["http://a.example", "https://b.example"], ", which gets no token"),
+        (
+            "http://a.example",
+            ["http://a.example", "https://a.example:8443"],
+            ", which gets no token",
+        ),
+    ],
+)
+def test_who_gets_the_token_is_not_said_to_get_none(
+    endpoint: str, hosts: list[str], line: str
+) -> None:
+    said: list[str] = []
+    hub_hosts = Hosts(lambda event: None)
+    session = Session(endpoint, TOKEN, Pace(1, None, lambda event: None), hub_hosts, said.append)
+    urls = [httpx.URL(f"{host}/x") for host in hosts]
+    session._tell_moved(urls)
+    request = session._request("GET", urls[-1], "hub", None, {}, token=True)
+    assert ("Authorization" in request.headers) == (line == "")
+    [here, there] = hosts
+    if host_of(urls[0]) != host_of(urls[1]):
+        here, there = host_of(urls[0]), host_of(urls[1])
+    assert said == [f"network: {here} redirects to {there}{line}"]
 
 
 def test_proxy_for_http_that_wants_a_password_is_told_in_a_sentence(

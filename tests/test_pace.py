@@ -14,7 +14,8 @@ import pytest
 from prep.children import MINIMUM_RATE, Watch
 from prep.errors import HubBusy, HubUnreachable, NoProgress
 from prep.fetch import Network, ask, hosts, reach
-from prep.fetch.failures import CutShort, GaveUp, asked_wait, passes
+from prep.fetch.child import Child, _refused
+from prep.fetch.failures import Asked, CutShort, GaveUp, asked_wait, meaning, passes
 from prep.fetch.hosts import HostWatch
 from prep.fetch.pace import Pace, Persistence
 from prep.fetch.session import CannotServe, Hosts
@@ -114,6 +115,41 @@ def test_waits_that_are_asked_for_add_up_to_their_own_bound(
         persist("x", work)
     assert 2 <= tries <= 3, "1 s and a jitter of up to 1 s each"
     assert (caught.value.asked, caught.value.by_deadline) == (1, False)
+    assert 3.5 < caught.value.in_all < 5
+
+
+def test_waits_that_are_too_long_together_are_told_as_their_sum() -> None:
+    asked = Asked(
+        endpoint="http://hub.invalid",
+        repo=REPO,
+        revision="main",
+        has_token=True,
+        shown=lambda: "unknown",
+    )
+    gave_up = GaveUp(answer(429), 2, 172.0, in_all=344.4)
+    assert str(meaning(gave_up, asked)) == (
+        "hub.invalid answered 429 for ORG/NAME and asks to wait 172 s more, 344 s in all, longer "
+        "than the 330 s that a run waits without progress when it is asked to. What came so far "
+        "is kept; run again after that time."
+    )
+
+
+def test_an_error_that_nobody_thought_of_is_that_models_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def may_read(url: str, session: object) -> None:
+        if "/first/" in url:
+            raise UnicodeDecodeError("ascii", b"\xe9", 0, 1, "odd")
+
+    monkeypatch.setattr("prep.fetch.child._may_read", may_read)
+    models = {name: (f"org/{name}", "0" * 40, "config.json") for name in ("first", "second")}
+    child = Child({"timeout": 5.0, "deadline": None}, lambda event: None)
+    assert _refused({"asked": models}, child) == {
+        "first": {
+            "class": "UnicodeDecodeError",
+            "message": "'ascii' codec can't decode byte 0xe9 in position 0: odd",
+        }
+    }
 
 
 def test_wait_that_is_asked_for_is_no_silence_and_is_told_while_it_lasts() -> None:

@@ -230,6 +230,22 @@ def test_takes_every_address_that_a_request_can_be_made_to(root: Path, hub: str)
     assert settled(root, hub=hub).network.endpoint == hub
 
 
+@pytest.mark.parametrize("odd", ["\u200b", "\u0430", "\x07", "\udcff"])
+def test_refuses_a_token_that_no_header_can_hold_without_showing_it(root: Path, odd: str) -> None:
+    token = f"hf_s3cret{odd}rest"
+    for environ, place in (
+        ({"HF_TOKEN": token}, "HF_TOKEN"),
+        ({"HUGGING_FACE_HUB_TOKEN": token}, "HUGGING_FACE_HUB_TOKEN"),
+        ({}, "the token file of the hub"),
+    ):
+        assert refusal(root, environ, token=token) == (
+            f"The token in {place} cannot be one: character 10 of 14 is invisible or not ASCII. "
+            "Copy the token anew."
+        )
+    assert settled(root, token=token, offline=True).network.token == token, "nobody is sent it"
+    assert settled(root, token="hf_broken\r\nby_lines").network.token == "hf_broken\r\nby_lines"
+
+
 def test_refuses_no_precision_beside_another(root: Path) -> None:
     assert refusal(root, precisions=["int8", "none"]) == (
         "--precision none means no conversion: it stands alone."

@@ -23,8 +23,8 @@ from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 
 from prep import hazards
 from prep.change import is_told
-from prep.children import Emit, Event, serve_one
-from prep.errors import Hazardous, HubBusy, HubRefused, ModelError, WrongBytes, listing
+from prep.children import Emit, Event, outcome_of, serve_one
+from prep.errors import Hazardous, HubBusy, HubRefused, ModelError, PrepError, WrongBytes, listing
 from prep.fetch.failures import Asked, Shown, hub_errors
 from prep.fetch.pace import Pace, Persistence
 from prep.fetch.session import CannotServe, Hosts, NoHub, Session, host_of, renamed, target_of
@@ -38,6 +38,7 @@ from prep.tasks import matches
 
 WORKERS = 4  # files side by side; a hub counts requests, so not more
 EVENT_SECONDS = 0.5
+MOST_PAGES = 200  # of a tree's listing, with up to 1000 files each
 HEAD_UNKNOWN = (405, 501)  # servers that know no HEAD: then the first file tells
 HEADER_BYTES = 16 * 1024  # of weights, asked for at once: most headers fit, and need no second
 
@@ -96,6 +97,10 @@ def _refused(order: Event, child: Child) -> Event:
             refused[model] = {"class": type(error).__name__, "message": str(error)}
         except HubBusy:
             continue
+        except PrepError:  # no answer at all is none for the others either
+            raise
+        except Exception as error:  # an answer that nobody thought of is that model's alone
+            refused[model] = outcome_of(error)
         child.pace.step()
     return refused
 
@@ -205,7 +210,7 @@ def _ask(order: Event, child: Child) -> Event:
         session.say_once(renamed(repo, info.id))
     child.pace.step()
     assert info.sha is not None
-    listed = persist(repo, lambda: _listed(session, repo, info))
+    listed = persist(repo, lambda: _listed(session, child.pace, repo, info))
     wanted = [path for path in listed if matches(path, tuple(globs))]
     license = _license(info)
     if problems := list(unlike_a_hub(license, {path: listed[path] for path in wanted})):
@@ -300,19 +305,24 @@ def _model(data: dict[str, Any]) -> ModelInfo:
 Listed = dict[str, tuple[int, str | None, str | None]]  # path: size, git's oid, sha256 of LFS
 
 
-def _listed(session: Session, repo: str, info: ModelInfo) -> Listed:
+def _listed(session: Session, pace: Pace, repo: str, info: ModelInfo) -> Listed:
     """The files of a commit with their checksums; by the tree where the model's info has none."""
     listed: Listed = {}
     for one in info.siblings or []:
-        sha256 = one.lfs.sha256 if one.lfs else None
+        sha256 = _in_small(one.lfs.sha256) if one.lfs else None
         size = one.lfs.size if one.lfs else one.size
         if size is None or not (sha256 or one.blob_id):
-            return _tree(session, repo, str(info.sha))
+            return _tree(session, pace, repo, str(info.sha))
         listed[one.rfilename] = (size, one.blob_id, sha256)
     return listed
 
 
-def _tree(session: Session, repo: str, commit: str) -> Listed:
+def _in_small(sha256: Any) -> Any:
+    """A checksum as the lock writes it; some servers write capitals. What is none stays."""
+    return sha256.lower() if isinstance(sha256, str) else sha256
+
+
+def _tree(session: Session, pace: Pace, repo: str, commit: str) -> Listed:
     """The same from the listing of folders, which some mirrors pass on as it is."""
     listed: Listed = {}
     url: str | None = f"{_api(repo, 'tree', commit)}?recursive=true"
@@ -325,13 +335,20 @@ def _tree(session: Session, repo: str, commit: str) -> Listed:
                     "circle, and so not all of them. Nothing was locked: ask the keeper of that "
                     "hub or mirror, or give another HF_ENDPOINT."
                 )
+            if len(asked) == MOST_PAGES:
+                raise HubRefused(
+                    f"{host_of(httpx.URL(constants.ENDPOINT))} lists the files of {repo} on more "
+                    f"than {MOST_PAGES} pages, which no model has. Nothing was locked: ask the "
+                    "keeper of that hub or mirror, or give another HF_ENDPOINT."
+                )
             asked.add(url)
             page, headers = session.json(url)
             for one in page:
                 if one["type"] == "file":
                     lfs = one.get("lfs") or {}
-                    sha256 = lfs.get("oid") if lfs else None
+                    sha256 = _in_small(lfs.get("oid")) if lfs else None
                     listed[one["path"]] = (lfs.get("size", one["size"]), one["oid"], sha256)
+            pace.step()
             following = httpx.Response(200, headers=headers).links.get("next")
             url = str(target_of(httpx.URL(url), following["url"])) if following else None
     except (HfHubHTTPError, NoHub, KeyError, TypeError, ValueError, AttributeError):

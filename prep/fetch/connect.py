@@ -161,12 +161,39 @@ def _begin(
     selector.register(one, selectors.EVENT_WRITE, address)
 
 
+class ProxyUnreachable(httpx.ConnectError):
+    """The proxy takes no connection; `proxy` is its host and port."""
+
+    def __init__(self, message: str, proxy: str) -> None:
+        super().__init__(message)
+        self.proxy = proxy
+
+
+class ToProxy(Addresses):
+    """Connections to a proxy: where there is none, that says nothing of the host behind it."""
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.NetworkStream:
+        """As `Addresses`; raises `ProxyUnreachable`."""
+        try:
+            return super().connect_tcp(host, port, timeout, local_address, socket_options)
+        except httpcore.ConnectError as error:
+            name = f"[{host}]" if ":" in host else host
+            raise ProxyUnreachable(str(error), f"{name}:{port}") from error
+
+
 class Transport(httpx.BaseTransport):
     """Direct connections, and those by each proxy that the environment names."""
 
     def __init__(self, proxies: Mapping[str, str] | None = None) -> None:
         self._proxies = getproxies() if proxies is None else proxies
-        self._backend = Addresses()
+        self._backend, self._to_proxy = Addresses(), ToProxy()
         self._tls: ssl.SSLContext = httpx.create_ssl_context()
         self._pools: dict[str | None, httpcore.ConnectionPool] = {}
         self._lock = threading.Lock()
@@ -209,7 +236,7 @@ class Transport(httpx.BaseTransport):
                     ssl_context=self._tls,
                     proxy=_proxy(proxy) if proxy else None,
                     keepalive_expiry=5,
-                    network_backend=self._backend,
+                    network_backend=self._to_proxy if proxy else self._backend,
                 )
             return self._pools[proxy]
 

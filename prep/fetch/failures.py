@@ -25,6 +25,7 @@ from huggingface_hub.utils import (  # type: ignore[attr-defined]  # documented
 )
 
 from prep.errors import HubBusy, HubRefused, HubUnreachable, NotAHub, PrepError
+from prep.fetch.connect import ProxyUnreachable
 from prep.fetch.hosts import unreachable, which
 from prep.fetch.session import (
     CannotServe,
@@ -58,9 +59,11 @@ class GaveUp(Exception):
         tries: int,
         asked: float | None = None,
         by_deadline: bool = False,
+        in_all: float = 0.0,
     ) -> None:
         super().__init__(tries)
         self.cause, self.tries, self.asked, self.by_deadline = cause, tries, asked, by_deadline
+        self.in_all = in_all  # seconds, with the waits before this one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,6 +197,12 @@ def _transport(error: httpx.HTTPError, asked: Asked) -> PrepError:
             "well), and check this machine's clock. Nothing was fetched."
         )
     who = _which(error, asked)
+    if isinstance(error, ProxyUnreachable):
+        return HubUnreachable(
+            f"The proxy {error.proxy} cannot be reached ({_reason(error)}), by which {host} is "
+            "asked. Check HTTPS_PROXY, HTTP_PROXY and ALL_PROXY, or name the host in NO_PROXY if "
+            "no proxy is needed for it, then run again. Nothing was fetched."
+        )
     if isinstance(error, httpx.ReadTimeout):
         return HubUnreachable(
             f"{who} took the connection, and gave no answer within --download-timeout. Run again, "
@@ -227,9 +236,12 @@ def _busy(error: CannotServe, asked: Asked, gave_up: GaveUp | None) -> PrepError
         if gave_up.by_deadline
         else f"than the {ASKED_SECONDS:.0f} s that a run waits without progress when it is asked to"
     )
+    wait = f"{gave_up.asked:.0f} s"
+    if not gave_up.by_deadline and gave_up.asked <= ASKED_SECONDS:
+        wait += f" more, {gave_up.in_all:.0f} s in all"
     more = "" if asked.has_token else " A token in HF_TOKEN may have higher limits."
     return HubBusy(
-        f"{head} and asks to wait {gave_up.asked:.0f} s, longer {bound}. What came so "
+        f"{head} and asks to wait {wait}, longer {bound}. What came so "
         f"far is kept; run again after that time.{more}"
     )
 

@@ -206,8 +206,9 @@ class _Row:
         if self._persist.given_up.is_set():
             return True
         by_deadline = state.upcoming_sleep > pace.left_altogether()
-        if asked is not None and (by_deadline or self._persist.asked_with(asked) > ASKED_SECONDS):
-            raise GaveUp(error, number, asked, by_deadline) from error
+        in_all = self._persist.asked_with(asked or 0.0)
+        if asked is not None and (by_deadline or in_all > ASKED_SECONDS):
+            raise GaveUp(error, number, asked, by_deadline, in_all) from error
         if asked is None and state.upcoming_sleep > pace.left():
             if by_deadline and pace.deadline is not None:
                 raise NoProgress(late(self._what, pace.deadline)) from error

@@ -153,7 +153,7 @@ class Session:
         """
         answer, at, cdn = Answer(), httpx.URL(url), None
         role: Role = "hub"
-        moved = [host_of(at)]
+        moved = [at]
         for _ in range(MOST_REDIRECTS):
             request = self._request(method, at, role, cdn, headers or {}, token)
             with self._sent(request) as response:
@@ -175,7 +175,7 @@ class Session:
                 if role == "hub" and named:
                     role, cdn = "bytes", host_of(target)
                 elif role == "hub":
-                    moved.append(host_of(target))
+                    moved.append(target)
             at = target
         raise httpx.TooManyRedirects("", request=request)
 
@@ -255,9 +255,12 @@ class Session:
         finally:
             response.close()
 
-    def _tell_moved(self, hosts: list[str]) -> None:
-        more = ", which gets no token" if self._token else ""
-        self.say_once(f"network: {hosts[0]} redirects to {hosts[-1]}{more}")
+    def _tell_moved(self, moved: list[httpx.URL]) -> None:
+        more = ", which gets no token" if self._token and not self._is_named(moved[-1]) else ""
+        here, there = host_of(moved[0]), host_of(moved[-1])
+        if here == there:  # from http to https, most often
+            here, there = f"{moved[0].scheme}://{here}", f"{moved[-1].scheme}://{there}"
+        self.say_once(f"network: {here} redirects to {there}{more}")
 
     def _tell_renamed(self, asked: httpx.URL, target: httpx.URL) -> None:
         """A repository that was renamed, or is spelled otherwise, is redirected to."""

@@ -7,6 +7,7 @@ the CDN has one. The client is that of a run, `prep.fetch` with its child proces
 
 import contextlib
 import http.client
+import itertools
 import json
 import threading
 import zlib
@@ -69,6 +70,7 @@ class Answer:
         return replace(self, body=body)
 
 
+PAGE = itertools.count()
 Change = Callable[[Answer], Answer]
 
 
@@ -120,6 +122,12 @@ def _placed(name: str, **more: object) -> Row:
         next(one for one in page if one["path"] == WEIGHTS).update(more)
 
     return _json("tree", name, edit)
+
+
+def _in_capitals(files: list[dict[str, Any]], key: str) -> None:
+    for one in files:
+        if one.get("lfs"):
+            one["lfs"][key] = one["lfs"][key].upper()
 
 
 def _lacking(name: str, key: str) -> Row:
@@ -231,6 +239,13 @@ ROWS: tuple[Row, ...] = (
     _placed("a file that is a list", path=["a"]),
     _placed("a file that is named above", path="../model.safetensors"),
     _told("a next page that is this one", "tree", Link='<?recursive=true>; rel="next"'),
+    _json("info", "checksums in capitals", lambda data: _in_capitals(data["siblings"], "sha256")),
+    _json("tree", "checksums in capitals", lambda page: _in_capitals(page, "oid")),
+    Row(
+        name="pages without end",
+        where="tree",
+        change=lambda one: one.having(Link=f'<?recursive=true&page={next(PAGE)}>; rel="next"'),
+    ),
     _told("a next page at nobody's", "tree", Link='<http://127.0.0.1:9/x>; rel="next"'),
     _told("a next page on this disk", "tree", Link='<file:///etc/passwd>; rel="next"'),
     _told("a next page that is none", "tree", Link='<http://[::1>; rel="next"'),
