@@ -70,7 +70,7 @@ def open_file(path: Path) -> Any:
         if not stat.S_ISREG(mode):
             raise OSError(errno.EINVAL, "Not a regular file", str(path))
         return os.fdopen(handle, "rb")
-    except BaseException:
+    except BaseException:  # Ctrl-C too: nobody else knows of the handle
         os.close(handle)
         raise
 

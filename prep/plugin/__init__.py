@@ -210,21 +210,21 @@ def load(request: pytest.FixtureRequest) -> Load:
 @pytest.fixture(scope="session")
 def locked(stages: Stages, spec: ModelSpec) -> LockedModel:
     """The model's entry in the lock."""
-    with _ended_early():
+    with _ended_early(spec):
         return stages.locked(spec)
 
 
 @pytest.fixture(scope="session")
 def fetched(stages: Stages, spec: ModelSpec, locked: LockedModel) -> Fetched:
     """The model's original files, in the home and looked at in full."""
-    with _ended_early():
+    with _ended_early(spec):
         return stages.fetched(spec)
 
 
 @pytest.fixture(scope="session")
 def converted(stages: Stages, spec: ModelSpec, fetched: Fetched, precision: str) -> Converted:
     """The model in one precision, converted and checked."""
-    with _ended_early():
+    with _ended_early(spec):
         return stages.converted(spec, precision)
 
 
@@ -232,7 +232,7 @@ def converted(stages: Stages, spec: ModelSpec, fetched: Fetched, precision: str)
 def loaded(stages: Stages, spec: ModelSpec, load: Load) -> Loaded:
     """The model as one consumer got it in a process without network, with its answers."""
     try:
-        with _ended_early():
+        with _ended_early(spec):
             return stages.loaded(spec, load)
     except NotTried as reason:
         # No hole: what cannot be made on this machine is told with its reason, counted apart in
@@ -241,7 +241,7 @@ def loaded(stages: Stages, spec: ModelSpec, load: Load) -> Loaded:
 
 
 @contextlib.contextmanager
-def _ended_early() -> Iterator[None]:
+def _ended_early(spec: ModelSpec) -> Iterator[None]:
     """Give pytest an error that it can remember for a fixture.
 
     `SystemExit` and other exceptions that are no `Exception` leave a session fixture of pytest's
@@ -253,8 +253,8 @@ def _ended_early() -> Iterator[None]:
         raise
     except BaseException as error:
         raise Interrupted(
-            f"interrupted: {type(error).__name__}: {error}. What was under way was ended and not "
-            "used; what is finished is kept. Run again."
+            f"{spec.name}: interrupted: {type(error).__name__}: {error}. What was under way was "
+            "ended and not used; what is finished is kept. Run again."
         ) from error
 
 
