@@ -1,4 +1,4 @@
-"""Names the plugin; all logic lives in `prep.plugin`."""
+"""Names the plugin; all logic lives in `prep.plugin.hooks`."""
 
 import pytest
 

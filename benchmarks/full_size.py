@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.stand_ins import STAND_INS, WEIGHTS, StandIn
-from prep.lock import read_lock
+from prep.catalogue.lock import read_lock
 from sample_hub.server import Hub, ServedRepo
 from tests.runs import ROOT, command, environment, summary
 

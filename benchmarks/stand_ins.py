@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prep.questions import RerankerQuestions, read_questions
+from prep.tasks.question_sets import RerankerQuestions, read_questions
 from sample_hub.served import SAMPLES
 
 if TYPE_CHECKING:

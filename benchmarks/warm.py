@@ -24,16 +24,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from prep.catalogue import ModelSpec
-from prep.children import environment
-from prep.consumers import Case, loads_of
-from prep.digest import digest_files
-from prep.goldens import read_goldens
-from prep.layout import Home
-from prep.lock import LockedModel
-from prep.questions import Ask, joined, read_questions
-from prep.receipt import read_receipt
+from prep.catalogue.entries import ModelSpec
+from prep.catalogue.goldens import read_goldens
+from prep.catalogue.lock import LockedModel
+from prep.files.checksum import digest_files
+from prep.home.layout import Home
+from prep.home.receipt import read_receipt
+from prep.process.child import environment
 from prep.settings import SUITE, Settings, Wishes, settle
+from prep.tasks.consumers import Case, loads_of
+from prep.tasks.question_sets import Ask, joined, read_questions
 from sample_hub.server import Hub, sample_repos
 
 TARGET = 1.25
@@ -131,7 +131,7 @@ def _run(command: list[str], env: dict[str, str]) -> Took:
 def bare(home: Home) -> None:
     """All that the suite asks of the libraries, in this process and with nothing around it."""
     os.environ["HF_HUB_OFFLINE"] = os.environ["TRANSFORMERS_OFFLINE"] = "1"
-    from prep.offline.probe import libraries
+    from prep.sandbox.probe import libraries
 
     libraries.import_all()
     settings = settle(Wishes(catalogue=CATALOGUE, model_home=home.root, offline=True), {}, SUITE)
@@ -145,8 +145,8 @@ def bare(home: Home) -> None:
 
 def _bare_model(settings: Settings, spec: ModelSpec, locked: LockedModel) -> int:
     """Digest, measure and load one model; gives how many loads that were."""
-    from prep import content
-    from prep.offline.probe.consumers import load
+    from prep.convert import content
+    from prep.sandbox.probe.consumers import load
 
     home, questions = settings.home, read_questions(spec.task)
     snapshot = home.snapshot(locked.repo, locked.commit)

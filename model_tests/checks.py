@@ -5,9 +5,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import pytest
 
+from prep.catalogue.goldens import Goldens, text_of
 from prep.errors import listing
-from prep.goldens import Goldens, text_of
-from prep.stages import Loaded
+from prep.stages.pipeline import Loaded
 
 
 def none_of(problems: Iterable[object], head: str, remedy: str) -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from model_tests.checks import none_of
-from prep.stages import Converted, Fetched
+from prep.stages.pipeline import Converted, Fetched
 
 pytestmark = pytest.mark.layout
 

@@ -4,7 +4,7 @@ import pytest
 
 from model_tests.checks import none_of
 from prep.errors import WrongBytes
-from prep.stages import Converted, NotReached
+from prep.stages.pipeline import Converted, NotReached
 
 pytestmark = pytest.mark.conversion
 

@@ -20,10 +20,10 @@ from model_tests.checks import (
     tokens_are,
     unit,
 )
-from prep.goldens import text_of
-from prep.questions import EmbeddingQuestions
-from prep.reading import Unreadable, read_json
-from prep.stages import Loaded
+from prep.catalogue.goldens import text_of
+from prep.files.reader import Unreadable, read_json
+from prep.stages.pipeline import Loaded
+from prep.tasks.question_sets import EmbeddingQuestions
 
 pytestmark = [pytest.mark.answers, pytest.mark.task("embedding")]
 

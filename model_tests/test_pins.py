@@ -3,10 +3,10 @@
 import pytest
 
 from model_tests.checks import none_of
-from prep.catalogue import ModelSpec
-from prep.lock import LockedModel
-from prep.stages import Converted, Fetched
-from prep.verify import Problem
+from prep.catalogue.entries import ModelSpec
+from prep.catalogue.lock import LockedModel
+from prep.stages.pipeline import Converted, Fetched
+from prep.verify.problem import Problem
 
 pytestmark = pytest.mark.pins
 

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 import pytest
 
 from model_tests.checks import facts_are, farthest, goldens_of, none_of, tokens_are
-from prep.questions import Seq2seqQuestions
-from prep.stages import Loaded
+from prep.stages.pipeline import Loaded
+from prep.tasks.question_sets import Seq2seqQuestions
 
 pytestmark = [pytest.mark.answers, pytest.mark.task("seq2seq")]
 

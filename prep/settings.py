@@ -10,14 +10,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
-from prep.catalogue import Catalogue, ModelSpec, read_catalogue
-from prep.consumers import Interpreter
+from prep.catalogue.entries import Catalogue, ModelSpec, read_catalogue
+from prep.catalogue.goldens import read_goldens
+from prep.catalogue.lock import Lock, answer, read_lock
 from prep.errors import LockError, WrongRequest
-from prep.fetch import DEFAULT_ENDPOINT, Network
-from prep.goldens import read_goldens
-from prep.layout import Home
-from prep.lock import Lock, answer, read_lock
-from prep.tasks import PRECISIONS
+from prep.fetch.hub import DEFAULT_ENDPOINT, Network
+from prep.home.layout import Home
+from prep.tasks.consumers import Interpreter
+from prep.tasks.files import PRECISIONS
 
 SUITE = Path(__file__).resolve().parent.parent
 SAMPLE = "sample"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from prep.plugin import MARKERS
+from prep.plugin.hooks import MARKERS
 from sample_hub.server import Hub, sample_repos
 from tests.runs import sample
 

@@ -14,10 +14,10 @@ from typing import Any
 
 import trustme
 
+from prep.catalogue.lock import LockedFile
 from prep.errors import Exit, Passing, PrepError
-from prep.fetch import Network, fetch_files
-from prep.layout import Home
-from prep.lock import LockedFile
+from prep.fetch.hub import Network, fetch_files
+from prep.home.layout import Home
 from sample_hub import flows
 from sample_hub.faults import Fault
 from sample_hub.server import Hub, ServedRepo

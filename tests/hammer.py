@@ -14,12 +14,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from prep.layout import Home
-from prep.lock import Lock
-from prep.locking import Holding
+from prep.catalogue.lock import Lock
+from prep.home.file_lock import Holding
+from prep.home.layout import Home
 from prep.plugin.terminal import _append_to
 from prep.report import summary
-from prep.report.consumer import write_for_consumers
+from prep.report.ready_file import write_for_consumers
 from prep.report.verdict import ModelRun
 from prep.settings import Settings
 from tests.homes import locked_model

@@ -9,11 +9,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from prep.layout import Home, make_folder, open_to_all, point_link, write_text
-from prep.lock import LockedFile, LockedModel
-from prep.receipt import NAME, Receipt, Recipe
-from prep.tasks import is_weights
-from prep.verify import ConversionState, SourceState, look_at_conversion, look_at_source
+from prep.catalogue.lock import LockedFile, LockedModel
+from prep.files.patterns import is_weights
+from prep.home.layout import Home, make_folder, open_to_all, point_link, write_text
+from prep.home.receipt import NAME, Receipt, Recipe
+from prep.verify.conversion import ConversionState, look_at_conversion
+from prep.verify.source import SourceState, look_at_source
 
 REPO = "acme/tiny"
 COMMIT = "c0ffee" + "0" * 34

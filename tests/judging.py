@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 
 from model_tests import test_conversion
-from prep.catalogue import ModelSpec
-from prep.consumers import loads_of
-from prep.content import Content
-from prep.progress import Progress
-from prep.questions import joined, read_questions
+from prep.catalogue.entries import ModelSpec
+from prep.convert.content import Content
+from prep.process.progress import Progress
 from prep.settings import Wishes, settle
-from prep.stages import Context, Converted, Loaded, Stages
+from prep.stages.pipeline import Context, Converted, Loaded, Stages
+from prep.tasks.consumers import loads_of
+from prep.tasks.question_sets import joined, read_questions
 from tests.runs import ROOT, SAMPLE
 
 Judge = Callable[[Loaded], None]
@@ -66,7 +66,7 @@ def probe(stages: Stages, folder: Path, consumer: str, loaded: Loaded) -> Loaded
     """What a consumer gets from another folder, with the same questions."""
     assert loaded.goldens is not None
     result = stages.context.server.run(
-        "prep.offline.probe.consumers:load",
+        "prep.sandbox.probe.consumers:load",
         {
             "task": loaded.spec.task,
             "consumer": consumer,
@@ -81,7 +81,7 @@ def probe(stages: Stages, folder: Path, consumer: str, loaded: Loaded) -> Loaded
 def measured(stages: Stages, task: str, source: Path, folder: Path) -> Content:
     """What the stages measure of a converted folder against an original."""
     result = stages.context.server.run(
-        "prep.content:measure",
+        "prep.convert.content:measure",
         {
             "task": task,
             "source": str(source),
@@ -200,7 +200,7 @@ def converted(stages: Stages, task: str, source: Path, to: Path) -> Path:
         "task": task,
         "options": {"weights": "f32", "converter": 1},
     }
-    stages.context.server.run("prep.convert.child:make", order, doing="converting", may_write=[to])
+    stages.context.server.run("prep.convert.export:make", order, doing="converting", may_write=[to])
     return to
 
 

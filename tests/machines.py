@@ -26,9 +26,9 @@ PRELUDE = """
 import ctypes, encodings.ascii, errno, json, os, shutil, socket, subprocess, sys, tempfile
 import threading
 from pathlib import Path
-from prep.offline import netcut
-from prep.offline.probe import serve, surround
-from prep.offline.probe.guard import Guard
+from prep.sandbox import network_cut as netcut
+from prep.sandbox.probe import isolation, serve
+from prep.sandbox.probe.guard import Guard
 
 def errno_of(act):
     try:
@@ -44,14 +44,14 @@ def tell(**facts):
 # Where the interpreter lies in root's closed folder it is shown to all, in this process's mounts.
 MOUNTS = """
 import os, sys
-from prep.offline.probe import surround
-check, libc, mount = surround.check, surround.libc, surround._mount
-if libc.unshare(surround.CLONE_NEWNS) == 0:
-    mount(None, "/", surround.MS_REC | surround.MS_PRIVATE)
+from prep.sandbox.probe import isolation
+check, libc, mount = isolation.check, isolation.libc, isolation._mount
+if libc.unshare(isolation.CLONE_NEWNS) == 0:
+    mount(None, "/", isolation.MS_REC | isolation.MS_PRIVATE)
 """
 OPENED = """
     os.environ["HF_HOME"] = sys.argv[1]
-    surround._open_the_way(surround._libraries())
+    isolation._open_the_way(isolation._libraries())
     del os.environ["HF_HOME"]
 """
 BECOME_USER = f"""

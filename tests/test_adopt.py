@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from prep.adopt import Adopted, adopt
-from prep.layout import Home
+from prep.fetch.adopt import Adopted, adopt
+from prep.home.layout import Home
 from sample_hub.server import Hub
 from tests.homes import (
     OTHER_COMMIT,

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from prep import appending
-from prep.appending import append_lines, append_to
 from prep.errors import InTheWay
+from prep.files import append
+from prep.files.append import append_lines, append_to
 from prep.report import history
-from prep.report.consumer import _seal
+from prep.report.ready_file import _seal
 from tests.hammer import LEAST, LENGTHS, PROCESSES
 from tests.runs import ROOT
 from tests.test_locking import NO_FLOCK
@@ -165,7 +165,8 @@ def test_a_line_never_runs_into_what_was_there(tmp_path: Path, there: bytes, the
 NO_ROOM = """
 import resource, sys
 from pathlib import Path
-from prep.appending import append_lines
+from prep.files import append
+from prep.files.append import append_lines
 append_lines(Path(sys.argv[1]), ["one"])
 resource.setrlimit(resource.RLIMIT_FSIZE, (10, 10))  # the kernel writes a part first, as on a disk
 try:
@@ -191,7 +192,7 @@ def test_a_line_that_does_not_fit_leaves_nothing_of_it(tmp_path: Path) -> None:
 def test_a_lock_that_somebody_keeps_is_waited_for_and_then_gone_without(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(appending, "LOCK_SECONDS", 0.05)
+    monkeypatch.setattr(append, "LOCK_SECONDS", 0.05)
     path = tmp_path / "lines"
     path.write_bytes(b"one\n")
     with path.open("rb") as theirs:  # who may read it may lock it

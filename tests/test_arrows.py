@@ -12,37 +12,32 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-DATA = frozenset(
-    (
-        "prep.errors",
-        "prep.appending",
-        "prep.reading",
-        "prep.shape",
-        "prep.tasks",
-        "prep.consumers",
-        "prep.catalogue",
-        "prep.change",
-        "prep.lock",
-        "prep.layout",
-        "prep.ledger",
-        "prep.digest",
-        "prep.hazards",
-        "prep.receipt",
-        "prep.goldens",
-        "prep.questions",
-        "prep.storage",
-        "prep.memory",
-        "prep.sizes",
-    )
+# From base to top: a package imports only itself and what stands before it.
+ORDER = (
+    "errors",
+    "files",
+    "machine",
+    "process",
+    "tasks",
+    "catalogue",
+    "home",
+    "verify",
+    "sandbox",
+    "fetch",
+    "convert",
+    "settings",
+    "stages",
+    "commands",
+    "report",
+    "plugin",
 )
-JUDGING = frozenset(("prep.plan", "prep.verify"))
-DOING = ("prep.fetch", "prep.convert")  # never each other
+APART = (("fetch", "convert"), ("fetch", "sandbox"))  # what never imports the other
 HEAVY = frozenset(("torch", "transformers", "optimum", "openvino", "sentence_transformers"))
-PROBE = "prep.offline.probe"
+PROBE = "prep.sandbox.probe"
 HEAVY_ROOMS = (
-    *(f"{PROBE}.{name}" for name in ("embedding", "reranker", "seq2seq", "libraries", "ways")),
-    "prep.convert.child",
-    "prep.content",
+    *(f"{PROBE}.{name}" for name in ("embedding", "reranker", "seq2seq", "libraries", "loading")),
+    "prep.convert.export",
+    "prep.convert.content",
 )
 
 
@@ -106,34 +101,40 @@ def edges(imports: Iterator[Import]) -> list[str]:
     return sorted(f"{one.who} → {one.what}" for one in imports)
 
 
-def test_the_rooms_are_there_and_their_imports_are_read() -> None:
-    assert PREP.keys() >= DATA | JUDGING | {*DOING, PROBE, *HEAVY_ROOMS}
-    assert Import("prep.plan", "prep.verify", at_top=True) in IMPORTS
-    assert Import("prep.verify", "prep.receipt", at_top=True) in IMPORTS  # from prep import receipt
+def test_each_package_has_its_place_in_the_order() -> None:
+    tops = {who.split(".")[1] for who in PREP if who != "prep"}
+    assert tops == set(ORDER)
+    assert PREP.keys() >= {PROBE, *HEAVY_ROOMS}
+    assert Import("prep.stages.plan", "prep.verify.problem", at_top=True) in IMPORTS
     assert any(one.what == "torch" and not one.at_top for one in IMPORTS)
 
 
-def test_data_rooms_import_only_data_rooms() -> None:
-    assert edges(one for one in OURS if one.who in DATA and one.what not in DATA) == []
-
-
-def test_what_looks_and_decides_imports_only_data_and_each_others_types() -> None:
-    allowed = DATA | JUDGING
-    looking = (one for one in OURS if one.comes_from(*JUDGING))
-    assert edges(one for one in looking if not one.goes_to(*allowed)) == []
-
-
-@pytest.mark.parametrize("room", DOING)
-def test_what_acts_never_imports_another_that_acts(room: str) -> None:
-    others = [other for other in DOING if other != room]
-    assert edges(one for one in OURS if one.comes_from(room) and one.goes_to(*others)) == []
-
-
-def test_nothing_below_the_plugin_imports_it() -> None:
+def test_a_package_imports_only_packages_that_stand_before_it() -> None:
     upwards = (
-        one for one in OURS if one.goes_to("prep.plugin") and not one.comes_from("prep.plugin")
+        one
+        for one in OURS
+        if one.what != "prep"
+        and ORDER.index(one.what.split(".")[1]) > ORDER.index(one.who.split(".")[1])
     )
     assert edges(upwards) == []
+
+
+@pytest.mark.parametrize(("one", "other"), APART)
+def test_what_acts_never_imports_another_that_acts(one: str, other: str) -> None:
+    pairs = ((f"prep.{one}", f"prep.{other}"), (f"prep.{other}", f"prep.{one}"))
+    between = (
+        edge for edge in OURS if any(edge.comes_from(a) and edge.goes_to(b) for a, b in pairs)
+    )
+    assert edges(between) == []
+
+
+def test_an_init_holds_no_logic() -> None:
+    """A docstring, names of others, and plain constants: a traceback names the place."""
+    for who, path in PREP.items():
+        if path.name == "__init__.py":
+            body = ast.parse(path.read_text(encoding="utf-8")).body
+            kinds = (ast.Expr, ast.Import, ast.ImportFrom, ast.Assign)
+            assert [node for node in body if not isinstance(node, kinds)] == [], who
 
 
 def test_the_probe_imports_nothing_of_ours_but_itself() -> None:
@@ -141,12 +142,6 @@ def test_the_probe_imports_nothing_of_ours_but_itself() -> None:
     inside = [one for one in OURS if one.comes_from(PROBE)]
     assert any(one.goes_to(PROBE) for one in inside)
     assert edges(one for one in inside if not one.goes_to(PROBE)) == []
-
-
-def test_what_acts_and_what_is_below_never_imports_stages() -> None:
-    rooms = (*DATA, *JUDGING, *DOING, "prep.offline", "prep.report")
-    upwards = (one for one in OURS if one.comes_from(*rooms) and one.goes_to("prep.stages"))
-    assert edges(upwards) == []
 
 
 def test_no_module_imports_itself_round_a_corner() -> None:
@@ -189,7 +184,7 @@ def test_heavy_libraries_are_imported_within_functions_only() -> None:
 def test_the_plugin_loads_nothing_heavy() -> None:
     """Collecting and planning take well under a second, so not even the hub's client."""
     heavy = [*HEAVY, "huggingface_hub", "httpx", "numpy", "nncf", "tokenizers", "safetensors"]
-    script = f"import prep.plugin, sys; print(sorted(set({heavy!r}) & sys.modules.keys()))"
+    script = f"import prep.plugin.hooks, sys; print(sorted(set({heavy!r}) & sys.modules.keys()))"
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
     )

@@ -5,8 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from prep.consumers import loads_of
-from prep.questions import EmbeddingQuestions, read_questions
+from prep.tasks.consumers import loads_of
+from prep.tasks.question_sets import EmbeddingQuestions, read_questions
 from tests.runs import ROOT, SAMPLE, TINY, TINY_REPO, copy_home, environment
 
 TESTS = """

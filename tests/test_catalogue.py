@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
-from prep.catalogue import Catalogue, ModelSpec, read_catalogue
+from prep.catalogue.entries import Catalogue, ModelSpec, read_catalogue
 from prep.errors import CatalogueError, WrongRequest
-from prep.tasks import TASKS, matches
+from prep.files.patterns import matches
+from prep.tasks.files import TASKS
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

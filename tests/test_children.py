@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from prep.children import LONGEST_ANSWER, Child, Event, Watch, as_error, death, run, unwrap
 from prep.errors import ChildDied, DiskFull, HubBusy
+from prep.process.child import LONGEST_ANSWER, Child, Event, Watch, as_error, death, run, unwrap
 
 REPORT = "Run again, and report this."
 # Answers the first order by what is written at {BODY}, in which @N stands for the order's number.

@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from prep import cleanup
-from prep.catalogue import Catalogue
+from prep.catalogue.entries import Catalogue
+from prep.catalogue.lock import Lock, LockedModel
+from prep.commands import cleanup
 from prep.errors import LockError
-from prep.layout import Home
-from prep.ledger import note_wanted, placing_blobs
-from prep.lock import Lock, LockedModel
-from prep.receipt import Recipe
+from prep.home.layout import Home
+from prep.home.ledger import note_wanted, placing_blobs
+from prep.home.receipt import Recipe
 from prep.settings import Settings
 from tests.homes import (
     OTHER_COMMIT,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import huggingface_hub
 
-from prep.lock import read_lock
+from prep.catalogue.lock import read_lock
 from sample_hub.server import Hub, sample_repos
 from tests.runs import SAMPLE, TINY, TINY_REPO, environment, sample, summary
 

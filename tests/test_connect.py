@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from prep.errors import HubRefused
-from prep.fetch.connect import Addresses, Transport, first_of, is_bypassed, proxy_for
+from prep.fetch.connections import Addresses, Transport, first_of, is_bypassed, proxy_for
 from sample_hub.server import Hub
 from tests.fault_play import deaf
 from tests.runs import ROOT, environment, in_namespace
@@ -123,7 +123,7 @@ def test_child_reaches_a_hub_whose_first_address_takes_no_connection(tmp_path: P
     with Hub([]) as hub:
         port = int(hub.url.rpartition(":")[2])
         code = (
-            "import pathlib, socket, prep.fetch as fetch\n"
+            "import pathlib, socket, prep.fetch.hub as fetch\n"
             f"assert socket.getaddrinfo('two.example', {port})[0][4][0] == '::1'\n"
             f"network = fetch.Network(endpoint='http://two.example:{port}')\n"
             f"fetch.reach(network, scratch=pathlib.Path({str(tmp_path)!r}))\n"

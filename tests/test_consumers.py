@@ -8,8 +8,11 @@ from typing import Any, get_args, get_type_hints
 
 import pytest
 
-from prep.catalogue import read_catalogue
-from prep.consumers import (
+from prep.catalogue.entries import read_catalogue
+from prep.sandbox.probe.consumers import ANSWERS
+from prep.sandbox.probe.consumers import CONSUMERS as PROBED
+from prep.sandbox.probe.libraries import NEEDED
+from prep.tasks.consumers import (
     BY_NAME_OR_PATH,
     BY_PATH,
     BY_SHORT_NAME,
@@ -21,10 +24,7 @@ from prep.consumers import (
     consumers_of,
     loads_of,
 )
-from prep.offline.probe.consumers import ANSWERS
-from prep.offline.probe.consumers import CONSUMERS as PROBED
-from prep.offline.probe.libraries import NEEDED
-from prep.tasks import PRECISIONS
+from prep.tasks.files import PRECISIONS
 from tests.runs import ROOT, SAMPLE
 
 AXES = ("way", "cache", "user", "mount")

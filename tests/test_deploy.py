@@ -12,7 +12,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from prep.catalogue import read_catalogue
+from prep.catalogue.entries import read_catalogue
 from prep.errors import Exit
 from prep.plugin.options import _shard
 from tests.runs import ROOT, run

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from prep.digest import BLOCK, Digest, digest_file, digest_files
+from prep.files.checksum import BLOCK, Digest, digest_file, digest_files
 
 SIZES = (0, 1, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK)
 

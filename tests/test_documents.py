@@ -15,15 +15,15 @@ from typing import Any, get_args
 import pytest
 from packaging.requirements import Requirement
 
-from prep.catalogue import read_catalogue
-from prep.consumers import CONSUMERS, Case, Interpreter, loads_of
+from prep.catalogue.entries import read_catalogue
+from prep.catalogue.goldens import FACTS, KINDS
 from prep.errors import Exit
-from prep.goldens import FACTS, KINDS
 from prep.plugin.options import INI
 from prep.report.properties import properties
 from prep.report.summary import entry, write_summary
 from prep.report.verdict import ModelRun, Status
 from prep.settings import Settings, Wishes, settle
+from prep.tasks.consumers import CONSUMERS, Case, Interpreter, loads_of
 from sample_hub.server import commit_of
 from tests.runs import ROOT, TINY, environment, run, summary
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from prep.report.entries import is_entry
-from prep.shape import MOST, MOST_SECONDS
+from prep.files.fields import MOST, MOST_SECONDS
+from prep.report.summary_entry import is_entry
 from tests.runs import ROOT
 from tests.test_page import LOADS, model
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from prep.verify import look_at_source
+from prep.verify.source import look_at_source
 from tests.homes import SOURCE, Tiny, safetensors, seen, tiny, write_bytes
 
 SHARD = "model-00001-of-00001.safetensors"

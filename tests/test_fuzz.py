@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from prep.layout import make_folder
+from prep.home.layout import make_folder
 from tests.fuzz.hostile import extremes, inputs
 from tests.fuzz.readers import READERS, TRUSTED, Reader, outcome, written
 from tests.runs import ROOT

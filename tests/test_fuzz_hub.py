@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from prep.digest import digest_file
-from prep.fetch.child import unlike_a_hub
-from prep.layout import Home
+from prep.fetch.worker import unlike_a_hub
+from prep.files.checksum import digest_file
+from prep.home.layout import Home
 from tests.fuzz.hub import LOCKED, ROWS, SPEC, WEIGHTS, Between, Do, Row, between, outcome
 
 # One or two of each place, and those that once ended the child without a sentence; `make fuzz`

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from prep.catalogue import read_catalogue
+from prep.catalogue.entries import read_catalogue
+from prep.catalogue.goldens import KINDS, Goldens, read_goldens, text_of
 from prep.errors import Misread
-from prep.goldens import KINDS, Goldens, read_goldens, text_of
-from prep.tasks import PRECISIONS, TASKS
+from prep.tasks.files import PRECISIONS, TASKS
 from tests.runs import ROOT, SAMPLE
 
 HEAD = 'goldens-version = 1\nrepo = "org/name"\n'

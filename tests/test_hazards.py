@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors import SafetensorError, deserialize
 
-from prep.hazards import LONGEST_HEADER, Hazard, of_file, of_name
+from prep.files.unsafe import LONGEST_HEADER, Hazard, of_file, of_name
 from tests.homes import safetensors
 from tests.runs import ROOT
 

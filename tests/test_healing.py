@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from prep.convert import recipe_for
-from prep.layout import Home, point_link
-from prep.lock import LockedFile, read_lock
-from prep.receipt import NAME, read_receipt
+from prep.catalogue.lock import LockedFile, read_lock
+from prep.convert.conversion import recipe_for
+from prep.home.layout import Home, point_link
+from prep.home.receipt import NAME, read_receipt
 from sample_hub.server import Hub, ServedRepo, sample_repos
 from tests.homes import flip
 from tests.judging import Tensors, change_weights, negated

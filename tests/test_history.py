@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from prep.questions import EmbeddingQuestions, read_questions
 from prep.report import history
 from prep.stages import clock
 from prep.stages.answers import shown
 from prep.stages.clock import Clock
+from prep.tasks.question_sets import EmbeddingQuestions, read_questions
 
 ENTRY: dict[str, Any] = {
     "at": "2026-01-01T00:00:00+00:00",

@@ -20,11 +20,11 @@ from model_tests import (
     test_offline_loading,
     test_pins,
 )
+from prep.catalogue.goldens import Goldens
 from prep.errors import InterpreterUnfit, NoProgress, PrepError
-from prep.goldens import Goldens
-from prep.offline import ImportServer
-from prep.stages import Converted, Loaded, Stages
-from prep.verify import Aspect, Problem
+from prep.sandbox.import_server import ImportServer
+from prep.stages.pipeline import Converted, Loaded, Stages
+from prep.verify.problem import Aspect, Problem
 from tests.judging import (
     Facts,
     Judge,

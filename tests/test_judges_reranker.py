@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from model_tests import test_conversion, test_offline_loading, test_reranker
+from prep.catalogue.goldens import Goldens
 from prep.errors import PrepError
-from prep.goldens import Goldens
-from prep.stages import Loaded, Stages
+from prep.stages.pipeline import Loaded, Stages
 from tests.judging import (
     Facts,
     Tensors,

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from model_tests import test_conversion, test_offline_loading, test_seq2seq
+from prep.catalogue.goldens import Goldens
 from prep.errors import PrepError
-from prep.goldens import Goldens
-from prep.stages import Loaded, Stages
+from prep.stages.pipeline import Loaded, Stages
 from tests.judging import (
     Facts,
     Tensors,

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from prep.children import PARENT, Child, killed
 from prep.errors import DiskFull, HomeClosed
-from prep.memory import Memory
-from prep.storage import disk_of, hidden_full, storage_error
+from prep.machine.disk import disk_of, hidden_full, storage_error
+from prep.machine.memory import Memory
+from prep.process.child import PARENT, Child, killed
 from sample_hub.server import Hub, sample_repos
 from tests.runs import ROOT, SAMPLE, started
 from tests.test_endings import wait_for
@@ -38,7 +38,7 @@ def test_kill_of_unknown_cause_is_told_as_likely() -> None:
 def test_child_whose_parent_died_while_it_imported_does_nothing(tmp_path: Path) -> None:
     """The kernel tells of a parent's death only those who asked before; here it is long gone."""
     made = tmp_path / "made"
-    script = f"from prep.children import die_with_parent as d; d(); open({str(made)!r}, 'w')"
+    script = f"from prep.process.child import die_with_parent as d; d(); open({str(made)!r}, 'w')"
     env = {**os.environ, PARENT: "1"}
     done = subprocess.run([sys.executable, "-c", script], env=env, cwd=ROOT, check=False)
     assert done.returncode == -signal.SIGKILL
@@ -47,7 +47,8 @@ def test_child_whose_parent_died_while_it_imported_does_nothing(tmp_path: Path) 
 
 def test_child_knows_who_started_it(tmp_path: Path) -> None:
     script = (
-        'from prep.children import die_with_parent as d; d(); print(\'{"order": 0, "result": 1}\')'
+        "from prep.process.child import die_with_parent\n"
+        """die_with_parent(); print('{"order": 0, "result": 1}')"""
     )
     env = {"HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
     child = Child([sys.executable, "-c", script], env, tmp_path / "log")

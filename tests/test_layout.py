@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub.file_download import repo_folder_name
 
-from prep.layout import (
+from prep.home.layout import (
     Home,
     leads_astray,
     link_target,

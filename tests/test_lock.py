@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prep.catalogue import Catalogue, ModelSpec, read_catalogue
+from prep.catalogue.entries import Catalogue, ModelSpec, read_catalogue
+from prep.catalogue.lock import HEAD, Lock, LockedFile, LockedModel, answer, read_lock, render
 from prep.errors import LockError
-from prep.lock import HEAD, Lock, LockedFile, LockedModel, answer, read_lock, render
-from prep.shape import path_problem
-from prep.tasks import is_pickle
+from prep.files.fields import path_problem
+from prep.files.patterns import is_pickle
 from tests.homes import COMMIT, OTHER_COMMIT, SOURCE, locked_model
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -12,16 +12,17 @@ from pathlib import Path
 
 import pytest
 
-from prep import locking
 from prep.errors import Waiting
-from prep.locking import held, who
+from prep.home import file_lock
+from prep.home.file_lock import held, who
 from sample_hub.server import Hub
 from tests.runs import ROOT, environment, sample
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from prep.locking import held
+from prep.home import file_lock
+from prep.home.file_lock import held
 with held(Path(sys.argv[1]), print) as holding:
     holding.saw(2_500_000)
     holding._write()
@@ -72,7 +73,7 @@ def test_who_waits_names_the_holder_and_goes_on_when_it_is_done(tmp_path: Path) 
 def test_holder_that_gives_no_sign_is_named_and_not_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(locking, "STALE_SECONDS", 1.5)
+    monkeypatch.setattr(file_lock, "STALE_SECONDS", 1.5)
     with holder(tmp_path / "org--name.fetch", 60) as other:
         other.send_signal(signal.SIGSTOP)
         with (
@@ -92,7 +93,7 @@ def test_holder_that_renews_its_note_is_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The bound is on silence, not on work."""
-    monkeypatch.setattr(locking, "STALE_SECONDS", 2.5)
+    monkeypatch.setattr(file_lock, "STALE_SECONDS", 2.5)
     note = tmp_path / "lock.holder"
     looks = 0
 
@@ -101,7 +102,7 @@ def test_holder_that_renews_its_note_is_waited_for(
         looks += 1
         note.write_text(f"{looks}")
 
-    monkeypatch.setattr(locking, "SAY_SECONDS", 0.5)
+    monkeypatch.setattr(file_lock, "SAY_SECONDS", 0.5)
     with holder(tmp_path / "lock", 5), held(tmp_path / "lock", renew):
         assert looks >= 3
 

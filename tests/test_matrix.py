@@ -10,8 +10,8 @@ from dataclasses import replace
 import pytest
 
 from model_tests import test_cache_layout, test_conversion, test_pins
-from prep.catalogue import read_catalogue
-from prep.lock import read_lock
+from prep.catalogue.entries import read_catalogue
+from prep.catalogue.lock import read_lock
 from tests.homes import flip
 from tests.judging import judges_of
 from tests.matrix.answers import JUDGES, LOADS

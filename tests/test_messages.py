@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from prep import errors
-from prep.catalogue import read_catalogue
+from prep.catalogue.entries import read_catalogue
 from prep.errors import Exit, PrepError
 from sample_hub.server import Hub, sample_repos
 from tests.runs import ROOT, TINY, run

@@ -13,10 +13,10 @@ import httpx
 import pytest
 
 from prep.errors import HubRefused, HubUnreachable
-from prep.fetch import Network, ask, fetch_files, reach
-from prep.fetch.pace import Pace
+from prep.fetch.hub import Network, ask, fetch_files, reach
+from prep.fetch.retry import Pace
 from prep.fetch.session import Hosts, Session, host_of
-from prep.layout import Home
+from prep.home.layout import Home
 from sample_hub.faults import Fault
 from sample_hub.flows import FLOWS, moved
 from sample_hub.server import Hub, ServedRepo

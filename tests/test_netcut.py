@@ -257,9 +257,9 @@ def look(order):
     }
 """
 SERVED = """
-from prep.consumers import Case, Interpreter
+from prep.tasks.consumers import Case, Interpreter
 from prep.errors import NotTried
-from prep.offline import ImportServer
+from prep.sandbox.import_server import ImportServer
 base, service, port = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
 home, scratch = base / "models", base / "scratch"
 home.mkdir()

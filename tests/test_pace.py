@@ -11,14 +11,15 @@ from pathlib import Path
 import httpx
 import pytest
 
-from prep.children import MINIMUM_RATE, Watch
 from prep.errors import HubBusy, HubUnreachable, NoProgress
-from prep.fetch import Network, ask, hosts, reach
-from prep.fetch.child import Child, _refused
-from prep.fetch.failures import Asked, CutShort, GaveUp, asked_wait, meaning, passes
-from prep.fetch.hosts import HostWatch
-from prep.fetch.pace import Pace, Persistence
+from prep.fetch import host_watch
+from prep.fetch.host_watch import HostWatch
+from prep.fetch.hub import Network, ask, reach
+from prep.fetch.hub_errors import Asked, CutShort, GaveUp, asked_wait, meaning, passes
+from prep.fetch.retry import Pace, Persistence
 from prep.fetch.session import CannotServe, Hosts
+from prep.fetch.worker import Child, _refused
+from prep.process.child import MINIMUM_RATE, Watch
 from sample_hub.faults import Fault
 from sample_hub.server import Hub, ServedRepo
 from tests.fault_play import REPO, deaf
@@ -103,7 +104,7 @@ def test_each_status_that_can_pass_is_raised_before_the_client_sees_it(
 def test_waits_that_are_asked_for_add_up_to_their_own_bound(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("prep.fetch.pace.ASKED_SECONDS", 2.9)
+    monkeypatch.setattr("prep.fetch.retry.ASKED_SECONDS", 2.9)
     persist, tries = persistence(timeout=1), 0
 
     def work() -> None:
@@ -141,7 +142,7 @@ def test_an_error_that_nobody_thought_of_is_that_models_alone(
         if "/first/" in url:
             raise UnicodeDecodeError("ascii", b"\xe9", 0, 1, "odd")
 
-    monkeypatch.setattr("prep.fetch.child._may_read", may_read)
+    monkeypatch.setattr("prep.fetch.worker._may_read", may_read)
     models = {name: (f"org/{name}", "0" * 40, "config.json") for name in ("first", "second")}
     child = Child({"timeout": 5.0, "deadline": None}, lambda event: None)
     assert _refused({"asked": models}, child) == {
@@ -192,7 +193,7 @@ def test_nobody_asks_while_the_hub_wants_nobody_to() -> None:
 
 
 def test_threads_that_are_asked_at_once_wait_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("prep.fetch.pace.ASKED_SECONDS", 5)
+    monkeypatch.setattr("prep.fetch.retry.ASKED_SECONDS", 5)
     persist, began = persistence(), time.monotonic()
     both = threading.Barrier(2)
     refused: set[str] = set()
@@ -325,8 +326,8 @@ def test_host_that_takes_no_connection_costs_less_than_the_timeout(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By the parent: a name's look-up takes no timeout of ours."""
-    monkeypatch.setattr("prep.fetch.SILENCE_SECONDS", 2)
-    assert hosts.SILENCE_SECONDS + 5 <= 25
+    monkeypatch.setattr("prep.fetch.hub.SILENCE_SECONDS", 2)
+    assert host_watch.SILENCE_SECONDS + 5 <= 25
     (tmp_path / "s").mkdir()
     with deaf() as port:
         began = time.monotonic()
@@ -338,7 +339,7 @@ def test_host_that_takes_no_connection_costs_less_than_the_timeout(
 def test_host_that_takes_the_connection_has_the_whole_timeout(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("prep.fetch.SILENCE_SECONDS", 1)
+    monkeypatch.setattr("prep.fetch.hub.SILENCE_SECONDS", 1)
     (tmp_path / "s").mkdir()
     (tmp_path / "config.json").write_text("{}")
     served = ServedRepo.of(REPO, tmp_path)

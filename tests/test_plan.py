@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from prep.plan import ConversionPlan, damage, plan_conversion, plan_source
-from prep.receipt import Recipe
-from prep.verify import Aspect, ConversionState, Problem, SourceState
+from prep.home.receipt import Recipe
+from prep.stages.plan import ConversionPlan, damage, plan_conversion, plan_source
+from prep.verify.conversion import ConversionState
+from prep.verify.problem import Aspect, Problem
+from prep.verify.source import SourceState
 from tests.homes import SOURCE, Tiny, flip, locked_model, receipt_for, recipe_for, tiny
 
 LOCKED = locked_model()

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from prep.errors import CannotBegin, HubRefused, HubUnreachable, NotYet
-from prep.layout import Home
-from prep.memory import Memory, memory
-from prep.preflight import Facts, Need, Preflight, judge
-from prep.sizes import GRAPH, LIBRARIES, Make, make_of
-from prep.storage import Disk, why_closed
+from prep.home.layout import Home
+from prep.machine.disk import Disk, why_closed
+from prep.machine.memory import Memory, memory
+from prep.stages.estimates import GRAPH, LIBRARIES, Make, make_of
+from prep.stages.preflight import Facts, Need, Preflight, judge
 from sample_hub.server import Fault, Hub, sample_repos
 from tests.homes import locked_model, place_source, write_bytes
 from tests.runs import TINY, copy_home, in_namespace, sample, summary

@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from prep.children import GREETING
-from prep.offline import MAIN, PROBE, pack
-from prep.offline.probe import ways
-from prep.offline.probe.consumers import CONSUMERS
-from prep.offline.probe.libraries import NEEDED
-from prep.offline.probe.ways import Way
+from prep.process.child import GREETING
+from prep.sandbox.import_server import MAIN, PROBE, pack
+from prep.sandbox.probe import loading
+from prep.sandbox.probe.consumers import CONSUMERS
+from prep.sandbox.probe.libraries import NEEDED
+from prep.sandbox.probe.loading import Way
 from tests.machines import bare_python, libraries_of
 
 OLDEST = (3, 9)
@@ -39,11 +39,11 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_packed_are_the_rooms_modules_and_empty_parents(packed: Path) -> None:
-    room = {f"prep/offline/probe/{name}": (PROBE / name).read_text("utf-8") for name in ROOM}
+    room = {f"prep/sandbox/probe/{name}": (PROBE / name).read_text("utf-8") for name in ROOM}
     with zipfile.ZipFile(packed) as archive:
         held = {name: archive.read(name).decode() for name in archive.namelist()}
         assert len(archive.namelist()) == len(held)
-    parents = ("prep/__init__.py", "prep/offline/__init__.py")
+    parents = ("prep/__init__.py", "prep/sandbox/import_server.py")
     assert held == {**dict.fromkeys(parents, ""), **room, "__main__.py": MAIN}
     assert packed.stat().st_mode & 0o777 == 0o644, "another user runs it too"
 
@@ -127,7 +127,7 @@ def test_at_the_top_only_the_standard_library_and_the_room_are_imported(name: st
             found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             found.append(f"{'.' * node.level}{node.module}")
-    ours = [module for module in found if f"{module}.".startswith("prep.offline.probe.")]
+    ours = [module for module in found if f"{module}.".startswith("prep.sandbox.probe.")]
     standard = [one for one in found if one.partition(".")[0] in sys.stdlib_module_names]
     assert sorted(found) == sorted([*ours, *standard])
 
@@ -347,5 +347,5 @@ def test_way_names_a_repository_or_a_path_in_the_shown_home() -> None:
 
 def test_gap_of_rows_that_are_not_equally_long_is_infinite() -> None:
     """Else a batch that lost its last answers would pass: zip stops at the shorter."""
-    assert ways.largest_gap([1.0], [1.0, 2.0]) == float("inf")
-    assert ways.largest_gap([1.0, 2.0], [1.0, 2.5]) == 0.5
+    assert loading.largest_gap([1.0], [1.0, 2.0]) == float("inf")
+    assert loading.largest_gap([1.0, 2.0], [1.0, 2.5]) == 0.5

@@ -6,9 +6,9 @@ from typing import Any, ClassVar
 import pytest
 from rich.cells import cell_len
 
-from prep.plugin import live
+from prep.plugin import live_lines
 from prep.plugin.terminal import _append_to
-from prep.progress import Doing, Event, Progress, span
+from prep.process.progress import Doing, Event, Progress, span
 
 
 def doing(*events: Event, **more: Any) -> Doing:
@@ -146,7 +146,7 @@ def test_a_live_line_is_one_line_on_any_terminal(width: int) -> None:
         doing(of_bytes(0), of_bytes(12_300_000)),
         doing({"model": "tiny", "doing": "importing the libraries in a process, " * 3}),
     ]
-    lines = live.render(many, 9.0, width=width, rows=30, color=False)
+    lines = live_lines.render(many, 9.0, width=width, rows=30, color=False)
     assert len(lines) == 2
     assert [line for line in lines if cell_len(line) > width] == []
     assert not any("\x1b" in line for line in lines)
@@ -155,17 +155,17 @@ def test_a_live_line_is_one_line_on_any_terminal(width: int) -> None:
 
 def test_a_live_line_shows_more_where_there_is_room() -> None:
     one = doing(of_bytes(0), of_bytes(12_300_000))
-    [wide] = live.render([one], 9.0, width=100, rows=30, color=False)
-    [narrow] = live.render([one], 9.0, width=50, rows=30, color=False)
+    [wide] = live_lines.render([one], 9.0, width=100, rows=30, color=False)
+    [narrow] = live_lines.render([one], 9.0, width=50, rows=30, color=False)
     assert wide.split()[1:3] == ["tiny", "fetching"]
     assert wide.endswith("12.3 of 100.0 MB  12.3 MB/s  7 s left")
     assert narrow.endswith("12.3 of 100.0 MB")
-    [colored] = live.render([one], 9.0, width=100, rows=30, color=True)
+    [colored] = live_lines.render([one], 9.0, width=100, rows=30, color=True)
     assert "\x1b[1;36mtiny\x1b[0m" in colored
 
 
 def test_live_lines_leave_most_of_the_terminal_to_pytest() -> None:
     many = [doing({"model": "tiny", "doing": f"{number}"}) for number in range(20)]
-    lines = live.render(many, 9.0, width=60, rows=12, color=False)
+    lines = live_lines.render(many, 9.0, width=60, rows=12, color=False)
     assert len(lines) == 4
     assert lines[-1] == "  … and 17 more"

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from prep.offline.probe.ways import is_short
-from prep.questions import (
+from prep.sandbox.probe.loading import is_short
+from prep.tasks.files import PRECISIONS, TASKS
+from prep.tasks.question_sets import (
     FOLDER,
     ODD_TOKENS,
     Ask,
@@ -19,7 +20,6 @@ from prep.questions import (
     joined,
     read_questions,
 )
-from prep.tasks import PRECISIONS, TASKS
 
 KINDS: dict[str, tuple[type[Questions], str]] = {
     "embedding": (EmbeddingQuestions, "texts"),

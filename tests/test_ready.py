@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from prep.layout import Home
-from prep.lock import Lock, render
-from prep.report.consumer import variable, write_for_consumers
+from prep.catalogue.lock import Lock, render
+from prep.home.layout import Home
+from prep.report.ready_file import variable, write_for_consumers
 from prep.report.verdict import Status
 from prep.settings import Settings
-from prep.tasks import a_loader_takes
+from prep.tasks.files import a_loader_takes
 from tests.homes import (
     CONVERTED,
     NOBODY,
@@ -268,7 +268,7 @@ import sys
 from pathlib import Path
 from tests.homes import tiny
 from tests.test_verdict import settings_for
-from prep.report.consumer import write_for_consumers
+from prep.report.ready_file import write_for_consumers
 home = Path(sys.argv[1])
 settings = settings_for(home, tiny(home).locked)
 assert write_for_consumers(settings, {"tiny": "ready"}, 0) == []
@@ -401,7 +401,7 @@ def test_consumer_env_says_nothing_that_is_read_in_two_ways(tmp_path: Path) -> N
     assert f"Nothing is set: docker, systemd and shells read {str(made.home.root)!r}" in lines[1]
 
     entry = {"status": "ready", "repo": "a/b", "precisions": ["int8"]}
-    from prep.report.consumer import environment
+    from prep.report.ready_file import environment
 
     text = environment(Home(Path("/srv")), {"a.b": entry, "a-b": entry})
     assert "MODEL_A_B_INT8=" not in text
@@ -414,7 +414,7 @@ def test_gate_reads_globs_as_the_suite_does() -> None:
     exec(compile(GATE.read_text(), GATE, "exec"), space)
     matches = space["_matches"]
     assert callable(matches)
-    from prep.tasks import outranked, taken_beside
+    from prep.tasks.files import outranked, taken_beside
 
     paths = ["model.safetensors", "model.safetensors.index.json", "tekken.json", "README.md"]
     paths += ["1_Dense/pytorch_model.bin", "1_Dense/model.safetensors", "1_Dense/x/y.json"]

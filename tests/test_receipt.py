@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prep.errors import ConversionError
-from prep.layout import write_text
-from prep.receipt import NAME, Receipt, Recipe, read_receipt
+from prep.home.layout import write_text
+from prep.home.receipt import NAME, Receipt, Recipe, read_receipt
 from tests.homes import COMMIT, CONVERTED, OTHER_COMMIT, locked_model, receipt_for, recipe_for
 
 LOCKED = locked_model({"config.json": b"{}"})

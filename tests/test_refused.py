@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from model_tests.test_pins import REFUSE
-from prep.consumers import CONSUMERS
+from prep.catalogue.lock import Lock, LockedModel, render
 from prep.errors import ModelError
-from prep.layout import Home
-from prep.lock import Lock, LockedModel, render
-from prep.offline import ImportServer
+from prep.home.layout import Home
+from prep.sandbox.import_server import ImportServer
+from prep.tasks.consumers import CONSUMERS
 from sample_hub.server import Hub, ServedRepo
 from tests.homes import locked_files, place_source
 from tests.runs import ROOT, SAMPLE, TINY, TINY_REPO, Run, run
@@ -239,7 +239,7 @@ def test_code_is_never_trusted_and_every_load_says_so() -> None:
     assert silent == []
 
 
-LOAD = "prep.offline.probe.consumers:load"
+LOAD = "prep.sandbox.probe.consumers:load"
 TRUST = "trust_remote_code"
 LOADERS = ("from_pretrained", "SentenceTransformer", "CrossEncoder")
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from prep.change import meaning
-from prep.lock import LockedModel, read_lock
+from prep.catalogue.lock import LockedModel, read_lock
+from prep.catalogue.pin_change import meaning
 from sample_hub.server import Hub, ServedRepo
 from tests.homes import OTHER_COMMIT, locked_model
 from tests.runs import ROOT, TINY, TINY_REPO, Run, run

@@ -81,7 +81,7 @@ def test_one_process_has_the_token_and_ctrl_c_leaves_it_nowhere(tmp_path: Path) 
                 if TOKEN.encode() in Path(f"/proc/{pid}/environ").read_bytes()
             ]
             assert len(below) >= 2, below
-            assert [line.split()[-1] for line in having] == ["prep.fetch.child"]
+            assert [line.split()[-1] for line in having] == ["prep.fetch.worker"]
             assert not any(TOKEN in line for line in below.values())
             assert holders(tmp_path) == []
             run.send_signal(signal.SIGINT)

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from prep.consumers import Case, Interpreter
 from prep.errors import (
     ChildDied,
     ChildKilled,
@@ -24,14 +23,15 @@ from prep.errors import (
     Passing,
     PrepError,
 )
-from prep.offline import ImportServer
-from prep.storage import disk_of
+from prep.machine.disk import disk_of
+from prep.sandbox.import_server import ImportServer
+from prep.tasks.consumers import Case, Interpreter
 from tests.machines import bare_python, libraries_of
 
 DOING = "tiny: loading"
 JOB = '''
 import ctypes, fcntl, os, signal, socket, struct, sys, threading, time
-from prep.offline.probe.surround import NotTried
+from prep.sandbox.probe.isolation import NotTried
 
 def good(order):
     print("a library prints")

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
+from prep.catalogue.lock import Lock, render
 from prep.errors import LockError, WrongRequest
-from prep.fetch import DEFAULT_ENDPOINT, Network, find_token
-from prep.layout import Home
-from prep.lock import Lock, render
+from prep.fetch.hub import DEFAULT_ENDPOINT, Network, find_token
+from prep.home.layout import Home
 from prep.settings import SUITE, Settings, Wishes, settle
 from tests.homes import locked_model
 

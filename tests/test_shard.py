@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
+from prep.catalogue.lock import Lock, render
 from prep.errors import LockError, WrongRequest
-from prep.lock import Lock, render
 from prep.plugin.options import _shard
 from prep.settings import Settings, Shard, Wishes, settle
 from sample_hub.server import Hub, sample_repos

@@ -167,8 +167,8 @@ def look(order):
     return {**facts, "late": late.WORD, "again": again}
 """
 SERVED = """
-from prep.consumers import Case, Interpreter
-from prep.offline import ImportServer
+from prep.tasks.consumers import Case, Interpreter
+from prep.sandbox.import_server import ImportServer
 base, service = Path(sys.argv[1]), Path(sys.argv[2])
 (base / "models").mkdir()
 server = ImportServer(base, Interpreter(python=service, label="service"))

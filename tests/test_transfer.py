@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from prep.catalogue.lock import LockedFile, read_lock
 from prep.errors import HubBusy, HubRefused, HubUnreachable, NoProgress, WrongBytes
-from prep.fetch import Network, ask, fetch_files, reach
-from prep.layout import Home
-from prep.lock import LockedFile, read_lock
+from prep.fetch.hub import Network, ask, fetch_files, reach
+from prep.home.layout import Home
 from sample_hub.faults import Fault
 from sample_hub.server import Hub, ServedRepo, sample_repos
 from tests.homes import safetensors

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from prep.catalogue import read_catalogue
-from prep.goldens import read_goldens
-from prep.lock import read_lock
+from prep.catalogue.entries import read_catalogue
+from prep.catalogue.goldens import read_goldens
+from prep.catalogue.lock import read_lock
 from sample_hub.server import Hub, ServedRepo, sample_repos
 from tests.runs import ROOT, SAMPLE, run, status, summary
 

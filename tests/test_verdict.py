@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from prep.catalogue import Catalogue, ModelSpec
-from prep.fetch import Network
-from prep.layout import Home
-from prep.lock import Lock, LockedModel
+from prep.catalogue.entries import Catalogue, ModelSpec
+from prep.catalogue.lock import Lock, LockedModel
+from prep.fetch.hub import Network
+from prep.home.layout import Home
 from prep.report.summary import entry, write_summary
 from prep.report.verdict import ModelRun, Outcome, Status, judge, merged
 from prep.settings import Settings

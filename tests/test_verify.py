@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from prep.catalogue.lock import LockedModel
 from prep.errors import listing
-from prep.layout import point_link, write_text
-from prep.lock import LockedModel
-from prep.receipt import NAME
-from prep.verify import Problem, look_at_source
+from prep.home.layout import point_link, write_text
+from prep.home.receipt import NAME
+from prep.verify.problem import Problem
+from prep.verify.source import look_at_source
 from tests.homes import (
     COMMIT,
     OTHER_COMMIT,

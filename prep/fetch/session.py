@@ -16,9 +16,9 @@ import httpx
 from huggingface_hub import hf_raise_for_status
 from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]  # documented
 
-from prep.children import Emit
-from prep.fetch.connect import Transport
-from prep.reading import parse_json, printable
+from prep.fetch.connections import Transport
+from prep.files.reader import parse_json, printable
+from prep.process.child import Emit
 
 PASSING = frozenset({408, 429, 500, 502, 503, 504})
 REFUSED_SIGNATURE = frozenset({400, 401, 403})  # S3 says 400 for an address that is too old
@@ -59,7 +59,7 @@ class SignatureRefused(Exception):
 
 
 class Bounds(Protocol):
-    """How long a request may take; `prep.fetch.pace.Pace` knows."""
+    """How long a request may take; `prep.fetch.retry.Pace` knows."""
 
     def left(self) -> float:
         """Seconds until there was no progress for too long."""

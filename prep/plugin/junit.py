@@ -15,8 +15,8 @@ import pytest
 # The one private name that is needed: there is no other way to the plugin's object.
 from _pytest.junitxml import xml_key
 
-from prep.layout import write_text
-from prep.storage import FULL
+from prep.home.layout import write_text
+from prep.machine.disk import FULL
 
 
 class Junit:

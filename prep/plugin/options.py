@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from prep.errors import Exit, Passing, WrongRequest
-from prep.fetch import find_token
+from prep.fetch.hub import find_token
+from prep.machine.disk import no_temporary_folder
 from prep.settings import SAMPLE, Settings, Shard, Wishes, settle
-from prep.storage import no_temporary_folder
-from prep.tasks import PRECISIONS
+from prep.tasks.files import PRECISIONS
 
 SETTINGS = pytest.StashKey[Settings]()
 

@@ -13,18 +13,18 @@ from typing import Any
 import pytest
 
 from prep.errors import DiskFull, Exit, InTheWay, PrepError
-from prep.offline.netcut import NAMESPACE
-from prep.plugin import crashes, reruns
+from prep.machine.disk import storage_error
+from prep.plugin import reruns, worker_crashes
 from prep.plugin.junit import Junit
 from prep.plugin.options import settings_of
 from prep.plugin.parameters import load_of, model_of, precision_of
 from prep.report import summary
-from prep.report.consumer import write_for_consumers
 from prep.report.properties import properties
+from prep.report.ready_file import write_for_consumers
 from prep.report.verdict import ModelRun, Status, judge
+from prep.sandbox.network_cut import NAMESPACE
 from prep.settings import SUITE, Settings
-from prep.stages import NotReached, is_passing
-from prep.storage import storage_error
+from prep.stages.pipeline import NotReached, is_passing
 
 EXPECTED = pytest.StashKey[dict[str, list[str]]]()
 NOT_TRIED = "not tried: "
@@ -198,7 +198,7 @@ class Outcome:
     @pytest.hookimpl(optionalhook=True)
     def pytest_handlecrashitem(self, report: Any) -> None:
         """A worker died at this test."""
-        crashes.tell(self.config, self.settings, report)
+        worker_crashes.tell(self.config, self.settings, report)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take in one phase of one test."""
@@ -408,7 +408,7 @@ def _failure(report: pytest.TestReport, error: BaseException | None) -> str | No
 def _applies(path: Path, settings: Settings) -> bool:
     """Whether the catalogue has models for a test file that is of one task only."""
     tasks = {spec.task for spec in settings.models}
-    from prep.tasks import TASKS
+    from prep.tasks.files import TASKS
 
     named = path.stem.removeprefix("test_")
     return named not in TASKS or named in tasks

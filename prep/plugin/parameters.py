@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from prep.catalogue import ModelSpec
-from prep.consumers import Load, loads_of
+from prep.catalogue.entries import ModelSpec
 from prep.plugin.options import settings_of
 from prep.settings import Settings
+from prep.tasks.consumers import Load, loads_of
 
 LEVELS = ("pins", "layout", "conversion", "load", "answers")
 SEPARATOR = ":"  # a catalogue name cannot hold it, so an id tells its model

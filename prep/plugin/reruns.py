@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from prep.plugin.parameters import load_of, model_of
-from prep.stages import Stages
+from prep.stages.pipeline import Stages
 
 _ATTEMPTED = pytest.StashKey[bool]()
 _FAILURE = pytest.StashKey[str | None]()

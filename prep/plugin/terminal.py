@@ -17,10 +17,10 @@ from typing import Any, TextIO
 
 import pytest
 
-from prep.appending import append_to
+from prep.files.append import append_to
+from prep.files.reader import Unreadable, parse_json
 from prep.plugin.parameters import load_of, model_of
-from prep.progress import Doing, Event, Progress, is_event
-from prep.reading import Unreadable, parse_json
+from prep.process.progress import Doing, Event, Progress, is_event
 
 TERMINAL_SECONDS, LOG_SECONDS = 2.0, 10.0  # how often a long stage is told in plain lines
 PAINT_SECONDS = 0.2
@@ -210,10 +210,10 @@ class Painter:
                     self._line(f"[{one.model}] {one.line(now)}")
                     one.said = now
             return
-        from prep.plugin import live  # rich: only where there is a terminal to paint on
+        from prep.plugin import live_lines
 
         columns, rows = self._size()
-        self._lines = live.render(
+        self._lines = live_lines.render(
             list(self._doing.values()),
             now,
             width=max(10, columns - 1),

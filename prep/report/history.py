@@ -8,11 +8,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
-from prep.appending import append_lines
-from prep.layout import write_text
-from prep.reading import Unreadable, parse_json, read_lines
-from prep.report.verdict import Status
-from prep.shape import (
+from prep.files.append import append_lines
+from prep.files.fields import (
     is_count,
     is_number,
     is_seconds,
@@ -23,6 +20,9 @@ from prep.shape import (
     one_of,
     record,
 )
+from prep.files.reader import Unreadable, parse_json, read_lines
+from prep.home.layout import write_text
+from prep.report.verdict import Status
 
 NAME = "history.jsonl"
 KEPT, MOST = 300, 400  # lines: when there are more than the most, the newest of them are kept

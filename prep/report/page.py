@@ -13,16 +13,16 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
-from prep.content import AT_MOST, MEASURES
-from prep.progress import span
-from prep.questions import (
+from prep.convert.content import AT_MOST, MEASURES
+from prep.process.progress import span
+from prep.report import page_colours
+from prep.tasks.files import PRECISIONS, TASKS
+from prep.tasks.question_sets import (
     EmbeddingQuestions,
     RerankerQuestions,
     Seq2seqQuestions,
     read_questions,
 )
-from prep.report import figures
-from prep.tasks import PRECISIONS, TASKS
 
 TEMPLATE = Path(__file__).with_name("page.html.j2")
 MOST_BYTES = 300_000
@@ -68,8 +68,8 @@ def render(run: Mapping[str, Any], past: Sequence[Mapping[str, Any]]) -> str:
             for number, (name, one) in enumerate(run["models"].items(), 1)
         ],
         "timeline": _timeline(run),
-        "palette": figures.PALETTE,
-        "statuses": figures.STATUSES,
+        "palette": page_colours.PALETTE,
+        "statuses": page_colours.STATUSES,
         "marks": MARKS,
         "meanings": MEANINGS,
         "stages": STAGES,
@@ -246,7 +246,7 @@ def _heat_rows(
         own = (number, number + len(labels)) if task == "embedding" else (0,)
         painted = []
         for place, (value, text) in enumerate(zip(row, texts, strict=True)):
-            ground, ink = figures.heat(least if value is None else value, least, most)
+            ground, ink = page_colours.heat(least if value is None else value, least, most)
             cell = {"value": value, "text": text, "ground": ground, "ink": ink}
             painted.append({**cell, "own": place in own})
         rows.append({"label": label, "cells": painted})
@@ -280,7 +280,7 @@ def _past(lines: Iterable[Mapping[str, Any]]) -> dict[str, Any] | None:
 def _spark(values: Sequence[float | None]) -> dict[str, Any]:
     known = [value for value in values if value is not None]
     return {
-        "lines": figures.sparkline(values, 200, 28),
+        "lines": page_colours.sparkline(values, 200, 28),
         "least": min(known),
         "most": max(known),
         "last": known[-1],
@@ -309,7 +309,7 @@ def _timeline(run: Mapping[str, Any]) -> dict[str, Any] | None:
         "whole": span(whole),
         "stages": used,
         "rows": [
-            {"name": name, "bars": figures.bars(timeline, offset, whole), "totals": totals}
+            {"name": name, "bars": page_colours.bars(timeline, offset, whole), "totals": totals}
             for name, timeline, offset, _, totals in rows
         ],
     }

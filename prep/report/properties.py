@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from prep.catalogue import ModelSpec
-from prep.consumers import Load
-from prep.lock import LockedModel
+from prep.catalogue.entries import ModelSpec
+from prep.catalogue.lock import LockedModel
+from prep.tasks.consumers import Load
 
 
 def properties(

@@ -7,14 +7,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from prep.layout import make_folder, now, write_text
-from prep.locking import exclusively
-from prep.questions import read_questions
-from prep.reading import Unreadable, read_json
+from prep.files.reader import Unreadable, read_json
+from prep.home.file_lock import exclusively
+from prep.home.layout import make_folder, now, write_text
 from prep.report import history, page
-from prep.report.entries import is_entry
+from prep.report.summary_entry import is_entry
 from prep.report.verdict import ModelRun, Status, merged
 from prep.settings import Settings
+from prep.tasks.question_sets import read_questions
 
 VERSION = 2
 NUMBERS = re.compile(r"\[\s+(?:(?:-?\d[\d.e+-]*|null),?\s+)+\]")

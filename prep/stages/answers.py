@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from prep.questions import (
+from prep.tasks.question_sets import (
     EmbeddingQuestions,
     Questions,
     RerankerQuestions,

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from prep.consumers import Interpreter
 from prep.errors import (
     HubUnreachable,
     InTheWay,
@@ -18,14 +17,15 @@ from prep.errors import (
     WrongBytes,
     listing,
 )
-from prep.layout import Home, leads_astray, open_to_all
-from prep.locking import Holding, held
-from prep.offline import ImportServer
-from prep.preflight import Preflight, preflight
-from prep.progress import Progress
+from prep.home.file_lock import Holding, held
+from prep.home.layout import Home, leads_astray, open_to_all
+from prep.process.progress import Progress
+from prep.sandbox.import_server import ImportServer
 from prep.settings import Settings
 from prep.stages.clock import Clock
-from prep.verify import Problem
+from prep.stages.preflight import Preflight, preflight
+from prep.tasks.consumers import Interpreter
+from prep.verify.problem import Problem
 
 
 class NotReached(ModelError):

@@ -5,15 +5,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from prep import convert
-from prep.content import Content
+from prep.convert import conversion
+from prep.convert.content import Content
 from prep.errors import ConversionError, ModelError
-from prep.layout import Home
-from prep.plan import ConversionPlan, plan_conversion
-from prep.questions import read_questions
+from prep.home.layout import Home
 from prep.stages.context import Context, megabytes
 from prep.stages.fetched import Fetched
-from prep.verify import ConversionState, Problem, look_at_conversion
+from prep.stages.plan import ConversionPlan, plan_conversion
+from prep.tasks.question_sets import read_questions
+from prep.verify.conversion import ConversionState, look_at_conversion
+from prep.verify.problem import Problem
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +90,7 @@ def _make_sure(context: Context, fetched: Fetched, precision: str) -> Converted:
         if plan.action == "open":
             context.open_modes(state.problems)
         elif plan.action == "point":
-            convert.point(context.home, convert.recipe_for(locked, spec.task, precision))
+            conversion.point(context.home, conversion.recipe_for(locked, spec.task, precision))
         else:
             return replace(_make(context, fetched, precision), healed=healed)
         state = _look(context, fetched, precision)
@@ -102,9 +103,9 @@ def _make(context: Context, fetched: Fetched, precision: str) -> Converted:
     context.server_ready(spec.name)
     doing = f"converting to {precision}"
     context.progress.say(spec.name, doing)
-    recipe = convert.recipe_for(locked, spec.task, precision)
+    recipe = conversion.recipe_for(locked, spec.task, precision)
     context.progress.busy(spec.name, doing)
-    draft = convert.make(context.server, context.home, recipe)
+    draft = conversion.make(context.server, context.home, recipe)
     try:
         content = _measure(context, fetched, precision, draft.folder)
         if problems := content.problems(precision, _bound(fetched, precision)):
@@ -114,9 +115,9 @@ def _make(context: Context, fetched: Fetched, precision: str) -> Converted:
                 f"away:\n{lines}\nReport it with the versions in the header; --precision none "
                 "prepares the original weights alone."
             )
-        receipt = convert.publish(context.home, draft, content.facts())
+        receipt = conversion.publish(context.home, draft, content.facts())
     finally:
-        convert.discard(draft)
+        conversion.discard(draft)
     size = megabytes(receipt.bytes)
     context.progress.say(spec.name, f"converted to {precision}: {size} in {draft.seconds:.1f} s")
     return Converted(
@@ -135,7 +136,7 @@ def _plan(
 ) -> tuple[ConversionPlan, ConversionState, ConversionState]:
     """The plan, the state it rests on, and the stable path's."""
     locked = fetched.locked
-    recipe = convert.recipe_for(locked, fetched.spec.task, precision)
+    recipe = conversion.recipe_for(locked, fetched.spec.task, precision)
     stable = _look(context, fetched, precision)
     made = stable
     if stable.receipt is None or stable.receipt.recipe.digest != recipe.digest:
@@ -161,7 +162,7 @@ def _as_this_project_makes_it(
     """
     if state.receipt is None:
         return state
-    ours = convert.recipe_for(fetched.locked, fetched.spec.task, precision)
+    ours = conversion.recipe_for(fetched.locked, fetched.spec.task, precision)
     theirs = state.receipt.recipe
     problems = tuple(
         Problem(
@@ -206,7 +207,7 @@ def _measure(context: Context, fetched: Fetched, precision: str, folder: Path) -
     doing = f"checking the {precision} conversion"
     context.progress.busy(spec.name, doing)
     result = context.server.run(
-        "prep.content:measure",
+        "prep.convert.content:measure",
         {
             "source": str(fetched.snapshot),
             "folder": str(folder),
@@ -236,7 +237,7 @@ def _other_tools(context: Context, fetched: Fetched, converted: Converted) -> li
     """Tools whose version here is not the receipt's: told under --offline, never red."""
     if converted.state.receipt is None:
         return []
-    here = convert.recipe_for(fetched.locked, fetched.spec.task, converted.precision).tools
+    here = conversion.recipe_for(fetched.locked, fetched.spec.task, converted.precision).tools
     then = converted.state.receipt.recipe.tools
     return [
         f"{tool} {then.get(tool)} (here {version})"

@@ -5,18 +5,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from prep import fetch, hazards
-from prep.adopt import Adopted, adopt
-from prep.catalogue import ModelSpec
-from prep.children import Event
+from prep.catalogue.entries import ModelSpec
+from prep.catalogue.lock import LockedFile, LockedModel
 from prep.errors import Hazardous, HubUnreachable
-from prep.layout import Home, write_text
-from prep.ledger import placing_blobs
-from prep.lock import LockedFile, LockedModel
-from prep.locking import Holding
-from prep.plan import damage, plan_source
+from prep.fetch import hub
+from prep.fetch.adopt import Adopted, adopt
+from prep.files import unsafe
+from prep.home.file_lock import Holding
+from prep.home.layout import Home, write_text
+from prep.home.ledger import placing_blobs
+from prep.process.child import Event
 from prep.stages.context import Context, NotReached, megabytes
-from prep.verify import SourceState, look_at_source
+from prep.stages.plan import damage, plan_source
+from prep.verify.source import SourceState, look_at_source
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +127,7 @@ def _adopt_files(
     paths = [file.path for file in locked.files]
 
     def note(one: Adopted) -> None:
-        if hazard := hazards.of_path(one.file.path, one.path, paths):
+        if hazard := unsafe.of_path(one.file.path, one.path, paths):
             raise Hazardous(
                 f"{spec.name}: {one.file.path} lies in the home as the lock names it, and it is "
                 f"not taken: {hazard.detail}. Choose another model or revision."
@@ -172,7 +173,7 @@ def _fetch_files(
 
     began = time.monotonic()
     try:
-        came = fetch.fetch_files(
+        came = hub.fetch_files(
             context.settings.network,
             context.home,
             locked.repo,

@@ -3,17 +3,17 @@
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from prep.catalogue import ModelSpec
-from prep.children import Event
-from prep.consumers import Interpreter, Load, consumers_of
+from prep.catalogue.entries import ModelSpec
+from prep.catalogue.goldens import Goldens, read_goldens
 from prep.errors import InterpreterUnfit, NotTried, listing
-from prep.goldens import Goldens, read_goldens
-from prep.offline import JobResult
-from prep.questions import Questions, joined, read_questions
+from prep.process.child import Event
+from prep.sandbox.import_server import JobResult
 from prep.stages.answers import shown
 from prep.stages.context import Context
 from prep.stages.converted import Converted
 from prep.stages.fetched import Fetched
+from prep.tasks.consumers import Interpreter, Load, consumers_of
+from prep.tasks.question_sets import Questions, joined, read_questions
 
 Q = TypeVar("Q", bound=Questions)
 
@@ -131,7 +131,7 @@ def load_model(
     context.progress.load(spec.name, load.id)
     try:
         result = context.server_of(load.interpreter).run(
-            "prep.offline.probe.consumers:load",
+            "prep.sandbox.probe.consumers:load",
             order,
             doing=f"{spec.name}: {doing}",
             home=root.resolve(),

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from prep import hazards
-from prep.digest import digest_files
-from prep.layout import Home, leads_astray, link_target
-from prep.lock import LockedFile
+from prep.catalogue.lock import LockedFile
+from prep.files import unsafe
+from prep.files.checksum import digest_files
+from prep.home.layout import Home, leads_astray, link_target
 from prep.verify.problem import Aspect, Problem
 
 
@@ -90,7 +90,7 @@ def hazardous_files(
         if file.path in wrong:
             continue
         try:
-            hazard = hazards.of_path(file.path, path, paths)
+            hazard = unsafe.of_path(file.path, path, paths)
         except OSError:
             continue  # its bytes were read a moment ago: the next look tells what is wrong with it
         if hazard:

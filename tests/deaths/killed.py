@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
-from prep.digest import digest_file
-from prep.layout import Home
-from prep.lock import read_lock
-from prep.receipt import NAME
+from prep.catalogue.lock import read_lock
+from prep.files.checksum import digest_file
+from prep.home.layout import Home
+from prep.home.receipt import NAME
 from sample_hub.server import Hub, sample_repos
 from tests.runs import ROOT, SAMPLE, command, environment
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from prep.receipt import NAME
+from prep.home.receipt import NAME
 from sample_hub.server import Hub, sample_repos
 from tests.runs import SAMPLE, TINY, copy_home, sample, started
 from tests.signals import torn

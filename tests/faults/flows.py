@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from prep.errors import HubBusy, HubRefused, NotAHub, PrepError
-from prep.fetch import Network, ask, fetch_files
-from prep.layout import Home
+from prep.fetch.hub import Network, ask, fetch_files
+from prep.home.layout import Home
 from sample_hub.flows import FLOWS, PLACES
 from sample_hub.server import Hub, ServedRepo
 from tests.fault_play import BODY, FILE, NAME, REPO, TOKEN

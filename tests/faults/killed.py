@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from prep.catalogue import read_catalogue
-from prep.layout import Home
-from prep.lock import read_lock
+from prep.catalogue.entries import read_catalogue
+from prep.catalogue.lock import read_lock
+from prep.home.layout import Home
 from sample_hub.server import Hub, ServedRepo
 from tests.runs import ROOT, run, started, status
 from tests.test_endings import group, is_alive

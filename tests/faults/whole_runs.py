@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from prep.layout import Home
-from prep.lock import Lock, LockedModel, render
+from prep.catalogue.lock import Lock, LockedModel, render
+from prep.home.layout import Home
 from tests.fault_play import FILE, REPO, Row, kept, set_up
 from tests.fault_rows import ROWS
 from tests.runs import run

@@ -23,7 +23,7 @@ from typing import Any
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from prep.layout import make_folder
+from prep.home.layout import make_folder
 from tests.fuzz import hub
 from tests.fuzz.hostile import extremes, inputs
 from tests.fuzz.readers import READERS, Reader, outcome, written

@@ -2,7 +2,7 @@
 
 Between the embedded hub and its client stands a server that changes answers: one `Row` is one kind
 of change. The hub's redirects to its CDN lead through that server too, under another host name, as
-the CDN has one. The client is that of a run, `prep.fetch` with its child process.
+the CDN has one. The client is that of a run, `prep.fetch.hub` with its child process.
 """
 
 import contextlib
@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from prep import fetch
-from prep.catalogue import read_catalogue
+from prep.catalogue.entries import read_catalogue
+from prep.catalogue.lock import read_lock
 from prep.errors import LISTED, PrepError
-from prep.fetch import Network
-from prep.layout import Home
-from prep.lock import read_lock
+from prep.fetch import hub
+from prep.fetch.hub import Network
+from prep.home.layout import Home
 from sample_hub.cdn import NAME as CDN_NAME
 from sample_hub.server import Hub, sample_repos
 from tests.runs import ROOT
@@ -455,14 +455,14 @@ def _done(server: Between, do: Do, folder: Path, say: Callable[[str], object]) -
     try:
         if do == "ask":
             globs = (*SPEC.globs, "*.safetensors", "*/*.safetensors")  # names that are none, too
-            found = fetch.ask(network, SPEC.repo, "main", globs, scratch=scratch, say=say)
+            found = hub.ask(network, SPEC.repo, "main", globs, scratch=scratch, say=say)
             right = {(file.path, file.size, file.sha256) for file in LOCKED.files}
             taken = [file for file in found.files if file.hazard is None]
             assert {(file.path, file.size, file.sha256) for file in taken} <= right, taken
             assert found.commit == LOCKED.commit
         elif do == "fetch":
             files = [file for file in LOCKED.files if file.path in (WEIGHTS, "config.json")]
-            fetch.fetch_files(
+            hub.fetch_files(
                 network,
                 Home(folder / "home"),
                 LOCKED.repo,
@@ -475,7 +475,7 @@ def _done(server: Between, do: Do, folder: Path, say: Callable[[str], object]) -
             )
         else:
             asked = {SPEC.name: (LOCKED.repo, LOCKED.commit, WEIGHTS)}
-            for error in fetch.access(network, asked, scratch=scratch, say=say).values():
+            for error in hub.access(network, asked, scratch=scratch, say=say).values():
                 raise error
     except PrepError as error:
         return type(error).__name__, str(error)

@@ -17,25 +17,27 @@ from types import ModuleType
 from typing import Any
 
 from model_tests.test_embedding import limit_of, modules_of
-from prep import cleanup, dryrun, hazards
-from prep.catalogue import read_catalogue
-from prep.change import meaning
+from prep.catalogue.entries import read_catalogue
+from prep.catalogue.goldens import read_goldens, text_of
+from prep.catalogue.lock import Lock, answer, read_lock, render
+from prep.catalogue.pin_change import meaning
+from prep.commands import cleanup, dry_run
 from prep.errors import LISTED, PrepError
-from prep.fetch import find_token
-from prep.goldens import read_goldens, text_of
-from prep.layout import Home, write_text
-from prep.ledger import read_ledger
-from prep.lock import Lock, answer, read_lock, render
-from prep.locking import _Wait
-from prep.preflight import needs_of
-from prep.progress import Doing, is_event
-from prep.reading import Unreadable, parse_json, read_lines
-from prep.receipt import NAME, _canonical, read_receipt
+from prep.fetch.hub import find_token
+from prep.files import unsafe
+from prep.files.reader import Unreadable, parse_json, read_lines
+from prep.home.file_lock import _Wait
+from prep.home.layout import Home, write_text
+from prep.home.ledger import read_ledger
+from prep.home.receipt import NAME, _canonical, read_receipt
+from prep.process.progress import Doing, is_event
 from prep.report import history, summary
-from prep.report.consumer import _seal, write_for_consumers
+from prep.report.ready_file import _seal, write_for_consumers
 from prep.report.verdict import ModelRun
-from prep.sizes import make_of
-from prep.verify import look_at_conversion, look_at_source
+from prep.stages.estimates import make_of
+from prep.stages.preflight import needs_of
+from prep.verify.conversion import look_at_conversion
+from prep.verify.source import look_at_source
 from tests.fuzz.hostile import Form
 from tests.homes import COMMIT, REPO, SOURCE, locked_model, tiny
 from tests.runs import ROOT
@@ -121,11 +123,11 @@ def _receipt(folder: Path) -> None:
     [str(problem) for problem in state.problems]
     needs_of(settings)
     problems: list[Any] = []
-    plan = dryrun._model(settings, SPEC, (), problems)
-    list(dryrun._rows(plan))
-    again = dryrun._plan("int8", "convert", "", state.receipt, work=True)
-    dryrun._seconds(again.seconds)
-    dryrun._about(again.memory or 0, again)
+    plan = dry_run._model(settings, SPEC, (), problems)
+    list(dry_run._rows(plan))
+    again = dry_run._plan("int8", "convert", "", state.receipt, work=True)
+    dry_run._seconds(again.seconds)
+    dry_run._about(again.memory or 0, again)
     read_receipt(_receipt_path(folder).parent)
 
 
@@ -161,7 +163,7 @@ def _history_seed(folder: Path) -> bytes:
 def _plan_time(folder: Path) -> None:
     settings = settings_for(folder, locked_model())
     for name in ("tiny", "other"):
-        dryrun._seconds(dryrun._fetch_seconds(settings, name, 10_000_000))
+        dry_run._seconds(dry_run._fetch_seconds(settings, name, 10_000_000))
 
 
 def _proven(folder: Path) -> None:
@@ -250,8 +252,8 @@ def _named(folder: Path) -> None:
 
 def _tensors(folder: Path) -> None:
     path = folder / "model.safetensors"
-    hazards.of_path("model.safetensors", path, {"model.safetensors"})
-    hazards.tensors_of(path)
+    unsafe.of_path("model.safetensors", path, {"model.safetensors"})
+    unsafe.tensors_of(path)
     home = Home(folder / "home")
     snapshot = home.snapshot(REPO, COMMIT)
     snapshot.mkdir(parents=True, exist_ok=True)
@@ -263,7 +265,7 @@ def _tensors(folder: Path) -> None:
 
 def _hazardous(path: str) -> Callable[[Path], None]:
     def read(folder: Path) -> None:
-        hazard = hazards.of_path(path, folder / path, {"model-00001-of-00002.safetensors"})
+        hazard = unsafe.of_path(path, folder / path, {"model-00001-of-00002.safetensors"})
         if hazard is not None:
             strange = [one for one in hazard.detail if not one.isprintable()]
             assert not strange, f"{strange[0]!r} in {hazard.detail!r}"
@@ -362,7 +364,7 @@ WEIGHTS = SOURCE["model.safetensors"]
 READERS: tuple[Reader, ...] = (
     Reader(
         name="catalogue",
-        reads=("prep/catalogue.py:read_catalogue",),
+        reads=("prep/catalogue/entries.py:read_catalogue",),
         form="toml",
         path=_beside("models.toml"),
         seed=_file(SAMPLES / "models.toml"),
@@ -370,7 +372,7 @@ READERS: tuple[Reader, ...] = (
     ),
     Reader(
         name="lock",
-        reads=("prep/lock.py:read_lock",),
+        reads=("prep/catalogue/lock.py:read_lock",),
         form="toml",
         path=_beside("models.lock.toml"),
         seed=_file(SAMPLES / "models.lock.toml"),
@@ -379,7 +381,7 @@ READERS: tuple[Reader, ...] = (
     *(
         Reader(
             name=f"goldens of {task}",
-            reads=("prep/goldens.py:read_goldens",),
+            reads=("prep/catalogue/goldens.py:read_goldens",),
             form="toml",
             path=_beside(f"tiny-{task}.toml"),
             seed=_file(SAMPLES / "goldens" / f"tiny-{task}.toml"),
@@ -390,7 +392,7 @@ READERS: tuple[Reader, ...] = (
     *(
         Reader(
             name=name,
-            reads=("prep/receipt.py:read_receipt", "prep/report/consumer.py:_folders"),
+            reads=("prep/home/receipt.py:read_receipt", "prep/report/ready_file.py:_folders"),
             form="json",
             path=_receipt_path,
             seed=lambda folder: _receipt_path(folder).read_bytes(),
@@ -418,7 +420,7 @@ READERS: tuple[Reader, ...] = (
     ),
     Reader(
         name="summary, for the plan",
-        reads=("prep/dryrun.py:_fetch_seconds",),
+        reads=("prep/commands/dry_run.py:_fetch_seconds",),
         form="json",
         path=lambda folder: Home(folder).state / "summary.json",
         seed=_summary_seed,
@@ -436,7 +438,7 @@ READERS: tuple[Reader, ...] = (
             seal=seal,
         )
         for name, read, reads in (
-            ("by a run", _consumers, ("prep/report/consumer.py:_earlier",)),
+            ("by a run", _consumers, ("prep/report/ready_file.py:_earlier",)),
             ("by the gate", _gate_home, ("deploy/ready.py:_manifest", "deploy/ready.py:_contents")),
         )
         for seal in (None, _sealed_ready)
@@ -452,7 +454,7 @@ READERS: tuple[Reader, ...] = (
     ),
     Reader(
         name="ledger",
-        reads=("prep/layout.py:_placed", "prep/layout.py:placed"),
+        reads=("prep/home/layout.py:_placed", "prep/home/layout.py:placed"),
         form="lines",
         path=lambda folder: Home(folder).ledger,
         seed=lambda folder: Home(folder).ledger.read_bytes(),
@@ -461,7 +463,11 @@ READERS: tuple[Reader, ...] = (
     ),
     Reader(
         name="refs/main",
-        reads=("prep/cleanup.py:_named", "prep/verify/__init__.py:_ref", "deploy/ready.py:_ref"),
+        reads=(
+            "prep/commands/cleanup.py:_named",
+            "prep/verify/source.py:_ref",
+            "deploy/ready.py:_ref",
+        ),
         form="text",
         path=lambda folder: Home(folder).ref(REPO),
         seed=_given(COMMIT.encode()),
@@ -470,7 +476,7 @@ READERS: tuple[Reader, ...] = (
     ),
     Reader(
         name="safetensors header",
-        reads=("prep/hazards.py:_object", "prep/hazards.py:_opened"),
+        reads=("prep/files/unsafe.py:_object", "prep/files/unsafe.py:_opened"),
         form="safetensors",
         path=_beside("model.safetensors"),
         seed=_given(WEIGHTS),
@@ -478,7 +484,7 @@ READERS: tuple[Reader, ...] = (
     ),
     Reader(
         name="index of shards",
-        reads=("prep/hazards.py:_object", "prep/hazards.py:_opened"),
+        reads=("prep/files/unsafe.py:_object", "prep/files/unsafe.py:_opened"),
         form="json",
         path=_beside("model.safetensors.index.json"),
         seed=_given(INDEX),
@@ -487,7 +493,7 @@ READERS: tuple[Reader, ...] = (
     *(
         Reader(
             name=f"{path}, what it asks",
-            reads=("prep/hazards.py:of_file", "prep/hazards.py:_opened"),
+            reads=("prep/files/unsafe.py:of_file", "prep/files/unsafe.py:_opened"),
             form="json",
             path=_beside(path),
             seed=_given(SETTINGS[path]),
@@ -498,7 +504,7 @@ READERS: tuple[Reader, ...] = (
     *(
         Reader(
             name=f"{path}, what changed",
-            reads=("prep/change.py:_object", "prep/relock.py:_texts"),
+            reads=("prep/catalogue/pin_change.py:_object", "prep/commands/relock.py:_texts"),
             form="json",
             path=_beside(path),
             seed=_given(SETTINGS[path]),
@@ -525,7 +531,7 @@ READERS: tuple[Reader, ...] = (
     ),
     Reader(
         name="note of a lock's holder",
-        reads=("prep/locking.py:_read", "prep/locking.py:who"),
+        reads=("prep/home/file_lock.py:_read", "prep/home/file_lock.py:who"),
         form="json",
         path=_beside("org--name.fetch.holder"),
         seed=_given(NOTE),
@@ -541,7 +547,7 @@ READERS: tuple[Reader, ...] = (
     ),
     Reader(
         name="token of the hub",
-        reads=("prep/fetch/__init__.py:find_token",),
+        reads=("prep/fetch/hub.py:find_token",),
         form="text",
         path=_beside("token"),
         seed=_given(b"hf_abc\n"),
@@ -551,29 +557,29 @@ READERS: tuple[Reader, ...] = (
 
 # What is read and was written by nobody else, or is no document to us.
 TRUSTED: Mapping[str, str] = {
-    "prep/reading.py": "the reader itself",
-    "prep/appending.py": "opens a file to add lines; reads its last byte alone",
-    "prep/questions/__init__.py:read_questions": "committed beside the code",
+    "prep/files/reader.py": "the reader itself",
+    "prep/files/append.py": "opens a file to add lines; reads its last byte alone",
+    "prep/tasks/question_sets.py:read_questions": "committed beside the code",
     "prep/report/page.py:render": "a template, committed beside the code",
-    "prep/memory.py:_text": "the kernel's",
+    "prep/machine/memory.py:_text": "the kernel's",
     "prep/plugin/signals.py:_below": "the kernel's",
-    "prep/offline/probe/surround.py": "the kernel's",
+    "prep/sandbox/probe/isolation.py": "the kernel's",
     "deploy/ready.py:_digest": "bytes to be digested, whatever they are",
     "deploy/ready.py:_look": "opened to see whether it can be, and not read",
-    "prep/plugin/beforehand.py:context_for": "this run's controlling process wrote it, in memory",
+    "prep/plugin/workspace.py:context_for": "this run's controlling process wrote it, in memory",
     "prep/stages/loaded.py:load_model": "loads a model, in a process of ours",
-    "prep/digest.py:digest_file": "bytes to be digested, whatever they are",
+    "prep/files/checksum.py:digest_file": "bytes to be digested, whatever they are",
     "prep/fetch/session.py": "a hub's answers, held in tests/fuzz/hub.py",
-    "prep/fetch/child.py": "the same; and `open` is a request",
+    "prep/fetch/worker.py": "the same; and `open` is a request",
     "prep/plugin/junit.py:in_memory": "what pytest has just written, in memory",
-    "prep/fetch/transfer.py": "bytes to be digested, whatever they are",
-    "prep/convert/__init__.py": "flushes what was just made, and reads nothing",
-    "prep/storage.py:why_closed": "opens a nameless file, and reads nothing",
-    "prep/cleanup.py:_is_claimed": "opened to be locked, and read by nobody",
-    "prep/preflight.py:load": "this run's controlling process wrote it, in memory",
-    "prep/layout.py:write_text": "written, not read",
-    "prep/children.py": "a process of ours; what it may answer is held in tests/test_children.py",
-    "prep/offline/probe/serve.py": "a process of ours",
+    "prep/fetch/download.py": "bytes to be digested, whatever they are",
+    "prep/convert/conversion.py": "flushes what was just made, and reads nothing",
+    "prep/machine/disk.py:why_closed": "opens a nameless file, and reads nothing",
+    "prep/commands/cleanup.py:_is_claimed": "opened to be locked, and read by nobody",
+    "prep/stages/preflight.py:load": "this run's controlling process wrote it, in memory",
+    "prep/home/layout.py:write_text": "written, not read",
+    "prep/process/child.py": "a process of ours: tests/test_children.py",
+    "prep/sandbox/probe/serve.py": "a process of ours",
     "prep/plugin/outcome.py:_check_place": "opened to see whether it can be written",
     "prep/plugin/terminal.py:_append_to": "opened to be written",
 }

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 from xml.etree import ElementTree
 
-from prep.layout import Home
+from prep.home.layout import Home
 from sample_hub.server import Hub, sample_repos
 from tests.interruptions.ways import A, Way
 from tests.runs import SAMPLE, TINY, TINY_REPO, Run, run, status

@@ -14,10 +14,10 @@ from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
 
-from prep.catalogue import ModelSpec, read_catalogue
-from prep.layout import Home, point_link
-from prep.lock import Lock, LockedModel, read_lock, render
-from prep.receipt import NAME, read_receipt
+from prep.catalogue.entries import ModelSpec, read_catalogue
+from prep.catalogue.lock import Lock, LockedModel, read_lock, render
+from prep.home.layout import Home, point_link
+from prep.home.receipt import NAME, read_receipt
 from sample_hub.server import SAMPLES, Hub, ServedRepo
 from tests.matrix.row import Place, Row, is_cheap
 from tests.runs import ROOT, SAMPLE, run

@@ -4,7 +4,7 @@ import os
 import shutil
 from collections.abc import Callable
 
-from prep.receipt import NAME
+from prep.home.receipt import NAME
 from tests.homes import flip, lead, replace_by_folder, replace_by_pipe
 from tests.matrix.deeds import (
     asks_for_code,

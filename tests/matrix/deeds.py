@@ -7,10 +7,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from prep.digest import digest_file
-from prep.layout import point_link
-from prep.lock import LockedFile
-from prep.receipt import NAME, Receipt, Recipe, read_receipt
+from prep.catalogue.lock import LockedFile
+from prep.files.checksum import digest_file
+from prep.home.layout import point_link
+from prep.home.receipt import NAME, Receipt, Recipe, read_receipt
 from tests.homes import lead, replace_by_folder
 from tests.matrix.row import Place
 

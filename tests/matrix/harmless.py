@@ -5,8 +5,8 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from prep.layout import point_link
-from prep.receipt import read_receipt
+from prep.home.layout import point_link
+from prep.home.receipt import read_receipt
 from tests.homes import lead, resolved
 from tests.matrix.bench import OTHER_COMMIT
 from tests.matrix.deeds import other_recipe

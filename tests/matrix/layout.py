@@ -3,7 +3,7 @@
 import shutil
 from collections.abc import Callable
 
-from prep.layout import write_text
+from prep.home.layout import write_text
 from tests.homes import lead, replace_by_pipe, resolved
 from tests.matrix.deeds import (
     denied,

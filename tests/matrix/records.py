@@ -5,8 +5,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from prep.digest import digest_file
-from prep.lock import Lock, LockedFile, LockedModel, read_lock, render
+from prep.catalogue.lock import Lock, LockedFile, LockedModel, read_lock, render
+from prep.files.checksum import digest_file
 from tests.homes import replace_by_folder
 from tests.matrix.deeds import rewrite
 from tests.matrix.layout import EXTRAS, REF

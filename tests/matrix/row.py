@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from prep.layout import Home
-from prep.lock import LockedModel
+from prep.catalogue.lock import LockedModel
+from prep.home.layout import Home
 
 Expect = Literal["red", "exit 4", "green"]
 Online = Literal["healed", "red", "ready"]

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 
-from prep.layout import Home
+from prep.home.layout import Home
 from sample_hub.server import Hub
 from tests.matrix.bench import (
     BYSTANDER,

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from prep.layout import Home
+from prep.home.layout import Home
 from tests.homes import flip
 from tests.machines import MOUNTS, OPENED, USER
 from tests.matrix.layout import MODES

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from prep.layout import Home
+from prep.home.layout import Home
 from tests.runs import CHECKS, ROOT, TINY, TINY_REPO, command, environment, summary
 
 BOUND = 12.0  # seconds from the signal until all is over

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from prep.layout import Home
-from prep.lock import read_lock
+from prep.catalogue.lock import read_lock
+from prep.home.layout import Home
 from tests.homes import flip
 from tests.machines import AS_USER, BECOME, EXEC, HERE, MOUNTS, OPENED, USER, open_folder
 from tests.runs import ROOT, SAMPLE, TINY, Run, sample

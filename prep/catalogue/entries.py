@@ -1,0 +1,140 @@
+"""`models.toml`: what is wanted, and why. Written by a person, never by this suite."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from prep.errors import CatalogueError
+from prep.files.fields import NAME, REPO, REVISION, Table, path_problem
+from prep.files.reader import Unreadable, read_toml
+from prep.tasks.consumers import consumers_of
+from prep.tasks.files import PRECISIONS, TASKS
+
+VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSpec:
+    """One ``[[models]]`` entry.
+
+    `revision` may be a branch, a tag or a commit; the lock turns it into a commit. `files` are
+    globs over the repository's paths, `consumers` names of the consumers' table; None means the
+    task's defaults. `licenses`, where given, are the only ones that the lock may hold.
+    """
+
+    name: str
+    repo: str
+    revision: str
+    task: str
+    precisions: tuple[str, ...]
+    why: str
+    files: tuple[str, ...] | None = None
+    consumers: tuple[str, ...] | None = None
+    licenses: tuple[str, ...] | None = None
+
+    @property
+    def globs(self) -> tuple[str, ...]:
+        """The globs in force: the entry's own, else the task's."""
+        return self.files if self.files is not None else TASKS[self.task].files
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Catalogue:
+    """All entries in the order of the file, names unique."""
+
+    path: Path
+    models: tuple[ModelSpec, ...]
+
+    @property
+    def lock_path(self) -> Path:
+        """``models.toml`` → ``models.lock.toml`` beside it."""
+        return self.path.with_name(f"{self.path.stem}.lock.toml")
+
+    @classmethod
+    def from_dict(cls, data: object, path: Path) -> "Catalogue":
+        """Check the parsed file; `CatalogueError` names every problem with its place."""
+        problems: list[str] = []
+        top = Table(data, "", problems)
+        models: list[ModelSpec] = []
+        if top.version("catalogue-version", VERSION):
+            models = [_model(table) for table in top.tables("models")]
+            top.done()
+            if not models and not problems:
+                problems.append("names no model: add a [[models]] entry")
+            problems += _between(models)
+        if problems:
+            raise CatalogueError(path.name, problems)
+        return cls(path=path, models=tuple(models))
+
+
+def read_catalogue(path: Path) -> Catalogue:
+    """Read the file; `CatalogueError` where it is absent, no TOML, or says something unusable."""
+    try:
+        data = read_toml(path)
+    except OSError as error:
+        raise CatalogueError(str(path), [f"cannot be read: {error.strerror}"]) from None
+    except Unreadable as error:
+        raise CatalogueError(path.name, [f"is not TOML: {error}"]) from None
+    return Catalogue.from_dict(data, path)
+
+
+def _model(table: Table) -> ModelSpec:
+    spec = ModelSpec(
+        name=table.text("name", NAME, "a name of letters, digits, '.', '_' and '-'"),
+        repo=table.text("repo", REPO, "ORG/NAME"),
+        revision=table.text("revision", REVISION, "a branch, a tag or a commit"),
+        task=table.choice("task", tuple(TASKS)),
+        precisions=table.texts("precisions", PRECISIONS),
+        why=table.text("why"),
+        files=table.texts("files") if table.has("files") else None,
+        consumers=table.texts("consumers") if table.has("consumers") else None,
+        licenses=table.texts("licenses") if table.has("licenses") else None,
+    )
+    for index, glob in enumerate(spec.files or ()):
+        if problem := path_problem(glob):
+            table.note(f"files[{index}]", f"{glob!r} {problem}")
+    known = tuple(consumer.name for consumer in consumers_of(spec.task, None))
+    for index, consumer in enumerate(spec.consumers or ()):
+        if known and consumer not in known:
+            table.note(
+                f"consumers[{index}]", f"must be one of {', '.join(known)}, got {consumer!r}"
+            )
+    table.done()
+    return spec
+
+
+def _between(models: list[ModelSpec]) -> list[str]:
+    """What is wrong between entries, each being right by itself."""
+    problems = []
+    names: dict[str, int] = {}
+    revisions: dict[str, tuple[int, str]] = {}  # by repository, the first
+    made: dict[tuple[str, str], tuple[int, object]] = {}  # by repository and precision, the first
+    for index, spec in enumerate(models):
+        before = names.setdefault(spec.name.lower(), index)
+        if spec.name and before < index:
+            problems.append(
+                f"in 'models[{index}].name': {spec.name!r} is the name of 'models[{before}]' too"
+            )
+        if not spec.repo:
+            continue
+        if spec.revision:
+            before, other = revisions.setdefault(spec.repo, (index, spec.revision))
+            if spec.revision != other:
+                problems.append(
+                    f"in 'models[{index}].revision': {spec.revision!r}, but 'models[{before}]' "
+                    f"wants {other!r} of the same repo; refs/main can name only one commit"
+                )
+        if not spec.task:
+            continue
+        # Different conversions of one name.
+        clashing = set[int]()
+        for precision in spec.precisions:
+            how = (spec.task, spec.files)
+            before, theirs = made.setdefault((spec.repo, precision), (index, how))
+            if how != theirs:
+                clashing.add(before)
+        problems += [
+            f"in 'models[{index}]': 'models[{before}]' converts other files of the same repo, or "
+            "for another task, to the same precision; the stable path can lead to only one"
+            for before in sorted(clashing)
+        ]
+    return problems

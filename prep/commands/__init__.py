@@ -1,0 +1,1 @@
+"""What runs no test: `--relock`, `--dry-run`, `--cleanup`."""

@@ -1,0 +1,153 @@
+"""Converts a verified snapshot to OpenVINO, and publishes the result as one whole folder.
+
+The work runs in a forked child of the import server: cut off from the network, it can convert only
+what was verified, and its memory is given back when it ends. The new folder lies beside its final
+place until its content was checked; then comes the receipt, then the name, then the stable link.
+"""
+
+import importlib.metadata
+import os
+import shutil
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from prep.catalogue.lock import LockedFile, LockedModel
+from prep.files.checksum import digest_files
+from prep.home.layout import Home, make_folder, now, open_to_all, point_link, write_text
+from prep.home.receipt import NAME, Receipt, Recipe
+from prep.sandbox.import_server import ImportServer
+
+TOOLS = ("torch", "transformers", "optimum", "optimum-intel", "openvino", "nncf")
+# 8 bits for every layer, weights only, per channel: what int8 means in this project. optimum-intel
+# by itself quantises only above 1e9 parameters.
+OPTIONS: Mapping[str, Mapping[str, Any]] = {
+    "fp32": {"weights": "f32", "converter": 1},
+    "fp16": {"weights": "f16", "converter": 1},
+    "int8": {"weights": {"bits": 8, "sym": False}, "converter": 1},
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """A conversion that is complete but for its check and its receipt.
+
+    `seconds` and `peak` (bytes of memory) are what it took to make it.
+    """
+
+    folder: Path
+    recipe: Recipe
+    files: tuple[LockedFile, ...]
+    seconds: float
+    peak: int
+
+
+def recipe_for(locked: LockedModel, task: str, precision: str) -> Recipe:
+    """What this machine, with its tools, would do for that precision."""
+    return Recipe(
+        repo=locked.repo,
+        commit=locked.commit,
+        task=task,
+        precision=precision,
+        source={file.path: file.sha256 for file in locked.files},
+        options=OPTIONS[precision],
+        tools={tool: importlib.metadata.version(tool) for tool in TOOLS},
+    )
+
+
+def make(server: ImportServer, home: Home, recipe: Recipe) -> Draft:
+    """Convert into a folder beside the final one, and digest what came out."""
+    place = home.conversions(recipe.repo)
+    make_folder(place)
+    folder = place / f".{recipe.precision}.{uuid.uuid4().hex}"
+    home.note_placed("draft", folder, repo=recipe.repo)  # a kill leaves it behind
+    folder.mkdir()
+    open_to_all(folder)
+    try:
+        result = server.run(
+            "prep.convert.export:make",
+            {
+                "source": str(home.snapshot(recipe.repo, recipe.commit)),
+                "files": sorted(recipe.source),
+                "folder": str(folder),
+                "task": recipe.task,
+                "options": dict(recipe.options),
+            },
+            doing=f"converting {recipe.repo} to {recipe.precision}",
+            may_write=[folder],
+        )
+        files = _digested(folder)
+    except BaseException:  # Ctrl-C too: a draft without a receipt serves nobody
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    return Draft(
+        folder=folder, recipe=recipe, files=files, seconds=result.seconds, peak=result.peak
+    )
+
+
+def publish(home: Home, draft: Draft, content: Mapping[str, Any]) -> Receipt:
+    """Give a checked draft its receipt and its name; what had the name is moved aside."""
+    receipt = Receipt(
+        recipe=draft.recipe,
+        files=draft.files,
+        content=content,
+        made={"at": now(), "seconds": round(draft.seconds, 2), "peak-bytes": draft.peak},
+    )
+    write_text(draft.folder / NAME, receipt.render())
+    final = home.conversions(draft.recipe.repo) / draft.recipe.digest
+    home.note_placed(
+        "conversion",
+        final,
+        repo=draft.recipe.repo,
+        commit=draft.recipe.commit,
+        precision=draft.recipe.precision,
+    )
+    if final.is_symlink() or final.exists():
+        aside = final.with_name(f".aside.{uuid.uuid4().hex}")
+        home.note_placed("aside", aside, repo=draft.recipe.repo)
+        final.rename(aside)
+    draft.folder.rename(final)
+    _flush(final.parent)
+    point(home, draft.recipe)
+    return receipt
+
+
+def point(home: Home, recipe: Recipe) -> None:
+    """Point the stable path at the recipe's folder; the old target stays until ``--cleanup``."""
+    stable = home.stable(recipe.repo, recipe.precision)
+    if stable.exists() and not stable.is_symlink():  # a copy with links resolved, or not ours
+        aside = stable.with_name(f".aside.{uuid.uuid4().hex}")
+        home.note_placed("aside", aside, repo=recipe.repo)
+        stable.rename(aside)
+    home.note_placed("link", stable, repo=recipe.repo)
+    point_link(stable, recipe.digest)
+
+
+def discard(draft: Draft) -> None:
+    """Throw a draft away whose content is wrong."""
+    shutil.rmtree(draft.folder, ignore_errors=True)
+
+
+def _digested(folder: Path) -> tuple[LockedFile, ...]:
+    paths = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    for path in folder.rglob("*"):
+        open_to_all(path)
+    files = []
+    for path, got in digest_files(paths).items():
+        if isinstance(got, OSError):
+            raise got
+        name = path.relative_to(folder).as_posix()
+        files.append(LockedFile(path=name, size=got.size, sha256=got.sha256))
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+    return tuple(sorted(files, key=lambda file: file.path))
+
+
+def _flush(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,67 @@
+"""The conversion itself, in a forked child of the import server: optimum-intel on local files."""
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from prep.errors import ConversionError
+from prep.files.patterns import is_weights
+from prep.machine.disk import hidden_full
+
+# Per task: the class that converts and the class that the converted folder is loaded with.
+CLASSES = {
+    "embedding": "OVModelForFeatureExtraction",
+    "reranker": "OVModelForSequenceClassification",
+    "seq2seq": "OVModelForSeq2SeqLM",
+}
+
+
+def make(order: dict[str, Any]) -> dict[str, Any]:
+    """Write the IR and everything its consumers read into ``order["folder"]``.
+
+    A full disk is told as such, whatever the libraries make of it: as long as nobody cleaned up.
+    """
+    try:
+        return _make(order)
+    except Exception as error:
+        places = Path(order["folder"]), Path(tempfile.gettempdir())
+        if full := hidden_full(error, *places):
+            raise full from error
+        raise
+
+
+def _make(order: dict[str, Any]) -> dict[str, Any]:
+    import optimum.intel
+
+    source, folder = Path(order["source"]), Path(order["folder"])
+    options = order["options"]
+    model = getattr(optimum.intel, CLASSES[order["task"]]).from_pretrained(
+        source,
+        export=True,
+        compile=False,
+        local_files_only=True,
+        trust_remote_code=False,
+        **_weights(options["weights"]),
+    )
+    if options["weights"] == "f16":
+        model.half()
+    model.save_pretrained(folder)
+    # The originals' own tokenizer and configuration, byte for byte: the exporter writes them anew,
+    # in a form that older consumers do not read.
+    for name in order["files"]:
+        if is_weights(name):
+            continue
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source / name, folder / name)
+    if not list(folder.glob("openvino_*.xml")):
+        raise ConversionError(f"optimum-intel wrote no IR into {folder.name}")
+    return {}
+
+
+def _weights(wanted: Any) -> dict[str, Any]:
+    if wanted in ("f32", "f16"):
+        return {"load_in_8bit": False}
+    from optimum.intel import OVWeightQuantizationConfig
+
+    return {"quantization_config": OVWeightQuantizationConfig(**wanted)}

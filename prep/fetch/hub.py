@@ -1,0 +1,219 @@
+"""The only room that talks to a hub's network side; all of it happens in a child process.
+
+The child gets an environment made for it: the token that was resolved before, the endpoint, no
+Xet, and a HOME of its own, so that nothing but what we place appears in the home.
+"""
+
+import os
+import shutil
+import socket
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from prep.catalogue.lock import LockedFile
+from prep.errors import HubUnreachable, Passing, PrepError
+from prep.fetch.host_watch import SILENCE_SECONDS, HostWatch
+from prep.files.reader import read_bytes
+from prep.home.layout import Home, make_folder
+from prep.process.child import Emit, Event, as_error, environment, run
+
+CHILD = "prep.fetch.worker"
+LONGEST_TOKEN = 1 << 16  # bytes of the file that holds it
+GRACE_SECONDS = 10  # the child ends by itself at its timeout, and says it better than its watch
+Say = Callable[[str], object]
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+DEFAULT_ENDPOINT = "https://huggingface.co"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Network:
+    """How to reach the hub. `token` is never shown; `timeout` is seconds without progress."""
+
+    endpoint: str = DEFAULT_ENDPOINT
+    token: str | None = None
+    timeout: float = 60.0
+    deadline: float | None = None
+
+    def __repr__(self) -> str:
+        return f"Network(endpoint={self.endpoint!r}, token={'set' if self.token else None})"
+
+    def environment(self, scratch: Path) -> dict[str, str]:
+        """The environment of a child that talks to this hub."""
+        more = {"HF_ENDPOINT": self.endpoint}
+        if self.token:
+            more["HF_TOKEN"] = self.token
+            more["HF_HUB_DISABLE_IMPLICIT_TOKEN"] = "0"
+        host = urlsplit(self.endpoint).hostname or ""
+        if host in LOOPBACK:  # no proxy leads to this machine itself, under whichever of its names
+            said = os.environ.get("NO_PROXY") or os.environ.get("no_proxy")
+            names = ",".join(filter(None, (said, *LOOPBACK)))
+            more["NO_PROXY"] = more["no_proxy"] = names
+        # The hub's client no longer reads what requests reads; many machines set that.
+        bundle = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
+        if bundle and not (os.environ.get("SSL_CERT_FILE") or os.environ.get("SSL_CERT_DIR")):
+            more["SSL_CERT_DIR" if Path(bundle).is_dir() else "SSL_CERT_FILE"] = bundle
+        private = scratch / "fetch"
+        return environment(private, network=True, HF_HOME=str(private / "hf"), **more)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteFile:
+    """A file as the hub describes it; `sha256` was computed here unless the hub's LFS names it.
+
+    `hazard` says why it must not be run, None where nothing is wrong with it. `text` is that of a
+    small file of settings, for telling what changed.
+    """
+
+    path: str
+    size: int
+    sha256: str
+    hazard: str | None = None
+    text: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteModel:
+    """What a revision of a repository turned out to be. `others` are files nobody asked for.
+
+    `head` is where the name alone leads now, for a revision that is a commit.
+    """
+
+    commit: str
+    head: str
+    license: str
+    files: tuple[RemoteFile, ...]
+    others: tuple[str, ...]
+
+
+def find_token(environ: Mapping[str, str]) -> str | None:
+    """The hub's token, where the hub's own client would find it before HF_HOME is moved.
+
+    Written out rather than asked of `huggingface_hub.get_token`, whose import takes longer than
+    planning may; a test holds the two together.
+    """
+    for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
+        if token := environ.get(name, "").strip():
+            return token
+    cache = environ.get("XDG_CACHE_HOME", "~/.cache")
+    hf_home = environ.get("HF_HOME", os.path.join(cache, "huggingface"))
+    path = environ.get("HF_TOKEN_PATH", os.path.join(hf_home, "token"))
+    try:
+        return (
+            read_bytes(Path(os.path.expandvars(path)).expanduser(), LONGEST_TOKEN).decode().strip()
+            or None
+        )
+    except (OSError, RuntimeError, UnicodeDecodeError):
+        return None  # RuntimeError: neither HOME nor an entry in passwd
+
+
+def fetch_files(
+    network: Network,
+    home: Home,
+    repo: str,
+    commit: str,
+    files: Sequence[LockedFile],
+    *,
+    locked: Collection[str],
+    scratch: Path,
+    alone: bool = True,
+    on_event: Emit,
+    say: Say = lambda text: None,
+) -> int:
+    """Fetch files of one commit into the home, each digested before it gets its name there.
+
+    `locked` are the paths of all files of the model, of those that are there already too.
+    Not `alone`, as where locks do nothing, is to have partial files that nobody else goes on with.
+    `on_event` hears of bytes, `say` of waits, as lines for people. Gives the number of bytes that
+    came over the network. Raises what the tree of errors says.
+    """
+    partial = home.partial if alone else home.partial / f"{socket.gethostname()}-{os.getpid()}"
+    for folder in (partial, home.repo(repo) / "blobs", home.snapshot(repo, commit)):
+        make_folder(folder)
+    order = {
+        "do": "fetch",
+        "repo": repo,
+        "commit": commit,
+        "files": [asdict(file) for file in files],
+        "locked": sorted(locked),
+        "cache": str(home.hub),
+        "partial": str(partial),
+    }
+    try:
+        result = _child(network, order, f"fetching {repo}", scratch, on_event, say)
+    finally:
+        if not alone:
+            shutil.rmtree(partial, ignore_errors=True)
+    return int(result["fetched"])
+
+
+def ask(
+    network: Network,
+    repo: str,
+    revision: str,
+    globs: tuple[str, ...],
+    *,
+    scratch: Path,
+    say: Say = lambda text: None,
+) -> RemoteModel:
+    """Ask the hub what `revision` is, and digest the files that the globs name."""
+    order = {
+        "do": "ask",
+        "repo": repo,
+        "revision": revision,
+        "globs": globs,
+    }
+    result = _child(network, order, f"asking about {repo}", scratch, _nobody, say)
+    return RemoteModel(
+        commit=result["commit"],
+        head=result["head"],
+        license=result["license"],
+        files=tuple(RemoteFile(**file) for file in result["files"]),
+        others=tuple(result["others"]),
+    )
+
+
+def access(
+    network: Network, asked: Mapping[str, tuple[str, str, str]], *, scratch: Path, say: Say
+) -> dict[str, PrepError]:
+    """Why models cannot be fetched, seen from one file of each; who is in no answer can be.
+
+    `asked` is repo, commit and path by model. A hub that is merely busy is no obstacle yet: the
+    fetching itself tries again.
+    """
+    try:
+        result = _child(
+            network, {"do": "access", "asked": asked}, "asking the hub", scratch, _nobody, say
+        )
+    except HubUnreachable as error:
+        return dict.fromkeys(asked, error)
+    except Passing:
+        return {}
+    return {model: as_error(told) for model, told in result["refused"].items()}
+
+
+def reach(network: Network, *, scratch: Path, say: Say = lambda text: None) -> None:
+    """Whether the hub's host answers at all; `HubUnreachable` or `HubBusy` where it does not."""
+    _child(network, {"do": "reach"}, f"reaching {network.endpoint}", scratch, _nobody, say)
+
+
+def _nobody(event: Event) -> None:
+    """Takes events that nobody wants."""
+
+
+def _child(
+    network: Network, order: dict[str, Any], doing: str, scratch: Path, on_event: Emit, say: Say
+) -> dict[str, Any]:
+    hub = urlsplit(network.endpoint).netloc.rpartition("@")[2]
+    watch = HostWatch(hub, network.timeout + GRACE_SECONDS, network.deadline, SILENCE_SECONDS)
+
+    def hear(event: Event) -> None:
+        if event["event"] == "said":
+            say(event["text"])
+        elif not watch.hears(event):
+            on_event(event)
+
+    order |= {"timeout": network.timeout, "deadline": network.deadline}
+    return run(CHILD, order, network.environment(scratch), doing=doing, on_event=hear, watch=watch)

@@ -1,0 +1,1 @@
+"""Files: read within bounds, checked for shape, digested, appended to, held unsafe."""

@@ -1,0 +1,37 @@
+"""What the name of a file says: pickles, weights, and globs of a repository's paths."""
+
+from fnmatch import fnmatchcase
+
+# Formats that run code, or may, when a library loads them: never in a lock.
+PICKLES = (
+    "*.bin",
+    "*.pt",
+    "*.pth",
+    "*.ckpt",
+    "*.pkl",
+    "*.pickle",
+    "*.joblib",
+    "*.npy",
+    "*.npz",
+    "*.h5",
+    "*.keras",
+)
+
+
+def matches(path: str, globs: tuple[str, ...]) -> bool:
+    """Whether a path of a repository is one of those that the globs name; ``*`` stops at ``/``."""
+    parts = path.split("/")
+    return any(
+        len(parts) == len(glob.split("/")) and all(map(fnmatchcase, parts, glob.split("/")))
+        for glob in globs
+    )
+
+
+def is_weights(path: str) -> bool:
+    """Whether a locked file holds weights; a conversion keeps all others byte for byte."""
+    return ".safetensors" in path
+
+
+def is_pickle(path: str) -> bool:
+    """Whether loading the file could run code; judged by its name, as loaders do."""
+    return matches(path.lower().rpartition("/")[2], PICKLES)

@@ -1,0 +1,317 @@
+"""What must not be run: files that ask a library to run code, and weights whose header lies.
+
+Pure: a file is judged by its path and by a reader of its bytes, so that the same sentences come
+from a hub's answers (``--relock``), from bytes on their way (fetch) and from a prepared home. Our
+own loads never trust remote code; who reads the home later may, or be of a version that does so
+unasked: https://huggingface.co/docs/transformers/models#custom-models
+"""
+
+import contextlib
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from prep.files.fields import path_problem
+from prep.files.patterns import is_pickle, matches
+from prep.files.reader import DEEPEST, LONGEST_NUMBER, open_file, printable
+
+Read = Callable[[int, int], bytes]
+"""``read(start, count)``: that part of a file, less where the file ends before."""
+
+CODE = ("*.py", "*.pyc", "*.pyd", "*.so", "*.dll", "*.dylib")
+# Their keys are words of a text, and no library looks for settings in them.
+VOCABULARIES = ("tokenizer.json", "vocab.json", "added_tokens.json")
+# A key that says which code of the repository, or of another, stands for a class.
+CODE_KEYS = ("auto_map", "custom_pipelines", "auto_mapping")
+# A key whose value may name a repository of compiled kernels: transformers, hub_kernels.py.
+KERNEL_KEYS = (
+    "attn_implementation",
+    "_attn_implementation",
+    "_attn_implementation_internal",
+    "_experts_implementation_internal",
+)
+# A key whose value is imported as a class, and in older sentence-transformers whatever it names.
+CLASS_KEYS = (
+    "activation_function",
+    "activation_fn",
+    "sbert_ce_default_activation_function",
+    "tokenizer_class",
+)
+MODULES = "sentence_transformers."
+KNOWN_CLASSES = (MODULES, "torch.")
+
+# The format's own cap, and its types with the bits of an element:
+# https://github.com/huggingface/safetensors/blob/main/safetensors/src/tensor.rs
+LONGEST_HEADER = 100_000_000
+MOST_BITS = 2**64 - 1
+HUGE = 10**LONGEST_NUMBER
+BITS = {"F4": 4, "F6_E2M3": 6, "F6_E3M2": 6}
+BITS |= dict.fromkeys(("BOOL", "U8", "I8", "F8_E5M2", "F8_E4M3", "F8_E8M0"), 8)
+BITS |= dict.fromkeys(("I16", "U16", "F16", "BF16"), 16)
+BITS |= dict.fromkeys(("I32", "U32", "F32"), 32)
+BITS |= dict.fromkeys(("I64", "U64", "F64", "C64"), 64)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hazard:
+    """`kind` is ``code`` (it would be run) or ``lies``; `detail` says what, and what would come."""
+
+    kind: Literal["code", "lies"]
+    detail: str
+
+
+class _Lie(Exception):
+    """What a header says that is not so."""
+
+
+class _Pairs(dict[str, Any]):
+    """A JSON object with all that it says: of a key that stands twice, readers take either."""
+
+    def __init__(self, pairs: list[tuple[str, Any]]) -> None:
+        super().__init__(pairs)
+        self.pairs = pairs
+
+    def all(self, key: str) -> list[Any]:
+        """Every value of a key, None where it has none."""
+        return [value for name, value in self.pairs if name == key] or [None]
+
+
+def of_name(path: str) -> str | None:
+    """Why a file of that path is never locked, whatever is in it; None where it may be."""
+    if problem := path_problem(path):
+        return f"{problem}; it must stay inside the model's folder"
+    if is_pickle(path):
+        return "may run code when loaded; only safetensors weights are taken"
+    if matches(path.lower().rpartition("/")[2], CODE):
+        return "is code, and a model whose loading needs its own code is not taken"
+    return None
+
+
+def is_read(path: str) -> bool:
+    """Whether `of_file` looks into a file of that path."""
+    name = path.rpartition("/")[2]
+    return path.endswith((".safetensors", ".json")) and name not in VOCABULARIES
+
+
+def of_file(path: str, size: int, read: Read, locked: Collection[str]) -> Hazard | None:
+    """What is wrong with a file of `size` bytes; `locked` are the paths of all files of its model.
+
+    Raises only what `read` raises.
+    """
+    if not is_read(path):
+        return None
+    if path.endswith(".safetensors"):
+        return _lies(lambda: _check_header(size, read))
+    if size > LONGEST_HEADER:
+        detail = f"has {size} bytes, too many to be searched for code to import"
+        return Hazard(kind="code", detail=detail)
+    text = read(0, size)
+    if path.endswith(".safetensors.index.json"):
+        return _lies(lambda: _check_index(path, text, locked))
+    try:
+        settings = json.loads(text, object_pairs_hook=_Pairs, parse_int=_number)
+        asked = list(dict.fromkeys(_asked(path, settings)))
+    except RecursionError:
+        # How deep a library follows it depends on its Python: a deep one would hide what it asks.
+        return Hazard(kind="code", detail="is nested too deep to be searched for code to import")
+    except ValueError:
+        return None  # no library reads settings in it either, and loading will tell
+    return Hazard(kind="code", detail="; ".join(asked)) if asked else None
+
+
+def of_path(path: str, file: Path, locked: Collection[str]) -> Hazard | None:
+    """The same of a file on the disk, which may have another name there. Raises `OSError`."""
+    if not is_read(path):
+        return None
+    with _opened(file) as (size, read):
+        return of_file(path, size, read, locked)
+
+
+def tensors_of(file: Path) -> list[tuple[str, int]] | None:
+    """Type and bytes of each tensor of a safetensors file, None where its header lies.
+
+    Raises `OSError`.
+    """
+    with _opened(file) as (size, read):
+        try:
+            return [(dtype, ends - begin) for begin, ends, _, dtype in _check_header(size, read)]
+        except _Lie:
+            return None
+
+
+@contextlib.contextmanager
+def _opened(file: Path) -> Iterator[tuple[int, Read]]:
+    """Its size, and a reader of its bytes."""
+    with open_file(file) as handle:
+
+        def read(start: int, count: int) -> bytes:
+            handle.seek(start)
+            found: bytes = handle.read(count)
+            return found
+
+        yield os.fstat(handle.fileno()).st_size, read
+
+
+def _asked(path: str, settings: object) -> Iterator[str]:
+    """What a configuration asks to run, sentence by sentence."""
+    if path.rpartition("/")[2] == "modules.json" and isinstance(settings, list):
+        for module in settings:
+            kinds = module.all("type") if isinstance(module, _Pairs) else [None]
+            yield from (_module(kind) for kind in kinds if not str(kind).startswith(MODULES))
+    for key, value in _settings(settings):
+        if key in CODE_KEYS and isinstance(value, dict | list | str) and value:
+            yield f"{key} names code to import: {_shown(value)}"
+        elif key == "trust_remote_code" and value:
+            yield "trust_remote_code is set, which is the reader's to say and not the model's"
+        elif key in KERNEL_KEYS and "/" in str(value):
+            yield f"{key} names kernels of a repository, which are code: {_shown(value)}"
+        elif key in CLASS_KEYS and _is_foreign(value, KNOWN_CLASSES):
+            yield f"{key} names a class to import: {_shown(value)}"
+        elif key == "types":  # of a sentence-transformers Router
+            kinds = [kind for _, kind in value.pairs] if isinstance(value, _Pairs) else []
+            yield from (_module(kind) for kind in kinds if _is_foreign(kind, (MODULES,)))
+
+
+def _module(kind: object) -> str:
+    return f"the module type {_shown(kind)} is code of the repository, or of any package"
+
+
+def _is_foreign(name: object, known: tuple[str, ...]) -> bool:
+    """Whether it is a dotted name of a class that lies elsewhere than in the `known` packages."""
+    return isinstance(name, str) and "." in name and not name.startswith(known)
+
+
+def _settings(data: object) -> Iterator[tuple[str, object]]:
+    """Every key with its value: sub-configurations ask too. Raises `RecursionError`."""
+    level = [data]
+    for _ in range(DEEPEST):
+        deeper: list[object] = []
+        for one in level:
+            if isinstance(one, _Pairs):
+                yield from one.pairs
+                deeper += (value for _, value in one.pairs)
+            elif isinstance(one, list):
+                deeper += one
+        if not deeper:
+            return
+        level = deeper
+    raise RecursionError
+
+
+def _lies(check: Callable[[], object]) -> Hazard | None:
+    try:
+        check()
+    except _Lie as lie:
+        return Hazard(kind="lies", detail=str(lie))
+    return None
+
+
+def _check_header(size: int, read: Read) -> list[tuple[int, int, str, str]]:
+    """Hold a safetensors header against the format and against the file's size.
+
+    Gives where each tensor begins and ends, its name and its type.
+    """
+    if size < 8:
+        raise _Lie(f"{size} bytes cannot hold a safetensors header")
+    length = int.from_bytes(read(0, 8), "little")
+    if length > LONGEST_HEADER or 8 + length > size:
+        least = min(LONGEST_HEADER, size - 8)
+        raise _Lie(f"the header claims {length} bytes, and at most {least} can be there")
+    header = _object(read(8, length), "the header")
+    metadata = header.pop("__metadata__", {})
+    if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
+        raise _Lie("the header's __metadata__ does not map texts to texts")
+    spans = sorted((*_span(name, told), name, told["dtype"]) for name, told in header.items())
+    end = 0
+    for begin, ends, name, _ in spans:
+        if begin != end:
+            what = "leaves a hole before" if begin > end else "overlaps with the one before"
+            raise _Lie(f"{_shown(name)} {what}: it begins at {begin}, and {end} was reached")
+        end = ends
+    if end != size - 8 - length:
+        raise _Lie(f"the tensors end at {end}, and {size - 8 - length} bytes follow the header")
+    return spans
+
+
+def _span(name: str, told: object) -> tuple[int, int]:
+    """Where a tensor begins and ends among the data, as its shape and type say as well."""
+    if not isinstance(told, dict) or told.keys() != {"dtype", "shape", "data_offsets"}:
+        raise _Lie(f"{_shown(name)} is not told by dtype, shape and data_offsets: {_shown(told)}")
+    dtype, shape, offsets = told["dtype"], told["shape"], told["data_offsets"]
+    if not isinstance(dtype, str) or dtype not in BITS:
+        raise _Lie(f"{_shown(name)} has the unknown type {_shown(dtype)}")
+    if not _are_counts(shape):
+        raise _Lie(f"{_shown(name)} has the shape {_shown(shape)}")
+    if not _are_counts(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:
+        raise _Lie(f"{_shown(name)} has the offsets {_shown(offsets)}")
+    span = offsets[1] - offsets[0]
+    bits = BITS[dtype]
+    for count in shape:
+        bits *= count
+        if bits > MOST_BITS:  # where the library stops, before it has millions of digits
+            break
+    if bits != 8 * span:
+        claim = f"{dtype} {_shown(shape)}"
+        raise _Lie(f"{_shown(name)} is told as {claim}, which does not fill its {span} bytes")
+    return offsets[0], offsets[1]
+
+
+def _check_index(path: str, text: bytes, locked: Collection[str]) -> None:
+    """An index of shards may lead to locked files beside it, and nowhere else."""
+    shards = _object(text, "the index").get("weight_map")
+    if not isinstance(shards, dict) or not all(isinstance(one, str) for one in shards.values()):
+        raise _Lie("the index has no weight_map of weights to files")
+    folder = path.rpartition("/")[0]
+    for shard in sorted(set(shards.values())):
+        if problem := path_problem(shard):
+            raise _Lie(f"the index leads to {_shown(shard)}, which {problem}")
+        place = f"{folder}/{shard}" if folder else shard
+        if not matches(shard, ("*.safetensors",)) or place not in locked:
+            raise _Lie(f"the index leads to {_shown(shard)}, which is no locked safetensors file")
+
+
+def _object(text: bytes, what: str) -> dict[str, Any]:
+    """A JSON object in which no key stands twice: readers differ in which one they take."""
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            twice = max(Counter(name for name, _ in pairs).items(), key=lambda one: one[1])[0]
+            raise _Lie(f"{what} names {_shown(twice)} twice")
+        return found
+
+    try:
+        told = json.loads(text.decode(), object_pairs_hook=once, parse_int=_number)
+    except (ValueError, RecursionError):
+        raise _Lie(f"{what} is not JSON") from None
+    if not isinstance(told, dict):
+        raise _Lie(f"{what} is not a JSON object")
+    return told
+
+
+def _are_counts(value: object) -> bool:
+    """A list of whole numbers of at least 0; True is none."""
+    return isinstance(value, list) and all(type(one) is int and one >= 0 for one in value)
+
+
+def _shown(value: object) -> str:
+    """The value, cut to one short line."""
+    shown = value if isinstance(value, str) else _dumped(value)
+    shown = printable(" ".join(shown.split()), 81)
+    return shown if len(shown) <= 80 else f"{shown[:77]}…"
+
+
+def _dumped(value: object) -> str:
+    try:
+        return json.dumps(value, ensure_ascii=False)
+    except RecursionError:  # could just be read, of a header or an index
+        return "something nested deep"
+
+
+def _number(text: str) -> int:
+    """A whole number; of one so long that Python would not read it, only that it is huge."""
+    return int(text) if len(text) <= LONGEST_NUMBER else HUGE

@@ -1,0 +1,263 @@
+"""The pytest plugin: options, the stages as fixtures, the outcome; the only room of pytest's.
+
+Other repositories use it: ``pytest_plugins = ["prep.plugin"]`` and ``def test_mine(converted)``.
+"""
+
+import contextlib
+import os
+from collections.abc import Generator, Iterator
+from typing import Any
+
+import pytest
+
+from prep.catalogue.entries import ModelSpec
+from prep.catalogue.lock import LockedModel
+from prep.errors import Interrupted, NotTried
+from prep.plugin import outcome, parameters, reruns, run_command, signals, terminal, workspace
+from prep.plugin.options import add_options, refuse_cache_options, settings_of
+from prep.process.child import die_with_parent
+from prep.stages.pipeline import Converted, Fetched, Loaded, Stages
+from prep.tasks.consumers import Load
+
+STAGES = pytest.StashKey[Stages]()
+
+# pytest's own: it remembers these for a fixture, or ends the session by them.
+OUTCOMES = (pytest.fail.Exception, pytest.skip.Exception, pytest.exit.Exception)
+
+MARKERS = {
+    "pins": "the lock, the commit and every digest",
+    "layout": "where files lie, and who can read them",
+    "conversion": "what the converted model holds",
+    "load": "consumers load it in a process without network",
+    "answers": "what the loaded model answers",
+    "task(name)": "only for models of that task",
+    "goldens": "only for models with recorded goldens",
+    "consumers(*names)": "only for loads by these consumers",
+    "no_model": "stands for an empty selection; never run",
+}
+
+pytest_addoption = add_options
+pytest_generate_tests = parameters.generate_tests
+pytest_cmdline_main = run_command.run_mode
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Settle the case before anything is collected: what is wrong is told at once (exit 4)."""
+    for marker, meaning in MARKERS.items():
+        config.addinivalue_line("markers", f"{marker}: {meaning}")
+    if hasattr(config, "workerinput"):
+        die_with_parent()
+    refuse_cache_options(config)
+    settings_of(config)
+    outcome.check_places(config)
+    signals.install(config)
+    if not hasattr(config, "workerinput"):
+        run_command.start_sample_hub(config)
+        config.pluginmanager.register(outcome.Outcome(config), "model-prep-outcome")
+    else:
+        run_command.join_sample_hub(config)
+        # Each worker has its own children, and each of those would take all cores for itself.
+        cores = len(os.sched_getaffinity(0)) // config.workerinput["workercount"]
+        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores)))
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Get ready to show what goes on, in the process that has the terminal."""
+    if not hasattr(session.config, "workerinput"):
+        terminal.get_ready(session.config)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Nothing goes on any more: what follows is pytest's."""
+    terminal.stop(session.config)
+
+
+def pytest_enter_pdb(config: pytest.Config) -> None:
+    """A debugger has the terminal."""
+    terminal.pause(config, paused=True)
+
+
+def pytest_leave_pdb(config: pytest.Config) -> None:
+    """The debugger has given it back."""
+    terminal.pause(config, paused=False)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """End the painter, the import server and the hub with the run, however it ended."""
+    terminal.stop(config)
+    if stages := config.stash.get(STAGES, None):
+        stages.close()
+    run_command.stop_sample_hub(config)
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    """The case, stated."""
+    return outcome.header(settings_of(config))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Leave out tests that no chosen model has: they are neither counted nor told as deselected."""
+    report = yield
+    report.result = parameters.not_empty(report.result)
+    return report
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> Iterator[None]:
+    """Note what the suite has for each model before any selection; sort when pytest has sorted.
+
+    pytest groups by parameter and would split a model's tests.
+    """
+    outcome.note_expected(config, items)
+    yield
+    parameters.sort(items)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Note what the chosen tests need, for the look beforehand."""
+    workspace.note_wanted(session.config, session.items)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell an xdist worker where the embedded hub listens, and where to tell what it does."""
+    run_command.tell_worker(node)
+    workspace.tell_worker(node)
+    terminal.tell_worker(node)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_node_collection_finished(node: Any) -> None:
+    """A worker is there."""
+    terminal.workers_are_there(node.config)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Keep a model on one worker; other ``--dist`` modes than the plain one stay as they are."""
+    if config.getoption("dist") != "load":
+        return None
+    from prep.plugin.scheduler import ByModel
+
+    return ByModel(config, log)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
+    """Pins and figures as junit properties, also on rows whose stage fails in set-up."""
+    reruns.forget_attempt(item, item.config.stash.get(STAGES, None))
+    try:
+        yield
+    finally:
+        outcome.add_properties(item, _facts(item.config))
+        if stages := item.config.stash.get(STAGES, None):
+            stages.context.progress.rest()  # stages are fixtures: what takes time is over
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Our errors are whole messages: shown without traceback, and marked for the exit code."""
+    outcome.shorten(call)
+    report = yield
+    outcome.mark(item, call, report, _facts(item.config))
+    return report
+
+
+pytest_report_teststatus = outcome.teststatus
+pytest_fixture_setup = reruns.note_fixture
+
+
+@pytest.fixture(scope="session")
+def stages(request: pytest.FixtureRequest) -> Iterator[Stages]:
+    """All stages of this process, remembering what each gave."""
+    with workspace.context_for(request.session) as context:
+        made = request.config.stash[STAGES] = Stages(context)
+        yield made
+        context.progress.busy("model-prep", "ending the processes that were started")
+        made.close()
+        context.progress.rest()
+
+
+@pytest.fixture(scope="session")
+def spec(request: pytest.FixtureRequest) -> ModelSpec:
+    """A model as the catalogue wants it."""
+    found: ModelSpec = request.param
+    return found
+
+
+@pytest.fixture(scope="session")
+def precision(request: pytest.FixtureRequest) -> str:
+    """One of the precisions to prepare of the model."""
+    found: str = request.param
+    return found
+
+
+@pytest.fixture(scope="session")
+def load(request: pytest.FixtureRequest) -> Load:
+    """One way in which one consumer reads the model."""
+    found: Load = request.param
+    return found
+
+
+@pytest.fixture(scope="session")
+def locked(stages: Stages, spec: ModelSpec) -> LockedModel:
+    """The model's entry in the lock."""
+    with _ended_early(spec):
+        return stages.locked(spec)
+
+
+@pytest.fixture(scope="session")
+def fetched(stages: Stages, spec: ModelSpec, locked: LockedModel) -> Fetched:
+    """The model's original files, in the home and looked at in full."""
+    with _ended_early(spec):
+        return stages.fetched(spec)
+
+
+@pytest.fixture(scope="session")
+def converted(stages: Stages, spec: ModelSpec, fetched: Fetched, precision: str) -> Converted:
+    """The model in one precision, converted and checked."""
+    with _ended_early(spec):
+        return stages.converted(spec, precision)
+
+
+@pytest.fixture(scope="session")
+def loaded(stages: Stages, spec: ModelSpec, load: Load) -> Loaded:
+    """The model as one consumer got it in a process without network, with its answers."""
+    try:
+        with _ended_early(spec):
+            return stages.loaded(spec, load)
+    except NotTried as reason:
+        # No hole: what cannot be made on this machine is told with its reason, counted apart in
+        # the summary, and no verdict rests on it alone.
+        pytest.skip(f"{outcome.NOT_TRIED}{reason}")
+
+
+@contextlib.contextmanager
+def _ended_early(spec: ModelSpec) -> Iterator[None]:
+    """Give pytest an error that it can remember for a fixture.
+
+    `SystemExit` and other exceptions that are no `Exception` leave a session fixture of pytest's
+    half made: every later test that asks for it, for whatever model, would fail of that.
+    """
+    try:
+        yield
+    except (Exception, KeyboardInterrupt, *OUTCOMES):
+        raise
+    except BaseException as error:
+        raise Interrupted(
+            f"{spec.name}: interrupted: {type(error).__name__}: {error}. What was under way was "
+            "ended and not used; what is finished is kept. Run again."
+        ) from error
+
+
+def _facts(config: pytest.Config) -> dict[str, dict[str, Any]]:
+    stages = config.stash.get(STAGES, None)
+    return stages.context.facts if stages else {}

@@ -1,0 +1,54 @@
+"""A worker of xdist that died: its model's test tells of it, and the others go on in a new worker.
+
+xdist makes a report that knows no model. What is heavy runs in child processes, so a worker that
+is gone was most often killed, for memory or by a person; that can pass.
+"""
+
+import contextlib
+import subprocess
+from typing import Any
+
+import pytest
+
+from prep.machine.memory import memory
+from prep.plugin.parameters import SEPARATOR
+from prep.process.child import death
+from prep.settings import SUITE, Settings
+from prep.stages.pipeline import is_passing
+
+KILLS = pytest.StashKey[int]()
+
+
+def note_kills(config: pytest.Config) -> None:
+    """Note how many the kernel had killed for want of memory before the first worker started."""
+    config.stash.setdefault(KILLS, memory().kills)
+
+
+def tell(config: pytest.Config, settings: Settings, report: Any) -> None:
+    """Make xdist's report one of ours, where the test is one of ours."""
+    path, bracket, rest = report.nodeid.partition("[")
+    model = rest.rstrip("]").partition(SEPARATOR)[0]
+    if not bracket or model not in {spec.name for spec in settings.models}:
+        return
+    where = config.rootpath / path.partition("::")[0]
+    doing = f"{model}: the worker {report.node.gateway.id} of -n"
+    error = death(doing, _code(report.node), config.stash.get(KILLS, 0))
+    report.longrepr = f"{error}\nIt was at {report.nodeid}."
+    report.prep = {
+        "model": model,
+        "own": where.is_relative_to(SUITE / "model_tests"),
+        "failure": "passing" if is_passing(error) else "red",
+        "exchange": None,
+        "not-tried": False,
+        "message": str(error),
+        "facts": {},
+    }
+
+
+def _code(node: Any) -> int:
+    """How the worker ended; execnet keeps its process to itself, so this may change with it."""
+    process = getattr(getattr(node.gateway, "_io", None), "popen", None)
+    if isinstance(process, subprocess.Popen):
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return process.wait(timeout=5)
+    return 1

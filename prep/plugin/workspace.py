@@ -1,0 +1,77 @@
+"""What the stages of a process are given: its scratch folder, and the look beforehand.
+
+Under xdist the controlling process makes both once and hands them to its workers: one look at the
+hub for the whole run, and one folder that goes with the run, even where a worker was killed.
+"""
+
+import contextlib
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from prep.plugin import worker_crashes
+from prep.plugin.options import settings_of
+from prep.plugin.parameters import model_of, precision_of
+from prep.plugin.terminal import progress_for
+from prep.stages.pipeline import Context
+from prep.stages.preflight import Preflight, preflight
+
+WANTED = pytest.StashKey[dict[str, set[str]]]()
+SHARED = pytest.StashKey[tuple[str, str | None]]()
+PREFIX = "model-prep-"
+
+
+def note_wanted(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Which models and precisions the chosen tests are for: only those must be possible."""
+    wanted: dict[str, set[str]] = {}
+    for item in items:
+        if spec := model_of(item):
+            precisions = wanted.setdefault(spec.name, set())
+            if precision := precision_of(item):
+                precisions.add(precision)
+    config.stash[WANTED] = wanted
+
+
+@contextlib.contextmanager
+def context_for(session: pytest.Session) -> Iterator[Context]:
+    """A run's context; its scratch folder is removed at the end."""
+    config = session.config
+    told = getattr(config, "workerinput", {})
+    with _folder(told.get("prep_scratch")) as scratch:
+        flight = told.get("prep_preflight")
+        yield Context(
+            settings=settings_of(config),
+            scratch=scratch,
+            progress=progress_for(session),
+            flight=Preflight.load(flight) if flight else None,
+            wanted=config.stash.get(WANTED, None),
+        )
+
+
+def tell_worker(node: Any) -> None:
+    """Look once, before the first worker starts; every worker gets the same."""
+    config, told = node.config, node.workerinput
+    worker_crashes.note_kills(config)
+    if SHARED not in config.stash:
+        stack = contextlib.ExitStack()
+        scratch = stack.enter_context(_folder(None))
+        config.add_cleanup(stack.close)
+        settings, flight = settings_of(config), None
+        if not settings.offline:
+            workers = min(told["workercount"], len(settings.models))
+            flight = preflight(settings, scratch, workers).dump()
+        config.stash[SHARED] = str(scratch), flight
+    told["prep_scratch"], told["prep_preflight"] = config.stash[SHARED]
+
+
+@contextlib.contextmanager
+def _folder(parent: str | None) -> Iterator[Path]:
+    """A new folder; other users may pass through it to what they know by name."""
+    with tempfile.TemporaryDirectory(
+        prefix=PREFIX, dir=parent, ignore_cleanup_errors=True
+    ) as folder:
+        Path(folder).chmod(0o711)
+        yield Path(folder)

@@ -1,0 +1,1 @@
+"""Child processes: numbered orders and answers, and the events that tell of progress."""

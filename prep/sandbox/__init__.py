@@ -1,0 +1,1 @@
+"""Loads by consumers in processes without network, with mounts and user as asked."""

@@ -1,0 +1,213 @@
+"""Loads by consumers in processes that have no network: this side starts and asks the server."""
+
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from prep.errors import InterpreterUnfit, NoProgress, NotTried, Passing, PrepError
+from prep.process.child import Child, Event, as_error, death, environment, unwrap
+from prep.tasks.consumers import Case, Interpreter
+
+START_SECONDS = 180
+JOB_SECONDS = 900
+PROBE = Path(__file__).with_name("probe")
+MAIN = """import sys
+
+from prep.sandbox.probe.serve import serve
+
+serve(*map(int, sys.argv[1:]))
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobResult:
+    """What a job in a forked child gave: `value`, and what its guard saw.
+
+    `seconds` and `peak` (bytes of memory, with the imported libraries) are the child's own.
+    `number` is that of the exchange: no two jobs of a process share it.
+    """
+
+    number: int
+    value: dict[str, Any]
+    seconds: float
+    peak: int
+    network: tuple[dict[str, str], ...]
+    writes: tuple[str, ...]
+
+
+class ImportServer:
+    """One process without network that has torch, transformers and openvino imported.
+
+    `start` returns at once, so that importing goes on beside a download; `ready` waits for it. With
+    an `interpreter` it is somebody else's, with the libraries that are there. A job that is
+    interrupted ends the process, and the next job starts a fresh one.
+    """
+
+    def __init__(self, scratch: Path, interpreter: Interpreter | None = None) -> None:
+        self._scratch = scratch
+        self._interpreter = interpreter
+        self._child: Child | None = None
+        self._facts: Event | None = None
+        self._unfit: PrepError | None = None  # why it cannot be started: trying again takes as long
+
+    def start(self) -> None:
+        """Start importing; does nothing where that was done before."""
+        if self._child is not None:
+            return
+        private = Path(tempfile.mkdtemp(prefix="offline-", dir=self._scratch))
+        for folder in (self._scratch, private):
+            folder.chmod(0o711)  # loads as another user have to pass here
+        for name in ("hf-home", "home", "tmp"):
+            (private / name).mkdir()
+        (private / "tmp").chmod(0o711)
+        env = environment(
+            private,
+            network=False,
+            HF_HOME=str(private / "hf-home"),
+            HF_HUB_OFFLINE="1",
+            TRANSFORMERS_OFFLINE="1",
+            TMPDIR=str(private / "tmp"),
+        )
+        command = [sys.executable, "-m", "prep.sandbox.launch"]
+        if self._interpreter is not None:
+            command += [str(self._interpreter.python), str(pack(private / "probe.pyz"))]
+        self._child = Child(command, env, private / "server.log")
+
+    def ready(self, say: Callable[[str], None] = lambda text: None) -> Event:
+        """What the server imported and how its network is cut; waits until it is there.
+
+        Where it cannot be started, that is raised every time, without another try.
+        """
+        if self._unfit is not None:
+            raise self._unfit.with_traceback(None)
+        if self._child is not None and not self._child.idle:
+            self.stop()  # an exchange was broken off: what comes next would be its answer
+        if self._facts is None or self._child is None:
+            self._facts = self._greeted(say)
+        return self._facts
+
+    def run(
+        self,
+        call: str,
+        args: Mapping[str, Any],
+        *,
+        doing: str,
+        home: Path | None = None,
+        case: Case | None = None,
+        may_write: Sequence[Path] = (),
+        timeout: float = JOB_SECONDS,
+    ) -> JobResult:
+        """Run ``module:function`` on `args` in a forked child; raises what rose there.
+
+        With a `case`, `home` is shown to the child as the case says: as its HF_HOME or elsewhere,
+        to which user, on what mount. Raises `NotTried` where this machine does not let us.
+        """
+        self.ready()
+        assert self._child is not None
+        surroundings = None
+        if home is not None and case is not None:
+            shown = {"home": str(home), "as": case.cache if case.cache == "HF_HOME" else "path"}
+            surroundings = {**shown, "user": case.user, "mount": case.mount}
+        order = {
+            "call": call,
+            "args": dict(args),
+            "surroundings": surroundings,
+            "may_write": [str(path) for path in may_write],
+            "timeout": timeout,
+        }
+        with self._child.exchange(doing, order) as answer:
+            line = _in_time(answer, doing, timeout + 10)
+        if "result" not in line:
+            raise _failed(doing, line, self._child.kills)
+        return JobResult(
+            number=line["order"],
+            value=line["result"],
+            seconds=line["seconds"],
+            peak=line["peak"],
+            network=tuple(line["network"]),
+            writes=tuple(line["writes"]),
+        )
+
+    def stop(self) -> None:
+        """End the server and whatever it runs; it can be started again."""
+        if self._child is not None:
+            if self._facts is not None and self._child.idle:
+                self._child.end()  # it hears that nothing more is asked only between jobs
+            self._child.stop()
+        self._child, self._facts, self._unfit = None, None, None
+
+    def forget_failure(self) -> None:
+        """Where it could not be started, try again with the next job."""
+        if self._unfit is not None:
+            self.stop()
+
+    def _greeted(self, say: Callable[[str], None]) -> Event:
+        """Start it where that was not done, and wait for both lines of its greeting."""
+        self.start()
+        assert self._child is not None
+        where = f" of {self._interpreter.label}" if self._interpreter else ""
+        say(f"importing the libraries{where} in a process without network")
+        doing = f"starting the import server{where}"
+        try:
+            with self._child.exchange(doing) as answer:
+                cut = unwrap(_in_time(answer, doing, START_SECONDS))
+                libraries = unwrap(_in_time(answer, doing, START_SECONDS))
+        except PrepError as error:
+            self._unfit = error
+            if self._interpreter is not None and not isinstance(error, Passing):
+                self._unfit = InterpreterUnfit(
+                    f"{self._interpreter.python} cannot run the probe: {error}\nGive the Python "
+                    "3.9 or newer of an environment that has the consumer's libraries."
+                )
+            raise self._unfit from None
+        return {**cut, **libraries}
+
+
+def _in_time(answer: Callable[[float], Event | None], doing: str, timeout: float) -> Event:
+    """The next line of an exchange, awaited for `timeout` seconds."""
+    if (line := answer(timeout)) is None:
+        raise NoProgress(_late(doing, timeout))
+    return line
+
+
+def pack(to: Path) -> Path:
+    """The probe as one file that any Python 3.9 or newer can run, with nothing of ours beside it.
+
+    It keeps its dotted name, below packages that are empty there.
+    """
+    name = "prep/sandbox/probe"
+    with zipfile.ZipFile(to, "w") as archive:
+        for package in ("prep", "prep/offline"):
+            archive.writestr(f"{package}/__init__.py", "")
+        for path in sorted(PROBE.glob("*.py")):
+            archive.write(path, f"{name}/{path.name}")
+        archive.writestr("__main__.py", MAIN)
+    to.chmod(0o644)
+    return to
+
+
+def _late(doing: str, timeout: float) -> str:
+    return (
+        f"{doing}: not done within {timeout:g} s, so it was stopped. On a busy machine, run again "
+        "with fewer models at once."
+    )
+
+
+def _failed(doing: str, line: Event, before: int) -> PrepError:
+    """What kept a job from its result, with what it reached for meanwhile."""
+    if "not-tried" in line:
+        return NotTried(line["not-tried"])
+    if "late" in line:
+        return NoProgress(_late(doing, line["late"]))
+    if "died" in line:
+        return death(doing, line["died"], before)
+    reached = "".join(
+        f"\n  it reached for {one['host']}, asked for by {one['caller']}"
+        for one in line.get("network", ())
+    )
+    error = as_error(line["error"])
+    return type(error)(f"{doing} failed: {error}{reached}")

@@ -1,0 +1,123 @@
+"""Embeddings: texts become vectors, by a service's own pooling or by sentence-transformers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from prep.sandbox.probe.loading import (
+    FLOAT32,
+    Facts,
+    Way,
+    each_alone,
+    ids_of,
+    is_short,
+    largest_gap,
+    loading_facts,
+    openvino_facts,
+)
+
+Vectors = list[list[float]]
+
+
+class Embedding:
+    """A loaded model: `embed(texts)` gives one vector per text, batched as one."""
+
+    def __init__(self, tokenizer: Any, embed: Callable[[list[str]], Vectors], facts: Facts) -> None:
+        self.tokenizer = tokenizer
+        self.embed = embed
+        self.facts = {"vocabulary": len(tokenizer), **facts}
+
+
+def answer(model: Embedding, ask: Facts) -> Facts:
+    """The vector of every text, alone; how far it moves when asked again, and in a batch."""
+    texts = ask["texts"]
+    alone, latency = each_alone(lambda text: model.embed([text])[0], texts)
+    short = [text for text in texts if is_short(text)]
+    batch = dict(zip(short, model.embed(short)))
+    return {
+        "tokens": ids_of(model.tokenizer, texts, model.facts["max_length"]),
+        "vectors": dict(zip(texts, alone)),
+        "latency": latency,
+        "again": largest_gap(model.embed([texts[0]])[0], alone[0]),
+        "batch": max(
+            largest_gap(batch.get(text, []), vector)
+            for text, vector in zip(texts, alone)
+            if is_short(text)
+        ),
+    }
+
+
+def transformers(way: Way) -> Embedding:
+    """AutoModel and AutoTokenizer; the mean over tokens is the service's own, not normalised."""
+    from transformers import AutoModel, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(way.target, **way.hub)
+    model, loading = AutoModel.from_pretrained(way.target, output_loading_info=True, **way.hub)
+    model.eval()
+    return _pooled(tokenizer, model, loading_facts(model, loading))
+
+
+def optimum_intel(way: Way) -> Embedding:
+    """OVModelForFeatureExtraction and AutoTokenizer, pooled as above."""
+    from optimum.intel import OVModelForFeatureExtraction
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(way.target, trust_remote_code=False)
+    model = OVModelForFeatureExtraction.from_pretrained(
+        way.target, ov_config=FLOAT32, trust_remote_code=False
+    )
+    return _pooled(tokenizer, model, openvino_facts(model, way))
+
+
+def sentence_transformers(way: Way, **how: Any) -> Embedding:
+    """SentenceTransformer: pooling, normalisation and length are what the repository says."""
+    from sentence_transformers import SentenceTransformer
+
+    hub = {**way.hub, "cache_folder": way.hub.get("cache_dir")}
+    hub.pop("cache_dir", None)
+    model = SentenceTransformer(way.target, device="cpu", **hub, **how)
+
+    def embed(texts: list[str]) -> Vectors:
+        vectors: Vectors = model.encode(texts, show_progress_bar=False).tolist()
+        return vectors
+
+    facts = {
+        "modules": [type(module).__name__ for module in model],
+        "pooling": [_pooling(module) for module in model if type(module).__name__ == "Pooling"],
+        "max_length": model.max_seq_length,
+        "pooled": "as its modules say",
+    }
+    if how:
+        facts.update(openvino_facts(model[0].auto_model, way))
+    return Embedding(model.tokenizer, embed, facts)
+
+
+def sentence_transformers_openvino(way: Way) -> Embedding:
+    """The same pipeline around the converted model."""
+    return sentence_transformers(way, backend="openvino", model_kwargs={"ov_config": FLOAT32})
+
+
+def _pooling(module: Any) -> str:
+    mode = getattr(module, "get_pooling_mode_str", None)
+    return str(mode() if mode else getattr(module, "pooling_mode", "unknown"))
+
+
+def _pooled(tokenizer: Any, model: Any, facts: Facts) -> Embedding:
+    import torch
+
+    limit = model.config.max_position_embeddings
+
+    def embed(texts: list[str]) -> Vectors:
+        batch = tokenizer(
+            texts, padding=True, truncation=True, max_length=limit, return_tensors="pt"
+        )
+        with torch.inference_mode():
+            tokens = torch.as_tensor(model(**batch).last_hidden_state)
+        mask = batch["attention_mask"].unsqueeze(-1).to(tokens.dtype)
+        pooled: Vectors = ((tokens * mask).sum(1) / mask.sum(1)).tolist()
+        return pooled
+
+    return Embedding(
+        tokenizer, embed, {"max_length": limit, "pooled": "mean, not normalised", **facts}
+    )

@@ -1,0 +1,140 @@
+"""Rerankers: pairs of query and passage get one raw logit each, and what a service makes of it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from prep.sandbox.probe.loading import (
+    FLOAT32,
+    Facts,
+    Way,
+    each_alone,
+    ids_of,
+    is_short,
+    largest_gap,
+    limit_of,
+    loading_facts,
+    openvino_facts,
+)
+
+Pairs = Sequence[Sequence[str]]
+
+
+class Reranker:
+    """A loaded model: `logits(pairs)` gives one raw logit per pair, batched as one.
+
+    `scores(pairs)` gives what the library hands out by itself, where that is another number.
+    """
+
+    def __init__(
+        self,
+        tokenizer: Any,
+        logits: Callable[[Pairs], list[float]],
+        facts: Facts,
+        scores: Callable[[Pairs], list[float]] | None = None,
+    ) -> None:
+        self.tokenizer = tokenizer
+        self.logits = logits
+        self.scores = scores
+        self.facts = {"vocabulary": len(tokenizer), **facts}
+
+
+def answer(model: Reranker, ask: Facts) -> Facts:
+    """The raw logit of every pair, alone; how far it moves when asked again, and in a batch."""
+    pairs = ask["pairs"]
+    alone, latency = each_alone(lambda pair: model.logits([pair])[0], pairs)
+    short = [number for number, pair in enumerate(pairs) if is_short("".join(pair))]
+    together = model.logits([pairs[number] for number in short])
+    facts = {
+        "tokens": ids_of(model.tokenizer, ask["texts"], model.facts["max_length"]),
+        "logits": [[*pair, logit] for pair, logit in zip(pairs, alone)],
+        "latency": latency,
+        "again": largest_gap(model.logits([pairs[0]]), alone[:1]),
+        "batch": largest_gap(together, [alone[number] for number in short]),
+    }
+    if model.scores is not None:
+        scores = [model.scores([pair])[0] for pair in pairs]
+        facts["scores"] = [[*pair, score] for pair, score in zip(pairs, scores)]
+    return facts
+
+
+def transformers(way: Way) -> Reranker:
+    """AutoModelForSequenceClassification and AutoTokenizer."""
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(way.target, **way.hub)
+    model, loading = AutoModelForSequenceClassification.from_pretrained(
+        way.target, output_loading_info=True, **way.hub
+    )
+    model.eval()
+    return _classified(tokenizer, model, loading_facts(model, loading))
+
+
+def optimum_intel(way: Way) -> Reranker:
+    """OVModelForSequenceClassification and AutoTokenizer."""
+    from optimum.intel import OVModelForSequenceClassification
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(way.target, trust_remote_code=False)
+    model = OVModelForSequenceClassification.from_pretrained(
+        way.target, ov_config=FLOAT32, trust_remote_code=False
+    )
+    return _classified(tokenizer, model, openvino_facts(model, way))
+
+
+def sentence_transformers(way: Way, **how: Any) -> Reranker:
+    """CrossEncoder: its scores pass an activation that it chooses; the raw logits are asked too."""
+    import torch
+    from sentence_transformers import CrossEncoder
+
+    hub = dict(way.hub)
+    # Before version 4 the folder was called cache_dir, and predict's activation_fn activation_fct.
+    if "cache_folder" in inspect.signature(CrossEncoder.__init__).parameters:
+        hub["cache_folder"] = hub.pop("cache_dir", None)
+    model = CrossEncoder(way.target, device="cpu", **hub, **how)
+    named = inspect.signature(model.predict).parameters
+    raw = {"activation_fn" if "activation_fn" in named else "activation_fct": torch.nn.Identity()}
+
+    def logits(pairs: Pairs) -> list[float]:
+        found = model.predict([tuple(pair) for pair in pairs], show_progress_bar=False, **raw)
+        return [float(one) for one in found]
+
+    def scores(pairs: Pairs) -> list[float]:
+        found = model.predict([tuple(pair) for pair in pairs], show_progress_bar=False)
+        return [float(one) for one in found]
+
+    activation = getattr(model, "activation_fn", None) or model.default_activation_function
+    tokenizer = model.tokenizer
+    facts = {
+        "activation": type(activation).__name__,
+        "labels": int(model.config.num_labels),
+        "max_length": getattr(model, "max_length", None) or limit_of(tokenizer),
+    }
+    if how:
+        facts.update(openvino_facts(model.model, way))
+    return Reranker(tokenizer, logits, facts, scores)
+
+
+def sentence_transformers_openvino(way: Way) -> Reranker:
+    """CrossEncoder around the converted model."""
+    return sentence_transformers(way, backend="openvino", model_kwargs={"ov_config": FLOAT32})
+
+
+def _classified(tokenizer: Any, model: Any, facts: Facts) -> Reranker:
+    import torch
+
+    limit = limit_of(tokenizer)
+
+    def logits(pairs: Pairs) -> list[float]:
+        queries, passages = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+        batch = tokenizer(
+            queries, passages, padding=True, truncation=True, max_length=limit, return_tensors="pt"
+        )
+        with torch.inference_mode():
+            found: list[list[float]] = torch.as_tensor(model(**batch).logits).tolist()
+        return [row[0] for row in found]
+
+    labels = int(model.config.num_labels)
+    return Reranker(tokenizer, logits, {"labels": labels, "max_length": limit, **facts})

@@ -1,0 +1,102 @@
+"""Text to text: a prompt is answered greedily, within a length that is said, one at a time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prep.sandbox.probe.loading import (
+    FLOAT32,
+    Facts,
+    Way,
+    each_alone,
+    ids_of,
+    limit_of,
+    loading_facts,
+    openvino_facts,
+)
+
+# openvino keeps the decoder's cache in 8 bits by itself for an int8 model, and in 16 for others.
+EXACT = {**FLOAT32, "KV_CACHE_PRECISION": "f32"}
+
+
+class Writer:
+    """A loaded model: `write(prompt, new_tokens)` gives its greedy answer."""
+
+    def __init__(self, tokenizer: Any, model: Any, facts: Facts) -> None:
+        self.tokenizer = tokenizer
+        self.model = model
+        self.limit = limit_of(tokenizer)
+        self.facts = {"vocabulary": len(tokenizer), "max_length": self.limit, **facts}
+
+    def encode(self, prompt: str) -> Any:
+        """The prompt as tensors, cut at the tokenizer's limit."""
+        return self.tokenizer(prompt, truncation=True, max_length=self.limit, return_tensors="pt")
+
+    def write(self, prompt: str, new_tokens: int) -> Facts:
+        """Text, token ids, the natural log-probability of each, and whether the end was reached."""
+        import torch
+
+        with torch.inference_mode():
+            out = self.model.generate(
+                **self.encode(prompt),
+                do_sample=False,
+                num_beams=1,
+                max_new_tokens=new_tokens,
+                return_dict_in_generate=True,
+                output_scores=True,
+            )
+        end = self.tokenizer.eos_token_id
+        ids: list[int] = out.sequences[0].tolist()[1:]  # the first only starts the decoder
+        steps = [torch.as_tensor(step)[0].float().log_softmax(-1) for step in out.scores]
+        return {
+            "text": self.tokenizer.decode(ids, skip_special_tokens=True),
+            "ids": ids,
+            "logprobs": [float(step[one]) for step, one in zip(steps, ids)],
+            # Not by the last token alone: one that goes on after its end may be cut off at another.
+            "ended": ids.index(end) == len(ids) - 1 if end in ids else False,
+        }
+
+
+def answer(model: Writer, ask: Facts) -> Facts:
+    """What it writes to each prompt, ``[prompt, new tokens]``; whether twice the same."""
+    prompts = ask["prompts"]
+    answers, latency = each_alone(lambda prompt: model.write(*prompt), prompts)
+    written = [
+        {"prompt": prompt, "new_tokens": length, **one}
+        for (prompt, length), one in zip(prompts, answers)
+    ]
+    return {
+        "tokens": ids_of(model.tokenizer, ask["texts"], model.limit),
+        "written": written,
+        "latency": latency,
+        "again": model.write(*prompts[0])["ids"] == written[0]["ids"],
+    }
+
+
+def transformers(way: Way, **how: Any) -> Writer:
+    """AutoModelForSeq2SeqLM and AutoTokenizer."""
+    from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(way.target, **way.hub, **how)
+    model, loading = AutoModelForSeq2SeqLM.from_pretrained(
+        way.target, output_loading_info=True, **way.hub
+    )
+    model.eval()
+    return Writer(tokenizer, model, loading_facts(model, loading))
+
+
+def transformers_slow(way: Way) -> Writer:
+    """The same with the tokenizer that reads spiece.model, as older services have it."""
+    return transformers(way, use_fast=False)
+
+
+def optimum_intel(way: Way) -> Writer:
+    """OVModelForSeq2SeqLM and AutoTokenizer."""
+    from optimum.intel import OVModelForSeq2SeqLM
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(way.target, trust_remote_code=False)
+    model = OVModelForSeq2SeqLM.from_pretrained(
+        way.target, ov_config=EXACT, trust_remote_code=False
+    )
+    return Writer(tokenizer, model, openvino_facts(model, way))

@@ -1,0 +1,136 @@
+"""The stages `spec → locked → fetched → converted → loaded`, each done once per run and model.
+
+Here the rooms are brought together: look, decide, do, look again. What a stage gave is remembered,
+a failure too, so that any order of tests does the work once. Nothing in this room knows pytest.
+"""
+
+import tempfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TypeVar, cast
+
+from prep.catalogue.entries import ModelSpec
+from prep.catalogue.lock import LockedModel
+from prep.errors import NotTried
+from prep.home.ledger import note_wanted
+from prep.machine.disk import storage_error
+from prep.stages.context import Context, NotReached, is_passing
+from prep.stages.converted import Converted, convert_model
+from prep.stages.fetched import Fetched, fetch_model
+from prep.stages.loaded import Loaded, load_model, meet
+from prep.tasks.consumers import Load
+
+__all__ = ["Context", "Converted", "Fetched", "Loaded", "NotReached", "Stages", "is_passing"]
+
+T = TypeVar("T")
+
+
+def _told_of_the_disk(places: Iterable[Path], work: Callable[[], T]) -> T:
+    """Do the work; a disk that is full or closed is an error of ours, which says what to do."""
+    try:
+        return work()
+    except OSError as error:
+        if known := storage_error(error, *places, Path(tempfile.gettempdir())):
+            raise known from error
+        raise
+
+
+class Stages:
+    """All stages of all models of one process; each asks for the one before it."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self._done: dict[tuple[str, ...], object] = {}
+        self._failed: dict[tuple[str, ...], BaseException] = {}
+
+    def locked(self, spec: ModelSpec) -> LockedModel:
+        """The model's entry in the lock; configure has seen that it answers the catalogue."""
+        locked = self.context.settings.lock.get(spec.name)
+        assert locked is not None, "configure holds the lock against the catalogue"
+        self.context.tell(
+            spec.name,
+            repo=spec.repo,
+            commit=locked.commit,
+            license=locked.license,
+            bytes=locked.bytes,
+            files=len(locked.files),
+            entry=locked.digest,
+        )
+        return locked
+
+    def fetched(self, spec: ModelSpec) -> Fetched:
+        """The original files: looked at in full, and brought to the lock unless offline."""
+
+        def work() -> Fetched:
+            settings = self.context.settings
+            if not settings.offline:  # so that no other catalogue's --cleanup takes it from us
+                note_wanted(settings.home, settings.catalogue, settings.lock)
+            return fetch_model(self.context, spec, self.locked(spec))
+
+        return self._once(spec, "fetched", "", work)
+
+    def converted(self, spec: ModelSpec, precision: str) -> Converted:
+        """One precision: receipt, bytes and content looked at, converted where that is needed."""
+        return self._once(
+            spec,
+            "converted",
+            precision,
+            lambda: convert_model(self.context, self.fetched(spec), precision),
+        )
+
+    def loaded(self, spec: ModelSpec, load: Load) -> Loaded:
+        """One load by one consumer in a process without network."""
+
+        interpreter = load.interpreter
+        if interpreter is not None:
+            self._once(
+                spec,
+                "interpreter",
+                interpreter.label,
+                lambda: meet(self.context, spec, interpreter),
+            )
+
+        def work() -> Loaded:
+            converted = self.converted(spec, load.precision) if load.precision else None
+            return load_model(self.context, self.fetched(spec), converted, load)
+
+        consumer = f"{load.precision}:" if load.precision else ""
+        return self._once(spec, "loaded", load.id, work, during=consumer + load.consumer.name)
+
+    def close(self) -> None:
+        """End the import servers."""
+        for server in self.context.servers.values():
+            server.stop()
+
+    def forget(self, spec: ModelSpec, load: Load | None) -> None:
+        """A test is run again: do again what failed for its model, and its load in any case."""
+        self._failed = {key: why for key, why in self._failed.items() if key[0] != spec.name}
+        if load is not None:
+            self._done.pop((spec.name, "loaded", load.id), None)
+        self.context.forget_failures()
+
+    def _once(
+        self, spec: ModelSpec, stage: str, which: str, work: Callable[[], T], during: str = ""
+    ) -> T:
+        """`during` is what the timeline calls it, where that is not `which`.
+
+        What interrupted a stage is remembered like its other failures: half of it may be done.
+        """
+        key = (spec.name, stage, which)
+        failed = self._failed.get(key)
+        if failed is not None:
+            if isinstance(failed, NotReached | NotTried):
+                raise failed.with_traceback(None)  # else it grows with every test that asks
+            raise NotReached(spec.name, stage, failed)
+        if key not in self._done:
+            clock = self.context.clocks[spec.name]
+            places = (self.context.home.root, self.context.scratch)
+            try:
+                with clock.running(stage, during or which):
+                    self._done[key] = _told_of_the_disk(places, work)
+            except BaseException as error:
+                self._failed[key] = error
+                raise
+            finally:
+                self.context.tell(spec.name, timeline=clock.facts())
+        return cast(T, self._done[key])  # each key holds what its own stage gave

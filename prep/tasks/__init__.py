@@ -1,0 +1,1 @@
+"""Everything that is known of a kind of model: files, consumers, questions, measures."""
