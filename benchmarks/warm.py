@@ -31,7 +31,7 @@ from prep.files.checksum import digest_files
 from prep.home.layout import Home
 from prep.home.receipt import read_receipt
 from prep.process.child import environment
-from prep.settings import SUITE, Settings, Wishes, settle
+from prep.settings import SUITE, GivenOptions, Settings, resolve_settings
 from prep.tasks.consumers import Case, loads_of
 from prep.tasks.question_sets import Ask, joined, read_questions
 from sample_hub.server import Hub, sample_repos
@@ -80,8 +80,8 @@ def _compare(home: Path, scratch: Path, times: int) -> int:
             )
     medians = {
         name: Took(
-            clock=statistics.median(one.clock for one in runs),
-            processors=statistics.median(one.processors for one in runs),
+            clock=statistics.median(run.clock for run in runs),
+            processors=statistics.median(run.processors for run in runs),
         )
         for name, runs in took.items()
     }
@@ -134,7 +134,9 @@ def bare(home: Home) -> None:
     from prep.sandbox.probe import libraries
 
     libraries.import_all()
-    settings = settle(Wishes(catalogue=CATALOGUE, model_home=home.root, offline=True), {}, SUITE)
+    settings = resolve_settings(
+        GivenOptions(catalogue=CATALOGUE, model_home=home.root, offline=True), {}, SUITE
+    )
     loads = 0
     for spec in settings.models:
         locked = settings.lock.get(spec.name)

@@ -39,15 +39,15 @@ class Unfit(Exception):
 
 def main(argv=None):
     """Judge the home; gives the exit code."""
-    wishes = _arguments(argv)
-    home = os.path.abspath(wishes.home)
+    given = _arguments(argv)
+    home = os.path.abspath(given.home)
     try:
         models = _manifest(home)
-        locked = _lock(wishes.lock) if wishes.lock else None
+        locked = _lock(given.lock) if given.lock else None
     except Unfit as why:
         _write("NOT READY: %s" % why)
         return 1
-    names = wishes.names or list(models if locked is None else locked)
+    names = given.names or list(models if locked is None else locked)
     if not names:
         _write("NOT READY: no model was ever proven in %s" % home)
         return 1
@@ -55,7 +55,7 @@ def main(argv=None):
     for name in names:
         model, name = models.get(name), name[:NAMED]
         try:
-            told = "ready, " + _judge(home, name, model, locked, wishes.deep)
+            told = "ready, " + _judge(home, name, model, locked, given.deep)
         except MALFORMED:
             fit = False
             told = "NOT READY: what %s says of it is not as a run writes it. %s" % (

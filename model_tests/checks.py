@@ -7,7 +7,7 @@ import pytest
 
 from prep.catalogue.goldens import Goldens, text_of
 from prep.errors import listing
-from prep.stages.pipeline import Loaded
+from prep.stages.loaded import Loaded
 
 
 def none_of(problems: Iterable[object], head: str, remedy: str) -> None:

@@ -3,7 +3,8 @@
 import pytest
 
 from model_tests.checks import none_of
-from prep.stages.pipeline import Converted, Fetched
+from prep.stages.converted import Converted
+from prep.stages.fetched import Fetched
 
 pytestmark = pytest.mark.layout
 
@@ -39,7 +40,7 @@ def test_everybody_can_read(fetched: Fetched) -> None:
 def test_no_loader_takes_an_unlocked_file(fetched: Fetched) -> None:
     """Adapters, tokenizers, configurations and weights that nobody locked."""
     none_of(
-        (problem for problem in fetched.state.problems if problem.aspect == "extras"),
+        (problem for problem in fetched.state.problems if problem.aspect == "unlocked"),
         f"{fetched.spec.name} has unlocked files in {fetched.home.shown(fetched.snapshot)}",
         EXTRAS,
     )
@@ -66,7 +67,7 @@ def test_everybody_can_read_the_converted(converted: Converted) -> None:
 def test_no_loader_takes_an_unlisted_converted_file(converted: Converted) -> None:
     """Another IR, tokenizer or configuration than the receipt lists."""
     none_of(
-        (problem for problem in converted.state.problems if problem.aspect == "extras"),
+        (problem for problem in converted.state.problems if problem.aspect == "unlocked"),
         f"{converted.model}: unlisted files in {converted.home.shown(converted.path)}",
         EXTRAS,
     )

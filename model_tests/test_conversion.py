@@ -3,8 +3,9 @@
 import pytest
 
 from model_tests.checks import none_of
-from prep.errors import WrongBytes
-from prep.stages.pipeline import Converted, NotReached
+from prep.errors import ChecksumMismatch
+from prep.stages.context import NotReached
+from prep.stages.converted import Converted
 
 pytestmark = pytest.mark.conversion
 
@@ -38,6 +39,6 @@ def need(converted: Converted, seen: object) -> None:
     """Pass nothing that nobody looked at: other tests tell why, or none where they are left out."""
     if not seen:
         assert not converted.state.sound, "a sound folder is always measured"
-        cause = WrongBytes(" ".join(str(converted.state.problems[0]).split()))
+        cause = ChecksumMismatch(" ".join(str(converted.state.problems[0]).split()))
         doing = f"looking at the {converted.precision} conversion ({cause})"
         raise NotReached(converted.model, doing, cause)

@@ -22,7 +22,7 @@ from model_tests.checks import (
 )
 from prep.catalogue.goldens import text_of
 from prep.files.reader import Unreadable, read_json
-from prep.stages.pipeline import Loaded
+from prep.stages.loaded import Loaded
 from prep.tasks.question_sets import EmbeddingQuestions
 
 pytestmark = [pytest.mark.answers, pytest.mark.task("embedding")]

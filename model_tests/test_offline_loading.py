@@ -3,7 +3,7 @@
 import pytest
 
 from model_tests.checks import none_of
-from prep.stages.pipeline import Loaded
+from prep.stages.loaded import Loaded
 
 pytestmark = pytest.mark.load
 

@@ -5,7 +5,8 @@ import pytest
 from model_tests.checks import none_of
 from prep.catalogue.entries import ModelSpec
 from prep.catalogue.lock import LockedModel
-from prep.stages.pipeline import Converted, Fetched
+from prep.stages.converted import Converted
+from prep.stages.fetched import Fetched
 from prep.verify.problem import Problem
 
 pytestmark = pytest.mark.pins
@@ -76,7 +77,7 @@ def test_receipt_names_the_pin(converted: Converted) -> None:
 def test_nothing_converted_asks_to_run_code(converted: Converted) -> None:
     """The configurations beside an IR are read by the same libraries."""
     none_of(
-        (problem for problem in converted.state.problems if problem.aspect == "hazards"),
+        (problem for problem in converted.state.problems if problem.aspect == "unsafe"),
         f"{converted.model}: the {converted.precision} conversion asks to run code in "
         f"{converted.home.shown(converted.path)}",
         MADE_AGAIN,
@@ -84,4 +85,4 @@ def test_nothing_converted_asks_to_run_code(converted: Converted) -> None:
 
 
 def _is(problem: Problem, kind: str) -> bool:
-    return problem.aspect == "hazards" and problem.kind == kind
+    return problem.aspect == "unsafe" and problem.kind == kind

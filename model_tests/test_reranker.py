@@ -9,7 +9,7 @@ import math
 import pytest
 
 from model_tests.checks import facts_are, farthest, goldens_of, none_of, tokens_are
-from prep.stages.pipeline import Loaded
+from prep.stages.loaded import Loaded
 from prep.tasks.question_sets import RerankerQuestions
 
 pytestmark = [pytest.mark.answers, pytest.mark.task("reranker")]

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import pytest
 
 from model_tests.checks import facts_are, farthest, goldens_of, none_of, tokens_are
-from prep.stages.pipeline import Loaded
+from prep.stages.loaded import Loaded
 from prep.tasks.question_sets import Seq2seqQuestions
 
 pytestmark = [pytest.mark.answers, pytest.mark.task("seq2seq")]

@@ -7,22 +7,22 @@ PrepError
 ├── ModelError           whoever owns the model: its bytes, pins or answers      exit 1
 │   ├── HubRefused       … or the right to read it: 401, 403, 404, a wrong revision
 │   ├── NotAHub          a gateway, a proxy or a login page answers in the hub's place
-│   ├── WrongBytes       what came or lies there is not what the lock names
-│   ├── Hazardous        … or is, and must not be run
+│   ├── ChecksumMismatch       what came or lies there is not what the lock names
+│   ├── UnsafeFile        … or is, and must not be run
 │   ├── ConversionError  the conversion failed, or its content is wrong
-│   ├── LinkAstray       a link in the home leads out of it: nothing is written through it
-│   ├── InTheWay         a folder stands where a file of ours belongs: nothing of it is removed
-│   ├── HomeClosed       the home may not be written, and something must be
-│   ├── CannotBegin      something that stays keeps the preparation from beginning
-│   ├── ChildDied        a child process of ours died of something that stays
+│   ├── LinkEscapesHome       a link in the home leads out of it: nothing is written through it
+│   ├── PathOccupied         a folder stands where a file of ours belongs: nothing of it is removed
+│   ├── HomeNotWritable       the home may not be written, and something must be
+│   ├── PreflightFailed      something that stays keeps the preparation from beginning
+│   ├── ChildCrashed        a child process of ours died of something that stays
 │   ├── Interrupted      a stage was broken off by SystemExit or the like
-│   └── InterpreterUnfit somebody else's Python, named with --consumer-python
+│   └── UnsuitableInterpreter somebody else's Python, named with --consumer-python
 ├── NotTried             nobody: this machine cannot make that load; no verdict  skipped
 └── Passing              nobody: it can pass by itself, run again                exit 75
     ├── HubUnreachable   no connection, no answer
     ├── HubBusy          408, 429, 5xx, a cut body
-    ├── NotYet           something that can pass keeps the preparation from beginning
-    ├── NoProgress       our own deadline ran out
+    ├── PreflightTransient           something that can pass keeps the preparation from beginning
+    ├── TimedOut       our own deadline ran out
     ├── DiskFull
     ├── Waiting          another process holds the model for too long
     └── ChildKilled      the kernel killed a child (SIGKILL), most often for memory
@@ -37,7 +37,7 @@ LISTED = 200  # problems that one message names
 class Exit(enum.IntEnum):
     """The exit codes that pytest does not have; all others are pytest's own."""
 
-    PASSING = 75  # sysexits.h, EX_TEMPFAIL: schedulers retry it
+    TRANSIENT = 75  # sysexits.h, EX_TEMPFAIL: schedulers retry it
     TERMINATED = 143  # 128 + SIGTERM
 
 
@@ -49,7 +49,7 @@ class WrongRequest(PrepError):
     """The command cannot be carried out as it was written."""
 
 
-class Misread(WrongRequest):
+class InvalidFile(WrongRequest):
     """A file of record cannot be used; names every problem with its place in the file."""
 
     remedy = "Mend it at the places named; docs/goldens.md tells every key."
@@ -62,13 +62,13 @@ class Misread(WrongRequest):
         super().__init__("\n".join(filter(None, lines)))
 
 
-class CatalogueError(Misread):
+class CatalogueError(InvalidFile):
     """models.toml (or the file that --catalogue names) is wrong."""
 
     remedy = "Mend it at the places named; README.md tells every key."
 
 
-class LockError(Misread):
+class LockError(InvalidFile):
     """models.lock.toml is wrong, or does not answer the catalogue."""
 
     remedy = "It is written by pytest --relock alone: lock again, and review the diff."
@@ -86,11 +86,11 @@ class NotAHub(ModelError):
     """What answered is no hub: a secure gateway, a proxy, a login page, or a mistaken address."""
 
 
-class WrongBytes(ModelError):
+class ChecksumMismatch(ModelError):
     """Bytes that are not the lock's."""
 
 
-class Hazardous(ModelError):
+class UnsafeFile(ModelError):
     """Bytes that are the lock's, and that no library may be let at."""
 
 
@@ -98,23 +98,23 @@ class ConversionError(ModelError):
     """A conversion failed or gave something that must not be used."""
 
 
-class LinkAstray(ModelError):
+class LinkEscapesHome(ModelError):
     """A folder of the home is reached by a link that leaves it."""
 
 
-class InTheWay(ModelError):
+class PathOccupied(ModelError):
     """Somebody's folder stands where a file of ours belongs."""
 
 
-class HomeClosed(ModelError):
+class HomeNotWritable(ModelError):
     """The home may not be written by this user, or is mounted read-only."""
 
 
-class CannotBegin(ModelError):
+class PreflightFailed(ModelError):
     """The preflight found something that stays."""
 
 
-class ChildDied(ModelError):
+class ChildCrashed(ModelError):
     """A child process ended in a way that running again will not change."""
 
 
@@ -122,7 +122,7 @@ class Interrupted(ModelError):
     """A stage was broken off by an exception that is no error, as `SystemExit`."""
 
 
-class InterpreterUnfit(ModelError):
+class UnsuitableInterpreter(ModelError):
     """An interpreter that cannot be a consumer of the model: of a service at all, or our own."""
 
 
@@ -130,35 +130,35 @@ class NotTried(PrepError):
     """A load that cannot be made here, which says nothing about the model."""
 
 
-class Passing(PrepError):
+class TransientError(PrepError):
     """It can pass by itself: the same command later may be green."""
 
 
-class HubUnreachable(Passing):
+class HubUnreachable(TransientError):
     """The hub's host does not answer."""
 
 
-class HubBusy(Passing):
+class HubBusy(TransientError):
     """The hub answered that it cannot serve now, or stopped in the middle."""
 
 
-class NotYet(Passing):
+class PreflightTransient(TransientError):
     """The preflight found something that can pass by itself."""
 
 
-class NoProgress(Passing):
+class TimedOut(TransientError):
     """A deadline of ours ran out."""
 
 
-class DiskFull(Passing):
+class DiskFull(TransientError):
     """No space is left where something must be written."""
 
 
-class Waiting(Passing):
+class LockTimeout(TransientError):
     """Another process works on the same model and did not finish in time."""
 
 
-class ChildKilled(Passing):
+class ChildKilled(TransientError):
     """The kernel killed a child process."""
 
 

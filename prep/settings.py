@@ -42,7 +42,7 @@ class Shard:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wishes:
+class GivenOptions:
     """What a person asked for; None where nothing was said. Paths are absolute.
 
     `token` is the hub's, however it was found; it is in no repr and no message.
@@ -106,12 +106,12 @@ class Settings:
         return spec.precisions if self.precisions is None else self.precisions
 
 
-def _read_lock(path: Path, wishes: Wishes) -> Lock:
+def _read_lock(path: Path, given: GivenOptions) -> Lock:
     """The lock; where --relock itself cannot read it, "lock again" would be no remedy."""
     try:
         return read_lock(path)
     except LockError as error:
-        if not wishes.relock:
+        if not given.relock:
             raise
         remedy = (
             "--relock keeps what it does not lock anew, so it has to read the file: resolve its "
@@ -120,27 +120,27 @@ def _read_lock(path: Path, wishes: Wishes) -> Lock:
         raise LockError(error.file, error.problems, remedy) from None
 
 
-def settle(wishes: Wishes, environ: Mapping[str, str], root: Path) -> Settings:
+def resolve_settings(given: GivenOptions, environ: Mapping[str, str], root: Path) -> Settings:
     """Make one case of all wishes; `WrongRequest` names what does not fit. Touches no network."""
-    sample = wishes.hub == SAMPLE
-    if sample and wishes.catalogue:
+    sample = given.hub == SAMPLE
+    if sample and given.catalogue:
         raise WrongRequest("--hub sample brings its own catalogue: leave --catalogue out.")
     said = environ.get("HF_HUB_OFFLINE") or environ.get("TRANSFORMERS_OFFLINE") or ""
-    offline = wishes.offline or said.upper() in TRUE
-    _modes(wishes, offline)
-    shard = _shard(wishes, environ)
+    offline = given.offline or said.upper() in TRUE
+    _modes(given, offline)
+    shard = _shard(given, environ)
     default = SUITE / "sample_hub" / "models.toml" if sample else root / "models.toml"
-    catalogue = read_catalogue(wishes.catalogue or default)
-    models = _chosen(catalogue, wishes.models)
-    lock = _read_lock(catalogue.lock_path, wishes)
-    if not wishes.relock:
+    catalogue = read_catalogue(given.catalogue or default)
+    models = _chosen(catalogue, given.models)
+    lock = _read_lock(catalogue.lock_path, given)
+    if not given.relock:
         answer(catalogue, lock, models)
     goldens = _goldens(catalogue)
     for spec in models:
         read_goldens(
             goldens, spec.name, spec.repo, spec.task
         )  # what is wrong with them is told now
-    root_of_home = wishes.model_home or _default_home(environ, root, sample)
+    root_of_home = given.model_home or _default_home(environ, root, sample)
     home = Home(root_of_home, catalogue=os.path.abspath(catalogue.path))
     if home.root.exists() and not home.root.is_dir():
         raise WrongRequest(f"The home {home.root} is not a folder: see --model-home (HF_HOME).")
@@ -149,35 +149,35 @@ def settle(wishes: Wishes, environ: Mapping[str, str], root: Path) -> Settings:
         lock=lock,
         models=_share(models, shard),
         home=home,
-        network=_network(wishes, environ, sample, offline),
+        network=_network(given, environ, sample, offline),
         offline=offline,
         sample=sample,
-        precisions=_precisions(wishes.precisions),
-        interpreters=_interpreters(wishes.consumer_pythons),
-        relock=wishes.relock,
-        dry_run=wishes.dry_run,
+        precisions=_precisions(given.precisions),
+        interpreters=_interpreters(given.consumer_pythons),
+        relock=given.relock,
+        dry_run=given.dry_run,
         shard=shard,
         goldens=goldens,
-        summary=wishes.summary or (None if offline else home.state / "summary.json"),
-        report=wishes.report or (None if offline else home.state / "report.html"),
-        cleanup=wishes.cleanup,
-        as_json=wishes.as_json,
+        summary=given.summary or (None if offline else home.state / "summary.json"),
+        report=given.report or (None if offline else home.state / "report.html"),
+        cleanup=given.cleanup,
+        as_json=given.as_json,
     )
 
 
-def _modes(wishes: Wishes, offline: bool) -> None:
+def _modes(given: GivenOptions, offline: bool) -> None:
     """Which modes go together: --dry-run with each of the two others, and nothing else."""
-    if wishes.relock and wishes.cleanup:
+    if given.relock and given.cleanup:
         raise WrongRequest(
             "--relock and --cleanup are two steps: relock, review, run pytest, then clean up."
         )
-    if offline and wishes.relock:
+    if offline and given.relock:
         raise WrongRequest("--relock asks the hub, which --offline (HF_HUB_OFFLINE) forbids.")
-    if offline and wishes.cleanup and not wishes.dry_run:
+    if offline and given.cleanup and not given.dry_run:
         raise WrongRequest(
             "--cleanup removes from the home, which --offline (HF_HUB_OFFLINE) forbids."
         )
-    if wishes.as_json and (wishes.relock or wishes.cleanup):
+    if given.as_json and (given.relock or given.cleanup):
         raise WrongRequest(
             "--dry-run=json is the plan of a run: with --relock and --cleanup it is --dry-run."
         )
@@ -194,17 +194,17 @@ def _chosen(catalogue: Catalogue, names: Sequence[str]) -> tuple[ModelSpec, ...]
     return tuple(spec for spec in catalogue.models if not names or spec.name in names)
 
 
-def _shard(wishes: Wishes, environ: Mapping[str, str]) -> Shard | None:
+def _shard(given: GivenOptions, environ: Mapping[str, str]) -> Shard | None:
     """The wished share with its number; which models that are is `_share`'s."""
-    shard = wishes.shard
+    shard = given.shard
     if shard is None:
         return None
-    if wishes.relock:
+    if given.relock:
         raise WrongRequest(
             "--relock writes one lock for the whole catalogue: leave --shard out, or choose with "
             "--models."
         )
-    if wishes.cleanup:
+    if given.cleanup:
         raise WrongRequest("--cleanup works on the whole home: leave --shard out.")
     if shard.index is not None:
         return shard
@@ -272,8 +272,10 @@ def _default_home(environ: Mapping[str, str], root: Path, sample: bool) -> Path:
     return Path(os.path.abspath(Path(given).expanduser())) if given else root / "models"
 
 
-def _network(wishes: Wishes, environ: Mapping[str, str], sample: bool, offline: bool) -> Network:
-    endpoint = wishes.hub or environ.get("HF_ENDPOINT") or DEFAULT_ENDPOINT
+def _network(
+    given: GivenOptions, environ: Mapping[str, str], sample: bool, offline: bool
+) -> Network:
+    endpoint = given.hub or environ.get("HF_ENDPOINT") or DEFAULT_ENDPOINT
     try:
         parts = urlsplit(DEFAULT_ENDPOINT if sample else endpoint)
     except ValueError:
@@ -287,14 +289,14 @@ def _network(wishes: Wishes, environ: Mapping[str, str], sample: bool, offline: 
         )
     if wrong := _wrong_part(parts):
         raise _no_address(wrong)
-    token = None if sample else wishes.token
+    token = None if sample else given.token
     if token and not offline:
         _check_token(token, environ)
     return Network(
         endpoint=endpoint.rstrip("/"),
         token=token,
-        timeout=wishes.download_timeout,
-        deadline=wishes.download_deadline,
+        timeout=given.download_timeout,
+        deadline=given.download_deadline,
     )
 
 

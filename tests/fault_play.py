@@ -15,7 +15,7 @@ from typing import Any
 import trustme
 
 from prep.catalogue.lock import LockedFile
-from prep.errors import Exit, Passing, PrepError
+from prep.errors import Exit, PrepError, TransientError
 from prep.fetch.hub import Network, fetch_files
 from prep.home.layout import Home
 from sample_hub import flows
@@ -191,7 +191,7 @@ def play(row: Row, folder: Path) -> Played:
                 say=said.append,
             )
         except PrepError as error:
-            code = int(Exit.PASSING) if isinstance(error, Passing) else 1
+            code = int(Exit.TRANSIENT) if isinstance(error, TransientError) else 1
             said = [str(error)]
     return Played(
         code=code,

@@ -17,8 +17,11 @@ from model_tests import test_conversion
 from prep.catalogue.entries import ModelSpec
 from prep.convert.content import Content
 from prep.process.progress import Progress
-from prep.settings import Wishes, settle
-from prep.stages.pipeline import Context, Converted, Loaded, Stages
+from prep.settings import GivenOptions, resolve_settings
+from prep.stages.context import Context
+from prep.stages.converted import Converted
+from prep.stages.loaded import Loaded
+from prep.stages.pipeline import Stages
 from prep.tasks.consumers import loads_of
 from prep.tasks.question_sets import joined, read_questions
 from tests.runs import ROOT, SAMPLE
@@ -34,8 +37,8 @@ VOCABULARIES = ("tokenizer.json", "vocab.txt", "sentencepiece.bpe.model", "spiec
 @contextmanager
 def stages_of(home: Path, scratch: Path) -> Iterator[Stages]:
     """The stages on a prepared home, offline, with an import server of their own."""
-    wishes = Wishes(catalogue=SAMPLE, model_home=home, offline=True)
-    settings = settle(wishes, os.environ, ROOT)
+    given = GivenOptions(catalogue=SAMPLE, model_home=home, offline=True)
+    settings = resolve_settings(given, os.environ, ROOT)
     made = Stages(Context(settings=settings, scratch=scratch, progress=Progress()))
     try:
         yield made

@@ -26,7 +26,7 @@ PRELUDE = """
 import ctypes, encodings.ascii, errno, json, os, shutil, socket, subprocess, sys, tempfile
 import threading
 from pathlib import Path
-from prep.sandbox import network_cut as netcut
+from prep.sandbox import network_cut
 from prep.sandbox.probe import isolation, serve
 from prep.sandbox.probe.guard import Guard
 
@@ -135,7 +135,7 @@ def open_folder(on: str = HERE) -> Iterator[Path]:
 
 
 # The folders of an import server, and a home: ``weights`` for all, ``key`` for its owner alone.
-# `shown` does a job there as the server does it: in a forked child, in such surroundings.
+# `shown` does a job there as the server does it: in a forked child, in such a sandbox.
 SERVER = """
 base, job = Path(sys.argv[1]), "__main__:look"
 home, private = base / "models", base / "private"
@@ -149,9 +149,9 @@ for folder in (private, private / "tmp"):
 os.environ["HF_HOME"], tempfile.tempdir = str(private / "hf-home"), str(private / "tmp")
 
 def shown(place="HF_HOME", user="owner", mount="read-write", timeout=20):
-    surroundings = {"home": str(home), "as": place, "user": user, "mount": mount}
+    sandbox = {"home": str(home), "as": place, "user": user, "mount": mount}
     order = {"call": job, "args": {}, "may_write": [], "timeout": timeout}
-    return serve.do({**order, "surroundings": surroundings})
+    return serve.do({**order, "sandbox": sandbox})
 
 def write(path):
     return errno_of(lambda: path.open("a").close())

@@ -136,7 +136,11 @@ def test_run_fetches_nothing_that_an_older_preparation_left(
     assert done.code == 0, done.out
     assert f"adopted {400015 - size} bytes in 9 files that were in the home before" in done.said
     assert f"fetched {size} bytes, adopted {400015 - size} bytes, converted int8" in done.said
-    sent = [one.path.rpartition("/")[2] for one in hub.requests if one.method == "GET" and one.sent]
+    sent = [
+        request.path.rpartition("/")[2]
+        for request in hub.requests
+        if request.method == "GET" and request.sent
+    ]
     assert set(sent) == {"tokenizer.json"}
     assert listing(home / name) == before
     assert summary(home)["models"][TINY]["fetched-bytes"] == size

@@ -131,7 +131,9 @@ def test_home_with_its_links_resolved_is_proven_whole_and_as_large_as_told(
 
 
 def size(folder: Path) -> int:
-    return sum(one.stat().st_size for one in folder.rglob("*") if one.is_file() and not_link(one))
+    return sum(
+        path.stat().st_size for path in folder.rglob("*") if path.is_file() and not_link(path)
+    )
 
 
 def not_link(path: Path) -> bool:

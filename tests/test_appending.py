@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from prep.errors import InTheWay
+from prep.errors import PathOccupied
 from prep.files import append
 from prep.files.append import append_lines, append_to
 from prep.report import history
@@ -205,7 +205,7 @@ def test_a_lock_that_somebody_keeps_is_waited_for_and_then_gone_without(
 def test_what_is_no_file_is_in_the_way(tmp_path: Path, what: str) -> None:
     path = tmp_path / "lines"
     path.mkdir() if what == "folder" else os.mkfifo(path)
-    with pytest.raises(InTheWay) as caught:
+    with pytest.raises(PathOccupied) as caught:
         append_lines(path, ["one"])
     assert str(caught.value) == (
         f"{path} is not a file, and lines must be added to a file of that name. Nothing was "

@@ -111,10 +111,10 @@ def test_each_package_has_its_place_in_the_order() -> None:
 
 def test_a_package_imports_only_packages_that_stand_before_it() -> None:
     upwards = (
-        one
-        for one in OURS
-        if one.what != "prep"
-        and ORDER.index(one.what.split(".")[1]) > ORDER.index(one.who.split(".")[1])
+        our
+        for our in OURS
+        if our.what != "prep"
+        and ORDER.index(our.what.split(".")[1]) > ORDER.index(our.who.split(".")[1])
     )
     assert edges(upwards) == []
 
@@ -139,7 +139,7 @@ def test_an_init_holds_no_logic() -> None:
 
 def test_the_probe_imports_nothing_of_ours_but_itself() -> None:
     """It runs in other people's interpreters, packed without the rest."""
-    inside = [one for one in OURS if one.comes_from(PROBE)]
+    inside = [our for our in OURS if our.comes_from(PROBE)]
     assert any(one.goes_to(PROBE) for one in inside)
     assert edges(one for one in inside if not one.goes_to(PROBE)) == []
 
@@ -152,9 +152,9 @@ def test_no_module_imports_itself_round_a_corner() -> None:
             if one.at_top and one.who != one.what and not is_of(one.who, one.what):
                 reached[one.who] |= reached[one.what]
     circles = [
-        f"{one.who} → {one.what}"
-        for one in OURS
-        if one.at_top and not is_of(one.who, one.what) and one.who in reached[one.what]
+        f"{our.who} → {our.what}"
+        for our in OURS
+        if our.at_top and not is_of(our.who, our.what) and our.who in reached[our.what]
     ]
     assert circles == []
 
@@ -174,7 +174,7 @@ def test_a_library_is_known_in_its_own_rooms_only(
 ) -> None:
     users = [one for one in IMPORTS if one.goes_to(*libraries)]
     assert users
-    assert edges(one for one in users if not one.comes_from(*rooms)) == []
+    assert edges(user for user in users if not user.comes_from(*rooms)) == []
 
 
 def test_heavy_libraries_are_imported_within_functions_only() -> None:

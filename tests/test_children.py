@@ -9,8 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from prep.errors import ChildDied, DiskFull, HubBusy
-from prep.process.child import LONGEST_ANSWER, Child, Event, Watch, as_error, death, run, unwrap
+from prep.errors import ChildCrashed, DiskFull, HubBusy
+from prep.process.child import (
+    LONGEST_ANSWER,
+    Child,
+    Event,
+    Watch,
+    as_error,
+    crash_error,
+    run,
+    unwrap,
+)
 
 REPORT = "Run again, and report this."
 # Answers the first order by what is written at {BODY}, in which @N stands for the order's number.
@@ -46,7 +55,7 @@ def exchanged(tmp_path: Path, body: str) -> tuple[Child, list[Event]]:
 def refused(tmp_path: Path, body: str) -> str:
     """The sentence for what the child wrote; it was ended."""
     asked = child(tmp_path, f"{body}\nout.flush()\nimport time; time.sleep(600)")
-    with pytest.raises(ChildDied) as caught, asked.exchange("loading", {}) as answer:
+    with pytest.raises(ChildCrashed) as caught, asked.exchange("loading", {}) as answer:
         answer(30)
     assert asked.process.returncode == -signal.SIGKILL
     assert not asked.idle
@@ -141,7 +150,7 @@ def test_a_long_answer_is_read(tmp_path: Path) -> None:
 
 def test_an_answer_that_ends_without_a_new_line_is_none(tmp_path: Path) -> None:
     asked = child(tmp_path, 'out.write(b\'{"order": %s, "result": {}}\' % number)')
-    with pytest.raises(ChildDied) as caught, asked.exchange("loading", {}) as answer:
+    with pytest.raises(ChildCrashed) as caught, asked.exchange("loading", {}) as answer:
         answer(30)
     assert str(caught.value) == "loading: the process ended early with exit code 0."
 
@@ -161,7 +170,7 @@ def test_several_lines_in_one_piece_are_several_answers(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("result", [None, 7, "a text", [1]], ids=repr)
 def test_a_result_that_is_no_table_is_not_unwrapped(result: object) -> None:
-    with pytest.raises(ChildDied) as caught:
+    with pytest.raises(ChildCrashed) as caught:
         unwrap({"order": 1, "result": result})
     assert str(caught.value) == (
         f"The process gave what is no result: {result!r}. Run again, and report this."
@@ -181,7 +190,7 @@ def test_an_error_of_the_disk_is_told_as_such() -> None:
 @pytest.mark.parametrize("name", ["ValueError", "", "object", "\x00", "a.b"], ids=repr)
 def test_an_error_of_another_class_is_quoted(name: str) -> None:
     error = as_error({"class": name, "message": "oops"})
-    assert (type(error), str(error)) == (ChildDied, f"{name}: oops")
+    assert (type(error), str(error)) == (ChildCrashed, f"{name}: oops")
 
 
 @pytest.mark.parametrize(
@@ -190,7 +199,7 @@ def test_an_error_of_another_class_is_quoted(name: str) -> None:
     ids=str,
 )
 def test_every_way_of_ending_has_a_name(code: int, how: str) -> None:
-    assert str(death("loading", code, 0)) == f"loading: the process ended early with {how}."
+    assert str(crash_error("loading", code, 0)) == f"loading: the process ended early with {how}."
 
 
 def test_run_refuses_a_result_of_another_form(
@@ -201,7 +210,7 @@ def test_run_refuses_a_result_of_another_form(
         SCRIPT.replace("{BODY}", writing(b'{"order": @N, "result": []}')), encoding="utf-8"
     )
     env = {"HOME": str(tmp_path), "PATH": os.environ["PATH"], "PYTHONPATH": str(tmp_path)}
-    with pytest.raises(ChildDied) as caught:
+    with pytest.raises(ChildCrashed) as caught:
         run("answering", {}, env, doing="x", on_event=lambda event: None, watch=Watch(30))
     assert str(caught.value) == (
         "The process gave what is no result: []. Run again, and report this."

@@ -42,7 +42,11 @@ def venv(tmp_path: Path, clone: Path) -> Path:
     for entry in Path(sys.prefix).iterdir():
         (made / entry.name).symlink_to(entry)
     shown = run_in(clone, "make", "-pn", "help", env=ordinary(VENV=made))
-    [stamp] = {one.split(" := ")[1] for one in shown.splitlines() if "USER_STAMP :=" in one}
+    [stamp] = {
+        splitline.split(" := ")[1]
+        for splitline in shown.splitlines()
+        if "USER_STAMP :=" in splitline
+    }
     Path(stamp).touch()
     return made
 
@@ -74,7 +78,7 @@ def run_in(folder: Path, *command: str, env: Mapping[str, str]) -> str:
 
 @pytest.mark.parametrize("code", [0, 1, 75])
 def test_only_what_can_pass_by_itself_is_tried_again(code: int, tmp_path: Path) -> None:
-    [step] = [one for one in STEPS["GitHub"] if "pause" in one]
+    [step] = [step for step in STEPS["GitHub"] if "pause" in step]
     python = tmp_path / "bin" / "python"
     python.parent.mkdir()
     python.write_text(f"#!/bin/sh\necho tried >> {tmp_path}/tries\nexit {code}\n")

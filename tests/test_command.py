@@ -238,7 +238,7 @@ def test_what_the_hub_does_wrong_is_told_and_sorted(
         done = sample(tmp_path / "home", "-m", "pins", hub=hub.url)
         assert done.code == code, done.out
         assert words in done.said
-        bodies = [one for one in hub.bodies("model.safetensors") if one.sent]
+        bodies = [body for body in hub.bodies("model.safetensors") if body.sent]
         assert len(bodies) <= 1, "a wrong digest is never retried"
     assert not list((tmp_path / "home" / "hub").rglob("model.safetensors"))
 

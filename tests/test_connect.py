@@ -148,4 +148,4 @@ def test_child_reaches_a_hub_whose_first_address_takes_no_connection(tmp_path: P
                 check=False,
             )
         assert done.returncode == 0, done.stderr
-        assert [one.path for one in hub.requests] == ["/api/models"]
+        assert [request.path for request in hub.requests] == ["/api/models"]

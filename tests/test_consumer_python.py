@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 
 from prep.errors import WrongRequest
-from prep.settings import Wishes, settle
+from prep.settings import GivenOptions, resolve_settings
 from tests.runs import ROOT, TINY, copy_home, sample, summary
 
 THEIRS = ("-m", "load", "-k", "python")  # what loads in our own interpreter is another test's
 
 
 def labels(*pythons: Path) -> list[str]:
-    settings = settle(Wishes(hub="sample", consumer_pythons=pythons), {}, ROOT)
-    return [one.label for one in settings.interpreters]
+    settings = resolve_settings(GivenOptions(hub="sample", consumer_pythons=pythons), {}, ROOT)
+    return [interpreter.label for interpreter in settings.interpreters]
 
 
 def python_in(folder: Path) -> Path:

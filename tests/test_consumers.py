@@ -138,7 +138,9 @@ def test_every_model_of_the_catalogues_has_consumers(catalogue: Path) -> None:
 
 
 def every_load(task: str, repo: str = REPO, *labels: str) -> tuple[Load, ...]:
-    pythons = tuple(Interpreter(python=Path(f"/srv/{one}/python"), label=one) for one in labels)
+    pythons = tuple(
+        Interpreter(python=Path(f"/srv/{label}/python"), label=label) for label in labels
+    )
     return loads_of(task, repo, None, PRECISIONS, pythons)
 
 

@@ -43,10 +43,10 @@ def resources(folder: Path) -> Iterator[Resource]:
 
 
 EVERY = {
-    f"{path.parent.name}/{path.stem}": one
+    f"{path.parent.name}/{path.stem}": document
     for path in sorted(KUBERNETES.rglob("*.yaml"))
     if path.name != "kustomization.yaml"
-    for one in documents(path)
+    for document in documents(path)
 }
 
 
@@ -93,15 +93,17 @@ def test_misspelt_key_would_be_seen() -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 def test_kustomization_lists_files_that_exist_and_names_are_unique(way: str) -> None:
-    found = [(one["kind"], one["metadata"]["name"]) for one in resources(KUBERNETES / way)]
+    found = [
+        (resource["kind"], resource["metadata"]["name"]) for resource in resources(KUBERNETES / way)
+    ]
     assert len(found) == len(set(found))
     assert {kind for kind, _ in found} >= {"PersistentVolumeClaim", "Job", "CronJob", "Deployment"}
 
 
 def test_every_manifest_is_listed_and_every_image_is_named() -> None:
-    gathered = [one for way in WAYS for one in resources(KUBERNETES / way)]
+    gathered = [resource for way in WAYS for resource in resources(KUBERNETES / way)]
     assert [name for name, one in EVERY.items() if one not in gathered] == []
-    images = {one["image"] for pod in PODS.values() for one in containers(pod)}
+    images = {container["image"] for pod in PODS.values() for container in containers(pod)}
     for way in WAYS:
         [listed] = documents(KUBERNETES / way / "kustomization.yaml")
         assert {one["name"] for one in listed["images"]} == images
@@ -116,14 +118,14 @@ def test_pod_keeps_to_the_restricted_standard(name: str) -> None:
     assert pod["securityContext"]["runAsNonRoot"] is True
     assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
     assert pod["automountServiceAccountToken"] is False
-    for one in containers(pod):
-        context = one["securityContext"]
+    for container in containers(pod):
+        context = container["securityContext"]
         assert context["allowPrivilegeEscalation"] is False
         assert context["capabilities"] == {"drop": ["ALL"]}
         assert context["readOnlyRootFilesystem"] is True
         assert set(context) & {"runAsUser", "privileged", "procMount"} == set()
-        assert one["resources"]["limits"]["memory"]
-        assert set(one["resources"]["requests"]) == {"cpu", "memory"}
+        assert container["resources"]["limits"]["memory"]
+        assert set(container["resources"]["requests"]) == {"cpu", "memory"}
     assert {kind for volume in pod["volumes"] for kind in volume if kind != "name"} <= {
         "persistentVolumeClaim",
         "emptyDir",
@@ -134,12 +136,12 @@ def test_pod_keeps_to_the_restricted_standard(name: str) -> None:
 def test_pod_mounts_what_it_names_and_can_write_no_more_than_it_must(name: str) -> None:
     pod = PODS[name]
     volumes = {volume["name"] for volume in pod["volumes"]}
-    for one in containers(pod):
-        mounts = {mount["mountPath"]: mount for mount in one["volumeMounts"]}
+    for container in containers(pod):
+        mounts = {mount["mountPath"]: mount for mount in container["volumeMounts"]}
         assert {mount["name"] for mount in mounts.values()} <= volumes
         writes = name.endswith("/prepare")
         assert mounts["/models"].get("readOnly", False) is not writes
-        if one["name"] == "model-prep":
+        if container["name"] == "model-prep":
             assert {*mounts} == ({"/models", "/tmp"} if writes else {"/models", "/reports", "/tmp"})
 
 
@@ -168,7 +170,7 @@ def test_exit_codes_mean_to_the_cluster_what_readme_says(name: str) -> None:
         "values": [1, int(pytest.ExitCode.USAGE_ERROR)],
     }
     assert counted["action"] == "Count"
-    assert counted["onExitCodes"]["values"] == [int(Exit.PASSING)]
+    assert counted["onExitCodes"]["values"] == [int(Exit.TRANSIENT)]
     assert counted["onExitCodes"]["containerName"] == container
     assert ("backoffLimitPerIndex" if indexed else "backoffLimit") in job
 

@@ -22,7 +22,7 @@ from prep.plugin.options import INI
 from prep.report.properties import properties
 from prep.report.summary import entry, write_summary
 from prep.report.verdict import ModelRun, Status
-from prep.settings import Settings, Wishes, settle
+from prep.settings import GivenOptions, Settings, resolve_settings
 from prep.tasks.consumers import CONSUMERS, Case, Interpreter, loads_of
 from sample_hub.server import commit_of
 from tests.runs import ROOT, TINY, environment, run, summary
@@ -48,7 +48,7 @@ def pytest_help() -> str:
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return settle(Wishes(hub="sample", model_home=tmp_path), {}, ROOT)
+    return resolve_settings(GivenOptions(hub="sample", model_home=tmp_path), {}, ROOT)
 
 
 def rows(text: str, before: str) -> list[list[str]]:
@@ -89,7 +89,7 @@ def test_reference_tells_every_option_and_no_other(pytest_help: str) -> None:
 def test_variables_that_the_reference_names_stand_in_the_help(pytest_help: str) -> None:
     variables = [row[1].strip("`") for row in rows(REFERENCE, "| option |") if row[1]]
     assert len(variables) == 6
-    assert [one for one in variables if f"({one})" not in pytest_help] == []
+    assert [variable for variable in variables if f"({variable})" not in pytest_help] == []
 
 
 def test_reference_names_the_keys_of_pytest_ini() -> None:
@@ -217,7 +217,7 @@ def test_reference_tells_every_consumer_of_every_task() -> None:
         (row[0].strip("`"), row[1], row[2].replace("`", ""))
         for row in rows(REFERENCE, "| consumer |")
     ]
-    assert told == [(one.name, one.task, one.classes) for one in CONSUMERS]
+    assert told == [(consumer.name, consumer.task, consumer.classes) for consumer in CONSUMERS]
 
 
 def test_goldens_document_tells_every_kind_and_key() -> None:

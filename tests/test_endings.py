@@ -96,7 +96,7 @@ def test_killed_run_leaves_a_home_that_the_next_completes(tmp_path: Path) -> Non
     with Hub(sample_repos()) as hub:
         after = sample(home, hub=hub.url)
         assert after.code == 0, after.out
-        assert sum(one.sent for one in hub.bodies("model.safetensors")) < 389832
+        assert sum(body.sent for body in hub.bodies("model.safetensors")) < 389832
     assert status(home) == "ready"
     assert not list((home / "model-prep" / "partial").iterdir())
 

@@ -24,7 +24,7 @@ CHOSEN: tuple[tuple[str, Do], ...] = (
     ("bytes: another size", "fetch"),
     ("bytes: a range of 5000 digits", "ask"),
 )
-TOLD = ("HubRefused", "WrongBytes", "HubBusy", "NotAHub", "HubUnreachable", "NoProgress")
+TOLD = ("HubRefused", "ChecksumMismatch", "HubBusy", "NotAHub", "HubUnreachable", "TimedOut")
 
 
 def told(tmp_path: Path, name: str, do: Do) -> tuple[str, str]:

@@ -7,7 +7,7 @@ import pytest
 
 from prep.catalogue.entries import read_catalogue
 from prep.catalogue.goldens import KINDS, Goldens, read_goldens, text_of
-from prep.errors import Misread
+from prep.errors import InvalidFile
 from prep.tasks.files import PRECISIONS, TASKS
 from tests.runs import ROOT, SAMPLE
 
@@ -39,7 +39,7 @@ def read(folder: Path, text: str, task: str) -> Goldens:
 
 
 def refusal(folder: Path, text: str, task: str) -> list[str]:
-    with pytest.raises(Misread) as caught:
+    with pytest.raises(InvalidFile) as caught:
         read(folder, text, task)
     return list(caught.value.problems)
 
@@ -249,7 +249,7 @@ def test_what_would_compare_nothing_is_refused(
 @pytest.mark.parametrize("body", [b"a = ", b"\xff"])
 def test_what_is_no_toml_is_refused_by_its_name(tmp_path: Path, body: bytes) -> None:
     (tmp_path / "name.toml").write_bytes(body)
-    with pytest.raises(Misread, match=r"name\.toml") as caught:
+    with pytest.raises(InvalidFile, match=r"name\.toml") as caught:
         read_goldens(tmp_path, "name", "org/name", "embedding")
     (problem,) = caught.value.problems
     assert problem.startswith("cannot be read: ")
@@ -257,7 +257,7 @@ def test_what_is_no_toml_is_refused_by_its_name(tmp_path: Path, body: bytes) -> 
 
 def test_refusal_names_the_file_that_holds_it(tmp_path: Path) -> None:
     (tmp_path / "name.toml").write_text(HEAD)
-    with pytest.raises(Misread, match=r"goldens/name\.toml"):
+    with pytest.raises(InvalidFile, match=r"goldens/name\.toml"):
         read_goldens(tmp_path, "name", "org/name", "seq2seq")
 
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors import SafetensorError, deserialize
 
-from prep.files.unsafe import LONGEST_HEADER, Hazard, of_file, of_name
+from prep.files.unsafe import LONGEST_HEADER, Unsafe, of_file, of_name
 from tests.homes import safetensors
 from tests.runs import ROOT
 
@@ -34,13 +34,13 @@ def with_b(**told: object) -> Header:
     return {**TWO, "b": {**TWO["b"], **told}}
 
 
-def found(path: str, body: bytes, locked: tuple[str, ...] = ()) -> Hazard | None:
+def found(path: str, body: bytes, locked: tuple[str, ...] = ()) -> Unsafe | None:
     return of_file(path, len(body), lambda start, count: body[start : start + count], locked)
 
 
 def said(path: str, body: bytes, locked: tuple[str, ...] = ()) -> str | None:
-    hazard = found(path, body, locked)
-    return hazard.detail if hazard else None
+    unsafe = found(path, body, locked)
+    return unsafe.detail if unsafe else None
 
 
 # The library takes these two, and readers that are not its own differ in what they make of them.
@@ -137,7 +137,7 @@ LIES: dict[str, tuple[bytes, str]] = {
 @pytest.mark.parametrize("name", LIES)
 def test_header_that_lies_is_seen(name: str) -> None:
     body, detail = LIES[name]
-    assert found("model.safetensors", body) == Hazard(kind="lies", detail=detail)
+    assert found("model.safetensors", body) == Unsafe(kind="lies", detail=detail)
     assert said("2_Dense/model.safetensors", body) == detail
     if name not in TAKEN:
         with pytest.raises(SafetensorError):
@@ -151,7 +151,7 @@ def test_header_longer_than_the_format_allows_is_not_even_read() -> None:
         assert (start, count) == (0, 8)
         return (LONGEST_HEADER + 1).to_bytes(8, "little")
 
-    assert of_file("model.safetensors", size, read, ()) == Hazard(
+    assert of_file("model.safetensors", size, read, ()) == Unsafe(
         kind="lies", detail="the header claims 100000001 bytes, and at most 100000000 can be there"
     )
 
@@ -296,7 +296,7 @@ ASKS: tuple[tuple[str, object, str], ...] = (
 
 @pytest.mark.parametrize(("path", "settings", "detail"), ASKS)
 def test_file_that_asks_to_run_code_is_seen(path: str, settings: object, detail: str) -> None:
-    assert found(path, json.dumps(settings).encode()) == Hazard(kind="code", detail=detail)
+    assert found(path, json.dumps(settings).encode()) == Unsafe(kind="code", detail=detail)
 
 
 def test_key_that_is_written_in_another_way_is_seen() -> None:
@@ -339,7 +339,7 @@ HIDDEN = b'{"auto_map": {"AutoModel": "evil.Model"}}'
 )
 def test_what_is_too_deep_to_be_searched_is_not_taken(body: bytes) -> None:
     """How deep a library follows depends on its Python."""
-    assert found("config.json", body) == Hazard(
+    assert found("config.json", body) == Unsafe(
         kind="code", detail="is nested too deep to be searched for code to import"
     )
 
@@ -363,9 +363,9 @@ def test_what_is_too_deep_to_be_searched_is_not_taken(body: bytes) -> None:
 )
 def test_what_only_some_readers_see_is_seen(path: str, body: bytes) -> None:
     """Of a key that stands twice one library takes the first; a Python of 3.9 reads any number."""
-    hazard = found(path, body)
-    assert hazard is not None
-    assert "evil.Model" in hazard.detail
+    unsafe = found(path, body)
+    assert unsafe is not None
+    assert "evil.Model" in unsafe.detail
 
 
 def test_samples_ask_nothing() -> None:

@@ -77,7 +77,7 @@ def test_bytes_that_the_hub_has_wrong_too_are_tried_once_and_red(
     weights = home.snapshot(LOCKED.repo, LOCKED.commit) / "model.safetensors"
     flip(weights)
     wrong = weights.read_bytes()
-    [served] = [one for one in sample_repos() if one.repo == TINY_REPO]
+    [served] = [repo for repo in sample_repos() if repo.repo == TINY_REPO]
     folder = tmp_path / "served"
     copy_home(served.folder, folder)
     (folder / "model.safetensors").write_bytes(wrong)
@@ -117,7 +117,7 @@ def test_healing_that_breaks_off_is_red_and_the_next_run_ends_it(
     flip(weights)
     flip(words)
     wrong = weights.read_bytes()
-    [served] = [one for one in sample_repos() if one.repo == TINY_REPO]
+    [served] = [repo for repo in sample_repos() if repo.repo == TINY_REPO]
     folder = copy_home(served.folder, tmp_path / "served")
     (folder / "model.safetensors").write_bytes(wrong)
     with Hub([replace(served, folder=folder)]) as torn:
@@ -154,7 +154,7 @@ def test_a_conversion_that_fails_its_check_again_is_thrown_away_and_red(
     tmp_path: Path, prepared: Path
 ) -> None:
     """Of weights that need more than 8 bits: no int8 conversion can agree with them."""
-    [served] = [one for one in sample_repos() if one.repo == TINY_REPO]
+    [served] = [repo for repo in sample_repos() if repo.repo == TINY_REPO]
     folder = copy_home(served.folder, tmp_path / "served")
     change_weights(folder, beyond_8_bits)
     change_weights(folder, negated("encoder.layer.1.output.dense"))

@@ -83,7 +83,7 @@ def test_the_newest_are_kept(tmp_path: Path) -> None:
 
 
 def stretches(made: Clock) -> list[tuple[str, str]]:
-    return [(one["stage"], one["which"]) for one in made.facts()["stretches"]]
+    return [(fact["stage"], fact["which"]) for fact in made.facts()["stretches"]]
 
 
 def test_a_stage_that_asks_for_another_stops_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:

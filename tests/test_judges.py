@@ -21,9 +21,11 @@ from model_tests import (
     test_pins,
 )
 from prep.catalogue.goldens import Goldens
-from prep.errors import InterpreterUnfit, NoProgress, PrepError
+from prep.errors import PrepError, TimedOut, UnsuitableInterpreter
 from prep.sandbox.import_server import ImportServer
-from prep.stages.pipeline import Converted, Loaded, Stages
+from prep.stages.converted import Converted
+from prep.stages.loaded import Loaded
+from prep.stages.pipeline import Stages
 from prep.verify.problem import Aspect, Problem
 from tests.judging import (
     Facts,
@@ -122,7 +124,7 @@ def test_consumer_that_our_own_environment_lacks_is_no_skip(prepared: Path, tmp_
     with stages_of(prepared, tmp_path) as made:
         lacking = made.context.server.ready()["not-tried"][TASK]
         lacking["sentence-transformers"] = "not installed: sentence_transformers"
-        with pytest.raises(InterpreterUnfit) as caught:
+        with pytest.raises(UnsuitableInterpreter) as caught:
             load(made, TASK, BY_NAME)
         assert str(caught.value) == (
             "tiny-embedding: this environment cannot be the consumer sentence-transformers: not "
@@ -139,7 +141,7 @@ def test_late_answer_is_never_taken_for_the_next(tmp_path: Path) -> None:
     assert server._child is not None
     pid = server._child.process.pid
     os.kill(pid, signal.SIGSTOP)
-    with pytest.raises(NoProgress, match="so it was stopped"):
+    with pytest.raises(TimedOut, match="so it was stopped"):
         server.run("math:floor", {}, doing="paused", timeout=-9)
     with pytest.raises(ProcessLookupError):
         os.kill(pid, signal.SIGCONT)
@@ -264,7 +266,7 @@ def test_vector_that_is_no_vector_is_seen(stages: Stages) -> None:
         first, second, third, *_ = facts["vectors"]
         facts["vectors"][first][3] = float("nan")
         facts["vectors"][second] = [0.0] * 64
-        facts["vectors"][third] = [2 * one for one in facts["vectors"][third]]
+        facts["vectors"][third] = [2 * fact for fact in facts["vectors"][third]]
 
     wrong = spoiled(load(stages, TASK, BY_NAME), spoil)
     said = message(test_embedding.test_every_answer_is_a_vector, wrong)
@@ -369,13 +371,13 @@ def test_wrong_content_of_a_conversion_is_seen(
         (test_pins.test_name_leads_to_the_pin, "ref"),
         (test_cache_layout.test_links_stay_inside_the_home, "links"),
         (test_cache_layout.test_everybody_can_read, "modes"),
-        (test_cache_layout.test_no_loader_takes_an_unlocked_file, "extras"),
-        (test_pins.test_nothing_converted_asks_to_run_code, "hazards"),
+        (test_cache_layout.test_no_loader_takes_an_unlocked_file, "unlocked"),
+        (test_pins.test_nothing_converted_asks_to_run_code, "unsafe"),
         (test_pins.test_receipt_names_the_pin, "receipt"),
         (test_conversion.test_converted_bytes_are_the_receipts, "bytes"),
         (test_cache_layout.test_converted_links_stay_inside_the_home, "links"),
         (test_cache_layout.test_everybody_can_read_the_converted, "modes"),
-        (test_cache_layout.test_no_loader_takes_an_unlisted_converted_file, "extras"),
+        (test_cache_layout.test_no_loader_takes_an_unlisted_converted_file, "unlocked"),
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )

@@ -10,7 +10,8 @@ import pytest
 from model_tests import test_conversion, test_offline_loading, test_reranker
 from prep.catalogue.goldens import Goldens
 from prep.errors import PrepError
-from prep.stages.pipeline import Loaded, Stages
+from prep.stages.loaded import Loaded
+from prep.stages.pipeline import Stages
 from tests.judging import (
     Facts,
     Tensors,
@@ -319,7 +320,7 @@ def test_conversion_of_other_weights_is_seen(stages: Stages, tmp_path: Path) -> 
     assert len(content.contradictions) == 6, "one for each query"
     near = replace(content, agreement=0.0)
     said = content_message(called_int8(stages, TASK, near), "agreement")
-    assert all(one in said for one in content.contradictions)
+    assert all(contradiction in said for contradiction in content.contradictions)
     assert " comes first, not 'The forecast says it will be rainy tomorrow, so take" in said
 
 

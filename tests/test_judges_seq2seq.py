@@ -11,7 +11,8 @@ import pytest
 from model_tests import test_conversion, test_offline_loading, test_seq2seq
 from prep.catalogue.goldens import Goldens
 from prep.errors import PrepError
-from prep.stages.pipeline import Loaded, Stages
+from prep.stages.loaded import Loaded
+from prep.stages.pipeline import Stages
 from tests.judging import (
     Facts,
     Tensors,

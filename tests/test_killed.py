@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from prep.errors import DiskFull, HomeClosed
+from prep.errors import DiskFull, HomeNotWritable
 from prep.machine.disk import disk_of, hidden_full, storage_error
 from prep.machine.memory import Memory
 from prep.process.child import PARENT, Child, killed
@@ -67,7 +67,7 @@ def test_full_disk_names_place_and_what_is_free(tmp_path: Path) -> None:
         "bytes free (No space left on device). Finished files are kept; make room there and run "
         "again."
     )
-    assert isinstance(storage_error(OSError(errno.EROFS, "Read-only file system")), HomeClosed)
+    assert isinstance(storage_error(OSError(errno.EROFS, "Read-only file system")), HomeNotWritable)
     assert storage_error(OSError(errno.EIO, "Input/output error")) is None
 
 

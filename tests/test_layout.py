@@ -13,7 +13,7 @@ from huggingface_hub.file_download import repo_folder_name
 
 from prep.home.layout import (
     Home,
-    leads_astray,
+    escapes_home,
     link_target,
     make_folder,
     open_to_all,
@@ -191,9 +191,9 @@ def test_a_link_of_a_folder_on_the_way_is_seen(tmp_path: Path) -> None:
     (home.root / "far").symlink_to(home.root / "store" / "model")
     (tmp_path / "out").mkdir()
     (home.root / "away").symlink_to("../out")
-    assert leads_astray(home, home.root / "near" / "file") is None
-    assert (leads_astray(home, home.root / "far" / "file") or "")[0] == "absolute"
-    assert (leads_astray(home, home.root / "away" / "file") or "")[0] == "outside"
+    assert escapes_home(home, home.root / "near" / "file") is None
+    assert (escapes_home(home, home.root / "far" / "file") or "")[0] == "absolute"
+    assert (escapes_home(home, home.root / "away" / "file") or "")[0] == "outside"
 
 
 def test_a_link_is_astray_where_the_home_could_not_be_moved(tmp_path: Path) -> None:
@@ -203,7 +203,7 @@ def test_a_link_is_astray_where_the_home_could_not_be_moved(tmp_path: Path) -> N
     links = {"near": "in", "two steps": "near", "up": "../out", "far": str(root / "in")}
     for name, target in {**links, "far in two": "far"}.items():
         (root / name).symlink_to(target)
-    astray = {path.name: leads_astray(Home(root), path) for path in root.iterdir()}
+    astray = {path.name: escapes_home(Home(root), path) for path in root.iterdir()}
     far = f"goes by a link to {root / 'in'}: not there where the home is mounted elsewhere"
     assert astray == {
         "in": None,

@@ -96,10 +96,10 @@ REFUSED: list[tuple[object, str]] = [
     ({"lock-version": 1}, "in 'models': is missing"),
     *(
         (
-            {"lock-version": one, "models": [{"x": 1}]},
-            f"in 'lock-version': {WANTED['version']} {one!r}",
+            {"lock-version": version, "models": [{"x": 1}]},
+            f"in 'lock-version': {WANTED['version']} {version!r}",
         )
-        for one in VERSIONS
+        for version in VERSIONS
     ),
     (lock(3), "in 'models[0]': must be a table, got 3"),
     ({**lock(), "token": "x"}, f"in 'token': {UNKNOWN} lock-version, models"),
@@ -116,8 +116,8 @@ REFUSED: list[tuple[object, str]] = [
         f"in 'models[0].requested-revision': {WANTED['revision']} '-'",
     ),
     *(
-        (lock(model(commit=one)), f"in 'models[0].commit': {WANTED['commit']} {one!r}")
-        for one in COMMITS
+        (lock(model(commit=commit)), f"in 'models[0].commit': {WANTED['commit']} {commit!r}")
+        for commit in COMMITS
     ),
     (lock(model(license="")), "in 'models[0].license': must be a text, got ''"),
     (
@@ -137,14 +137,17 @@ REFUSED: list[tuple[object, str]] = [
         for one, shown in SHA256S.items()
     ),
     *(
-        (lock(file(size=one)), f"in 'models[0].files[0].size': {WANTED['size']} {one!r}")
-        for one in SIZES
+        (lock(file(size=size)), f"in 'models[0].files[0].size': {WANTED['size']} {size!r}")
+        for size in SIZES
     ),
     *(
         (lock(file(path=one)), f"in 'models[0].files[0].path': {one!r} {what}; {INSIDE}")
         for one, what in PATHS.items()
     ),
-    *((lock(file(path=one)), f"in 'models[0].files[0].path': {one!r} {PICKLE}") for one in PICKLES),
+    *(
+        (lock(file(path=pickle)), f"in 'models[0].files[0].path': {pickle!r} {PICKLE}")
+        for pickle in PICKLES
+    ),
 ]
 
 

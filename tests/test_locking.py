@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from prep.errors import Waiting
+from prep.errors import LockTimeout
 from prep.home import file_lock
 from prep.home.file_lock import held, who
 from sample_hub.server import Hub
@@ -77,7 +77,7 @@ def test_holder_that_gives_no_sign_is_named_and_not_waited_for(
     with holder(tmp_path / "org--name.fetch", 60) as other:
         other.send_signal(signal.SIGSTOP)
         with (
-            pytest.raises(Waiting) as caught,
+            pytest.raises(LockTimeout) as caught,
             held(tmp_path / "org--name.fetch", lambda text: None),
         ):
             pass

@@ -123,7 +123,7 @@ def test_three_tasks_are_prepared_side_by_side_and_once(tmp_path: Path, hub: Hub
     assert first.code == 0, first.out
     models = summary(home)["models"]
     assert {name: one["status"] for name, one in models.items()} == dict.fromkeys(THREE, "ready")
-    assert [one["precisions"]["int8"]["made"] for one in models.values()] == [True] * 3
+    assert [model["precisions"]["int8"]["made"] for model in models.values()] == [True] * 3
     assert len(conversions(home)) == 3
     asked = len(hub.requests)
     again = sample(home, "-n", "2", "-m", "conversion", hub=hub.url, models=None)
@@ -156,8 +156,12 @@ def test_offline_passes_on_read_only_mounts_and_writes_nothing(
 
 def fetched_once(hub: Hub) -> bool:
     """Whether the hub sent each file's bytes exactly once."""
-    bodies = [one for one in hub.requests if one.method == "GET" and one.status in (200, 206)]
-    files = [one.path for one in bodies if one.sent and one.kind in ("resolve-cache", "cdn")]
+    bodies = [
+        request
+        for request in hub.requests
+        if request.method == "GET" and request.status in (200, 206)
+    ]
+    files = [body.path for body in bodies if body.sent and body.kind in ("resolve-cache", "cdn")]
     return len(files) == len(set(files)) == 10
 
 

@@ -78,7 +78,7 @@ def test_adding_a_model_goes_as_it_is_told(tmp_path: Path) -> None:
         line.strip() for block in code_blocks(ADDING, "console") for line in block.splitlines()
     ]
     commands = [line.removeprefix("$ pytest ").split() for line in shown if line[:2] == "$ "]
-    assert [" ".join(one) for one in commands] == [
+    assert [" ".join(command) for command in commands] == [
         f"--relock --models {TINY}",
         f"--dry-run --models {TINY}",
         f"--models {TINY}",

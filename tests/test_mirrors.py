@@ -14,7 +14,7 @@ import pytest
 
 from prep.errors import HubRefused, HubUnreachable
 from prep.fetch.hub import Network, ask, fetch_files, reach
-from prep.fetch.retry import Pace
+from prep.fetch.retry import ProgressTimer
 from prep.fetch.session import Hosts, Session, host_of
 from prep.home.layout import Home
 from sample_hub.faults import Fault
@@ -129,8 +129,8 @@ def test_mirror_below_a_path(served: ServedRepo, tmp_path: Path) -> None:
     with Hub([served], path="/mirrors/hf") as hub:
         assert hub.url.endswith("/mirrors/hf")
         assert fetched(Network(endpoint=hub.url), served, tmp_path) == len(BODY)
-        hubs = [one for one in hub.requests if one.kind != "cdn"]
-        assert {one.path.split("/")[1] for one in hubs} == {"mirrors"}
+        hubs = [request for request in hub.requests if request.kind != "cdn"]
+        assert {hub.path.split("/")[1] for hub in hubs} == {"mirrors"}
 
 
 @pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
@@ -263,7 +263,9 @@ def test_who_gets_the_token_is_not_said_to_get_none(
 ) -> None:
     said: list[str] = []
     hub_hosts = Hosts(lambda event: None)
-    session = Session(endpoint, TOKEN, Pace(1, None, lambda event: None), hub_hosts, said.append)
+    session = Session(
+        endpoint, TOKEN, ProgressTimer(1, None, lambda event: None), hub_hosts, said.append
+    )
     urls = [httpx.URL(f"{host}/x") for host in hosts]
     session._tell_moved(urls)
     request = session._request("GET", urls[-1], "hub", None, {}, token=True)
@@ -296,7 +298,7 @@ def test_mirror_whose_model_info_lacks_checksums_is_asked_for_its_tree(
     old = replace(served, repo="ORG/NEW", formerly=frozenset({REPO}))
     with Hub([old if flow == "query-dropped" else served], faults=FLOWS[flow]()) as hub:
         assert fetched(Network(endpoint=hub.url), served, tmp_path) == len(BODY)
-        assert [one for one in hub.requests if "/tree/" in one.path]
+        assert [request for request in hub.requests if "/tree/" in request.path]
 
 
 def test_mirror_without_any_checksums_is_refused_and_told_what_to_do(
@@ -335,8 +337,8 @@ def test_mirror_that_answers_relock_with_another_hub_is_followed_without_the_tok
         ask(network, REPO, "main", ("*",), scratch=tmp_path, say=said.append)
         names = [one.url.removeprefix("http://") for one in (hub, other)]
     assert said == [f"network: {names[0]} redirects to {names[1]}, which gets no token"]
-    assert all(one.authorization for one in hub.requests)
-    assert other.requests and not any(one.authorization for one in other.requests)
+    assert all(request.authorization for request in hub.requests)
+    assert other.requests and not any(request.authorization for request in other.requests)
 
 
 def test_storage_on_another_port_of_the_hubs_host_gets_no_token(
@@ -349,7 +351,7 @@ def test_storage_on_another_port_of_the_hubs_host_gets_no_token(
             network = Network(endpoint=hub.url, token=TOKEN)
             assert fetched(network, served, tmp_path) == len(BODY)
     assert storage.bodies(NAME)
-    assert not any(one.authorization for one in storage.requests)
+    assert not any(request.authorization for request in storage.requests)
 
 
 def test_relock_asks_once_for_each_small_file_and_twice_for_weights_at_most(
@@ -357,7 +359,7 @@ def test_relock_asks_once_for_each_small_file_and_twice_for_weights_at_most(
 ) -> None:
     with Hub([served]) as hub:
         ask(Network(endpoint=hub.url), REPO, "main", ("*",), scratch=tmp_path)
-        asked = Counter(one.path for one in hub.requests if one.kind == "resolve")
+        asked = Counter(request.path for request in hub.requests if request.kind == "resolve")
         assert hub.counts()["api"] == 1
     assert asked == {
         f"/{REPO}/resolve/{served.commit}/config.json": 1,
@@ -371,9 +373,9 @@ def test_token_stays_at_the_hubs_host(served: ServedRepo, tmp_path: Path) -> Non
         with Hub([served], faults=lambda method, path: led, tokens=[TOKEN]) as hub:
             network = Network(endpoint=hub.url, token=TOKEN)
             assert fetched(network, served, tmp_path) == len(BODY)
-        assert all(one.authorization for one in hub.requests)
+        assert all(request.authorization for request in hub.requests)
     assert cdn.bodies(NAME)
-    assert not any(one.authorization for one in cdn.requests)
+    assert not any(request.authorization for request in cdn.requests)
 
 
 def test_gated_model_comes_with_a_token_that_may_read_it(

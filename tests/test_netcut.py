@@ -44,7 +44,7 @@ def tier_of(on: str) -> str:
 REACH = """
 port = int(sys.argv[1])
 before = errno_of(lambda: socket.create_connection(("127.0.0.1", port), 5).close())
-tier = netcut.cut()
+tier = network_cut.cut()
 def connect():
     socket.create_connection(("127.0.0.1", port), 5).close()
 def send(family, address):
@@ -101,7 +101,7 @@ def test_a_user_without_rights_stays_himself_where_the_filter_cuts(
     script = """
 address = ("127.0.0.1", int(sys.argv[1]))
 before = errno_of(lambda: socket.socket().connect(address))
-netcut._seccomp()
+network_cut._seccomp()
 after = errno_of(lambda: socket.socket().connect(address))
 tell(before=before, after=after, user=os.getuid(), group=os.getgid())
 """
@@ -114,7 +114,7 @@ tell(before=before, after=after, user=os.getuid(), group=os.getgid())
 def test_a_user_without_rights_stays_himself_in_a_namespace() -> None:
     script = """
 before = os.readlink("/proc/self/ns/net")
-tier = netcut.cut()
+tier = network_cut.cut()
 tell(tier=tier, same=os.readlink("/proc/self/ns/net") == before, user=os.getuid())
 """
     told = python(script, on=AS_USER)
@@ -127,9 +127,9 @@ def test_a_container_refuses_what_docker_refuses() -> None:
     script = """
 before = Path("/proc/self/status").read_text()
 acts = {
-    "unshare": lambda: surround.check(surround.libc.unshare(surround.CLONE_NEWNS), ""),
-    "user": lambda: surround.enter_user_namespace(0),
-    "mount": lambda: surround._mount("/tmp", "/tmp", surround.MS_BIND),
+    "unshare": lambda: isolation.check(isolation.libc.unshare(isolation.CLONE_NEWNS), ""),
+    "user": lambda: isolation.enter_user_namespace(0),
+    "mount": lambda: isolation._mount("/tmp", "/tmp", isolation.MS_BIND),
 }
 tell(codes={name: errno_of(act) for name, act in acts.items()}, capabilities=[
     line.split()[1].lstrip("0") for line in before.splitlines() if line.startswith("CapEff")])
@@ -143,7 +143,7 @@ tell(codes={name: errno_of(act) for name, act in acts.items()}, capabilities=[
 
 def test_this_process_is_not_taken_for_cut_off() -> None:
     """Or every tier would look like one that works."""
-    assert python("tell(cut=netcut._is_cut())") == {"cut": False}
+    assert python("tell(cut=network_cut._is_cut())") == {"cut": False}
 
 
 REFUSE = """
@@ -155,20 +155,20 @@ def refuse():
 @pytest.mark.parametrize(
     ("refused", "tier"),
     [
-        ("netcut._namespace = refuse", "seccomp filter"),
-        ("netcut._namespace = netcut._seccomp = refuse", "Python guard only"),
-        ("netcut._namespace = lambda: None", "seccomp filter"),  # it says so, but it is not
+        ("network_cut._namespace = refuse", "seccomp filter"),
+        ("network_cut._namespace = network_cut._seccomp = refuse", "Python guard only"),
+        ("network_cut._namespace = lambda: None", "seccomp filter"),  # it says so, but it is not
     ],
     ids=["no namespaces", "nothing allowed", "a namespace that cuts nothing"],
 )
 def test_the_next_tier_stands_in_where_the_machine_refuses(refused: str, tier: str) -> None:
-    told = python(f"{REFUSE}\n{refused}\ntell(tier=netcut.cut(), cut=netcut._is_cut())")
+    told = python(f"{REFUSE}\n{refused}\ntell(tier=network_cut.cut(), cut=network_cut._is_cut())")
     assert told == {"tier": tier, "cut": tier != "Python guard only"}
 
 
 def test_the_filter_refuses_every_socket_but_unix_ones(tmp_path: Path) -> None:
     script = """
-netcut._seccomp()
+network_cut._seccomp()
 families = ("AF_INET", "AF_INET6", "AF_NETLINK", "AF_PACKET")
 codes = {name: errno_of(lambda: socket.socket(getattr(socket, name))) for name in families}
 one, other = socket.socketpair()
@@ -195,7 +195,7 @@ tell(codes=codes, pair=other.recv(9).decode(), path=heard, mode=int(status["Secc
 XET = """
 import hf_xet
 if sys.argv[2] != "none":
-    getattr(netcut, sys.argv[2])()
+    getattr(network_cut, sys.argv[2])()
 def fetch():
     hf_xet.download_files(
         [hf_xet.PyXetDownloadInfo(sys.argv[3], "a" * 64, 100)],

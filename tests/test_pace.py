@@ -11,13 +11,20 @@ from pathlib import Path
 import httpx
 import pytest
 
-from prep.errors import HubBusy, HubUnreachable, NoProgress
+from prep.errors import HubBusy, HubUnreachable, TimedOut
 from prep.fetch import host_watch
 from prep.fetch.host_watch import HostWatch
 from prep.fetch.hub import Network, ask, reach
-from prep.fetch.hub_errors import Asked, CutShort, GaveUp, asked_wait, meaning, passes
-from prep.fetch.retry import Pace, Persistence
-from prep.fetch.session import CannotServe, Hosts
+from prep.fetch.hub_errors import (
+    HubRequest,
+    RetriesExhausted,
+    TruncatedBody,
+    asked_wait,
+    meaning,
+    passes,
+)
+from prep.fetch.retry import ProgressTimer, Retry
+from prep.fetch.session import Hosts, ServerUnavailable
 from prep.fetch.worker import Child, _refused
 from prep.process.child import MINIMUM_RATE, Watch
 from sample_hub.faults import Fault
@@ -25,18 +32,18 @@ from sample_hub.server import Hub, ServedRepo
 from tests.fault_play import REPO, deaf
 
 
-def answer(status: int, headers: Mapping[str, str] | None = None) -> CannotServe:
+def answer(status: int, headers: Mapping[str, str] | None = None) -> ServerUnavailable:
     request = httpx.Request("GET", "http://hub.invalid/x")
-    return CannotServe(httpx.Response(status, headers=headers, request=request))
+    return ServerUnavailable(httpx.Response(status, headers=headers, request=request))
 
 
-def persistence(timeout: float = 60, deadline: float | None = None) -> Persistence:
+def persistence(timeout: float = 60, deadline: float | None = None) -> Retry:
     """With a host that never answered; what it tells is thrown away."""
 
     def nobody(event: dict[str, object]) -> None:
         return None
 
-    return Persistence(Pace(timeout, deadline, nobody), Hosts(nobody), nobody)
+    return Retry(ProgressTimer(timeout, deadline, nobody), Hosts(nobody), nobody)
 
 
 NOW = 1_790_000_000
@@ -78,7 +85,7 @@ def test_only_what_can_pass_is_tried_again() -> None:
         *(httpx.RemoteProtocolError, httpx.ProxyError, httpx.PoolTimeout),
     ):
         assert passes(error("", request=request)), error
-    assert passes(CutShort()) and passes(answer(503))
+    assert passes(TruncatedBody()) and passes(answer(503))
     for error in (httpx.TooManyRedirects, httpx.UnsupportedProtocol):
         assert not passes(error("", request=request)), error
     assert not passes(ValueError()) and not passes(OSError(28, "No space left"))
@@ -104,7 +111,7 @@ def test_each_status_that_can_pass_is_raised_before_the_client_sees_it(
 def test_waits_that_are_asked_for_add_up_to_their_own_bound(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("prep.fetch.retry.ASKED_SECONDS", 2.9)
+    monkeypatch.setattr("prep.fetch.retry.LONGEST_ASKED_WAIT", 2.9)
     persist, tries = persistence(timeout=1), 0
 
     def work() -> None:
@@ -112,7 +119,7 @@ def test_waits_that_are_asked_for_add_up_to_their_own_bound(
         tries += 1
         raise answer(429, {"Retry-After": "1"})
 
-    with pytest.raises(GaveUp) as caught:
+    with pytest.raises(RetriesExhausted) as caught:
         persist("x", work)
     assert 2 <= tries <= 3, "1 s and a jitter of up to 1 s each: the third asks for 3 s at least"
     assert (caught.value.asked, caught.value.by_deadline) == (1, False)
@@ -120,14 +127,14 @@ def test_waits_that_are_asked_for_add_up_to_their_own_bound(
 
 
 def test_waits_that_are_too_long_together_are_told_as_their_sum() -> None:
-    asked = Asked(
+    asked = HubRequest(
         endpoint="http://hub.invalid",
         repo=REPO,
         revision="main",
         has_token=True,
         shown=lambda: "unknown",
     )
-    gave_up = GaveUp(answer(429), 2, 172.0, in_all=344.4)
+    gave_up = RetriesExhausted(answer(429), 2, 172.0, in_all=344.4)
     assert str(meaning(gave_up, asked)) == (
         "hub.invalid answered 429 for ORG/NAME and asks to wait 172 s more, 344 s in all, longer "
         "than the 330 s that a run waits without progress when it is asked to. What came so far "
@@ -155,7 +162,7 @@ def test_an_error_that_nobody_thought_of_is_that_models_alone(
 
 def test_wait_that_is_asked_for_is_no_silence_and_is_told_while_it_lasts() -> None:
     told: list[dict[str, object]] = []
-    persist = Persistence(Pace(1, None, told.append), Hosts(told.append), told.append)
+    persist = Retry(ProgressTimer(1, None, told.append), Hosts(told.append), told.append)
     answers = [answer(429, {"Retry-After": "3"})]
 
     def work() -> float:
@@ -193,7 +200,7 @@ def test_nobody_asks_while_the_hub_wants_nobody_to() -> None:
 
 
 def test_threads_that_are_asked_at_once_wait_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("prep.fetch.retry.ASKED_SECONDS", 5)
+    monkeypatch.setattr("prep.fetch.retry.LONGEST_ASKED_WAIT", 5)
     persist, began = persistence(), time.monotonic()
     both = threading.Barrier(2)
     refused: set[str] = set()
@@ -223,7 +230,7 @@ def test_wait_beyond_the_deadline_is_not_begun() -> None:
         raise answer(503, {"Retry-After": "9"})
 
     began = time.monotonic()
-    with pytest.raises(GaveUp) as caught:
+    with pytest.raises(RetriesExhausted) as caught:
         persistence(deadline=5)("x", work)
     assert (caught.value.by_deadline, caught.value.tries) == (True, 1)
     assert time.monotonic() - began < 5
@@ -235,7 +242,7 @@ def test_line_that_is_silent_until_the_deadline_is_late_and_not_without_progress
     def work() -> None:
         raise httpx.ReadTimeout("", request=request)
 
-    with pytest.raises(NoProgress, match=r"^x: not done within the 0\.5 s of --download-deadline"):
+    with pytest.raises(TimedOut, match=r"^x: not done within the 0\.5 s of --download-deadline"):
         persistence(deadline=0.5)("x", work)
 
 
@@ -249,9 +256,9 @@ def test_try_that_brought_something_is_the_first_of_a_new_row(
         nonlocal tries, have
         tries += 1
         have += tries in (2, 4)
-        raise CutShort
+        raise TruncatedBody
 
-    with pytest.raises(GaveUp) as caught:
+    with pytest.raises(RetriesExhausted) as caught:
         persist("x", work, lambda: have)
     assert (tries, caught.value.tries) == (8, 5), "two, two, and the last that brought with four"
 
@@ -264,7 +271,7 @@ def test_failure_of_one_file_ends_the_wait_of_another() -> None:
         raise answer(503, {"Retry-After": "50"})
 
     began = time.monotonic()
-    with pytest.raises(CannotServe):
+    with pytest.raises(ServerUnavailable):
         persist("x", work)
     assert time.monotonic() - began < 30
 
@@ -278,7 +285,7 @@ def test_own_disk_is_neither_progress_nor_the_lack_of_it() -> None:
     time.sleep(1)
     with pace.paused():
         pass
-    with pytest.raises(NoProgress, match=r"x: no progress for 0\.8 s"):
+    with pytest.raises(TimedOut, match=r"x: no progress for 0\.8 s"):
         pace.check("x")
 
 
@@ -287,7 +294,7 @@ def test_drip_is_no_progress_and_steps_are() -> None:
     for _ in range(6):
         time.sleep(0.2)
         pace.came(MINIMUM_RATE // 20)
-    with pytest.raises(NoProgress):
+    with pytest.raises(TimedOut):
         pace.check("x")
     pace.step()
     pace.check("x")
@@ -303,7 +310,7 @@ def test_steps_of_small_files_keep_the_parents_watch_quiet() -> None:
         assert watch.hears({"event": "step"})
         watch.check("x")
     time.sleep(0.8)
-    with pytest.raises(NoProgress):
+    with pytest.raises(TimedOut):
         watch.check("x")
 
 
@@ -352,5 +359,5 @@ def test_watch_is_asked_while_events_come() -> None:
     watch.step()
     watch.check("x")
     time.sleep(0.3)
-    with pytest.raises(NoProgress):
+    with pytest.raises(TimedOut):
         watch.check("x")

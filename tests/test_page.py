@@ -254,7 +254,9 @@ def test_links_and_labels_lead_somewhere() -> None:
     assert {*targets, *labels} <= {*ids}
     assert targets[0] == "models", "the first thing that Tab finds leads past the head"
     regions = [one for one in page.iter() if one.attrib.get("class") == "scroll"]
-    assert all(one.attrib["tabindex"] == "0" and one.attrib["aria-label"] for one in regions)
+    assert all(
+        region.attrib["tabindex"] == "0" and region.attrib["aria-label"] for region in regions
+    )
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -21,13 +21,13 @@ def problem(aspect: Aspect, kind: str, path: str) -> Problem:
     return Problem(aspect=aspect, kind=kind, path=path, detail="got  this,\nwanted that")
 
 
-RUNS = Problem(aspect="hazards", kind="code", path="config.json", detail="asks to run code")
+RUNS = Problem(aspect="unsafe", kind="code", path="config.json", detail="asks to run code")
 CHANGED = problem("bytes", "changed", "config.json")
 CLOSED_TO_US = problem("bytes", "closed", "config.json")
 MISSING = problem("bytes", "missing", "vocab.txt")
 OUTSIDE = problem("links", "outside", "model.safetensors")
 CLOSED = problem("modes", "closed", "hub")
-EXTRA = problem("extras", "extra", "adapter_config.json")
+EXTRA = problem("unlocked", "extra", "adapter_config.json")
 NO_REF = problem("ref", "missing", "refs/main")
 OTHER_REF = problem("ref", "changed", "refs/main")
 ALL = (CHANGED, MISSING, OUTSIDE, CLOSED, EXTRA, OTHER_REF)

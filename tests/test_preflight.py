@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from prep.errors import CannotBegin, HubRefused, HubUnreachable, NotYet
+from prep.errors import HubRefused, HubUnreachable, PreflightFailed, PreflightTransient
 from prep.home.layout import Home
 from prep.machine.disk import Disk, why_closed
 from prep.machine.memory import Memory, memory
@@ -125,7 +125,10 @@ def test_one_list_holds_everything_and_is_told_once() -> None:
 def test_what_can_pass_is_told_from_what_stays() -> None:
     facts = replace(ROOMY, refusals={"one": HubUnreachable("gone"), "two": HubRefused("gated")})
     flight = Preflight(needs=(need(), need("two")), facts=facts)
-    assert [type(flight.refusal(name)[0]) for name in ("one", "two")] == [NotYet, CannotBegin]  # type: ignore[index]
+    assert [type(flight.refusal(name)[0]) for name in ("one", "two")] == [
+        PreflightTransient,
+        PreflightFailed,
+    ]  # type: ignore[index]
 
 
 def test_a_look_is_the_same_in_another_process_and_narrowed_to_what_was_chosen() -> None:

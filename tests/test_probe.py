@@ -43,7 +43,7 @@ def test_packed_are_the_rooms_modules_and_empty_parents(packed: Path) -> None:
     with zipfile.ZipFile(packed) as archive:
         held = {name: archive.read(name).decode() for name in archive.namelist()}
         assert len(archive.namelist()) == len(held)
-    parents = ("prep/__init__.py", "prep/sandbox/import_server.py")
+    parents = ("prep/__init__.py", "prep/sandbox/__init__.py")
     assert held == {**dict.fromkeys(parents, ""), **room, "__main__.py": MAIN}
     assert packed.stat().st_mode & 0o777 == 0o644, "another user runs it too"
 
@@ -201,7 +201,7 @@ def test_the_oldest_python_runs_it_and_does_a_job(packed: Path, tmp_path: Path) 
     done = subprocess.run(
         [python, str(packed)],
         env={"HF_HOME": str(tmp_path / "hf-home")},
-        input=json.dumps({**order, "timeout": 20, "surroundings": shown}),
+        input=json.dumps({**order, "timeout": 20, "sandbox": shown}),
         capture_output=True,
         text=True,
         timeout=60,

@@ -131,8 +131,8 @@ def test_relock_tells_all_that_is_wrong_and_locks_nothing(canary: Canary, tmp_pa
         "without these files, narrow 'files' in the catalogue.\n"
     )
     assert not (tmp_path / "models.lock.toml").exists()
-    weights = [one for one in hub.requests if one.path.startswith("/cdn/")]
-    assert 0 < sum(one.sent for one in weights) < 20_000  # of 400 kB
+    weights = [request for request in hub.requests if request.path.startswith("/cdn/")]
+    assert 0 < sum(weight.sent for weight in weights) < 20_000  # of 400 kB
 
 
 def test_code_that_no_file_asks_for_is_only_not_locked(canary: Canary, tmp_path: Path) -> None:
@@ -198,7 +198,7 @@ def test_no_load_of_ours_would_run_it_even_so(tmp_path: Path) -> None:
     """Let at it on purpose, by every consumer of original weights: none is told to trust it."""
     server = ImportServer(tmp_path)
     ask = {"texts": ["a lamp"], "pairs": [["a lamp", "a light"]], "prompts": [["a lamp", 2]]}
-    for consumer in (one for one in CONSUMERS if one.reads == "source"):
+    for consumer in (consumer for consumer in CONSUMERS if consumer.reads == "source"):
         here = tmp_path / consumer.task / consumer.name
         bird = Canary(here / "bird", ORIGINAL.parent / f"tiny-{consumer.task}")
         order = {"task": consumer.task, "consumer": consumer.name, "ask": ask}
@@ -231,7 +231,7 @@ def test_code_is_never_trusted_and_every_load_says_so() -> None:
                 said.append(node.value)
             if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(LOADERS):
                 # A load by name takes all of `way.hub`, which says it.
-                passed = [one.arg or ast.unparse(one.value) for one in node.keywords]
+                passed = [keyword.arg or ast.unparse(keyword.value) for keyword in node.keywords]
                 if not {TRUST, "way.hub", "hub"} & set(passed):
                     silent.append(f"{path.name}: {ast.unparse(node)}")
     assert len(said) >= 8

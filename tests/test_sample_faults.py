@@ -107,7 +107,7 @@ def test_bodies_without_length(served: ServedRepo) -> None:
         answer = get(hub)
         assert (answer.content, answer.headers.get("Content-Length")) == (WEIGHTS, None)
         assert get(hub, Range="bytes=5-9").content == WEIGHTS[5:10]
-        assert [one.sent for one in hub.bodies(LARGE)] == [len(WEIGHTS), 5]
+        assert [body.sent for body in hub.bodies(LARGE)] == [len(WEIGHTS), 5]
     with (
         Hub([served], faults=at_bytes(Fault(chunked=True, cut=5000))) as hub,
         pytest.raises(httpx.RemoteProtocolError, match="incomplete chunked read"),

@@ -171,7 +171,7 @@ def test_client_leaves_its_token_with_the_hub(served: ServedRepo, tmp_path: Path
     with Hub([served], tokens=[TOKEN]) as hub:
         top = Path(snapshot_download(REPO, endpoint=hub.url, cache_dir=tmp_path, token=TOKEN))
         assert (top / LARGE).read_bytes() == WEIGHTS
-        assert {one.kind: one.authorization for one in hub.requests} == {
+        assert {request.kind: request.authorization for request in hub.requests} == {
             "api": True,
             "resolve": True,
             "resolve-cache": True,
@@ -466,7 +466,7 @@ def test_mirror_that_ignores_the_query_lists_no_blobs(served: ServedRepo) -> Non
     with Hub([served], faults=FLOWS["no-blobs"]()) as hub:
         assert info(hub)["siblings"] == [{"rfilename": SMALL}, {"rfilename": LARGE}]
         files = HfApi(endpoint=hub.url).list_repo_tree(REPO, recursive=True)
-        assert {one.path: getattr(one, "size", None) for one in files} == {
+        assert {file.path: getattr(file, "size", None) for file in files} == {
             SMALL: len(CONFIG),
             LARGE: len(WEIGHTS),
         }
@@ -485,7 +485,7 @@ def test_cdn_that_refuses_ranges_gives_the_whole(served: ServedRepo) -> None:
 def test_cdn_that_refuses_what_the_hub_signed(served: ServedRepo) -> None:
     with Hub([served], faults=FLOWS["cdn-signature-twice"]()) as hub:
         answers = [get(hub) for _ in range(4)]
-        assert [one.status_code for one in answers] == [403, 403, 200, 200]
+        assert [answer.status_code for answer in answers] == [403, 403, 200, 200]
         assert answers[0].text == "SignatureError"
     with Hub([served], faults=FLOWS["cdn-signature"]()) as hub:
         assert [get(hub).status_code for _ in range(4)] == [403] * 4
@@ -495,7 +495,7 @@ def test_cdn_that_refuses_what_the_hub_signed(served: ServedRepo) -> None:
 def test_answer_without_a_byte(served: ServedRepo, part: dict[str, str]) -> None:
     with Hub([served], faults=FLOWS["cdn-empty-once"]()) as hub:
         answers = [get(hub, **part) for _ in range(2)]
-        assert [one.status_code for one in answers] == [206 if part else 200] * 2
+        assert [answer.status_code for answer in answers] == [206 if part else 200] * 2
         assert (answers[0].content, answers[0].headers["Content-Length"]) == (b"", "0")
         assert answers[1].content == WEIGHTS[5 if part else 0 :]
     with Hub([served], faults=FLOWS["cdn-empty"]()) as hub:

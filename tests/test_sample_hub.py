@@ -208,8 +208,8 @@ def test_metadata_is_the_hubs(hub: Hub, path: str) -> None:
     assert found.location.partition("?")[0] == place
     assert found.etag == (SHA256 if path == LARGE else blob_oid(CONFIG))
     places = [f"/{REPO}/resolve/main/{path}", *([] if path == LARGE else [cached])]
-    assert [one.path for one in hub.requests] == places
-    assert all((one.sent, one.authorization) == (0, True) for one in hub.requests)
+    assert [request.path for request in hub.requests] == places
+    assert all((request.sent, request.authorization) == (0, True) for request in hub.requests)
     assert "secret" not in repr(hub.requests)
 
 

@@ -19,7 +19,7 @@ def holders(folder: Path) -> list[str]:
     found = []
     for path in folder.rglob("*"):
         try:
-            if path.is_file() and any(one in path.read_bytes() for one in SECRETS):
+            if path.is_file() and any(secret in path.read_bytes() for secret in SECRETS):
                 found.append(str(path.relative_to(folder)))
         except OSError:
             continue  # removed meanwhile

@@ -12,16 +12,16 @@ from pathlib import Path
 import pytest
 
 from prep.errors import (
-    ChildDied,
+    ChildCrashed,
     ChildKilled,
     DiskFull,
-    HomeClosed,
-    InterpreterUnfit,
+    HomeNotWritable,
     ModelError,
-    NoProgress,
     NotTried,
-    Passing,
     PrepError,
+    TimedOut,
+    TransientError,
+    UnsuitableInterpreter,
 )
 from prep.machine.disk import disk_of
 from prep.sandbox.import_server import ImportServer
@@ -146,7 +146,7 @@ def test_result_comes_with_what_it_took_whatever_the_libraries_print(server: Imp
 
 def test_job_that_is_late_made_no_progress(server: ImportServer) -> None:
     error = error_of(server, "sleep", timeout=0.3)
-    assert type(error) is NoProgress
+    assert type(error) is TimedOut
     assert str(error) == (
         "tiny: loading: not done within 0.3 s, so it was stopped. On a busy machine, run again "
         "with fewer models at once."
@@ -155,17 +155,17 @@ def test_job_that_is_late_made_no_progress(server: ImportServer) -> None:
 
 def test_job_that_ends_early_died(server: ImportServer) -> None:
     error = error_of(server, "leave")
-    assert type(error) is ChildDied
+    assert type(error) is ChildCrashed
     assert str(error) == "tiny: loading: the process ended early with exit code 3."
     error = error_of(server, "kill", signal=signal.SIGSEGV)
-    assert type(error) is ChildDied
+    assert type(error) is ChildCrashed
     assert str(error) == "tiny: loading: the process ended early with signal SIGSEGV."
 
 
 def test_job_that_the_kernel_killed_can_pass(server: ImportServer) -> None:
     error = error_of(server, "kill", signal=signal.SIGKILL)
     assert type(error) is ChildKilled
-    assert isinstance(error, Passing)
+    assert isinstance(error, TransientError)
     assert "most often because memory ran out" in str(error)
 
 
@@ -185,10 +185,10 @@ def test_job_that_was_killed_while_it_answered_can_pass_too(
     [
         (errno.ENOSPC, DiskFull),
         (errno.EDQUOT, DiskFull),
-        (errno.EROFS, HomeClosed),
-        (errno.EACCES, HomeClosed),
-        (errno.EPERM, HomeClosed),
-        (errno.EIO, ChildDied),
+        (errno.EROFS, HomeNotWritable),
+        (errno.EACCES, HomeNotWritable),
+        (errno.EPERM, HomeNotWritable),
+        (errno.EIO, ChildCrashed),
     ],
 )
 def test_errors_of_the_disk_are_ours_with_their_path(
@@ -204,14 +204,14 @@ def test_errors_of_the_disk_are_ours_with_their_path(
 
 def test_what_a_library_raises_is_the_models_with_the_librarys_words(server: ImportServer) -> None:
     error = error_of(server, "fail")
-    assert type(error) is ChildDied
+    assert type(error) is ChildCrashed
     assert isinstance(error, ModelError)
     assert str(error) == "tiny: loading failed: ValueError: no such tensor"
 
 
 def test_what_cannot_be_called_or_told_is_an_error_too(server: ImportServer) -> None:
     assert "has no attribute 'nothing'" in str(error_of(server, "nothing"))
-    assert type(error_of(server, "strange")) is ChildDied
+    assert type(error_of(server, "strange")) is ChildCrashed
 
 
 def test_error_after_reaching_for_the_network_names_every_host(server: ImportServer) -> None:
@@ -266,7 +266,7 @@ def test_server_that_hangs_is_stopped_or_its_late_answer_would_be_taken_for_the_
     assert serving._child is not None
     process = serving._child.process
     os.kill(process.pid, signal.SIGSTOP)
-    assert type(error_of(serving, "good", timeout=-9.5)) is NoProgress  # it is given 10 s more
+    assert type(error_of(serving, "good", timeout=-9.5)) is TimedOut  # it is given 10 s more
     assert process.poll() == -signal.SIGKILL
 
 
@@ -293,7 +293,7 @@ def alarm(after: float, error: BaseException) -> Iterator[None]:
 
 @pytest.mark.parametrize(
     "error",
-    [Alarm(), KeyboardInterrupt(), SystemExit(), TimeoutError(), NoProgress("late"), EOFError()],
+    [Alarm(), KeyboardInterrupt(), SystemExit(), TimeoutError(), TimedOut("late"), EOFError()],
     ids=lambda error: type(error).__name__,
 )
 def test_job_that_was_interrupted_answers_nobody(
@@ -344,10 +344,10 @@ def test_answer_to_another_order_is_refused_and_the_next_order_has_a_new_process
     server.ready()
     child = server._child
     assert child is not None
-    order = {"call": "job:named", "args": {"name": "A"}, "surroundings": None, "may_write": []}
+    order = {"call": "job:named", "args": {"name": "A"}, "sandbox": None, "may_write": []}
     child._send({**order, "timeout": 20, "order": 7})
     error = error_of(server, "named", name="B")
-    assert type(error) is ChildDied
+    assert type(error) is ChildCrashed
     assert re.fullmatch(
         r"tiny: loading: the process answered order 7, asked was order \d+\. It was ended and its "
         r"answer was not used\. Run again, and report this\.",
@@ -370,7 +370,7 @@ def test_what_cannot_run_the_probe_is_unfit_and_named(tmp_path: Path, script: st
     python.chmod(0o755)
     serving = ImportServer(tmp_path, Interpreter(python=python, label="odd"))
     try:
-        with pytest.raises(InterpreterUnfit, match=f"^{python} cannot run the probe: "):
+        with pytest.raises(UnsuitableInterpreter, match=f"^{python} cannot run the probe: "):
             serving.ready()
     finally:
         serving.stop()

@@ -14,7 +14,7 @@ from prep.catalogue.lock import Lock, render
 from prep.errors import LockError, WrongRequest
 from prep.fetch.hub import DEFAULT_ENDPOINT, Network, find_token
 from prep.home.layout import Home
-from prep.settings import SUITE, Settings, Wishes, settle
+from prep.settings import SUITE, GivenOptions, Settings, resolve_settings
 from tests.homes import locked_model
 
 CATALOGUE = """\
@@ -48,13 +48,13 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def settled(root: Path, environ: Mapping[str, str] | None = None, **wishes: Any) -> Settings:
-    return settle(Wishes(**{"models": ["tiny"], **wishes}), environ or {}, root)
+def settled(root: Path, environ: Mapping[str, str] | None = None, **given: Any) -> Settings:
+    return resolve_settings(GivenOptions(**{"models": ["tiny"], **given}), environ or {}, root)
 
 
-def refusal(root: Path, environ: Mapping[str, str] | None = None, **wishes: Any) -> str:
+def refusal(root: Path, environ: Mapping[str, str] | None = None, **given: Any) -> str:
     with pytest.raises(WrongRequest) as caught:
-        settled(root, environ, **wishes)
+        settled(root, environ, **given)
     return str(caught.value)
 
 
@@ -134,7 +134,7 @@ def test_offline_is_read_as_the_hub_reads_it(root: Path) -> None:
 def test_sample_brings_its_own_and_ignores_whose_environment_it_is() -> None:
     environ = {"HF_HOME": "/nowhere", "HF_ENDPOINT": "https://nowhere", "HF_TOKEN": SECRET}
     root = Path("/srv/project")  # without a catalogue: the sample needs none
-    settings = settle(Wishes(hub="sample", token=SECRET), environ, root)
+    settings = resolve_settings(GivenOptions(hub="sample", token=SECRET), environ, root)
     assert settings.sample
     assert settings.catalogue.path == SUITE / "sample_hub" / "models.toml"
     assert settings.lock.models
@@ -142,7 +142,7 @@ def test_sample_brings_its_own_and_ignores_whose_environment_it_is() -> None:
     assert settings.network.token is None
     assert settings.network.endpoint != "https://nowhere"
     assert settings.goldens == SUITE / "sample_hub" / "goldens"
-    chosen = settle(Wishes(hub="sample", model_home=Path("/chosen")), environ, root)
+    chosen = resolve_settings(GivenOptions(hub="sample", model_home=Path("/chosen")), environ, root)
     assert chosen.home == Home(Path("/chosen"))
 
 
@@ -253,14 +253,14 @@ def test_refuses_no_precision_beside_another(root: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("environ", "wishes"),
+    ("environ", "given"),
     [({}, {"offline": True}), ({"HF_HUB_OFFLINE": "1"}, {})],
     ids=["option", "environment"],
 )
 def test_refuses_to_lock_offline(
-    root: Path, environ: dict[str, str], wishes: dict[str, Any]
+    root: Path, environ: dict[str, str], given: dict[str, Any]
 ) -> None:
-    assert refusal(root, environ, relock=True, **wishes) == (
+    assert refusal(root, environ, relock=True, **given) == (
         "--relock asks the hub, which --offline (HF_HUB_OFFLINE) forbids."
     )
 
@@ -294,10 +294,10 @@ def test_a_lock_that_cannot_be_read_is_no_case_for_locking_again(root: Path) -> 
 
 
 def test_the_token_is_shown_nowhere(root: Path) -> None:
-    wishes = Wishes(models=["tiny"], token=SECRET)
-    settings = settle(wishes, {"HF_TOKEN": SECRET}, root)
+    given = GivenOptions(models=["tiny"], token=SECRET)
+    settings = resolve_settings(given, {"HF_TOKEN": SECRET}, root)
     assert settings.network.token == SECRET
-    for shown in (wishes, settings, settings.network):
+    for shown in (given, settings, settings.network):
         assert SECRET not in f"{shown!r} {shown}"
     assert repr(settings.network) == f"Network(endpoint='{DEFAULT_ENDPOINT}', token=set)"
 

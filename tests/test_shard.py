@@ -15,7 +15,7 @@ import pytest
 from prep.catalogue.lock import Lock, render
 from prep.errors import LockError, WrongRequest
 from prep.plugin.options import _shard
-from prep.settings import Settings, Shard, Wishes, settle
+from prep.settings import GivenOptions, Settings, Shard, resolve_settings
 from sample_hub.server import Hub, sample_repos
 from tests.homes import locked_model
 from tests.runs import ROOT, SAMPLE, command, environment, run, sample, summary
@@ -45,11 +45,11 @@ def root(tmp_path: Path) -> Path:
 
 
 def settled(root: Path, shard: str, environ: Mapping[str, str] | None = None, **w: Any) -> Settings:
-    return settle(Wishes(shard=_shard(shard), **w), environ or {}, root)
+    return resolve_settings(GivenOptions(shard=_shard(shard), **w), environ or {}, root)
 
 
-def share(root: Path, shard: str, environ: Mapping[str, str] | None = None, **wishes: Any) -> str:
-    return " ".join(spec.name for spec in settled(root, shard, environ, **wishes).models)
+def share(root: Path, shard: str, environ: Mapping[str, str] | None = None, **given: Any) -> str:
+    return " ".join(spec.name for spec in settled(root, shard, environ, **given).models)
 
 
 def refusal(root: Path, shard: str, environ: Mapping[str, str] | None = None, **w: Any) -> str:
@@ -175,7 +175,7 @@ def test_shares_come_to_what_one_run_comes_to_though_one_was_killed(
         pods[0].kill()
         assert pods[0].wait() == -9, first.read_text()
         pods[0] = pod(0, 2)
-        codes = [one.wait(timeout=300) for one in pods]
+        codes = [pod.wait(timeout=300) for pod in pods]
     logs = "\n".join(log.read_text() for log in sorted(tmp_path.glob("*.log")))
     assert codes == [0, 0], logs
     assert files(home) == files(prepared_all)
@@ -205,7 +205,7 @@ def without_own(value: Any) -> Any:
 def files(home: Path) -> dict[str, str]:
     """Links by where they lead, the hub's files by digest, conversions by recipe and file names."""
     found = {}
-    for path in (one for room in ("hub", "openvino") for one in (home / room).rglob("*")):
+    for path in (path for room in ("hub", "openvino") for path in (home / room).rglob("*")):
         name = str(path.relative_to(home))
         if path.is_symlink():
             found[name] = f"→ {path.readlink()}"

@@ -28,7 +28,7 @@ everywhere = pytest.mark.parametrize(
 LOOK = """
 def look(args):
     at = Path(args["shown"])
-    other = next(Path(one) for one in surround.places() if one != str(at))
+    other = next(Path(one) for one in isolation.places() if one != str(at))
     return {
         "at": at.name,
         "is HF_HOME": str(at) == os.environ["HF_HOME"],
@@ -62,7 +62,7 @@ def look(args):
 """
     tail = """
 done = [sorted(shown(place, timeout=0.3)) for place in ("HF_HOME", "path")]
-state = [[path.is_symlink(), names(path)] for path in map(Path, surround.places())]
+state = [[path.is_symlink(), names(path)] for path in map(Path, isolation.places())]
 tell(done=done, state=state, home=names(home))
 """
     told = surrounded(look + tail, on=on)
@@ -108,9 +108,9 @@ def test_a_read_only_home_is_so_below_its_own_mounts_too() -> None:
     """As where the hub's folder is a volume of its own."""
     tail = """
 (home / "hub").mkdir()
-surround.check(surround.libc.unshare(surround.CLONE_NEWNS), "have own mounts")
-surround._mount(None, "/", surround.MS_REC | surround.MS_PRIVATE)
-surround._mount("tmpfs", str(home / "hub"), 0, kind="tmpfs")
+isolation.check(isolation.libc.unshare(isolation.CLONE_NEWNS), "have own mounts")
+isolation._mount(None, "/", isolation.MS_REC | isolation.MS_PRIVATE)
+isolation._mount("tmpfs", str(home / "hub"), 0, kind="tmpfs")
 tell(before=write(home / "hub" / "new"), **shown(mount="read-only"))
 """
     told = surrounded(READ_ONLY + tail)
@@ -118,7 +118,7 @@ tell(before=write(home / "hub" / "new"), **shown(mount="read-only"))
 
 
 BOUND_READ_ONLY = """
-for flags in (surround.MS_BIND, surround.MS_BIND | surround.MS_REMOUNT | surround.MS_RDONLY):
+for flags in (isolation.MS_BIND, isolation.MS_BIND | isolation.MS_REMOUNT | isolation.MS_RDONLY):
     mount(sys.argv[-1], sys.argv[-1], flags)
 """
 

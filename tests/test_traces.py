@@ -45,13 +45,13 @@ orders = [{"place": place, "user": user, "mount": mount} for place in ("HF_HOME"
 def test_mounts_are_seen_by_the_job_alone() -> None:
     """Even where mounts of this machine spread to others' namespaces, as systemd has it."""
     tail = """
-surround.check(surround.libc.unshare(surround.CLONE_NEWNS), "have own mounts")
-surround._mount(None, "/", surround.MS_REC | surround.MS_PRIVATE)
-surround._mount(None, "/", surround.MS_REC | 1 << 20)  # MS_SHARED
+isolation.check(isolation.libc.unshare(isolation.CLONE_NEWNS), "have own mounts")
+isolation._mount(None, "/", isolation.MS_REC | isolation.MS_PRIVATE)
+isolation._mount(None, "/", isolation.MS_REC | 1 << 20)  # MS_SHARED
 before = Path("/proc/self/mounts").read_text()
 told = [shown(**order)["result"] for order in orders]
 after = Path("/proc/self/mounts").read_text()
-tell(told=told, same=before == after, places=surround.places())
+tell(told=told, same=before == after, places=isolation.places())
 """
     told = surrounded(MOUNTED + ALL_ORDERS + tail)
     assert told["same"]
@@ -110,7 +110,7 @@ if server == 0:
     shown()
 while not (home / "seen").exists():
     time.sleep(0.01)
-link = [Path(place).is_symlink() for place in surround.places()]
+link = [Path(place).is_symlink() for place in isolation.places()]
 shutil.rmtree(private)
 os.kill(server, 9)
 tell(gone=not private.exists(), home=names(home), link=any(link))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from prep.catalogue.lock import LockedFile, read_lock
-from prep.errors import HubBusy, HubRefused, HubUnreachable, NoProgress, WrongBytes
+from prep.errors import ChecksumMismatch, HubBusy, HubRefused, HubUnreachable, TimedOut
 from prep.fetch.hub import Network, ask, fetch_files, reach
 from prep.home.layout import Home
 from sample_hub.faults import Fault
@@ -113,7 +113,7 @@ def test_body_that_broke_off_is_gone_on_from_at_once(
     with Hub([served], faults=on_bytes(fault, then=Fault())) as hub:
         slow = {"timeout": 6.0} if fault.stall else {}
         assert bring(home, hub, served, tmp_path / "s", said, **slow) == len(BODY)
-        second = next(one for one in hub.bodies(FILE.path) if one.range is not None)
+        second = next(body for body in hub.bodies(FILE.path) if body.range is not None)
         begin = int(str(second.range).removeprefix("bytes=").removesuffix("-"))
         assert begin <= 1_500_000
         assert begin >= 600_000 or fault.reset, "a reset throws away what is on its way"
@@ -151,7 +151,7 @@ def test_what_came_before_it_gave_up_is_gone_on_from_in_the_next_run(
     assert kept == 1_500_000
     with Hub([served]) as hub:
         assert bring(home, hub, served, tmp_path / "s") == len(BODY) - kept
-        assert [one.range for one in hub.bodies(FILE.path) if one.sent] == [f"bytes={kept}-"]
+        assert [body.range for body in hub.bodies(FILE.path) if body.sent] == [f"bytes={kept}-"]
     assert list(home.partial.iterdir()) == []
 
 
@@ -194,7 +194,7 @@ def test_whole_part_of_a_killed_run_is_not_fetched_again(
     (home.partial / FILE.sha256).write_bytes(BODY)
     with Hub([served]) as hub:
         assert bring(home, hub, served, tmp_path / "s") == 0
-        assert [one for one in hub.bodies(FILE.path) if one.sent] == []
+        assert [body for body in hub.bodies(FILE.path) if body.sent] == []
 
 
 def test_wrong_bytes_are_thrown_away_and_not_asked_for_twice(
@@ -202,16 +202,16 @@ def test_wrong_bytes_are_thrown_away_and_not_asked_for_twice(
 ) -> None:
     home = Home(tmp_path / "home")
     with Hub([served], faults=on_bytes(Fault(spoil=512))) as hub:
-        with pytest.raises(WrongBytes, match="never retried into acceptance"):
+        with pytest.raises(ChecksumMismatch, match="never retried into acceptance"):
             bring(home, hub, served, tmp_path / "s")
-        assert len([one for one in hub.bodies(FILE.path) if one.sent]) == 1
+        assert len([body for body in hub.bodies(FILE.path) if body.sent]) == 1
     assert [path for path in home.root.rglob("*") if path.is_file() and path.stat().st_size] == []
 
 
 def test_deadline_bounds_a_slow_file(tmp_path: Path, served: ServedRepo) -> None:
     with (
         Hub([served], rate=100_000) as hub,
-        pytest.raises(NoProgress, match="--download-deadline"),
+        pytest.raises(TimedOut, match="--download-deadline"),
     ):
         bring(Home(tmp_path / "home"), hub, served, tmp_path / "s", deadline=3)
 
@@ -251,7 +251,7 @@ def test_fetching_three_models_asks_the_hub_at_most_twice_for_a_file(
         tmp_path / "home", "-m", "pins and not conversion", models=None, hub=hub.url, timeout=600
     )
     assert done.code == 0, done.out
-    asked = Counter(one.path for one in hub.requests if one.kind == "resolve")
+    asked = Counter(request.path for request in hub.requests if request.kind == "resolve")
     lock = read_lock(SAMPLE.with_name("models.lock.toml"))
     files = sum(len(model.files) for model in lock.models)
     assert (len(asked), max(asked.values())) == (files, 2)

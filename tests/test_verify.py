@@ -94,7 +94,7 @@ SOURCE_DAMAGE: dict[str, tuple[Damage, str]] = {
     "ref closed": (lambda t: t.ref.chmod(0o600), f"modes closed {REPO}/refs/main"),
     "denied by a note": (
         lambda t: write_bytes(t.home.repo(REPO_NAME) / ".no_exist" / COMMIT / WEIGHTS, b""),
-        f"extras denies .no_exist/{COMMIT}/{WEIGHTS}",
+        f"unlocked denies .no_exist/{COMMIT}/{WEIGHTS}",
     ),
     "refs closed": (lambda t: t.ref.parent.chmod(0o700), f"modes closed {REPO}/refs"),
     "snapshot closed": (lambda t: t.snapshot.chmod(0o750), f"modes closed {SNAPSHOT}"),
@@ -329,7 +329,7 @@ def test_a_message_names_got_and_wanted_of_all_at_once(model: Tiny) -> None:
     small = sha256((model.snapshot / "config.json").read_bytes())
     away = model.home.root.parent / "away"
     blob = f"../../blobs/{sha256(b'[]')}"
-    assert listing("tiny is not whole", [str(one) for one in model.source().problems]) == (
+    assert listing("tiny is not whole", [str(problem) for problem in model.source().problems]) == (
         f"""\
 tiny is not whole (7 problems):
   missing  modules.json             2 bytes, a link to {blob}, which is not there

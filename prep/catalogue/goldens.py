@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from prep.errors import Misread
+from prep.errors import InvalidFile
 from prep.files.fields import (
     Shape,
     is_count,
@@ -141,14 +141,14 @@ def text_of(answer: Answer) -> str:
 
 
 def read_goldens(folder: Path, name: str, repo: str, task: str) -> Goldens | None:
-    """A model's goldens, None where nobody recorded any; `Misread` where they are not its own."""
+    """A model's goldens, None where nobody recorded any. Raises `InvalidFile`."""
     path = folder / f"{name}.toml"
     try:
         data = read_toml(path)
     except FileNotFoundError:
         return None
     except (OSError, Unreadable) as error:
-        raise Misread(path.name, [f"cannot be read: {error}"]) from None
+        raise InvalidFile(path.name, [f"cannot be read: {error}"]) from None
     kinds = KINDS[task]
     unknown = sorted(set(data) - {*kinds, *FACTS[task], "goldens-version", "repo"})
     problems = [f"in '{key}': is not a key that is known for task {task!r}" for key in unknown]
@@ -170,7 +170,7 @@ def read_goldens(folder: Path, name: str, repo: str, task: str) -> Goldens | Non
             found = _problems(answer, kind, name_of) if isinstance(answer, dict) else ["no table"]
             problems += [f"in '{name_of}[{index}]': {one}" for one in found]
     if problems:
-        raise Misread(f"goldens/{path.name}", problems)
+        raise InvalidFile(f"goldens/{path.name}", problems)
     return Goldens(
         repo=repo,
         facts={key: data[key] for key in FACTS[task] if key in data},

@@ -23,7 +23,7 @@ from prep.files.checksum import Digest, digest_file
 from prep.files.fields import COMMIT
 from prep.files.reader import read_bytes
 from prep.home.file_lock import NO_LOCKS
-from prep.home.layout import Home, leads_astray, link_target, make_folder
+from prep.home.layout import Home, escapes_home, link_target, make_folder
 from prep.home.ledger import Ledger, Pin, below, read_ledger
 from prep.home.receipt import NAME, read_receipt
 from prep.settings import Settings
@@ -107,7 +107,7 @@ def _wanted(settings: Settings, ledger: Ledger, repo: str) -> Wanted:
             for commit in {model.commit for model, _ in known}
         },
         shas=frozenset(file.sha256 for model, _ in known for file in model.files),
-        precisions=frozenset(one for _, spec in known for one in spec.precisions),
+        precisions=frozenset(precision for _, spec in known for precision in spec.precisions),
         recipes=frozenset(_recipes(known)),
         others=others,
     )
@@ -124,7 +124,7 @@ def _leftovers(home: Home, ledger: Ledger, repo: str, wanted: Wanted) -> Found:
     found = Found()
     root = home.repo(repo)
     for folder in (root, home.conversions(repo), home.partial):
-        if folder.exists() and (astray := leads_astray(home, folder)):
+        if folder.exists() and (astray := escapes_home(home, folder)):
             found.kept[folder] = f"{astray[1]}; nothing is removed through such a link"
             return found
     links = list(_snapshot_files(home, ledger, repo, wanted, found))
@@ -162,7 +162,7 @@ def _snapshot_files(
             found.kept[snapshot] = (
                 "refs/main still names it, and what is wanted is not there yet: run pytest first"
             )
-        elif leads_astray(home, path.parent):
+        elif escapes_home(home, path.parent):
             found.kept[path] = "its folder is reached by a link that leads elsewhere"
         elif _is_ours(home, repo, path, line):
             yield path

@@ -15,7 +15,7 @@ from typing import Any
 from prep.catalogue.entries import ModelSpec
 from prep.catalogue.lock import LockedModel
 from prep.convert import conversion
-from prep.errors import ConversionError, Exit, Passing
+from prep.errors import ConversionError, Exit, TransientError
 from prep.files.fields import MOST_SECONDS, is_count, is_seconds
 from prep.files.reader import read_json
 from prep.home.layout import Home
@@ -92,8 +92,8 @@ def _code(problems: Sequence[Obstacle], facts: Facts) -> int:
     """75 only where nothing but the hub is in the way: a disk that is too small stays so."""
     if not problems:
         return 0
-    absent = {str(error) for error in facts.refusals.values() if isinstance(error, Passing)}
-    return int(Exit.PASSING) if all(one.text in absent for one in problems) else 1
+    absent = {str(error) for error in facts.refusals.values() if isinstance(error, TransientError)}
+    return int(Exit.TRANSIENT) if all(problem.text in absent for problem in problems) else 1
 
 
 def _model(
@@ -105,7 +105,7 @@ def _model(
     also = settings.lock.paths_of(locked.repo, locked.commit)
     state = look_at_source(settings.home, locked, also_locked=also, deep=False)
     plan = plan_source(locked, state)
-    need = next((one for one in needs if one.model == spec.name), None)
+    need = next((need for need in needs if need.model == spec.name), None)
 
     def stuck(text: str) -> None:
         problems.append(Obstacle(models=(spec.name,), text=text, passing=False))
@@ -246,8 +246,8 @@ def _as_json(
                 "ref": {"from": plan.ref[0], "to": plan.ref[1]} if plan.ref else None,
                 "opened": list(plan.opened),
                 "precisions": [
-                    {key.replace("_", "-"): value for key, value in asdict(one).items()}
-                    for one in plan.precisions
+                    {key.replace("_", "-"): value for key, value in asdict(precision).items()}
+                    for precision in plan.precisions
                 ],
             }
             for plan in plans
@@ -269,7 +269,12 @@ def _as_text(
     for plan in plans:
         yield from _details(plan)
     fetch, adopt = sum(plan.fetch for plan in plans), sum(plan.adopt for plan in plans)
-    made = sum(one.bytes or 0 for plan in plans for one in plan.precisions if _is_made(one))
+    made = sum(
+        precision.bytes or 0
+        for plan in plans
+        for precision in plan.precisions
+        if _is_made(precision)
+    )
     yield (
         f"to fetch: {fetch} bytes; to adopt: {adopt} bytes; to convert: {made} bytes; free on the "
         f"home's disk: {facts.home.free} bytes"
@@ -285,11 +290,11 @@ def _rows(plan: ModelPlan) -> Iterator[tuple[str, ...]]:
         *(plan.name, plan.commit[:12], there, came, "original", "fetch" if plan.files else "keep"),
         *(_megabytes(plan.locked_bytes), _seconds(plan.seconds), ""),
     )
-    for one in plan.precisions:
-        memory = _about(one.memory, one) if one.memory is not None else ""
-        took = _seconds(one.seconds) if _is_made(one) else "0 s"
-        size = _about(one.bytes, one) if one.bytes is not None else "unknown"
-        yield ("", "", "", "", one.precision, one.action, size, took, memory)
+    for precision in plan.precisions:
+        memory = _about(precision.memory, precision) if precision.memory is not None else ""
+        took = _seconds(precision.seconds) if _is_made(precision) else "0 s"
+        size = _about(precision.bytes, precision) if precision.bytes is not None else "unknown"
+        yield ("", "", "", "", precision.precision, precision.action, size, took, memory)
 
 
 def _details(plan: ModelPlan) -> Iterator[str]:
@@ -301,9 +306,9 @@ def _details(plan: ModelPlan) -> Iterator[str]:
             f"write    refs/main  (is {plan.ref[0]!r})" if plan.ref[0] else "write    refs/main"
         )
     lines += [
-        f"{one.action:<8} {one.precision}  ({one.because})"
-        for one in plan.precisions
-        if one.action != "keep"
+        f"{precision.action:<8} {precision.precision}  ({precision.because})"
+        for precision in plan.precisions
+        if precision.action != "keep"
     ]
     if lines:
         yield f"{plan.name}  {plan.repo}"

@@ -127,8 +127,8 @@ def _change(before: LockedModel, after: LockedModel) -> list[str]:
 
 def _locked(spec: ModelSpec, remote: RemoteModel) -> LockedModel:
     """The entry, or `HubRefused` where the repository holds nothing that may be loaded."""
-    told = ((file.path, unsafe.of_name(file.path) or file.hazard) for file in remote.files)
-    if bad := [f"{path}  {hazard}" for path, hazard in told if hazard]:
+    reasons = ((file.path, unsafe.of_name(file.path) or file.unsafe) for file in remote.files)
+    if bad := [f"{path}  {reason}" for path, reason in reasons if reason]:
         head = f"{spec.name}: will not lock {spec.repo} at {remote.commit}"
         raise HubRefused(
             f"{listing(head, bad)}\nNothing was locked. Choose another model or revision; where a "

@@ -22,9 +22,9 @@ from pathlib import Path
 
 import httpx
 
-from prep.errors import HubRefused, NotAHub, PrepError, WrongBytes
-from prep.fetch.hub_errors import CutShort
-from prep.fetch.retry import Persistence
+from prep.errors import ChecksumMismatch, HubRefused, NotAHub, PrepError
+from prep.fetch.hub_errors import TruncatedBody
+from prep.fetch.retry import Retry
 from prep.fetch.session import Answer, Session, SignatureRefused, count_of, host_of, whole
 from prep.files.checksum import BLOCK, digest_file
 from prep.files.reader import printable
@@ -60,11 +60,11 @@ class Transfer:
 
 
 def download(
-    transfer: Transfer, session: Session, persist: Persistence, on_bytes: Callable[..., None]
+    transfer: Transfer, session: Session, persist: Retry, on_bytes: Callable[..., None]
 ) -> Path:
     """Bring the bytes into `transfer.blobs`, and give their place; a part that is there is used.
 
-    Raises `WrongBytes` when the whole file has another digest: never retried, never published.
+    Raises `ChecksumMismatch` where the whole file has another: never retried, never published.
     """
     while True:
         with _claimed(transfer.partial) as file:
@@ -96,7 +96,7 @@ def read_part(url: str, session: Session, start: int, count: int, size: int) -> 
         told = _length(response)
         if told not in (None, size):
             where = host_of(response.request.url)
-            raise WrongBytes(
+            raise ChecksumMismatch(
                 f"{httpx.URL(url).path} has {told} bytes at {where}, {size} in the hub's own list. "
                 "Nothing was locked; run again, or ask the hub's keeper."
             )
@@ -107,7 +107,7 @@ def read_part(url: str, session: Session, start: int, count: int, size: int) -> 
             if len(body) >= skip + count:
                 break
     if len(body) < skip + count:
-        raise CutShort(response)
+        raise TruncatedBody(response)
     return body[skip : skip + count]
 
 
@@ -142,9 +142,9 @@ class Part:
         self.have, self.pieced, self._hasher = 0, False, hashlib.sha256()
 
     def write(self, block: bytes) -> None:
-        """Append; `WrongBytes` where the file would grow beyond its size."""
+        """Append; `ChecksumMismatch` where the file would grow beyond its size."""
         if self.have + len(block) > self.transfer.size:
-            raise WrongBytes(other_size(self.transfer, f"more than {self.transfer.size}"))
+            raise ChecksumMismatch(other_size(self.transfer, f"more than {self.transfer.size}"))
         rest = memoryview(block)
         while rest:  # a disk that is filling up takes less than it is given, once
             rest = rest[self._file.write(rest) :]
@@ -193,7 +193,7 @@ class Part:
         self.reached = max(self.reached, self.have)
 
 
-def _bring(part: Part, session: Session, persist: Persistence) -> None:
+def _bring(part: Part, session: Session, persist: Retry) -> None:
     """Go on from what is there until the file is whole; digest it, publish it or throw it away."""
     transfer = part.transfer
     with persist.pace.paused():
@@ -211,7 +211,7 @@ def _bring(part: Part, session: Session, persist: Persistence) -> None:
         digest = completed()
     if digest != transfer.sha256:
         part.discard()
-        raise WrongBytes(
+        raise ChecksumMismatch(
             f"{transfer.what} came with sha256 {digest}, the lock names {transfer.sha256}. It "
             "was thrown away and is never retried into acceptance: the hub, a mirror or a "
             "proxy serves other bytes. Ask its keeper, or --relock and review the diff."
@@ -225,7 +225,7 @@ def _bring(part: Part, session: Session, persist: Persistence) -> None:
         part.publish()
 
 
-def _go_on(part: Part, session: Session, persist: Persistence) -> None:
+def _go_on(part: Part, session: Session, persist: Retry) -> None:
     """One answer's bytes, or two answers' where the first cannot be gone on with."""
     for _ in range(2):
         if part.have == part.transfer.size:
@@ -245,7 +245,7 @@ def _go_on(part: Part, session: Session, persist: Persistence) -> None:
             part.plain = ranged  # some hosts refuse the part, and would give the whole
             raise
         part.restart()
-    raise CutShort(answer.response)
+    raise TruncatedBody(answer.response)
 
 
 def _oid(answer: Answer, transfer: Transfer) -> str | None:
@@ -265,7 +265,7 @@ def _oid(answer: Answer, transfer: Transfer) -> str | None:
             f"{commit}. A mirror that does not keep commits cannot be used; see --hub."
         )
     if answer.size not in (None, transfer.size):
-        raise WrongBytes(other_size(transfer, str(answer.size)))
+        raise ChecksumMismatch(other_size(transfer, str(answer.size)))
     git = answer.etag is not None and re.fullmatch("[0-9a-f]{40}", answer.etag)
     return git[0] if git else None
 
@@ -282,9 +282,9 @@ def _fits(response: httpx.Response, part: Part) -> bool:
         part.pieced = True
         return bool(part.have and told and not encoded)
     if (length := _length(response)) == 0 and size:  # as CDNs answer in a bad hour
-        raise CutShort(response)
+        raise TruncatedBody(response)
     if length not in (None, size):
-        raise WrongBytes(other_size(part.transfer, str(length), response))
+        raise ChecksumMismatch(other_size(part.transfer, str(length), response))
     if part.have:
         part.restart()  # the server ignores Range: the whole file comes
     return True
@@ -302,7 +302,7 @@ def _length(response: httpx.Response) -> int | None:
     return None if _is_encoded(response) else count_of(response.headers.get("Content-Length", ""))
 
 
-def _pour(response: httpx.Response, part: Part, persist: Persistence) -> None:
+def _pour(response: httpx.Response, part: Part, persist: Retry) -> None:
     try:
         # As it comes: a block size here would hold bytes back in memory, to be lost by a kill.
         for block in response.iter_bytes():
@@ -311,11 +311,11 @@ def _pour(response: httpx.Response, part: Part, persist: Persistence) -> None:
             persist.pace.check(part.transfer.what)
             if persist.given_up.is_set():
                 break
-    except WrongBytes:
+    except ChecksumMismatch:
         part.discard()
         raise
     if part.have < part.transfer.size:
-        raise CutShort(response)
+        raise TruncatedBody(response)
 
 
 def other_size(transfer: Transfer, got: str, response: httpx.Response | None = None) -> str:

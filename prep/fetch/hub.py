@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from prep.catalogue.lock import LockedFile
-from prep.errors import HubUnreachable, Passing, PrepError
+from prep.errors import HubUnreachable, PrepError, TransientError
 from prep.fetch.host_watch import SILENCE_SECONDS, HostWatch
 from prep.files.reader import read_bytes
 from prep.home.layout import Home, make_folder
@@ -63,14 +63,14 @@ class Network:
 class RemoteFile:
     """A file as the hub describes it; `sha256` was computed here unless the hub's LFS names it.
 
-    `hazard` says why it must not be run, None where nothing is wrong with it. `text` is that of a
+    `unsafe` says why it must not be run, None where nothing is wrong with it. `text` is that of a
     small file of settings, for telling what changed.
     """
 
     path: str
     size: int
     sha256: str
-    hazard: str | None = None
+    unsafe: str | None = None
     text: str | None = None
 
 
@@ -189,7 +189,7 @@ def access(
         )
     except HubUnreachable as error:
         return dict.fromkeys(asked, error)
-    except Passing:
+    except TransientError:
         return {}
     return {model: as_error(told) for model, told in result["refused"].items()}
 
@@ -209,11 +209,13 @@ def _child(
     hub = urlsplit(network.endpoint).netloc.rpartition("@")[2]
     watch = HostWatch(hub, network.timeout + GRACE_SECONDS, network.deadline, SILENCE_SECONDS)
 
-    def hear(event: Event) -> None:
+    def sort_out(event: Event) -> None:
         if event["event"] == "said":
             say(event["text"])
         elif not watch.hears(event):
             on_event(event)
 
     order |= {"timeout": network.timeout, "deadline": network.deadline}
-    return run(CHILD, order, network.environment(scratch), doing=doing, on_event=hear, watch=watch)
+    return run(
+        CHILD, order, network.environment(scratch), doing=doing, on_event=sort_out, watch=watch
+    )

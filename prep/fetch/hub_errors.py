@@ -27,15 +27,22 @@ from huggingface_hub.utils import (  # type: ignore[attr-defined]  # documented
 from prep.errors import HubBusy, HubRefused, HubUnreachable, NotAHub, PrepError
 from prep.fetch.connections import ProxyUnreachable
 from prep.fetch.host_watch import unreachable, which
-from prep.fetch.session import CannotServe, NoHub, SignatureRefused, count_of, host_of, sentence_of
+from prep.fetch.session import (
+    ServerUnavailable,
+    SignatureRefused,
+    UnexpectedAnswer,
+    count_of,
+    host_of,
+    sentence_of,
+)
 from prep.files.reader import printable
 from prep.machine.disk import storage_error
 
-ASKED_SECONDS = 330.0  # that a hub may ask to wait without progress between: its windows are 300 s
+LONGEST_ASKED_WAIT = 330.0  # seconds without progress between: a hub's windows are 300 s
 Shown = Literal["public", "gated", "hidden", "unknown"]
 
 
-class CutShort(Exception):
+class TruncatedBody(Exception):
     """A body ended before its time, without an error of the connection."""
 
     def __init__(self, response: httpx.Response | None = None) -> None:
@@ -43,7 +50,7 @@ class CutShort(Exception):
         self.response = response
 
 
-class GaveUp(Exception):
+class RetriesExhausted(Exception):
     """It was tried often enough, or would take too long; the cause says what it was."""
 
     def __init__(
@@ -60,7 +67,7 @@ class GaveUp(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class HubRequest:
     """What was asked of whom. `shown` finds out what the hub shows to somebody without a token."""
 
     endpoint: str
@@ -79,16 +86,18 @@ def passes(error: BaseException) -> bool:
     """Whether it can pass by itself, so that it is tried again."""
     if isinstance(error, httpx.TransportError):
         return not isinstance(error, httpx.UnsupportedProtocol) and not _untrusted(error)
-    return isinstance(error, CannotServe | SignatureRefused | CutShort | httpx.DecodingError)
+    return isinstance(
+        error, ServerUnavailable | SignatureRefused | TruncatedBody | httpx.DecodingError
+    )
 
 
 def in_short(error: BaseException) -> str:
     """A few words for a line of progress."""
-    if isinstance(error, CannotServe):
+    if isinstance(error, ServerUnavailable):
         return str(error.response.status_code)
     if isinstance(error, SignatureRefused):
         return f"{error.response.status_code} from {host_of(error.response.request.url)}"
-    if isinstance(error, CutShort | httpx.DecodingError) or _broke_off(error):
+    if isinstance(error, TruncatedBody | httpx.DecodingError) or _broke_off(error):
         return "the answer broke off"
     return _reason(error)
 
@@ -99,7 +108,7 @@ def asked_wait(error: BaseException) -> float | None:
     ``Retry-After`` in seconds or as a date, which is held against the hub's own clock; else when
     the limit of ``RateLimit`` is renewed, as the hub's client reads it.
     """
-    if not isinstance(error, CannotServe):
+    if not isinstance(error, ServerUnavailable):
         return None
     headers = error.response.headers
     said = headers.get("Retry-After", "").strip()
@@ -126,9 +135,9 @@ def url_of(error: BaseException) -> httpx.URL | None:
 
 
 def _request(error: BaseException) -> httpx.Request | None:
-    if isinstance(error, CannotServe | NoHub | SignatureRefused | HfHubHTTPError):
+    if isinstance(error, ServerUnavailable | UnexpectedAnswer | SignatureRefused | HfHubHTTPError):
         return error.response.request
-    if isinstance(error, CutShort):
+    if isinstance(error, TruncatedBody):
         return error.response.request if error.response is not None else None
     if isinstance(error, httpx.RequestError):
         with contextlib.suppress(RuntimeError):
@@ -137,26 +146,28 @@ def _request(error: BaseException) -> httpx.Request | None:
 
 
 @contextlib.contextmanager
-def hub_errors(asked: Asked) -> Iterator[None]:
+def hub_errors(asked: HubRequest) -> Iterator[None]:
     """Turn what the client and the disk raise into our errors, with host and repository named."""
     try:
         yield
     except PrepError:
         raise
     except (
-        *(GaveUp, CannotServe, CutShort, NoHub, SignatureRefused),
+        *(RetriesExhausted, ServerUnavailable, TruncatedBody, UnexpectedAnswer, SignatureRefused),
         *(httpx.HTTPError, httpx.InvalidURL, OSError),
     ) as error:
         raise meaning(error, asked) from error
 
 
-def meaning(error: BaseException, asked: Asked, gave_up: GaveUp | None = None) -> PrepError:
+def meaning(
+    error: BaseException, asked: HubRequest, gave_up: RetriesExhausted | None = None
+) -> PrepError:
     """The error of ours that says what happened."""
-    if isinstance(error, GaveUp):
+    if isinstance(error, RetriesExhausted):
         return meaning(error.cause, asked, error)
-    if isinstance(error, CannotServe):
+    if isinstance(error, ServerUnavailable):
         return _busy(error, asked, gave_up)
-    if isinstance(error, NoHub):
+    if isinstance(error, UnexpectedAnswer):
         return _no_hub(error.response, error.what, asked)
     if isinstance(error, SignatureRefused):
         return _signature(error, asked, gave_up)
@@ -168,7 +179,7 @@ def meaning(error: BaseException, asked: Asked, gave_up: GaveUp | None = None) -
             f"{asked.host} redirects {how} for {asked.repo}. Is it a hub? Check --hub "
             "(HF_ENDPOINT), the proxy, or whether this network wants a login first."
         )
-    if isinstance(error, CutShort | httpx.DecodingError) or _broke_off(error):
+    if isinstance(error, TruncatedBody | httpx.DecodingError) or _broke_off(error):
         return HubBusy(
             f"{_who(error, asked)} broke off in the middle of an answer{_times(gave_up)}. What "
             "came so far is kept; run again to go on from there."
@@ -180,7 +191,7 @@ def meaning(error: BaseException, asked: Asked, gave_up: GaveUp | None = None) -
     raise error
 
 
-def _transport(error: httpx.HTTPError, asked: Asked) -> PrepError:
+def _transport(error: httpx.HTTPError, asked: HubRequest) -> PrepError:
     """No answer came."""
     host = _host(error, asked)
     if _untrusted(error):
@@ -218,7 +229,9 @@ def _for_proxy(text: str) -> str:
     return "Have it allow that host, or name the host in NO_PROXY if no proxy is needed for it."
 
 
-def _busy(error: CannotServe, asked: Asked, gave_up: GaveUp | None) -> PrepError:
+def _busy(
+    error: ServerUnavailable, asked: HubRequest, gave_up: RetriesExhausted | None
+) -> PrepError:
     head = f"{_who(error, asked)} answered {error.response.status_code} for {asked.repo}"
     if gave_up is None or gave_up.asked is None:
         return HubBusy(
@@ -227,10 +240,11 @@ def _busy(error: CannotServe, asked: Asked, gave_up: GaveUp | None) -> PrepError
     bound = (
         "than is left of --download-deadline"
         if gave_up.by_deadline
-        else f"than the {ASKED_SECONDS:.0f} s that a run waits without progress when it is asked to"
+        else f"than the {LONGEST_ASKED_WAIT:.0f} s that a run waits without progress "
+        "when it is asked to"
     )
     wait = f"{gave_up.asked:.0f} s"
-    if not gave_up.by_deadline and gave_up.asked <= ASKED_SECONDS:
+    if not gave_up.by_deadline and gave_up.asked <= LONGEST_ASKED_WAIT:
         wait += f" more, {gave_up.in_all:.0f} s in all"
     more = "" if asked.has_token else " A token in HF_TOKEN may have higher limits."
     return HubBusy(
@@ -239,7 +253,7 @@ def _busy(error: CannotServe, asked: Asked, gave_up: GaveUp | None) -> PrepError
     )
 
 
-def _no_hub(response: httpx.Response, what: str, asked: Asked) -> NotAHub:
+def _no_hub(response: httpx.Response, what: str, asked: HubRequest) -> NotAHub:
     """A gateway, a proxy or a login page answers; or `--hub` names what never was a hub."""
     request = response.request
     server = response.headers.get("Server")
@@ -261,7 +275,9 @@ def _no_hub(response: httpx.Response, what: str, asked: Asked) -> NotAHub:
     )
 
 
-def _signature(error: SignatureRefused, asked: Asked, gave_up: GaveUp | None) -> PrepError:
+def _signature(
+    error: SignatureRefused, asked: HubRequest, gave_up: RetriesExhausted | None
+) -> PrepError:
     """Every try had a fresh signature, and one of them asked for no range."""
     if error.page:
         return _no_hub(error.response, "a web page", asked)
@@ -275,14 +291,14 @@ def _signature(error: SignatureRefused, asked: Asked, gave_up: GaveUp | None) ->
     )
 
 
-def _quoting(error: PrepError, answer: HfHubHTTPError, asked: Asked) -> PrepError:
+def _quoting(error: PrepError, answer: HfHubHTTPError, asked: HubRequest) -> PrepError:
     """The same, with the server's own sentence at its end."""
     if not (said := sentence_of(answer.response)):
         return error
     return type(error)(f'{error} {_host(answer, asked)} says: "{said}"')
 
 
-def _refused(error: HfHubHTTPError, asked: Asked) -> PrepError:
+def _refused(error: HfHubHTTPError, asked: HubRequest) -> PrepError:
     """The answer is no, and trying again would not change it."""
     code, host, repo = error.response.status_code, _host(error, asked), asked.repo
     said = sentence_of(error.response).lower()
@@ -341,7 +357,7 @@ def _refused(error: HfHubHTTPError, asked: Asked) -> PrepError:
     return HubRefused(f"{host} answered {code} for {repo}, which running again will not change.")
 
 
-def _rejected(code: int, asked: Asked) -> str:
+def _rejected(code: int, asked: HubRequest) -> str:
     """With a token it is refused: what the hub shows without one says where the fault lies."""
     host, repo = asked.host, asked.repo
     head = f"{host} refused the token for {repo} ({code})"
@@ -364,7 +380,7 @@ def _rejected(code: int, asked: Asked) -> str:
     return f"{head}. Renew HF_TOKEN, or unset it if the model is public."
 
 
-def _host(error: BaseException, asked: Asked) -> str:
+def _host(error: BaseException, asked: HubRequest) -> str:
     url = url_of(error)
     return asked.host if url is None else host_of(url)
 
@@ -376,15 +392,15 @@ def _role(request: httpx.Request | None) -> tuple[str, str | None]:
     return request.extensions.get("role", "hub"), request.extensions.get("cdn")
 
 
-def _which(error: BaseException, asked: Asked) -> str:
+def _which(error: BaseException, asked: HubRequest) -> str:
     return which(_host(error, asked), asked.host, *_role(_request(error)))
 
 
-def _who(error: BaseException, asked: Asked) -> str:
+def _who(error: BaseException, asked: HubRequest) -> str:
     return _which(error, asked).removeprefix("The hub at ")
 
 
-def _times(gave_up: GaveUp | None) -> str:
+def _times(gave_up: RetriesExhausted | None) -> str:
     return f", {gave_up.tries} times in a row" if gave_up and gave_up.tries > 1 else ""
 
 

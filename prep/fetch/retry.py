@@ -16,17 +16,17 @@ from typing import TypeVar
 import httpx
 from tenacity import RetryCallState, Retrying, retry_if_exception
 
-from prep.errors import NoProgress
+from prep.errors import TimedOut
 from prep.fetch.hub_errors import (
-    ASKED_SECONDS,
-    CutShort,
-    GaveUp,
+    LONGEST_ASKED_WAIT,
+    RetriesExhausted,
+    TruncatedBody,
     asked_wait,
     in_short,
     passes,
     url_of,
 )
-from prep.fetch.session import CannotServe, Hosts, SignatureRefused, host_of
+from prep.fetch.session import Hosts, ServerUnavailable, SignatureRefused, host_of
 from prep.process.child import MINIMUM_RATE, Emit, late, no_progress
 
 TRIES = 5  # in a row, of which none brought a new byte
@@ -41,7 +41,7 @@ SAME_SECONDS = 1.0
 T = TypeVar("T")
 
 
-class Pace:
+class ProgressTimer:
     """How long nothing came, for all files of a child together. Times are seconds.
 
     Progress is a finished step, or bytes at `MINIMUM_RATE` at least.
@@ -105,15 +105,15 @@ class Pace:
         return httpx.Timeout(silence, connect=min(CONNECT_SECONDS, silence))
 
     def check(self, what: str) -> None:
-        """Raise `NoProgress` where too little came for too long; a drip is too little."""
+        """Raise `TimedOut` where too little came for too long; a drip is too little."""
         if time.monotonic() - self._mark > self.timeout:
-            raise NoProgress(no_progress(what, self.timeout))
+            raise TimedOut(no_progress(what, self.timeout))
 
 
-class Persistence:
+class Retry:
     """Tries again what can pass, for all files of a child; `give_up` ends waits in all threads."""
 
-    def __init__(self, pace: Pace, hosts: Hosts, emit: Emit) -> None:
+    def __init__(self, pace: ProgressTimer, hosts: Hosts, emit: Emit) -> None:
         self.pace, self.hosts = pace, hosts
         self.given_up = threading.Event()
         self._emit = emit
@@ -126,7 +126,7 @@ class Persistence:
         self, what: str, work: Callable[[], T], reached: Callable[[], int] = lambda: 0
     ) -> T:
         """What `work` gives in the end; `reached` grows where a try brought something new."""
-        return _Row(self, what, reached).run(work)
+        return _Attempts(self, what, reached).run(work)
 
     def asked_with(self, seconds: float) -> float:
         """How long hubs will have asked to wait, this wait too: several threads wait at once."""
@@ -163,13 +163,13 @@ class Persistence:
             self._emit({"event": "said", "text": text})
 
 
-class _Row:
+class _Attempts:
     """Tries in a row that brought nothing new; one that did is the first of a new row."""
 
-    def __init__(self, persist: Persistence, what: str, reached: Callable[[], int]) -> None:
+    def __init__(self, persist: Retry, what: str, reached: Callable[[], int]) -> None:
         self._persist, self._what, self._reached = persist, what, reached
         self._best, self._before = reached(), 0
-        self._error: BaseException = CutShort()
+        self._error: BaseException = TruncatedBody()
 
     def run(self, work: Callable[[], T]) -> T:
         retrying = Retrying(
@@ -207,16 +207,16 @@ class _Row:
             return True
         by_deadline = state.upcoming_sleep > pace.left_altogether()
         in_all = self._persist.asked_with(asked or 0.0)
-        if asked is not None and (by_deadline or in_all > ASKED_SECONDS):
-            raise GaveUp(error, number, asked, by_deadline, in_all) from error
+        if asked is not None and (by_deadline or in_all > LONGEST_ASKED_WAIT):
+            raise RetriesExhausted(error, number, asked, by_deadline, in_all) from error
         if asked is None and state.upcoming_sleep > pace.left():
             if by_deadline and pace.deadline is not None:
-                raise NoProgress(late(self._what, pace.deadline)) from error
+                raise TimedOut(late(self._what, pace.deadline)) from error
             if isinstance(error, httpx.TimeoutException) and self._is_heard(error):
-                raise NoProgress(no_progress(self._what, pace.timeout)) from error
-            raise GaveUp(error, number) from error
+                raise TimedOut(no_progress(self._what, pace.timeout)) from error
+            raise RetriesExhausted(error, number) from error
         if number >= self._tries(error):
-            raise GaveUp(error, number) from error
+            raise RetriesExhausted(error, number) from error
         return False
 
     def _tell(self, state: RetryCallState) -> None:
@@ -228,7 +228,7 @@ class _Row:
         )
 
     def _sleep(self, seconds: float) -> None:
-        if asked_wait(self._error) is None or not isinstance(self._error, CannotServe):
+        if asked_wait(self._error) is None or not isinstance(self._error, ServerUnavailable):
             self._persist.given_up.wait(seconds)
         else:
             response = self._error.response

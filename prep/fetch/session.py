@@ -20,7 +20,7 @@ from prep.fetch.connections import Transport
 from prep.files.reader import parse_json, printable
 from prep.process.child import Emit
 
-PASSING = frozenset({408, 429, 500, 502, 503, 504})
+TRANSIENT_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
 REFUSED_SIGNATURE = frozenset({400, 401, 403})  # S3 says 400 for an address that is too old
 MOST_REDIRECTS = 10
 READ_AT_MOST = 4096  # bytes of a refusal's or a redirect's body
@@ -34,7 +34,7 @@ KEPT_HEADERS = frozenset({b"x-error-code", b"x-error-message", b"server", b"cont
 Role = Literal["hub", "bytes"]
 
 
-class CannotServe(Exception):
+class ServerUnavailable(Exception):
     """An answer that says: not now."""
 
     def __init__(self, response: httpx.Response) -> None:
@@ -42,7 +42,7 @@ class CannotServe(Exception):
         self.response = response
 
 
-class NoHub(Exception):
+class UnexpectedAnswer(Exception):
     """An answer that no hub gives; `what` it is, in words."""
 
     def __init__(self, response: httpx.Response, what: str) -> None:
@@ -104,7 +104,7 @@ class Answer:
     etag: str | None = None
     size: int | None = None
 
-    def hear(self, response: httpx.Response) -> bool:
+    def on_event(self, response: httpx.Response) -> bool:
         """Take what one of the hub's answers says; gives whether it says anything."""
         headers = response.headers
         commit, linked = headers.get("X-Repo-Commit"), headers.get("X-Linked-Etag")
@@ -148,8 +148,8 @@ class Session:
         """Ask, and follow redirects to the answer that is none; its body is still to be read.
 
         Its status is 200, 206 or one of `accept`. Not `to_the_end`, a redirect in which the hub
-        says what the file is will do. Raises `CannotServe`, `NoHub`, `SignatureRefused`, the errors
-        of huggingface_hub, and those of httpx.
+        says what the file is will do. Raises `ServerUnavailable`, `UnexpectedAnswer`,
+        `SignatureRefused`, the errors of huggingface_hub, and those of httpx.
         """
         answer, at, cdn = Answer(), httpx.URL(url), None
         role: Role = "hub"
@@ -158,7 +158,7 @@ class Session:
             request = self._request(method, at, role, cdn, headers or {}, token)
             with self._sent(request) as response:
                 answer.response = response
-                named = role == "hub" and answer.hear(response)
+                named = role == "hub" and answer.on_event(response)
                 redirected = 300 <= response.status_code < 400 and "Location" in response.headers
                 if not redirected or (named and not to_the_end):
                     if not redirected:
@@ -185,12 +185,12 @@ class Session:
             try:
                 return parse_json(whole(answer.response)), answer.response.headers
             except ValueError:
-                raise NoHub(answer.response, "something that is not JSON") from None
+                raise UnexpectedAnswer(answer.response, "something that is not JSON") from None
 
-    def no_hub(self, url: str, what: str) -> NoHub:
+    def no_hub(self, url: str, what: str) -> UnexpectedAnswer:
         """The error for an answer whose form is right and whose content is not."""
         request = self._client.build_request("GET", url, extensions={"role": "hub", "cdn": None})
-        return NoHub(httpx.Response(200, request=request), what)
+        return UnexpectedAnswer(httpx.Response(200, request=request), what)
 
     def say_once(self, text: str) -> None:
         """One line, however many files meet the same."""
@@ -249,8 +249,8 @@ class Session:
             raise
         try:
             self.hosts.tell("answered", request.url, role)
-            if response.status_code in PASSING:
-                raise CannotServe(response)
+            if response.status_code in TRANSIENT_STATUSES:
+                raise ServerUnavailable(response)
             yield response
         finally:
             response.close()
@@ -275,7 +275,7 @@ def whole(response: httpx.Response) -> bytes:
     for block in response.iter_bytes():
         body += block
         if len(body) > MOST_ANSWERED:
-            raise NoHub(response, f"more than {MOST_ANSWERED} bytes")
+            raise UnexpectedAnswer(response, f"more than {MOST_ANSWERED} bytes")
     return bytes(body)
 
 
@@ -366,9 +366,9 @@ def _check(response: httpx.Response, accept: Collection[int]) -> None:
     if role == "bytes" and code in REFUSED_SIGNATURE:
         raise SignatureRefused(told, page)
     if page:
-        raise NoHub(told, "a web page")
+        raise UnexpectedAnswer(told, "a web page")
     hf_raise_for_status(told)  # its classes tell the refusals apart
-    raise NoHub(told, "what is neither a file nor a refusal")
+    raise UnexpectedAnswer(told, "what is neither a file nor a refusal")
 
 
 def _drain(response: httpx.Response) -> bytes:

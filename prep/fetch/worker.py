@@ -23,11 +23,27 @@ from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 
 from prep.catalogue.lock import LockedFile
 from prep.catalogue.pin_change import is_told
-from prep.errors import Hazardous, HubBusy, HubRefused, ModelError, PrepError, WrongBytes, listing
+from prep.errors import (
+    ChecksumMismatch,
+    HubBusy,
+    HubRefused,
+    ModelError,
+    PrepError,
+    UnsafeFile,
+    listing,
+)
 from prep.fetch.download import Transfer, download, read_part, read_small
-from prep.fetch.hub_errors import Asked, Shown, hub_errors
-from prep.fetch.retry import Pace, Persistence
-from prep.fetch.session import CannotServe, Hosts, NoHub, Session, host_of, renamed, target_of
+from prep.fetch.hub_errors import HubRequest, Shown, hub_errors
+from prep.fetch.retry import ProgressTimer, Retry
+from prep.fetch.session import (
+    Hosts,
+    ServerUnavailable,
+    Session,
+    UnexpectedAnswer,
+    host_of,
+    renamed,
+    target_of,
+)
 from prep.files import unsafe
 from prep.files.fields import COMMIT, SHA256, is_count, is_text, like, maybe, shown
 from prep.files.fields import listed as listed_of
@@ -49,13 +65,13 @@ class Child:
     def __init__(self, order: Event, emit: Emit) -> None:
         hosts = Hosts(emit)
         self.emit = emit
-        self.pace = Pace(order["timeout"], order["deadline"], emit)
-        self.persist = Persistence(self.pace, hosts, emit)
+        self.pace = ProgressTimer(order["timeout"], order["deadline"], emit)
+        self.persist = Retry(self.pace, hosts, emit)
         self.session = Session(constants.ENDPOINT, get_token(), self.pace, hosts, self.persist.tell)
 
-    def asked(self, repo: str, revision: str) -> Asked:
+    def asked(self, repo: str, revision: str) -> HubRequest:
         """What an error's sentence names."""
-        return Asked(
+        return HubRequest(
             endpoint=re.sub(r"(?<=://)[^/@]*@", "", constants.ENDPOINT),  # no password in sentences
             repo=repo,
             revision=revision,
@@ -108,7 +124,7 @@ def _refused(order: Event, child: Child) -> Event:
 def _may_read(url: str, session: Session) -> None:
     """One request; that the hub is busy says nothing, and is tried again where it matters."""
     with (
-        contextlib.suppress(CannotServe),
+        contextlib.suppress(ServerUnavailable),
         session.open("HEAD", url, accept=HEAD_UNKNOWN, to_the_end=False),
     ):
         pass
@@ -195,10 +211,10 @@ def _fetch_one(order: Event, file: LockedFile, child: Child, tally: Tally) -> No
 
 def _refuse(order: Event, path: str, file: Path) -> None:
     """Raise where the file must not be run: before it has a name that a consumer reads."""
-    if hazard := unsafe.of_path(path, file, order["locked"]):
-        raise Hazardous(
+    if finding := unsafe.of_path(path, file, order["locked"]):
+        raise UnsafeFile(
             f"{order['repo']}: {path} is the file that the lock names, and it is not taken: "
-            f"{hazard.detail}. It was not placed, and --relock would not lock it. Choose another "
+            f"{finding.detail}. It was not placed, and --relock would not lock it. Choose another "
             "model or revision."
         )
 
@@ -235,8 +251,8 @@ def _ask(order: Event, child: Child) -> Event:
             read = partial(_part_of, body)
             text = body.decode(errors="replace") if is_told(path) else None
         file = {"path": path, "size": size, "sha256": sha256, "text": text}
-        hazard = unsafe.of_file(path, size, read, wanted)
-        files.append({**file, "hazard": hazard.detail if hazard else None})
+        finding = unsafe.of_file(path, size, read, wanted)
+        files.append({**file, "unsafe": finding.detail if finding else None})
     head = info.sha
     if order["revision"] == info.sha:  # pinned to a commit: where would the name alone lead to now?
         head = persist(repo, lambda: _info(session, repo, None)).sha or head
@@ -289,7 +305,7 @@ def _info(session: Session, repo: str, revision: str | None) -> ModelInfo:
 
 def _is_described(info: ModelInfo) -> bool:
     """Whether the parts that are used are of the types that a hub gives them."""
-    names = [one.rfilename for one in info.siblings or []]
+    names = [sibling.rfilename for sibling in info.siblings or []]
     return (
         like(COMMIT)(info.sha)
         and is_text(info.id)
@@ -305,15 +321,15 @@ def _model(data: dict[str, Any]) -> ModelInfo:
 Listed = dict[str, tuple[int, str | None, str | None]]  # path: size, git's oid, sha256 of LFS
 
 
-def _listed(session: Session, pace: Pace, repo: str, info: ModelInfo) -> Listed:
+def _listed(session: Session, pace: ProgressTimer, repo: str, info: ModelInfo) -> Listed:
     """The files of a commit with their checksums; by the tree where the model's info has none."""
     listed: Listed = {}
-    for one in info.siblings or []:
-        sha256 = _in_small(one.lfs.sha256) if one.lfs else None
-        size = one.lfs.size if one.lfs else one.size
-        if size is None or not (sha256 or one.blob_id):
+    for sibling in info.siblings or []:
+        sha256 = _in_small(sibling.lfs.sha256) if sibling.lfs else None
+        size = sibling.lfs.size if sibling.lfs else sibling.size
+        if size is None or not (sha256 or sibling.blob_id):
             return _tree(session, pace, repo, str(info.sha))
-        listed[one.rfilename] = (size, one.blob_id, sha256)
+        listed[sibling.rfilename] = (size, sibling.blob_id, sha256)
     return listed
 
 
@@ -322,7 +338,7 @@ def _in_small(sha256: Any) -> Any:
     return sha256.lower() if isinstance(sha256, str) else sha256
 
 
-def _tree(session: Session, pace: Pace, repo: str, commit: str) -> Listed:
+def _tree(session: Session, pace: ProgressTimer, repo: str, commit: str) -> Listed:
     """The same from the listing of folders, which some mirrors pass on as it is."""
     listed: Listed = {}
     url: str | None = f"{_api(repo, 'tree', commit)}?recursive=true"
@@ -351,7 +367,7 @@ def _tree(session: Session, pace: Pace, repo: str, commit: str) -> Listed:
             pace.step()
             following = httpx.Response(200, headers=headers).links.get("next")
             url = str(target_of(httpx.URL(url), following["url"])) if following else None
-    except (HfHubHTTPError, NoHub, KeyError, TypeError, ValueError, AttributeError):
+    except (HfHubHTTPError, UnexpectedAnswer, KeyError, TypeError, ValueError, AttributeError):
         raise HubRefused(
             f"{host_of(httpx.URL(constants.ENDPOINT))} lists no checksums for {repo}, neither with "
             "the model nor in its tree. Lock at a hub that does (pytest --relock "
@@ -393,7 +409,7 @@ def _check_oid(repo: str, path: str, body: bytes, size: int | None, oid: str | N
     header = f"blob {len(body)}\0".encode()
     got = hashlib.sha1(header + body, usedforsecurity=False).hexdigest()
     if size != len(body) or oid != got:
-        raise WrongBytes(
+        raise ChecksumMismatch(
             f"{repo}: {path} came as {len(body)} bytes with git oid {got}, the hub's own list says "
             f"{size} bytes with {oid}. Nothing was locked; run again, or ask the hub's keeper."
         )

@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from prep.errors import InTheWay
+from prep.errors import PathOccupied
 
 NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 LOCK_SECONDS = 10.0  # a line takes microseconds; whoever may read a file may lock it as well
@@ -25,15 +25,15 @@ ASK_SECONDS = 0.001
 
 
 def append_lines(path: Path, lines: Iterable[str]) -> None:
-    """Add lines to a file, which need not be there. Raises `OSError`, `InTheWay` for a folder."""
+    """Add lines to a file, made where missing. Raises `OSError`; `PathOccupied` for a folder."""
     flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC
     try:
         handle = os.open(path, flags, 0o644)
     except IsADirectoryError:
-        raise InTheWay(_in_the_way(path)) from None
+        raise PathOccupied(_in_the_way(path)) from None
     try:
         if not stat.S_ISREG(os.fstat(handle).st_mode):  # a pipe, which nobody may ever read
-            raise InTheWay(_in_the_way(path))
+            raise PathOccupied(_in_the_way(path))
         append_to(handle, lines)
     except OSError as error:
         error.filename = error.filename or str(path)  # a full disk does not say where

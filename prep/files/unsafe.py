@@ -57,7 +57,7 @@ BITS |= dict.fromkeys(("I64", "U64", "F64", "C64"), 64)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Hazard:
+class Unsafe:
     """`kind` is ``code`` (it would be run) or ``lies``; `detail` says what, and what would come."""
 
     kind: Literal["code", "lies"]
@@ -97,7 +97,7 @@ def is_read(path: str) -> bool:
     return path.endswith((".safetensors", ".json")) and name not in VOCABULARIES
 
 
-def of_file(path: str, size: int, read: Read, locked: Collection[str]) -> Hazard | None:
+def of_file(path: str, size: int, read: Read, locked: Collection[str]) -> Unsafe | None:
     """What is wrong with a file of `size` bytes; `locked` are the paths of all files of its model.
 
     Raises only what `read` raises.
@@ -108,7 +108,7 @@ def of_file(path: str, size: int, read: Read, locked: Collection[str]) -> Hazard
         return _lies(lambda: _check_header(size, read))
     if size > LONGEST_HEADER:
         detail = f"has {size} bytes, too many to be searched for code to import"
-        return Hazard(kind="code", detail=detail)
+        return Unsafe(kind="code", detail=detail)
     text = read(0, size)
     if path.endswith(".safetensors.index.json"):
         return _lies(lambda: _check_index(path, text, locked))
@@ -117,13 +117,13 @@ def of_file(path: str, size: int, read: Read, locked: Collection[str]) -> Hazard
         asked = list(dict.fromkeys(_asked(path, settings)))
     except RecursionError:
         # How deep a library follows it depends on its Python: a deep one would hide what it asks.
-        return Hazard(kind="code", detail="is nested too deep to be searched for code to import")
+        return Unsafe(kind="code", detail="is nested too deep to be searched for code to import")
     except ValueError:
         return None  # no library reads settings in it either, and loading will tell
-    return Hazard(kind="code", detail="; ".join(asked)) if asked else None
+    return Unsafe(kind="code", detail="; ".join(asked)) if asked else None
 
 
-def of_path(path: str, file: Path, locked: Collection[str]) -> Hazard | None:
+def of_path(path: str, file: Path, locked: Collection[str]) -> Unsafe | None:
     """The same of a file on the disk, which may have another name there. Raises `OSError`."""
     if not is_read(path):
         return None
@@ -202,11 +202,11 @@ def _settings(data: object) -> Iterator[tuple[str, object]]:
     raise RecursionError
 
 
-def _lies(check: Callable[[], object]) -> Hazard | None:
+def _lies(check: Callable[[], object]) -> Unsafe | None:
     try:
         check()
     except _Lie as lie:
-        return Hazard(kind="lies", detail=str(lie))
+        return Unsafe(kind="lies", detail=str(lie))
     return None
 
 
@@ -263,7 +263,7 @@ def _span(name: str, told: object) -> tuple[int, int]:
 def _check_index(path: str, text: bytes, locked: Collection[str]) -> None:
     """An index of shards may lead to locked files beside it, and nowhere else."""
     shards = _object(text, "the index").get("weight_map")
-    if not isinstance(shards, dict) or not all(isinstance(one, str) for one in shards.values()):
+    if not isinstance(shards, dict) or not all(isinstance(shard, str) for shard in shards.values()):
         raise _Lie("the index has no weight_map of weights to files")
     folder = path.rpartition("/")[0]
     for shard in sorted(set(shards.values())):

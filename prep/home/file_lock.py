@@ -20,7 +20,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from prep.errors import Waiting
+from prep.errors import LockTimeout
 from prep.files import append
 from prep.files.reader import LONGEST_LINE, parse_json, printable, read_bytes
 from prep.home.layout import make_folder, now, write_text
@@ -85,7 +85,7 @@ class Holding:
 def held(path: Path, say: Callable[[str], None]) -> Iterator[Holding]:
     """Hold the lock `path`; while another process has it, name that now and then.
 
-    Raises `Waiting` where its note has not changed for `STALE_SECONDS`.
+    Raises `LockTimeout` where its note has not changed for `STALE_SECONDS`.
     """
     make_folder(path.parent)
     note = path.with_name(f"{path.name}.holder")
@@ -135,7 +135,7 @@ class _Wait:
         self._text = ""
 
     def look(self) -> None:
-        """Say who has it; raise `Waiting` where that is silent for too long."""
+        """Say who has it; raise `LockTimeout` where that is silent for too long."""
         now, text = time.monotonic(), self._read()
         if text != self._text:
             self._text, self._changed = text, now
@@ -144,7 +144,7 @@ class _Wait:
             self._said = now
             self._say(f"waiting for {holder}")
         if now - self._changed > STALE_SECONDS:
-            raise Waiting(
+            raise LockTimeout(
                 f"{self._path.name}: {holder} has held this without a sign for "
                 f"{now - self._changed:.0f} s, and we waited {now - self._began:.0f} s. See what "
                 f"it does, or end it, and run again; the lock file is {self._path}."

@@ -204,7 +204,7 @@ def link_target(path: Path) -> Path | None:
         return None
 
 
-def leads_astray(home: Home, path: Path) -> tuple[str, str] | None:
+def escapes_home(home: Home, path: Path) -> tuple[str, str] | None:
     """Kind and detail where `path` leads out of the home, or would once that is moved or mounted.
 
     Every link on the way from the home's root is looked at, those of folders too.

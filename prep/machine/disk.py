@@ -6,7 +6,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from prep.errors import DiskFull, HomeClosed, PrepError, WrongRequest
+from prep.errors import DiskFull, HomeNotWritable, PrepError, WrongRequest
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 CLOSED = (errno.EROFS, errno.EACCES, errno.EPERM)
@@ -67,7 +67,7 @@ def storage_error(error: OSError, *places: Path) -> PrepError | None:
     if error.errno in FULL:
         return disk_full(error.strerror or str(error), *((path,) if path else places))
     if error.errno in CLOSED:
-        return HomeClosed(
+        return HomeNotWritable(
             f"{path or 'The home'} cannot be written ({error.strerror}). Give a home that this "
             "user may write (--model-home), or check this one as it is with --offline."
         )

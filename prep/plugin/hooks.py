@@ -16,7 +16,10 @@ from prep.errors import Interrupted, NotTried
 from prep.plugin import outcome, parameters, reruns, run_command, signals, terminal, workspace
 from prep.plugin.options import add_options, refuse_cache_options, settings_of
 from prep.process.child import die_with_parent
-from prep.stages.pipeline import Converted, Fetched, Loaded, Stages
+from prep.stages.converted import Converted
+from prep.stages.fetched import Fetched
+from prep.stages.loaded import Loaded
+from prep.stages.pipeline import Stages
 from prep.tasks.consumers import Load
 
 STAGES = pytest.StashKey[Stages]()

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from prep.errors import Exit, Passing, WrongRequest
+from prep.errors import Exit, TransientError, WrongRequest
 from prep.fetch.hub import find_token
 from prep.machine.disk import no_temporary_folder
-from prep.settings import SAMPLE, Settings, Shard, Wishes, settle
+from prep.settings import SAMPLE, GivenOptions, Settings, Shard, resolve_settings
 from prep.tasks.files import PRECISIONS
 
 SETTINGS = pytest.StashKey[Settings]()
@@ -46,8 +46,8 @@ def add_options(parser: pytest.Parser) -> None:
     """
     if error := no_temporary_folder():
         sys.stderr.write(f"{error}\n")
-        full = isinstance(error, Passing)
-        raise SystemExit(int(Exit.PASSING if full else pytest.ExitCode.USAGE_ERROR))
+        full = isinstance(error, TransientError)
+        raise SystemExit(int(Exit.TRANSIENT if full else pytest.ExitCode.USAGE_ERROR))
     group = parser.getgroup("model-prep", "model-prep: prepare models and prove them")
     add = group.addoption
     add(
@@ -176,13 +176,15 @@ def settings_of(config: pytest.Config) -> Settings:
         try:
             said = {variable: config.getini(name) for name, variable in INI.items()}
             environ = {key: value for key, value in said.items() if value} | dict(os.environ)
-            config.stash[SETTINGS] = settle(_wishes(config, environ), environ, config.rootpath)
+            config.stash[SETTINGS] = resolve_settings(
+                _given_options(config, environ), environ, config.rootpath
+            )
         except WrongRequest as error:
             raise pytest.UsageError(str(error)) from None
     return config.stash[SETTINGS]
 
 
-def _wishes(config: pytest.Config, environ: Mapping[str, str]) -> Wishes:
+def _given_options(config: pytest.Config, environ: Mapping[str, str]) -> GivenOptions:
     get = config.getoption
     given = [name for some in get("models") or () for name in some]
     names = given or _names(environ.get("MODELS_TO_DOWNLOAD", ""))
@@ -192,7 +194,7 @@ def _wishes(config: pytest.Config, environ: Mapping[str, str]) -> Wishes:
             timeout = _seconds(environ.get("DOWNLOAD_TIMEOUT") or "60")
         except argparse.ArgumentTypeError as error:
             raise WrongRequest(f"DOWNLOAD_TIMEOUT {error}") from None
-    return Wishes(
+    return GivenOptions(
         models=names,
         catalogue=get("catalogue"),
         model_home=get("model_home"),

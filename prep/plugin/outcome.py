@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from prep.errors import DiskFull, Exit, InTheWay, PrepError
+from prep.errors import DiskFull, Exit, PathOccupied, PrepError
 from prep.machine.disk import storage_error
 from prep.plugin import reruns, worker_crashes
 from prep.plugin.junit import Junit
@@ -24,7 +24,7 @@ from prep.report.ready_file import write_for_consumers
 from prep.report.verdict import ModelRun, Status, judge
 from prep.sandbox.network_cut import NAMESPACE
 from prep.settings import SUITE, Settings
-from prep.stages.pipeline import NotReached, is_passing
+from prep.stages.context import NotReached, is_transient
 
 EXPECTED = pytest.StashKey[dict[str, list[str]]]()
 NOT_TRIED = "not tried: "
@@ -249,7 +249,7 @@ class Outcome:
         finally:
             for write in (partial(self._write_junit, junit), partial(self._write, session)):
                 if not write() and session.exitstatus == 0:
-                    code = Exit.PASSING if self.full else pytest.ExitCode.TESTS_FAILED
+                    code = Exit.TRANSIENT if self.full else pytest.ExitCode.TESTS_FAILED
                     session.exitstatus = int(code)
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
@@ -273,7 +273,7 @@ class Outcome:
             return int(pytest.ExitCode.TESTS_FAILED)
         if code == 1:
             passing = "red" not in outcomes and "passing" in outcomes
-            return int(Exit.PASSING) if passing and not self.foreign_failures else code
+            return int(Exit.TRANSIENT) if passing and not self.foreign_failures else code
         if "passed" not in outcomes and not self.foreign:
             return NOTHING_COLLECTED
         return code
@@ -304,7 +304,7 @@ class Outcome:
             if settings.report is not None:
                 self.written.append(f"report: {settings.report}")
             return told
-        except (OSError, InTheWay) as error:
+        except (OSError, PathOccupied) as error:
             places = [settings.summary, *([settings.report] if settings.report else [])]
             return self._not_written("summary and report", error, *places)
 
@@ -319,7 +319,7 @@ class Outcome:
         self.written += wrong
         return not wrong
 
-    def _not_written(self, what: str, error: OSError | InTheWay, *places: Path) -> bool:
+    def _not_written(self, what: str, error: OSError | PathOccupied, *places: Path) -> bool:
         known = storage_error(error, *places) if isinstance(error, OSError) else None
         self.full = self.full or isinstance(known, DiskFull)
         self.written.append(f"{what} could not be written: {known or error}")
@@ -399,7 +399,7 @@ def _told_before(config: pytest.Config, model: str, error: BaseException) -> Bas
 def _failure(report: pytest.TestReport, error: BaseException | None) -> str | None:
     if not report.failed:
         return None
-    passing = error is not None and is_passing(error)
+    passing = error is not None and is_transient(error)
     if isinstance(error, NotReached):
         return "not reached, passing" if passing else "not reached"
     return "passing" if passing else "red"

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from prep.errors import Exit, Passing, PrepError, WrongRequest
+from prep.errors import Exit, PrepError, TransientError, WrongRequest
 from prep.machine.disk import storage_error
 from prep.plugin.options import SETTINGS, settings_of
 from prep.settings import Settings
@@ -42,12 +42,12 @@ def run_mode(config: pytest.Config) -> int | None:
             raise pytest.UsageError(str(error)) from None
         except PrepError as error:
             sys.stderr.write(f"{error}\n")
-            return int(Exit.PASSING) if isinstance(error, Passing) else 1
+            return int(Exit.TRANSIENT) if isinstance(error, TransientError) else 1
         except OSError as error:
             if (known := storage_error(error)) is None:
                 raise
             sys.stderr.write(f"{known}\n")
-            return int(Exit.PASSING) if isinstance(known, Passing) else 1
+            return int(Exit.TRANSIENT) if isinstance(known, TransientError) else 1
         except KeyboardInterrupt:
             sys.stderr.write("stopped by Ctrl-C; what was done is done, the same command goes on\n")
             return int(pytest.ExitCode.INTERRUPTED)

@@ -12,9 +12,9 @@ import pytest
 
 from prep.machine.memory import memory
 from prep.plugin.parameters import SEPARATOR
-from prep.process.child import death
+from prep.process.child import crash_error
 from prep.settings import SUITE, Settings
-from prep.stages.pipeline import is_passing
+from prep.stages.context import is_transient
 
 KILLS = pytest.StashKey[int]()
 
@@ -32,12 +32,12 @@ def tell(config: pytest.Config, settings: Settings, report: Any) -> None:
         return
     where = config.rootpath / path.partition("::")[0]
     doing = f"{model}: the worker {report.node.gateway.id} of -n"
-    error = death(doing, _code(report.node), config.stash.get(KILLS, 0))
+    error = crash_error(doing, _code(report.node), config.stash.get(KILLS, 0))
     report.longrepr = f"{error}\nIt was at {report.nodeid}."
     report.prep = {
         "model": model,
         "own": where.is_relative_to(SUITE / "model_tests"),
-        "failure": "passing" if is_passing(error) else "red",
+        "failure": "passing" if is_transient(error) else "red",
         "exchange": None,
         "not-tried": False,
         "message": str(error),

@@ -16,7 +16,7 @@ from prep.plugin import worker_crashes
 from prep.plugin.options import settings_of
 from prep.plugin.parameters import model_of, precision_of
 from prep.plugin.terminal import progress_for
-from prep.stages.pipeline import Context
+from prep.stages.context import Context
 from prep.stages.preflight import Preflight, preflight
 
 WANTED = pytest.StashKey[dict[str, set[str]]]()

@@ -26,7 +26,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
-from prep.errors import ChildDied, ChildKilled, NoProgress, PrepError, by_name
+from prep.errors import ChildCrashed, ChildKilled, PrepError, TimedOut, by_name
 from prep.files.fields import Shape, either, is_count, is_number, is_text, maybe, record, shown
 from prep.machine.disk import storage_error
 from prep.machine.memory import Memory, memory
@@ -116,12 +116,12 @@ class Watch:
         self._mark = time.monotonic()
 
     def check(self, doing: str) -> None:
-        """Raise `NoProgress` where one of the bounds is passed."""
+        """Raise `TimedOut` where one of the bounds is passed."""
         now = time.monotonic()
         if self.patience is not None and now - self._mark > self.patience:
-            raise NoProgress(no_progress(doing, self.patience))
+            raise TimedOut(no_progress(doing, self.patience))
         if self.deadline is not None and now - self._start > self.deadline:
-            raise NoProgress(late(doing, self.deadline))
+            raise TimedOut(late(doing, self.deadline))
 
 
 def no_progress(doing: str, patience: float) -> str:
@@ -174,7 +174,7 @@ def unwrap(line: Event) -> Event:
         raise as_error(line["error"])
     result = line.get("result")
     if not isinstance(result, dict):
-        raise ChildDied(f"The process gave what is no result: {shown(result)}. {REPORT}")
+        raise ChildCrashed(f"The process gave what is no result: {shown(result)}. {REPORT}")
     return result
 
 
@@ -272,12 +272,12 @@ class Child:
             message = None
         told = message.get("order") if isinstance(message, dict) else None
         if type(told) is int and told != number:
-            raise ChildDied(
+            raise ChildCrashed(
                 f"{doing}: the process answered order {shown(told)}, asked was order {number}. "
                 f"It was ended and its answer was not used. {REPORT}"
             )
         if type(told) is not int or not is_answer(message):
-            raise ChildDied(
+            raise ChildCrashed(
                 f"{doing}: the process wrote what is no answer: {shown(bytes(line[:200]))}. "
                 f"It was ended. {REPORT}"
             )
@@ -293,7 +293,7 @@ class Child:
         while (end := self._buffer.find(b"\n", seen)) < 0:
             seen = len(self._buffer)
             if seen > LONGEST_ANSWER:
-                raise ChildDied(
+                raise ChildCrashed(
                     f"{doing}: the process wrote a line of more than {LONGEST_ANSWER} bytes. It "
                     f"was ended. {REPORT}"
                 )
@@ -311,7 +311,7 @@ class Child:
         """How it ended, as an error; called after its output ended."""
         code = self.process.wait()
         tail = self.stderr.read_text(encoding="utf-8", errors="replace").strip()
-        return death(doing, code, self.kills, tail)
+        return crash_error(doing, code, self.kills, tail)
 
     def end(self) -> None:
         """Let it end by itself for a moment, as it does when nothing more is asked of it."""
@@ -334,7 +334,7 @@ class Child:
                     stream.close()
 
 
-def death(doing: str, code: int, before: int, tail: str = "") -> PrepError:
+def crash_error(doing: str, code: int, before: int, tail: str = "") -> PrepError:
     """The error for a child that ended with `code` (negative: a signal) without a result.
 
     `before` is as in `killed`.
@@ -346,7 +346,7 @@ def death(doing: str, code: int, before: int, tail: str = "") -> PrepError:
         how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
     except ValueError:  # not every number has a name
         how = f"signal {-code}"
-    return ChildDied(f"{doing}: the process ended early with {how}.{last}")
+    return ChildCrashed(f"{doing}: the process ended early with {how}.{last}")
 
 
 def killed(now: Memory, before: int) -> str:
@@ -418,7 +418,7 @@ def as_error(told: Mapping[str, Any]) -> PrepError:
         known = storage_error(OSError(told["errno"], told["strerror"], told["path"]))
         if known is not None:
             return known
-    return ChildDied(f"{told['class']}: {told['message']}")
+    return ChildCrashed(f"{told['class']}: {told['message']}")
 
 
 def die_with_parent() -> None:

@@ -192,7 +192,7 @@ def _consumers(loads: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 def _tried(loads: Sequence[Mapping[str, Any]], how: str) -> str:
     """Whether one of them was made like that; empty where none is meant to be."""
-    meant = [one for one in loads if how in one["more"]]
+    meant = [load for load in loads if how in load["more"]]
     if not meant:
         return ""
     return "yes" if any("seconds" in one for one in meant) else "not tried"
@@ -266,13 +266,13 @@ def _past(lines: Iterable[Mapping[str, Any]]) -> dict[str, Any] | None:
     ][-RUNS:]
     if not runs:
         return None
-    precisions = sorted({precision for one in runs for precision in one["agreement"]})
+    precisions = sorted({precision for run in runs for precision in run["agreement"]})
     agreement = {
-        precision: [one["agreement"].get(precision) for one in runs] for precision in precisions
+        precision: [run["agreement"].get(precision) for run in runs] for precision in precisions
     }
     return {
         "runs": runs,
-        "seconds": _spark([one["seconds"] for one in runs]),
+        "seconds": _spark([run["seconds"] for run in runs]),
         "agreement": {precision: _spark(values) for precision, values in agreement.items()},
     }
 

@@ -21,7 +21,7 @@ class ModelRun:
 
     def count(self, outcome: Outcome) -> int:
         """How many tests came out like that."""
-        return sum(one == outcome for one in self.tests.values())
+        return sum(test == outcome for test in self.tests.values())
 
 
 def judge(run: ModelRun, expected: Set[str] | None) -> Status:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from prep.errors import InterpreterUnfit, NoProgress, NotTried, Passing, PrepError
-from prep.process.child import Child, Event, as_error, death, environment, unwrap
+from prep.errors import NotTried, PrepError, TimedOut, TransientError, UnsuitableInterpreter
+from prep.process.child import Child, Event, as_error, crash_error, environment, unwrap
 from prep.tasks.consumers import Case, Interpreter
 
 START_SECONDS = 180
@@ -108,14 +108,14 @@ class ImportServer:
         """
         self.ready()
         assert self._child is not None
-        surroundings = None
+        sandbox = None
         if home is not None and case is not None:
             shown = {"home": str(home), "as": case.cache if case.cache == "HF_HOME" else "path"}
-            surroundings = {**shown, "user": case.user, "mount": case.mount}
+            sandbox = {**shown, "user": case.user, "mount": case.mount}
         order = {
             "call": call,
             "args": dict(args),
-            "surroundings": surroundings,
+            "sandbox": sandbox,
             "may_write": [str(path) for path in may_write],
             "timeout": timeout,
         }
@@ -158,8 +158,8 @@ class ImportServer:
                 libraries = unwrap(_in_time(answer, doing, START_SECONDS))
         except PrepError as error:
             self._unfit = error
-            if self._interpreter is not None and not isinstance(error, Passing):
-                self._unfit = InterpreterUnfit(
+            if self._interpreter is not None and not isinstance(error, TransientError):
+                self._unfit = UnsuitableInterpreter(
                     f"{self._interpreter.python} cannot run the probe: {error}\nGive the Python "
                     "3.9 or newer of an environment that has the consumer's libraries."
                 )
@@ -170,7 +170,7 @@ class ImportServer:
 def _in_time(answer: Callable[[float], Event | None], doing: str, timeout: float) -> Event:
     """The next line of an exchange, awaited for `timeout` seconds."""
     if (line := answer(timeout)) is None:
-        raise NoProgress(_late(doing, timeout))
+        raise TimedOut(_late(doing, timeout))
     return line
 
 
@@ -181,7 +181,7 @@ def pack(to: Path) -> Path:
     """
     name = "prep/sandbox/probe"
     with zipfile.ZipFile(to, "w") as archive:
-        for package in ("prep", "prep/offline"):
+        for package in ("prep", "prep/sandbox"):
             archive.writestr(f"{package}/__init__.py", "")
         for path in sorted(PROBE.glob("*.py")):
             archive.write(path, f"{name}/{path.name}")
@@ -202,9 +202,9 @@ def _failed(doing: str, line: Event, before: int) -> PrepError:
     if "not-tried" in line:
         return NotTried(line["not-tried"])
     if "late" in line:
-        return NoProgress(_late(doing, line["late"]))
+        return TimedOut(_late(doing, line["late"]))
     if "died" in line:
-        return death(doing, line["died"], before)
+        return crash_error(doing, line["died"], before)
     reached = "".join(
         f"\n  it reached for {one['host']}, asked for by {one['caller']}"
         for one in line.get("network", ())

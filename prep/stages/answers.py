@@ -27,7 +27,7 @@ def shown(questions: Questions, facts: Mapping[str, Any]) -> list[Any] | None:
         if isinstance(questions, RerankerQuestions):
             return _logits(questions, facts["logits"])
         assert isinstance(questions, Seq2seqQuestions)
-        written = {one["prompt"]: one["text"] for one in facts["written"]}
+        written = {fact["prompt"]: fact["text"] for fact in facts["written"]}
         return [written[prompt] for prompt in questions.prompts.values()]
     except (KeyError, ValueError, ZeroDivisionError):
         return None  # a model that answers nothing sensible is judged elsewhere

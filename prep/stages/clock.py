@@ -52,12 +52,12 @@ class Clock:
             "began": began.isoformat(timespec="milliseconds"),
             "stretches": [
                 {
-                    "stage": one.stage,
-                    "which": one.which,
-                    "at": round(one.at, 2),
-                    "seconds": round(one.ended - one.at, 2),
+                    "stage": stretch.stage,
+                    "which": stretch.which,
+                    "at": round(stretch.at, 2),
+                    "seconds": round(stretch.ended - stretch.at, 2),
                 }
-                for one in self.stretches
+                for stretch in self.stretches
             ],
         }
 

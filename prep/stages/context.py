@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from prep.errors import (
+    ChecksumMismatch,
     HubUnreachable,
-    InTheWay,
-    LinkAstray,
+    LinkEscapesHome,
     ModelError,
-    Passing,
-    WrongBytes,
+    PathOccupied,
+    TransientError,
     listing,
 )
 from prep.home.file_lock import Holding, held
-from prep.home.layout import Home, leads_astray, open_to_all
+from prep.home.layout import Home, escapes_home, open_to_all
 from prep.process.progress import Progress
 from prep.sandbox.import_server import ImportServer
 from prep.settings import Settings
@@ -32,13 +32,13 @@ class NotReached(ModelError):
     """A stage that an earlier failure keeps from being reached; the cause was told before."""
 
     def __init__(self, model: str, stage: str, cause: BaseException) -> None:
-        self.passing = is_passing(cause)
+        self.passing = is_transient(cause)
         super().__init__(f"{model}: not reached, because {stage} failed before")
 
 
-def is_passing(error: BaseException) -> bool:
+def is_transient(error: BaseException) -> bool:
     """Whether the failure can pass by itself."""
-    return isinstance(error, Passing) or (isinstance(error, NotReached) and error.passing)
+    return isinstance(error, TransientError) or (isinstance(error, NotReached) and error.passing)
 
 
 @dataclass(slots=True)
@@ -96,7 +96,7 @@ class Context:
             facts["healed"] = [*known.get("healed", ()), *facts["healed"]]
         known.update(facts)
 
-    def say_healing(self, model: str, problems: Iterable[str]) -> None:
+    def report_repair(self, model: str, problems: Iterable[str]) -> None:
         """Healing is never silent."""
         for problem in problems:
             self.progress.say(model, f"healing: {' '.join(problem.split())}")
@@ -120,10 +120,10 @@ class Context:
                 except PermissionError:
                     continue  # somebody else's file: the next look tells it as it is
 
-    def refuse_astray(self, model: str, folder: Path) -> None:
+    def refuse_escaping_link(self, model: str, folder: Path) -> None:
         """Write nothing through a link that leaves the home: it is somebody's, not ours."""
-        if astray := leads_astray(self.home, folder):
-            raise LinkAstray(
+        if astray := escapes_home(self.home, folder):
+            raise LinkEscapesHome(
                 f"{model}: {self.home.shown(folder)} {astray[1]}. Nothing was written there: put "
                 "a folder, or a relative link that stays in the home, in place of that link."
             )
@@ -131,7 +131,7 @@ class Context:
     def refuse_folders(self, model: str, paths: Iterable[Path]) -> None:
         """Put nothing where somebody's folder stands: what is in it is not ours to remove."""
         if found := [self.home.shown(path) for path in paths if _is_folder(path)]:
-            raise InTheWay(
+            raise PathOccupied(
                 f"{listing(f'{model}: folders stand where files of the model belong', found)}\n"
                 "Nothing was removed: take them away by hand, and run again."
             )
@@ -147,7 +147,7 @@ class Context:
     def need(self, model: str, stage: str, problems: object) -> None:
         """Go no further on what is known to be wrong; its own test tells what it is."""
         if problems:
-            raise NotReached(model, stage, WrongBytes(stage))
+            raise NotReached(model, stage, ChecksumMismatch(stage))
 
 
 def _is_folder(path: Path) -> bool:

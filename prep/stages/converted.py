@@ -73,7 +73,7 @@ def _make_sure(context: Context, fetched: Fetched, precision: str) -> Converted:
         converted = _judge(context, fetched, precision, state)
         if not converted.content_problems:
             return converted
-    context.refuse_astray(spec.name, context.home.conversions(locked.repo))
+    context.refuse_escaping_link(spec.name, context.home.conversions(locked.repo))
     if plan.action in ("convert", "convert again"):
         context.admit(spec.name)
     with context.held(locked.repo, f"convert.{precision}", spec.name):
@@ -86,7 +86,7 @@ def _make_sure(context: Context, fetched: Fetched, precision: str) -> Converted:
             healed = tuple(converted.content_problems.values())
         elif plan.action in ("open", "convert again") or _is_broken(stable):
             healed = (plan.because,)
-        context.say_healing(spec.name, healed)
+        context.report_repair(spec.name, healed)
         if plan.action == "open":
             context.open_modes(state.problems)
         elif plan.action == "point":

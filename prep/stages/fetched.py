@@ -7,7 +7,7 @@ from pathlib import Path
 
 from prep.catalogue.entries import ModelSpec
 from prep.catalogue.lock import LockedFile, LockedModel
-from prep.errors import Hazardous, HubUnreachable
+from prep.errors import HubUnreachable, UnsafeFile
 from prep.fetch import hub
 from prep.fetch.adopt import Adopted, adopt
 from prep.files import unsafe
@@ -74,13 +74,13 @@ def _bring(context: Context, spec: ModelSpec, locked: LockedModel, holding: Hold
     state = _look(context, locked)
     plan = plan_source(locked, state)
     healed = tuple(map(str, damage(state, was_whole=_was_whole(home, locked))))
-    context.say_healing(spec.name, healed)
+    context.report_repair(spec.name, healed)
     came = adopted = 0
     if plan.fetch:
         snapshot = home.snapshot(locked.repo, locked.commit)
         folders = [(snapshot / file.path).parent for file in plan.fetch]
         for folder in dict.fromkeys([home.repo(locked.repo) / "blobs", *folders]):
-            context.refuse_astray(spec.name, folder)
+            context.refuse_escaping_link(spec.name, folder)
         context.refuse_folders(spec.name, (snapshot / file.path for file in plan.fetch))
         with placing_blobs(home, locked.repo, plan.fetch):
             found = _adopt_files(context, spec, locked, plan.fetch)
@@ -127,10 +127,10 @@ def _adopt_files(
     paths = [file.path for file in locked.files]
 
     def note(one: Adopted) -> None:
-        if hazard := unsafe.of_path(one.file.path, one.path, paths):
-            raise Hazardous(
+        if finding := unsafe.of_path(one.file.path, one.path, paths):
+            raise UnsafeFile(
                 f"{spec.name}: {one.file.path} lies in the home as the lock names it, and it is "
-                f"not taken: {hazard.detail}. Choose another model or revision."
+                f"not taken: {finding.detail}. Choose another model or revision."
             )
         _note_file(context, locked, one.file, adopted=one.how, origin=context.home.shown(one.path))
 
@@ -159,7 +159,7 @@ def _fetch_files(
     for file in files:
         _note_file(context, locked, file)
 
-    def hear(event: Event) -> None:
+    def on_event(event: Event) -> None:
         if event["event"] == "waiting":
             context.progress.countdown(
                 spec.name,
@@ -182,7 +182,7 @@ def _fetch_files(
             locked=[file.path for file in locked.files],
             scratch=context.scratch,
             alone=holding.locked,
-            on_event=hear,
+            on_event=on_event,
             say=lambda text: context.progress.say(spec.name, text),
         )
     except HubUnreachable as error:

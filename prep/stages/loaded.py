@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 from prep.catalogue.entries import ModelSpec
 from prep.catalogue.goldens import Goldens, read_goldens
-from prep.errors import InterpreterUnfit, NotTried, listing
+from prep.errors import NotTried, UnsuitableInterpreter, listing
 from prep.process.child import Event
 from prep.sandbox.import_server import JobResult
 from prep.stages.answers import shown
@@ -71,7 +71,7 @@ class Loaded:
         return next(row for row in rows if (row["prompt"], row["new_tokens"]) == asked)
 
 
-def meet(context: Context, spec: ModelSpec, interpreter: Interpreter) -> Event:
+def check_interpreter(context: Context, spec: ModelSpec, interpreter: Interpreter) -> Event:
     """What an interpreter has to load with; one that can try no consumer of the model is red."""
     ready = context.server_ready(spec.name, interpreter)
     untried: dict[str, str] = ready["not-tried"][spec.task]
@@ -86,7 +86,7 @@ def meet(context: Context, spec: ModelSpec, interpreter: Interpreter) -> Event:
     if all(name in untried for name in consumers):
         lines = [f"{name}  {untried[name]}" for name in consumers]
         head = f"{spec.name}: {interpreter.python} can be none of its consumers"
-        raise InterpreterUnfit(
+        raise UnsuitableInterpreter(
             f"{listing(head, lines)}\nGive the Python of a service that reads this model, or "
             "choose other models with --models."
         )
@@ -105,7 +105,7 @@ def load_model(
     name = load.consumer.name
     if why := ready["not-tried"][spec.task].get(name):
         if load.interpreter is None:  # not the machine's fault: a verdict without it proves nothing
-            raise InterpreterUnfit(
+            raise UnsuitableInterpreter(
                 f"{spec.name}: this environment cannot be the consumer {name}: {why}. Install what "
                 "requirements.txt names, or name the consumers that count in the catalogue."
             )

@@ -14,13 +14,11 @@ from prep.catalogue.lock import LockedModel
 from prep.errors import NotTried
 from prep.home.ledger import note_wanted
 from prep.machine.disk import storage_error
-from prep.stages.context import Context, NotReached, is_passing
+from prep.stages.context import Context, NotReached
 from prep.stages.converted import Converted, convert_model
 from prep.stages.fetched import Fetched, fetch_model
-from prep.stages.loaded import Loaded, load_model, meet
+from prep.stages.loaded import Loaded, check_interpreter, load_model
 from prep.tasks.consumers import Load
-
-__all__ = ["Context", "Converted", "Fetched", "Loaded", "NotReached", "Stages", "is_passing"]
 
 T = TypeVar("T")
 
@@ -87,7 +85,7 @@ class Stages:
                 spec,
                 "interpreter",
                 interpreter.label,
-                lambda: meet(self.context, spec, interpreter),
+                lambda: check_interpreter(self.context, spec, interpreter),
             )
 
         def work() -> Loaded:

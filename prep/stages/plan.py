@@ -13,7 +13,7 @@ from prep.verify.conversion import ConversionState
 from prep.verify.problem import Problem
 from prep.verify.source import SourceState
 
-STAYS = ("extras", "hazards")  # aspects of originals that only a person can mend
+STAYS = ("unlocked", "unsafe")  # aspects of originals that only a person can mend
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +95,7 @@ def _serves(state: ConversionState, recipe: Recipe) -> bool:
 
     A file that must not be run and that the receipt names is no whole conversion's: made again.
     """
-    whole = all(problem.aspect in ("modes", "extras") for problem in state.problems)
+    whole = all(problem.aspect in ("modes", "unlocked") for problem in state.problems)
     return whole and state.receipt is not None and state.receipt.recipe.digest == recipe.digest
 
 

@@ -15,7 +15,14 @@ from typing import Any
 from prep.catalogue.entries import ModelSpec
 from prep.catalogue.lock import LockedModel
 from prep.convert import conversion
-from prep.errors import CannotBegin, NotYet, Passing, PrepError, by_name, listing
+from prep.errors import (
+    PreflightFailed,
+    PreflightTransient,
+    PrepError,
+    TransientError,
+    by_name,
+    listing,
+)
 from prep.fetch import hub
 from prep.fetch.adopt import Candidates
 from prep.home.layout import Home
@@ -92,7 +99,9 @@ def needs_of(
             continue
         precisions = settings.precisions_of(spec)
         chosen = precisions if wanted is None else wanted[spec.name]
-        need = _need(settings, spec, [one for one in precisions if one in chosen], seen)
+        need = _need(
+            settings, spec, [precision for precision in precisions if precision in chosen], seen
+        )
         if need.files or need.make:
             found.append(need)
     return tuple(found)
@@ -153,7 +162,7 @@ def look(
 ) -> Facts:
     """Look at the disks, the memory and the hub; the hub only where something is to be fetched."""
     folders = sorted({folder for need in needs for folder in need.folders})
-    closed = {one: why for one in folders if (why := why_closed(Path(one))) is not None}
+    closed = {folder: why for folder in folders if (why := why_closed(Path(folder))) is not None}
     asked = {need.model: (need.repo, need.commit, need.path) for need in needs if need.path}
     return Facts(
         home=disk_of(settings.home.root),
@@ -191,7 +200,7 @@ def _by_hub(needs: Sequence[Need], facts: Facts) -> Iterator[Obstacle]:
     told: dict[tuple[str, bool], list[str]] = {}
     for need in needs:
         if error := facts.refusals.get(need.model):
-            told.setdefault((str(error), isinstance(error, Passing)), []).append(need.model)
+            told.setdefault((str(error), isinstance(error, TransientError)), []).append(need.model)
     for (text, passing), models in told.items():
         yield Obstacle(models=tuple(models), text=text, passing=passing)
 
@@ -277,18 +286,18 @@ class Preflight:
             for need in self.needs
             if need.model in wanted
         ]
-        return replace(self, needs=tuple(one for one in needs if one.files or one.make))
+        return replace(self, needs=tuple(need for need in needs if need.files or need.make))
 
     def refusal(self, model: str) -> tuple[PrepError, bool] | None:
         """Why the model is not begun, and whether it is the one that tells the whole list."""
         obstacles = judge(self.needs, self.facts, self.workers)
-        own = [one for one in obstacles if model in one.models]
+        own = [obstacle for obstacle in obstacles if model in obstacle.models]
         if not own:
             return None
-        kind = NotYet if all(one.passing for one in own) else CannotBegin
-        lines = [str(one) for one in obstacles]
+        kind = PreflightTransient if all(one.passing for one in own) else PreflightFailed
+        lines = [str(obstacle) for obstacle in obstacles]
         text = lines[0] if len(lines) == 1 else listing("The preparation cannot begin", lines)
-        stopped = {name for one in obstacles for name in one.models}
+        stopped = {name for obstacle in obstacles for name in obstacle.models}
         first = next(need.model for need in self.needs if need.model in stopped)
         return kind(text), model == first
 

@@ -170,9 +170,9 @@ def joined(*asks: Ask) -> Ask:
     for ask in asks:
         for kind, questions in ask.items():
             known = whole.setdefault(kind, [])
-            for one in questions:
-                if one not in known:
-                    known.append(one)
+            for question in questions:
+                if question not in known:
+                    known.append(question)
     return whole
 
 

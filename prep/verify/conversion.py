@@ -8,12 +8,12 @@ from prep.catalogue.lock import LockedModel
 from prep.errors import ConversionError
 from prep.files.patterns import is_weights
 from prep.home import receipt as receipts
-from prep.home.layout import Home, leads_astray, link_target
+from prep.home.layout import Home, escapes_home, link_target
 from prep.home.receipt import Receipt, Recipe
-from prep.verify.files import hazardous_files, other_digests, other_sizes, present_files
+from prep.verify.files import other_digests, other_sizes, present_files, unsafe_files
 from prep.verify.modes import closed_to_others
 from prep.verify.problem import Problem
-from prep.verify.unlocked import extra_files
+from prep.verify.unlocked import unlocked_files
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +27,7 @@ class ConversionState:
 
     @property
     def sound(self) -> bool:
-        """Whether nothing is wrong with links, receipt, bytes, modes and extras."""
+        """Whether nothing is wrong with links, receipt, bytes, modes and unlocked files."""
         return not self.problems
 
 
@@ -60,7 +60,7 @@ def look_at_conversion(
         target = link_target(at)
         dangling = f"leads to {target}, which is not there" if target else "never converted"
         return broken("missing", name, dangling)
-    astray = leads_astray(home, at)
+    astray = escapes_home(home, at)
     if astray and astray[0] == "outside":
         return broken(astray[0], name, astray[1])
     try:
@@ -71,7 +71,7 @@ def look_at_conversion(
 
     problems = _against_lock(receipt, locked, precision, f"{name}/{receipts.NAME}")
     for path, told in ((at, astray), (folder / receipts.NAME, None)):
-        if found_astray := told or leads_astray(home, path):
+        if found_astray := told or escapes_home(home, path):
             kind, detail = found_astray
             shown = name if path == at else f"{name}/{receipts.NAME}"
             problems.append(Problem(aspect="links", kind=kind, path=shown, detail=detail))
@@ -93,9 +93,9 @@ def look_at_conversion(
     problems += wrong
     problems += other_digests(found, on_bytes) if deep else other_sizes(found)
     if deep:
-        problems += hazardous_files(found, receipt.files, problems)
+        problems += unsafe_files(found, receipt.files, problems)
     known = {file.path for file in receipt.files} | {receipts.NAME}
-    extra, unused = extra_files(folder, known, converted=True)
+    extra, unused = unlocked_files(folder, known, converted=True)
     modes = closed_to_others(home, [at, folder, folder / receipts.NAME, *found])
     return ConversionState(
         problems=(*problems, *modes, *extra), unused=unused, folder=folder, receipt=receipt

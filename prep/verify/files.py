@@ -6,7 +6,7 @@ from pathlib import Path
 from prep.catalogue.lock import LockedFile
 from prep.files import unsafe
 from prep.files.checksum import digest_files
-from prep.home.layout import Home, leads_astray, link_target
+from prep.home.layout import Home, escapes_home, link_target
 from prep.verify.problem import Aspect, Problem
 
 
@@ -33,7 +33,7 @@ def present_files(
             link = f", a link to {target}, which is not there" if target else ""
             note("bytes", "missing", f"{file.size} bytes{link}")
             continue
-        if astray := leads_astray(home, path):
+        if astray := escapes_home(home, path):
             note("links", *astray)
         if not real.is_relative_to(root):
             continue
@@ -76,7 +76,7 @@ def _other_size(size: int, file: LockedFile) -> str:
     return f"size is {size}, locked {file.size}"
 
 
-def hazardous_files(
+def unsafe_files(
     found: dict[Path, LockedFile], files: Iterable[LockedFile], problems: Iterable[Problem]
 ) -> list[Problem]:
     """What must not be run of the files whose bytes are right; the others are red already.
@@ -85,16 +85,16 @@ def hazardous_files(
     """
     paths = {file.path for file in files}
     wrong = {problem.path for problem in problems}
-    hazardous = []
+    problems_found = []
     for path, file in sorted(found.items()):
         if file.path in wrong:
             continue
         try:
-            hazard = unsafe.of_path(file.path, path, paths)
+            finding = unsafe.of_path(file.path, path, paths)
         except OSError:
             continue  # its bytes were read a moment ago: the next look tells what is wrong with it
-        if hazard:
-            kind, detail = hazard.kind, hazard.detail
-            problem = Problem(aspect="hazards", kind=kind, path=file.path, detail=detail)
-            hazardous.append(problem)
-    return hazardous
+        if finding:
+            problems_found.append(
+                Problem(aspect="unsafe", kind=finding.kind, path=file.path, detail=finding.detail)
+            )
+    return problems_found

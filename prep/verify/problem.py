@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Aspect = Literal["bytes", "links", "modes", "extras", "ref", "receipt", "hazards"]
+Aspect = Literal["bytes", "links", "modes", "unlocked", "ref", "receipt", "unsafe"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

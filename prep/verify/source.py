@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from prep.catalogue.lock import LockedModel
-from prep.home.layout import Home, can_be_seen, leads_astray
-from prep.verify.files import hazardous_files, other_digests, other_sizes, present_files
+from prep.home.layout import Home, can_be_seen, escapes_home
+from prep.verify.files import other_digests, other_sizes, present_files, unsafe_files
 from prep.verify.modes import closed_to_others
 from prep.verify.problem import Problem
-from prep.verify.unlocked import denied_files, extra_files
+from prep.verify.unlocked import denied_files, unlocked_files
 
 LONGEST_REF = 200  # bytes to tell of; a commit has 40
 
@@ -48,9 +48,9 @@ def look_at_source(
     problems, found = present_files(home, snapshot, locked.files)
     problems += other_digests(found, on_bytes) if deep else other_sizes(found)
     if deep:
-        problems += hazardous_files(found, locked.files, problems)
+        problems += unsafe_files(found, locked.files, problems)
     known = {file.path for file in locked.files} | set(also_locked)
-    extra, unused = extra_files(snapshot, known)
+    extra, unused = unlocked_files(snapshot, known)
     extra += denied_files(home, locked)
     ref, wrong = _ref(home, locked)
     return SourceState(
@@ -72,7 +72,7 @@ def _ref(home: Home, locked: LockedModel) -> tuple[str | None, list[Problem]]:
     def broken(kind: str, detail: str) -> list[Problem]:
         return [Problem(aspect="ref", kind=kind, path="refs/main", detail=detail)]
 
-    if astray := leads_astray(home, path):
+    if astray := escapes_home(home, path):
         return None, broken(*astray)
     if can_be_seen(path) and not path.is_file():  # Don't open it: a pipe would never end
         return None, broken("changed", "is not a file")

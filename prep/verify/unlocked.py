@@ -10,7 +10,7 @@ from prep.tasks.files import a_loader_takes
 from prep.verify.problem import Problem
 
 
-def extra_files(
+def unlocked_files(
     folder: Path, known: set[str], *, converted: bool = False
 ) -> tuple[list[Problem], tuple[str, ...]]:
     """Files that nobody locked: a problem where a loader takes them, else only listed."""
@@ -21,7 +21,7 @@ def extra_files(
         if a_loader_takes(path, known, converted=converted):
             problems.append(
                 Problem(
-                    aspect="extras",
+                    aspect="unlocked",
                     kind="extra",
                     path=path,
                     detail="is not locked, and a loader would take it",
@@ -40,7 +40,7 @@ def denied_files(home: Home, locked: LockedModel) -> list[Problem]:
     notes = Path(".no_exist") / locked.commit
     return [
         Problem(
-            aspect="extras",
+            aspect="unlocked",
             kind="denies",
             path=str(notes / file.path),
             detail="the hub's client notes here that there is no such file, and looks no further",

@@ -61,7 +61,7 @@ def test_home_that_one_of_them_cannot_read_is_red_for_it_and_says_why(
     tmp_path: Path, python: Path
 ) -> None:
     """transformers 5 writes a tokenizer class of that name into what it saves; 4 knows none."""
-    [tiny] = [one for one in sample_repos() if one.repo == TINY_REPO]
+    [tiny] = [repo for repo in sample_repos() if repo.repo == TINY_REPO]
     folder = tmp_path / "repo"
     shutil.copytree(tiny.folder, folder)
     config = folder / "tokenizer_config.json"

@@ -48,7 +48,7 @@ def whole_files(home: Path) -> dict[str, int]:
         blobs = Home(home).repo(model.repo) / "blobs"
         found = [digest_file(path) for path in blobs.glob("*")] if blobs.is_dir() else []
         known = {one.sha256 for one in found}
-        there.update({one.sha256: one.size for one in model.files if one.sha256 in known})
+        there.update({file.sha256: file.size for file in model.files if file.sha256 in known})
     return there
 
 
@@ -67,16 +67,16 @@ def sent_of(hub: Hub) -> dict[str, int]:
     """Bytes that the hub sent, by the sha256 of the file."""
     by_path = {f"/{m.repo}/{f.path}": f.sha256 for m in LOCK.models for f in m.files}
     sent: dict[str, int] = {}
-    for one in hub.requests:
-        if one.method == "GET" and one.sent and one.status in (200, 206):
-            parts_ = one.path.strip("/").split("/")
-            if one.kind == "cdn":
+    for request in hub.requests:
+        if request.method == "GET" and request.sent and request.status in (200, 206):
+            parts_ = request.path.strip("/").split("/")
+            if request.kind == "cdn":
                 key = "/" + "/".join(parts_[2:])
-            elif one.kind == "resolve-cache":
+            elif request.kind == "resolve-cache":
                 key = f"/{parts_[3]}/{parts_[4]}/" + "/".join(parts_[6:])
             else:
                 continue
-            sent[by_path[key]] = sent.get(by_path[key], 0) + one.sent
+            sent[by_path[key]] = sent.get(by_path[key], 0) + request.sent
     return sent
 
 

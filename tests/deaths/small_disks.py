@@ -89,7 +89,7 @@ def test_full_disk_is_told_and_the_next_run_goes_on(
     enlarge(disk)
     with Hub(sample_repos()) as hub:
         done = sample(home, "-m", "pins or conversion", hub=hub.url)
-        sent = sum(one.sent for one in hub.bodies("model.safetensors"))
+        sent = sum(body.sent for body in hub.bodies("model.safetensors"))
     assert done.code == 0, done.out
     assert sent < 389832, "what came is gone on from"
     assert len(list(home.glob(f"openvino/*/[0-9a-f]*/{NAME}"))) == 1

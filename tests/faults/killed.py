@@ -65,7 +65,7 @@ def test_ten_kills_cost_five_percent_at_most(
     with Hub([served], rate=RATE) as hub:
         killed = [kill_at(home, large.sha256, count, hub, tmp_path / "log") for count in moments]
         done = run("--models", NAME, "--hub", hub.url, "--model-home", home.root, timeout=900)
-        sent = sum(one.sent for one in hub.requests if one.status in (200, 206))
+        sent = sum(request.sent for request in hub.requests if request.status in (200, 206))
     again = sent - locked.bytes
     with capsys.disabled():
         sys.stdout.write(

@@ -103,7 +103,7 @@ def fuzz_hub() -> Figures:
                 with tempfile.TemporaryDirectory(prefix="fuzz-") as name:
                     try:
                         kind, text = hub.outcome(server, row, do, Path(name) / "folder")
-                        if kind == "ChildDied":  # whatever rose in the child, without a sentence
+                        if kind == "ChildCrashed":  # whatever rose in the child, without a sentence
                             fault = text[:200]
                     except Exception as error:
                         kind, fault = type(error).__name__, str(error)[:200]

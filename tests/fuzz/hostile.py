@@ -224,11 +224,11 @@ def _grown(seed: bytes, form: Form, most: int) -> Iterator[bytes]:
     _, body, tail = _parts(seed, form)
     data = json.loads(body)
     holders = [data, *(parent[key] for parent, key in _places(data))]
-    found = [one for one in holders if isinstance(one, dict | list) and one][:8]
+    found = [holder for holder in holders if isinstance(holder, dict | list) and holder][:8]
     for number in range(len(found)):
         fresh = json.loads(body)
         holders = [fresh, *(parent[key] for parent, key in _places(fresh))]
-        one = [one for one in holders if isinstance(one, dict | list) and one][number]
+        one = [holder for holder in holders if isinstance(holder, dict | list) and holder][number]
         value = one[0] if isinstance(one, list) else one[next(iter(one))]
         count = most // (len(json.dumps(value)) + 12)
         copies = [json.loads(json.dumps(value)) for _ in range(count)]

@@ -125,9 +125,9 @@ def _placed(name: str, **more: object) -> Row:
 
 
 def _in_capitals(files: list[dict[str, Any]], key: str) -> None:
-    for one in files:
-        if one.get("lfs"):
-            one["lfs"][key] = one["lfs"][key].upper()
+    for file in files:
+        if file.get("lfs"):
+            file["lfs"][key] = file["lfs"][key].upper()
 
 
 def _lacking(name: str, key: str) -> Row:
@@ -457,7 +457,7 @@ def _done(server: Between, do: Do, folder: Path, say: Callable[[str], object]) -
             globs = (*SPEC.globs, "*.safetensors", "*/*.safetensors")  # names that are none, too
             found = hub.ask(network, SPEC.repo, "main", globs, scratch=scratch, say=say)
             right = {(file.path, file.size, file.sha256) for file in LOCKED.files}
-            taken = [file for file in found.files if file.hazard is None]
+            taken = [file for file in found.files if file.unsafe is None]
             assert {(file.path, file.size, file.sha256) for file in taken} <= right, taken
             assert found.commit == LOCKED.commit
         elif do == "fetch":

@@ -263,12 +263,12 @@ def _tensors(folder: Path) -> None:
     f"{make.bytes / 1e6:.1f} {make.memory}"
 
 
-def _hazardous(path: str) -> Callable[[Path], None]:
+def _unsafe(path: str) -> Callable[[Path], None]:
     def read(folder: Path) -> None:
-        hazard = unsafe.of_path(path, folder / path, {"model-00001-of-00002.safetensors"})
-        if hazard is not None:
-            strange = [one for one in hazard.detail if not one.isprintable()]
-            assert not strange, f"{strange[0]!r} in {hazard.detail!r}"
+        finding = unsafe.of_path(path, folder / path, {"model-00001-of-00002.safetensors"})
+        if finding is not None:
+            strange = [one for one in finding.detail if not one.isprintable()]
+            assert not strange, f"{strange[0]!r} in {finding.detail!r}"
 
     return read
 
@@ -488,7 +488,7 @@ READERS: tuple[Reader, ...] = (
         form="json",
         path=_beside("model.safetensors.index.json"),
         seed=_given(INDEX),
-        read=_hazardous("model.safetensors.index.json"),
+        read=_unsafe("model.safetensors.index.json"),
     ),
     *(
         Reader(
@@ -497,7 +497,7 @@ READERS: tuple[Reader, ...] = (
             form="json",
             path=_beside(path),
             seed=_given(SETTINGS[path]),
-            read=_hazardous(path),
+            read=_unsafe(path),
         )
         for path in ("config.json", "modules.json", "tokenizer_config.json")
     ),

@@ -136,7 +136,7 @@ CONTENT_ROWS = (
         "video_preprocessor_config.json",
         "auto_map",
         "pytest converts it again",
-        group="hazards",
+        group="unsafe",
         online="healed",
     ),
     _row(
@@ -237,7 +237,7 @@ def _extra(name: str, file: str, body: bytes = b"{}") -> Row:
         file,
         "is not locked, and a loader would take it",
         "take it away by hand, or lock it.",
-        group="extras",
+        group="unlocked",
         online="red",
     )
 

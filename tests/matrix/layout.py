@@ -192,7 +192,7 @@ MODE_ROWS = (
 def _extras(name: str, do: Callable[[Place], object], file: str, **more: object) -> Row:
     return Row(
         name=name,
-        group="extras",
+        group="unlocked",
         do=do,
         seen_by=EXTRAS,
         file=file,
@@ -218,7 +218,7 @@ EXTRA_ROWS = (
     ),
     Row(
         name="the hub's note denies the tokenizer",
-        group="extras",
+        group="unlocked",
         do=denied(TOKENIZER),
         seen_by=EXTRAS,
         file=f"{TOKENIZER}",

@@ -143,7 +143,7 @@ def relocked(
 
     def do(place: Place) -> None:
         lock = read_lock(place.lock)
-        models = [change(one) if one.name == place.name else one for one in lock.models]
+        models = [change(model) if model.name == place.name else model for model in lock.models]
         place.lock.write_text(render(Lock(models=tuple(models))), encoding="utf-8")
 
     return do
@@ -151,14 +151,16 @@ def relocked(
 
 def with_file(path: str, **changes: object) -> Callable[[LockedModel], LockedModel]:
     def change(model: LockedModel) -> LockedModel:
-        files = [replace(one, **changes) if one.path == path else one for one in model.files]  # type: ignore[arg-type]
+        files = [replace(file, **changes) if file.path == path else file for file in model.files]  # type: ignore[arg-type]
         return replace(model, files=tuple(files))
 
     return change
 
 
 def without_file(path: str) -> Callable[[LockedModel], LockedModel]:
-    return lambda model: replace(model, files=tuple(one for one in model.files if one.path != path))
+    return lambda model: replace(
+        model, files=tuple(file for file in model.files if file.path != path)
+    )
 
 
 def locked_as_it_lies(path: str, change: Callable[[bytes], bytes]) -> Callable[[Place], None]:
@@ -187,10 +189,10 @@ def one_more(model: LockedModel) -> LockedModel:
 
 
 RED_ROWS = (
-    Row(name="locked config asks for code", group="hazards", file="config.json",
+    Row(name="locked config asks for code", group="unsafe", file="config.json",
         seen_by=("test_nothing_asks_to_run_code",), words=("auto_map",),
         do=locked_as_it_lies("config.json", runs_code)),
-    Row(name="locked weights end too soon", group="hazards", file="model.safetensors",
+    Row(name="locked weights end too soon", group="unsafe", file="model.safetensors",
         seen_by=("test_weights_are_what_their_headers_say",),
         do=locked_as_it_lies("model.safetensors", cut_short)),
     Row(name="lock of other bytes", group="lock", seen_by=BYTES, file="model.safetensors",

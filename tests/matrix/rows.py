@@ -7,8 +7,8 @@ from tests.matrix import (
     layout,
     receipts,
     records,
+    sandbox,
     source,
-    surroundings,
 )
 
 ROWS = (
@@ -18,6 +18,6 @@ ROWS = (
     *receipts.ROWS,
     *records.ROWS,
     *answers.ROWS,
-    *surroundings.ROWS,
+    *sandbox.ROWS,
     *harmless.ROWS,
 )

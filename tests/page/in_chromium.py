@@ -109,7 +109,9 @@ def test_page_is_quiet_whole_and_readable(
     assert chromium.run(CONTRASTS) == []
     chromium.run("document.querySelectorAll('details').forEach((one) => { one.open = false })")
     chromium.picture(PICTURES / f"{kind}-{screen}.png")
-    assert [one for one in chromium.requests if one != "data:,"] == [pages[kind].as_uri()]
+    assert [request for request in chromium.requests if request != "data:,"] == [
+        pages[kind].as_uri()
+    ]
     assert chromium.said == []
 
 

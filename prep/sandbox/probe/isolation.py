@@ -26,7 +26,7 @@ class NotTried(Exception):
     """The load cannot be made here, which says nothing about the model."""
 
 
-def surround(order: dict[str, Any] | None, scratch: str) -> str | None:
+def isolate(order: dict[str, Any] | None, scratch: str) -> str | None:
     """Show the home where and as the order says; gives where that is. Raises `NotTried`.
 
     ``{"home": path, "as": "HF_HOME" or "path", "user": "owner" or "other", "mount": "read-write"
@@ -121,7 +121,9 @@ def _mounts_below(place: str) -> list[str]:
     """The mount at `place` and those within it: each has to be made read-only by itself."""
     with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
         points = [line.split()[4] for line in file]
-    named = [re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), one) for one in points]
+    named = [
+        re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), point) for point in points
+    ]
     return [one for one in named if f"{one}/".startswith(f"{place}/")]
 
 

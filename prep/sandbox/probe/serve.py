@@ -23,7 +23,7 @@ from typing import Any, BinaryIO
 from prep.sandbox.probe import libraries
 from prep.sandbox.probe.consumers import CONSUMERS
 from prep.sandbox.probe.guard import Guard
-from prep.sandbox.probe.isolation import NotTried, die_with_parent, empty_places, surround
+from prep.sandbox.probe.isolation import NotTried, die_with_parent, empty_places, isolate
 
 Message = dict[str, Any]
 GREETING = 0  # the number of the line that comes before any order; the same as on the other side
@@ -122,7 +122,7 @@ def _child(order: Message, write: int) -> None:
 def _outcome(order: Message, scratch: str, guard: Guard) -> Message:
     """The job's result, or the error that rose in it: whatever it was, the parent tells it."""
     try:
-        shown = surround(order["surroundings"], scratch)
+        shown = isolate(order["sandbox"], scratch)
         guard.install()
         module, _, function = order["call"].partition(":")
         began = time.monotonic()
