@@ -30,6 +30,7 @@ PrepError
 
 import enum
 from collections.abc import Sequence
+from typing import ClassVar
 
 LISTED = 200  # problems that one message names
 
@@ -42,7 +43,16 @@ class Exit(enum.IntEnum):
 
 
 class PrepError(Exception):
-    """The root; never raised itself. Its text is a whole message: got, wanted, what to do."""
+    """The root; never raised itself. Its text is a whole message: got, wanted, what to do.
+
+    It begins with `term`, the words that an engineer on call would search for.
+    """
+
+    term: ClassVar[str] = ""
+
+    def __init__(self, message: str = "") -> None:
+        begins = not self.term or message.startswith(self.term)
+        super().__init__(message if begins else f"{self.term}: {message}")
 
 
 class WrongRequest(PrepError):
@@ -81,33 +91,49 @@ class ModelError(PrepError):
 class HubRefused(ModelError):
     """The hub answered, and the answer is no."""
 
+    term = "refused by the hub"
+
 
 class NotAHub(ModelError):
     """What answered is no hub: a secure gateway, a proxy, a login page, or a mistaken address."""
+
+    term = "not a hub"
 
 
 class ChecksumMismatch(ModelError):
     """Bytes that are not the lock's."""
 
+    term = "checksum mismatch"
+
 
 class UnsafeFile(ModelError):
     """Bytes that are the lock's, and that no library may be let at."""
+
+    term = "unsafe file"
 
 
 class ConversionError(ModelError):
     """A conversion failed or gave something that must not be used."""
 
+    term = "conversion failed"
+
 
 class LinkEscapesHome(ModelError):
     """A folder of the home is reached by a link that leaves it."""
+
+    term = "link leaves the home"
 
 
 class PathOccupied(ModelError):
     """Somebody's folder stands where a file of ours belongs."""
 
+    term = "path occupied"
+
 
 class HomeNotWritable(ModelError):
     """The home may not be written by this user, or is mounted read-only."""
+
+    term = "not writable"
 
 
 class PreflightFailed(ModelError):
@@ -117,9 +143,13 @@ class PreflightFailed(ModelError):
 class ChildCrashed(ModelError):
     """A child process ended in a way that running again will not change."""
 
+    term = "crashed"
+
 
 class Interrupted(ModelError):
     """A stage was broken off by an exception that is no error, as `SystemExit`."""
+
+    term = "interrupted"
 
 
 class UnsuitableInterpreter(ModelError):
@@ -137,9 +167,13 @@ class TransientError(PrepError):
 class HubUnreachable(TransientError):
     """The hub's host does not answer."""
 
+    term = "hub unreachable"
+
 
 class HubBusy(TransientError):
     """The hub answered that it cannot serve now, or stopped in the middle."""
+
+    term = "hub unavailable"
 
 
 class PreflightTransient(TransientError):
@@ -149,17 +183,25 @@ class PreflightTransient(TransientError):
 class TimedOut(TransientError):
     """A deadline of ours ran out."""
 
+    term = "timed out"
+
 
 class DiskFull(TransientError):
     """No space is left where something must be written."""
+
+    term = "no space left"
 
 
 class LockTimeout(TransientError):
     """Another process works on the same model and did not finish in time."""
 
+    term = "timed out waiting for a lock"
+
 
 class ChildKilled(TransientError):
     """The kernel killed a child process."""
+
+    term = "killed"
 
 
 def listing(head: str, problems: Sequence[str]) -> str:

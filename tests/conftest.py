@@ -7,13 +7,23 @@ import pytest
 
 from prep.plugin.hooks import MARKERS
 from sample_hub.server import Hub, sample_repos
-from tests.runs import sample
+from tests.support.runs import sample
+
+PROOFS = Path(__file__).with_name("proofs")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """The markers of the judges, which tests import to judge them."""
     for marker, meaning in MARKERS.items():
         config.addinivalue_line("markers", f"{marker}: {meaning}")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What lies in `proofs` is one: only asked for by its marker."""
+    for item in items:
+        if PROOFS in item.path.parents:
+            item.add_marker(pytest.mark.proof)
 
 
 @pytest.fixture

@@ -1,0 +1,229 @@
+"""Locks that are right in every digest, of a repository that is wrong: only answers can tell.
+
+The repository is spoiled first, then locked, fetched and converted: nothing but the recorded
+answers, the properties and the loads themselves knows better.
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from model_tests import test_embedding, test_offline_loading, test_reranker, test_seq2seq
+from tests.proofs.matrix.row import Row
+from tests.support.real_loads import change_weights, configure, judges_of, negated, renamed, zeroed
+
+JUDGES = {
+    "embedding": tuple(judges_of(test_embedding)),
+    "reranker": tuple(judges_of(test_reranker)),
+    "seq2seq": tuple(judges_of(test_seq2seq)),
+}
+LOADS = tuple(judges_of(test_offline_loading))
+TOKENS = "test_tokens_are_the_published"
+RELATED = "test_related_stands_above_unrelated"
+MADE_UP = "test_no_weights_are_made_up"
+# Numbers that are made up may be others in the next load, so no conversion agrees, or none is made.
+UNCONVERTED = ("test_receipt_names_the_pin", "test_content_is_right[agreement]")
+ALL_BUT_TOKENIZER = (
+    '["config.json", "model.safetensors", "modules.json", "1_Pooling/config.json", '
+    '"sentence_bert_config.json", "config_sentence_transformers.json"]'
+)
+ALL_BUT_MODULES = (
+    '["config.json", "model.safetensors", "tokenizer*.json", "vocab.txt", '
+    '"special_tokens_map.json", "sentence_bert_config.json", "config_sentence_transformers.json"]'
+)
+ALL_BUT_POOLING = (
+    '["config.json", "model.safetensors", "tokenizer*.json", "vocab.txt", "modules.json", '
+    '"special_tokens_map.json", "sentence_bert_config.json", "config_sentence_transformers.json"]'
+)
+HALF_A_TOKENIZER = (
+    '["config.json", "generation_config.json", "model.safetensors", "tokenizer_config.json", '
+    '"special_tokens_map.json"]'
+)
+
+
+def weights(change: Callable[..., object]) -> Callable[[Path], None]:
+    return lambda folder: change_weights(folder, change)  # type: ignore[arg-type]
+
+
+def in_json(name: str, change: Callable[[Any], object]) -> Callable[[Path], None]:
+    """Other content of a JSON file: `change` gives the new one."""
+
+    def do(folder: Path) -> None:
+        path = folder / name
+        told = json.loads(path.read_text(encoding="utf-8"))
+        path.write_text(json.dumps(change(told)), encoding="utf-8")
+
+    return do
+
+
+def words_exchanged(folder: Path) -> None:
+    """Two thirds of a vocabulary, the same words under other numbers: nothing else would tell."""
+    path = folder / "tokenizer.json"
+    told = json.loads(path.read_text(encoding="utf-8"))
+    vocabulary = told["model"]["vocab"]
+    names = sorted(vocabulary, key=vocabulary.__getitem__)
+    kept, rest = names[:10], names[10:]
+    told["model"]["vocab"] = {word: at for at, word in enumerate([*kept, *rest[::-1]])}
+    path.write_text(json.dumps(told, ensure_ascii=False), encoding="utf-8")
+    (folder / "vocab.txt").write_text("\n".join([*kept, *rest[::-1]]) + "\n", encoding="utf-8")
+
+
+def case_kept(folder: Path) -> None:
+    """In both files: transformers sets the one right by what the other says."""
+
+    def words(told: dict[str, dict[str, object]]) -> object:
+        return {**told, "normalizer": {**told["normalizer"], "lowercase": False}}
+
+    in_json("tokenizer.json", words)(folder)
+    in_json("tokenizer_config.json", lambda told: {**told, "do_lower_case": False})(folder)
+
+
+def _row(
+    name: str,
+    task: str,
+    seen_by: tuple[str, ...],
+    *words: str,
+    poison: Callable[[Path], object] | None = None,
+    file: str = "",
+    also: tuple[str, ...] = (),
+    **entry: str,
+) -> Row:
+    return Row(
+        name=name,
+        group="answers",
+        seen_by=seen_by,
+        may_see=(*JUDGES[task], *also),
+        file=file
+        or "transformers:",  # what it was loaded by stands for the file: all are as locked
+        words=words,
+        tasks=(task,),
+        poison=poison,
+        entry=entry,
+        true=False,
+    )
+
+
+ROWS = (
+    _row(
+        "weights of another training",
+        "embedding",
+        ("test_vectors_are_the_published", "test_similarities_are_the_published"),
+        poison=weights(negated("encoder.layer.1.output.dense")),
+    ),
+    _row(
+        "one layer is zero",
+        "embedding",
+        ("test_vectors_are_the_published",),
+        poison=weights(zeroed("encoder.layer.0.attention")),
+    ),
+    _row(
+        "a layer under other names",
+        "embedding",
+        (MADE_UP,),
+        poison=weights(renamed("encoder.layer.0.intermediate")),
+        also=(*UNCONVERTED, *LOADS),
+    ),
+    _row("vocabulary exchanged", "embedding", (TOKENS, RELATED), poison=words_exchanged),
+    _row(
+        "capitals kept",
+        "embedding",
+        (TOKENS,),
+        poison=case_kept,
+    ),
+    _row("no tokenizer locked", "embedding", (TOKENS, RELATED), files=ALL_BUT_TOKENIZER),
+    _row(
+        "no modules locked",
+        "embedding",
+        ("test_pipeline_is_the_repositorys", "test_pipeline_is_the_published"),
+        "modules.json",
+        files=ALL_BUT_MODULES,
+        file="sentence-transformers",
+    ),
+    _row(
+        "length limit of another model",
+        "embedding",
+        ("test_pipeline_is_the_published",),
+        "max-length is 16",
+        poison=in_json("sentence_bert_config.json", lambda _: {"max_seq_length": 16}),
+        file="sentence-transformers",
+    ),
+    _row(
+        "pooling by the first token",
+        "embedding",
+        ("test_vectors_are_the_published", "test_pipeline_is_the_published"),
+        poison=in_json(
+            "1_Pooling/config.json",
+            lambda told: {
+                **told,
+                "pooling_mode_mean_tokens": False,
+                "pooling_mode_cls_token": True,
+            },
+        ),
+        file="sentence-transformers",
+    ),
+    _row(
+        "not normalised",
+        "embedding",
+        ("test_pipeline_is_the_published",),
+        "modules is",
+        poison=in_json("modules.json", lambda told: told[:2]),
+        file="sentence-transformers",
+    ),
+    _row(
+        "scores turned round",
+        "reranker",
+        (
+            "test_scores_are_the_published",
+            "test_order_is_the_published",
+            "test_relevant_stands_above_the_others",
+        ),
+        poison=weights(negated("classifier.out_proj.")),
+    ),
+    _row(
+        "a head under other names",
+        "reranker",
+        (MADE_UP,),
+        poison=weights(renamed("classifier.")),
+        also=(*UNCONVERTED, *LOADS),
+    ),
+    _row(
+        "scores by another activation",
+        "reranker",
+        ("test_classifier_is_the_published",),
+        "activation is",
+        poison=lambda folder: configure(
+            folder,
+            sentence_transformers={"activation_fn": "torch.nn.modules.linear.Identity"},
+        ),
+        file="sentence-transformers",
+    ),
+    _row("half a tokenizer locked", "reranker", (TOKENS,), files=HALF_A_TOKENIZER),
+    _row(
+        "a head turned round",
+        "seq2seq",
+        ("test_texts_are_the_published",),
+        poison=weights(negated("lm_head")),
+    ),
+    _row(
+        "a head tied to the words",
+        "seq2seq",
+        ("test_log_probabilities_are_the_published",),  # the same words stand first
+        poison=lambda folder: configure(folder, tie_word_embeddings=True),
+        also=(*UNCONVERTED, *LOADS),
+    ),
+    _row(
+        "a decoder that does not see",
+        "seq2seq",
+        ("test_texts_are_the_published", "test_answers_follow_their_prompts"),
+        poison=weights(zeroed("EncDecAttention.o")),
+    ),
+    _row(
+        "an encoder under other names",
+        "seq2seq",
+        (MADE_UP,),
+        poison=weights(renamed("encoder.block.0")),
+        also=(*UNCONVERTED, *LOADS),
+    ),
+    _row("half a text tokenizer locked", "seq2seq", (TOKENS,), files=HALF_A_TOKENIZER),
+)

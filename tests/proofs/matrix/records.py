@@ -1,0 +1,217 @@
+"""Files of record that cannot be used or do not fit: exit 4 before anything runs, or red."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from prep.catalogue.lock import Lock, LockedFile, LockedModel, read_lock, render
+from prep.files.checksum import digest_file
+from tests.proofs.matrix.damages import rewrite
+from tests.proofs.matrix.layout import EXTRAS, REF
+from tests.proofs.matrix.row import Place, Row
+from tests.proofs.matrix.source import BYTES
+from tests.support.small_homes import replace_by_folder
+
+LOCK, CATALOGUE = "models.lock.toml", "models.toml"
+
+
+def edit(path: Path, *pairs: tuple[str, str]) -> None:
+    """Replace texts, each of which must stand there."""
+    text = path.read_text(encoding="utf-8")
+    for old, new in pairs:
+        assert old in text, f"{old!r} does not stand in {path}"
+        text = text.replace(old, new, 1)
+    path.write_text(text, encoding="utf-8")
+
+
+def _lock(
+    name: str, do: Callable[[Path], object], *words: str, file: str = LOCK, group: str = "lock"
+) -> Row:
+    return Row(
+        name=name,
+        group=group,
+        do=lambda place: do(place.lock),
+        expect="exit 4",
+        file=file,
+        words=words,
+        online="red",
+    )
+
+
+def _edited(name: str, old: str, new: str, *words: str) -> Row:
+    return _lock(name, lambda path: edit(path, (old, new)), *words)
+
+
+def _catalogue(name: str, do: Callable[[Path], object], *words: str) -> Row:
+    return Row(
+        name=name,
+        group="catalogue",
+        do=lambda place: do(place.catalogue),
+        expect="exit 4",
+        file=CATALOGUE,
+        words=words,
+    )
+
+
+def _catalogued(name: str, old: str, new: str, *words: str) -> Row:
+    return _catalogue(name, lambda path: edit(path, (old, new)), *words)
+
+
+def twice(path: Path) -> None:
+    """Every entry stands there twice."""
+    text = path.read_text(encoding="utf-8")
+    head, mark, entry = text.partition("[[models]]")
+    path.write_text(head + mark + entry + "\n" + mark + entry, encoding="utf-8")
+
+
+PATH = 'path = "config.json"'
+AGAIN = "Lock again and review the diff: pytest --relock --models"
+
+LOCK_ROWS = (
+    _lock("lock removed", lambda path: path.unlink(), "has no entry", AGAIN),
+    _lock("lock emptied", lambda path: path.write_text(""), "lock-version"),
+    _lock("lock torn", lambda path: path.write_bytes(path.read_bytes()[:500]), "is not TOML"),
+    _lock("lock no text", lambda path: path.write_bytes(b"\xff\xfe" * 50), "is not TOML"),
+    _lock("lock a folder", replace_by_folder, "cannot be read"),
+    _lock("lock with a merge conflict", lambda path: rewrite(
+        path, lambda body: b"<<<<<<< ours\n" + body), "is not TOML"),
+    _lock("lock with entries twice", twice, "is the name of 'models[0]' too"),
+    _edited("lock of a later version", "lock-version = 1", "lock-version = 2", "lock-version"),
+    _edited("lock with an unknown key", "license = ", "licence = ", "licence"),
+    _edited("lock without the model", 'name = "', 'name = "other-', "has no entry", AGAIN),
+    _edited("lock of another repository", 'repo = "matrix/', 'repo = "other/', "locked repo",
+        AGAIN),
+    _edited("lock stale", 'requested-revision = "main"', 'requested-revision = "v1"',
+        "locked requested-revision 'v1'", AGAIN),
+    _edited("lock of other wishes", "commit = ", 'requested-files = ["*"]\ncommit = ',
+        "locked requested-files", AGAIN),
+    _edited("lock of a short commit", 'commit = "', 'commit = "x', "a commit of 40 hex digits"),
+    _edited("lock of a short digest", 'sha256 = "', 'sha256 = "ab', "a sha256 of 64 hex digits"),
+    _edited("lock leads out", PATH, 'path = "../config.json"', "must stay inside"),
+    _edited("lock with an absolute path", PATH, 'path = "/etc/passwd"', "must stay inside"),
+    _edited("lock with a backslash", PATH, 'path = "a\\\\b.json"', "must stay inside"),
+    _edited("lock of a pickle", PATH, 'path = "pytorch_model.bin"', "may run code when loaded"),
+    _edited("lock of what nobody asked for", PATH, 'path = "notes.json"',
+        "locks files nobody asked for: notes.json", AGAIN),
+    _edited("lock of a file twice", PATH, 'path = "model.safetensors"', "stands there twice"),
+    _edited("lock of a negative size", "size = ", "size = -", "a whole number of at least 0"),
+    _edited("lock of a size as text", "size = ", 'size = "', "TOML"),
+)  # fmt: skip
+
+CATALOGUE_ROWS = (
+    _catalogue("catalogue removed", lambda path: path.unlink(), "cannot be read"),
+    _catalogue("catalogue torn", lambda path: path.write_bytes(path.read_bytes()[:70]), "TOML"),
+    _catalogue("catalogue emptied", lambda path: path.write_text(""), "catalogue-version"),
+    _catalogue("catalogue with entries twice", twice, "too"),
+    _catalogued("catalogue of a later version", "version = 1", "version = 9", "version"),
+    _catalogued("catalogue with an unknown key", "why = ", "trust_remote_code = true\nwhy = ",
+        "trust_remote_code"),
+    _catalogued("catalogue of an unknown task", '"embedding"', '"fill-mask"', "task"),
+    _catalogued("catalogue of an unknown precision", '["int8"]', '["int4"]', "int4"),
+    _catalogued("catalogue of no precision", '["int8"]', "[]", "precisions"),
+    _catalogued("catalogue without a reason", '"a row of the matrix"', '""', "why"),
+    _catalogued("catalogue of no repository", 'repo = "matrix/', 'repo = "', "ORG/NAME"),
+    _catalogued("catalogue of files that lead out", "why = ", 'files = ["../*"]\nwhy = ', "../*"),
+    _catalogued("catalogue of an unknown consumer", "why = ",
+        'consumers = ["vllm"]\nwhy = ', "must be one of"),
+    Row(name="catalogue allows other licences", group="catalogue", expect="exit 4", file=LOCK,
+        do=lambda place: edit(place.catalogue, ("why = ", 'licenses = ["mit"]\nwhy = ')),
+        words=("license 'apache-2.0', models.toml allows mit",)),
+    Row(name="catalogue moved on", group="catalogue", expect="exit 4", file=LOCK,
+        do=lambda place: edit(place.catalogue, ('revision = "main"', 'revision = "v2"')),
+        words=("locked requested-revision 'main', models.toml says 'v2'", AGAIN)),
+    Row(name="goldens torn", group="goldens", expect="exit 4", file=".toml",
+        do=lambda place: rewrite(place.goldens, lambda body: body[: body.rindex(b"[") + 1]),
+        words=("cannot be read",)),
+    Row(name="goldens of another model", group="goldens", expect="exit 4", file=".toml",
+        do=lambda place: edit(place.goldens, ("matrix/", "other/")), words=("repo",)),
+    Row(name="goldens that bound nothing", group="goldens", expect="exit 4", file=".toml",
+        do=lambda place: edit(place.goldens, ("tolerance = {", "tolerence = {")),
+        words=("tolerance",)),
+    Row(name="models to download unknown", group="environment", expect="exit 4", file=CATALOGUE,
+        do=lambda place: place.env.update(MODELS_TO_DOWNLOAD="nobody"), words=("nobody",)),
+    Row(name="timeout no number", group="environment", expect="exit 4", file="DOWNLOAD_TIMEOUT",
+        do=lambda place: place.env.update(DOWNLOAD_TIMEOUT="soon"), words=("soon",)),
+)  # fmt: skip
+
+
+def relocked(
+    change: Callable[[LockedModel], LockedModel],
+) -> Callable[[Place], None]:
+    """The model's entry changed, in a lock that can be read."""
+
+    def do(place: Place) -> None:
+        lock = read_lock(place.lock)
+        models = [change(model) if model.name == place.name else model for model in lock.models]
+        place.lock.write_text(render(Lock(models=tuple(models))), encoding="utf-8")
+
+    return do
+
+
+def with_file(path: str, **changes: object) -> Callable[[LockedModel], LockedModel]:
+    def change(model: LockedModel) -> LockedModel:
+        files = [replace(file, **changes) if file.path == path else file for file in model.files]  # type: ignore[arg-type]
+        return replace(model, files=tuple(files))
+
+    return change
+
+
+def without_file(path: str) -> Callable[[LockedModel], LockedModel]:
+    return lambda model: replace(
+        model, files=tuple(file for file in model.files if file.path != path)
+    )
+
+
+def locked_as_it_lies(path: str, change: Callable[[bytes], bytes]) -> Callable[[Place], None]:
+    """A file spoiled, and a lock that names it so: its digest tells nothing."""
+
+    def do(place: Place) -> None:
+        rewrite(place.snapshot / path, change)
+        got = digest_file(place.snapshot / path)
+        relocked(with_file(path, size=got.size, sha256=got.sha256))(place)
+
+    return do
+
+
+def runs_code(body: bytes) -> bytes:
+    return json.dumps(json.loads(body) | {"auto_map": {"AutoModel": "theirs.Model"}}).encode()
+
+
+def cut_short(body: bytes) -> bytes:
+    """A header that names more than there is."""
+    return body[:-4096]
+
+
+def one_more(model: LockedModel) -> LockedModel:
+    more = LockedFile(path="added_tokens.json", size=2, sha256="0" * 64)
+    return replace(model, files=(*model.files, more))
+
+
+RED_ROWS = (
+    Row(name="locked config asks for code", group="unsafe", file="config.json",
+        seen_by=("test_nothing_asks_to_run_code",), words=("auto_map",),
+        do=locked_as_it_lies("config.json", runs_code)),
+    Row(name="locked weights end too soon", group="unsafe", file="model.safetensors",
+        seen_by=("test_weights_are_what_their_headers_say",),
+        do=locked_as_it_lies("model.safetensors", cut_short)),
+    Row(name="lock of other bytes", group="lock", seen_by=BYTES, file="model.safetensors",
+        do=relocked(with_file("model.safetensors", sha256="0" * 64)),
+        words=("locked 000000000000…  (same size)",)),
+    Row(name="lock of another size", group="lock", seen_by=BYTES, file="config.json",
+        do=relocked(with_file("config.json", size=1)), words=("locked 1",)),
+    Row(name="lock of another commit", group="lock", seen_by=(*BYTES, *REF),
+        file="model.safetensors",
+        do=relocked(lambda model: replace(model, commit="0" * 40)), words=(),
+        online="ready"),  # its bytes are there by another commit's name: work, and no damage
+    Row(name="lock of a file more", group="lock", seen_by=BYTES, file="added_tokens.json",
+        do=relocked(one_more), words=("missing",)),
+    Row(name="lock without the tokenizer", group="lock", seen_by=EXTRAS, file="tokenizer.json",
+        do=relocked(without_file("tokenizer.json")),
+        words=("is not locked, and a loader would take it",)),
+    Row(name="lock without the length limit", group="lock", seen_by=EXTRAS,
+        file="sentence_bert_config.json", do=relocked(without_file("sentence_bert_config.json")),
+        words=("is not locked, and a loader would take it",)),
+)  # fmt: skip
+
+ROWS = (*LOCK_ROWS, *CATALOGUE_ROWS, *RED_ROWS)

@@ -1,0 +1,329 @@
+"""Does rows: sets up a stand, runs the suite on it, reads what it said, heals where that is due."""
+
+import fnmatch
+import json
+import stat
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from pathlib import Path
+
+from prep.home.layout import Home
+from sample_hub.server import Hub
+from tests.proofs.matrix.home_copies import (
+    BYSTANDER,
+    Bench,
+    Original,
+    Stand,
+    Unit,
+    bystanders,
+    original,
+)
+from tests.proofs.matrix.row import EVERY_FILE, Place, Row
+from tests.proofs.matrix.verdict import Finding, Outcome, failed, judged, read_junit
+from tests.support.paths import ROOT
+from tests.support.runs import Run, run
+
+NO_HUB = "http://127.0.0.1:9"
+MOST = 16  # models in one run: enough to share what is dear
+SAMPLES = {"embedding": "tiny-embedding", "reranker": "tiny-reranker", "seq2seq": "tiny-seq2seq"}
+# The files of judges that need no load: named, so that nothing else is collected for each model.
+CHEAP = tuple(
+    str(ROOT / "model_tests" / name)
+    for name in ("test_pins.py", "test_cache_layout.py", "test_conversion.py")
+)
+OURS = ("model-prep", "hub/.locks", "hub/CACHEDIR.TAG")  # what healing may write beside the models
+
+
+class Runner:
+    """Runs rows on the sample models, or on one model of the project's catalogue.
+
+    With `cheap`, the judges that need no load alone are asked; `heal` runs online as well.
+    """
+
+    def __init__(
+        self, scratch: Path, *, model: str | None = None, cheap: bool = False, heal: bool = True
+    ) -> None:
+        self.bench = Bench(scratch)
+        self.model = model
+        self.args: tuple[str, ...] = CHEAP if cheap else ()
+        self.heal = heal
+        small = model in (None, *SAMPLES.values())
+        self.most = MOST // 2 if not small else 200 if cheap else MOST
+        self.original = cache(self._original)
+
+    def _original(self, task: str) -> Original:
+        return original(self.model or SAMPLES[task])
+
+    def tasks(self, row: Row) -> tuple[str, ...]:
+        """The tasks of a row for which there is a model here."""
+        if self.model is None:
+            return row.tasks
+        task = original(self.model).spec.task
+        fits = self.model in SAMPLES.values() or row.true
+        return tuple(one for one in row.tasks if one == task and fits)
+
+    def prepare(self, rows: Sequence[Row]) -> None:
+        """Prepare every model that the rows need, once, before they run side by side."""
+        for task in sorted({task for row in rows for task in self.tasks(row)}):
+            self.bench.prepared(self.original(task))
+
+    def all(self, rows: Sequence[Row], *, jobs: int = 1) -> Iterator[Finding]:
+        """Every row's finding, as they come."""
+        self.prepare(rows)
+        with ThreadPoolExecutor(jobs) as pool:
+            for findings in pool.map(self._batch, self._batches(rows)):
+                yield from findings
+
+    def _batches(self, rows: Sequence[Row]) -> list[list[Unit]]:
+        """Units that can share a home and a run: the long ones first."""
+        alone: list[list[Unit]] = []
+        shared: dict[bool, list[Unit]] = {True: [], False: []}
+        for unit in self._units(rows):
+            if unit.row.scope == "home" or unit.row.expect == "exit 4":
+                alone.append([unit])
+            else:
+                shared[bool(unit.row.poison or unit.row.entry)].append(unit)
+        batches = [
+            units[start : start + self.most]
+            for units in shared.values()
+            for start in range(0, len(units), self.most)
+        ]
+        return [*batches, *alone]
+
+    def _units(self, rows: Sequence[Row]) -> Iterator[Unit]:
+        together: dict[tuple[str, str], list[Row]] = {}
+        for row in rows:
+            for task in self.tasks(row):
+                name = slug(row.name) + ("" if len(row.tasks) == 1 else f"-{task}")
+                if row.together:
+                    together.setdefault((row.together, task), []).append(row)
+                else:
+                    yield Unit(name=name, rows=(row,), task=task)
+        for (label, task), some in together.items():
+            yield Unit(name=slug(f"{label} {task}"), rows=tuple(some), task=task)
+
+    def _batch(self, units: list[Unit]) -> list[Finding]:
+        """The units' findings; one that cannot be tried at all is found out by itself."""
+        try:
+            return self._tried(units)
+        except Exception as error:
+            if len(units) > 1:
+                return [finding for unit in units for finding in self._batch([unit])]
+            why = f"could not be tried: {error!r}"
+            return [_untried(row, units[0].name, why) for row in units[0].rows]
+
+    def _tried(self, units: list[Unit]) -> list[Finding]:
+        """One stand, one run offline, and one online for those that heal."""
+        findings: list[Finding] = []
+        with self.bench.stand(units, self.original) as stand:
+            alone = units[0].row.scope == "home" or units[0].row.expect == "exit 4"
+            outcomes = self._offline(stand, alone=alone)
+            healed = self._online(stand, units) if self.heal and not alone else {}
+            for unit, place in zip(units, stand.places, strict=True):
+                outcome, undone = outcomes[place.name], stand.undone.get(place.name)
+                if len(unit.rows) > 1 and (undone or judged(unit.row, outcome, place.name)[1]):
+                    continue  # some row of it is not harmless: which, is found out below
+                findings += [
+                    _untried(row, unit.name, undone)
+                    if undone
+                    else _finding(
+                        row, unit, outcome, healed.get(place.name, ""), heal=place.name in healed
+                    )
+                    for row in unit.rows
+                ]
+        told = {finding.unit for finding in findings}
+        for unit in units:
+            if unit.name not in told:
+                for row in unit.rows:
+                    single = Unit(name=slug(row.name), rows=(row,), task=unit.task)
+                    findings += self._batch([single])
+        return findings
+
+    def _offline(self, stand: Stand, *, alone: bool) -> dict[str, Outcome]:
+        first = stand.places[0]
+        top = first.catalogue.parent
+        junit, summary = top / "junit.xml", top / "summary.json"
+        before = contents(stand.home)
+        done = run(
+            *("--catalogue", first.catalogue, "--hub", NO_HUB, "--model-home", first.home.root),
+            *("--offline", "--no-progress", "--junitxml", junit, "--summary", summary),
+            *self.args,
+            env=first.env if alone else None,
+            prefix=first.prefix if alone else (),
+            timeout=3600,
+        )
+        after = contents(stand.home)
+        wrote = [path for path in after if after[path] != before.get(path)]
+        wrote += [path for path in before if path not in after]
+        found = read_junit(junit) if junit.is_file() else {}
+        models = json.loads(summary.read_text())["models"] if summary.is_file() else {}
+        outcomes = {}
+        for place in stand.places:
+            red, passed, seconds = found.get(place.name, ({}, 0, 0.0))
+            outcomes[place.name] = Outcome(
+                code=done.code if alone else int(bool(red)),
+                red=red,
+                passed=passed,
+                status=models.get(place.name, {}).get("status", "no verdict"),
+                seconds=done.seconds if alone else seconds,
+                out=done.out if alone or not found else "",
+                wrote=tuple(wrote),
+            )
+        return outcomes
+
+    def _online(self, stand: Stand, units: Sequence[Unit]) -> dict[str, str]:
+        """Heal what heals; gives for each model what is wrong with that."""
+        if not any(unit.row.expect == "red" and not unit.row.poison for unit in units):
+            return {}
+        before = contents(stand.home)
+        # What a row's own deed took away with its folder, healing cannot have touched.
+        left = {
+            place.name: [path for path in bystanders(place) if path.is_file()]
+            for place in stand.places
+        }
+        first = stand.places[0]
+        with Hub(stand.served) as hub:
+            done = run(
+                *("--catalogue", first.catalogue, "--hub", hub.url),
+                *("--model-home", first.home.root, *self.args),
+                timeout=3600,
+            )
+            fetched = {
+                place.name: {
+                    request.path.partition(f"/{place.locked.repo}/")[2].removeprefix(
+                        f"{place.locked.commit}/"  # of a small file; of a large one, none
+                    )
+                    for request in hub.requests
+                    if request.method == "GET"
+                    and request.status in (200, 206)
+                    and f"/{place.locked.repo}/" in request.path
+                }
+                for place in stand.places
+            }
+        after = contents(stand.home)
+        path = stand.home.state / "summary.json"
+        models = json.loads(path.read_text())["models"] if path.is_file() else {}
+        wrong = {}
+        for unit, place in zip(units, stand.places, strict=True):
+            if unit.row.expect != "red" or unit.row.poison:
+                continue
+            told = models.get(place.name, {})
+            common = _bystanders_problem(place, left[place.name])
+            if unit.row.online != "red":
+                wrong[place.name] = common or _healing_problem(
+                    unit.row,
+                    told,
+                    done,
+                    fetched[place.name],
+                    {file.path for file in place.locked.files},
+                    place.name,
+                    whole=not self.args,
+                )
+            else:
+                wrong[place.name] = common or _untouched_problem(place, told, before, after)
+        return wrong
+
+
+def _untried(row: Row, name: str, why: str) -> Finding:
+    """Of a row that showed nothing, which is as bad as one that is missed."""
+    return Finding(row=row, unit=name, said=failed(row), why=why, seconds=0.0)
+
+
+def _finding(row: Row, unit: Unit, outcome: Outcome, healing: str, *, heal: bool) -> Finding:
+    said, why = judged(row, outcome, unit.name)
+    if not why and healing:
+        said, why = "missed", f"healing: {healing}"
+    return Finding(
+        row=row,
+        unit=unit.name,
+        said=said,
+        why=why,
+        seconds=outcome.seconds,
+        red=tuple(outcome.red),
+        healed=not why if heal and row.online == "healed" else None,
+        message="\n".join(outcome.red.values()) or (outcome.out if row.expect == "exit 4" else ""),
+    )
+
+
+def _healing_problem(
+    row: Row,
+    told: dict[str, object],
+    done: Run,
+    fetched: set[str],
+    locked: set[str],
+    name: str,
+    *,
+    whole: bool,
+) -> str:
+    wanted = row.online if whole else "unchecked"
+    if told.get("status") != wanted:
+        return f"status is {told.get('status')}, wanted {wanted}: {told.get('problems')}"
+    told_so = f"[{name}] healing: " in done.out
+    if row.online == "ready":
+        return "what is no damage is called healed" if told_so or told.get("healed") else ""
+    if not told.get("healed"):
+        return "the report does not say what was wrong"
+    if not told_so:
+        return "it was healed silently"
+    wanted_files = locked if row.fetches == EVERY_FILE else set(row.fetches)
+    if fetched != wanted_files:
+        return f"fetched {sorted(fetched)}, wanted {sorted(wanted_files)}"
+    return ""
+
+
+def _untouched_problem(
+    place: Place, told: dict[str, object], before: dict[str, object], after: dict[str, object]
+) -> str:
+    if told.get("status") != "red":
+        return f"status is {told.get('status')}, wanted red"
+    own = (str(place.repo.relative_to(place.home.root)),)
+    own += (str(place.conversions.relative_to(place.home.root)),)
+    gone = [
+        path
+        for path, was in before.items()
+        if path.startswith(own) and after.get(path) != was and not is_folder(was)
+    ]
+    return f"what does not heal was touched: {', '.join(gone[:3])}" if gone else ""
+
+
+def _bystanders_problem(place: Place, left: Sequence[Path]) -> str:
+    """Somebody's files that were there before the run: they are as they were."""
+    for path in left:
+        if not path.is_file() or path.read_text(encoding="utf-8") != BYSTANDER:
+            return f"somebody's {place.home.shown(path)} was touched"
+    return ""
+
+
+def contents(home: Home) -> dict[str, object]:
+    """Every path of a home with its kind, mode, size, date and target: equal means untouched."""
+    found: dict[str, object] = {}
+    for path in sorted(home.root.rglob("*")) if home.root.is_dir() else ():
+        name = path.relative_to(home.root).as_posix()
+        if name.startswith(OURS):
+            continue
+        told = path.lstat()
+        target = str(path.readlink()) if stat.S_ISLNK(told.st_mode) else ""
+        date = 0 if stat.S_ISDIR(told.st_mode) else told.st_mtime_ns
+        size = 0 if stat.S_ISDIR(told.st_mode) else told.st_size
+        found[name] = (told.st_mode, size, date, target)
+    return found
+
+
+def is_folder(told: object) -> bool:
+    """Whether that was a folder."""
+    return isinstance(told, tuple) and stat.S_ISDIR(told[0])
+
+
+def slug(name: str) -> str:
+    """A row's name as a model's: letters, digits and hyphens."""
+    return "-".join("".join(c if c.isalnum() else " " for c in name).split())
+
+
+def chosen(rows: Sequence[Row], only: str | None) -> list[Row]:
+    """The rows whose name or group fits the glob."""
+    return [
+        row
+        for row in rows
+        if not only or fnmatch.fnmatch(row.name, only) or fnmatch.fnmatch(row.group, only)
+    ]

@@ -1,0 +1,279 @@
+"""The files that ship it: what a cluster or an engine would refuse is refused here."""
+
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from prep.catalogue.entries import read_catalogue
+from prep.errors import Exit
+from prep.plugin.options import _shard
+from tests.support.paths import ROOT
+from tests.support.runs import run
+
+KUBERNETES = ROOT / "deploy" / "kubernetes"
+WAYS = ("whole", "sharded")
+# backoffLimitPerIndex is on by default from 1.29 and stable in 1.33; the newest that is known here.
+VERSIONS = ("1.29", "1.37")
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text(encoding="utf-8"))
+
+Resource = dict[str, Any]
+
+
+def documents(path: Path) -> list[Resource]:
+    return list(yaml.safe_load_all(path.read_text(encoding="utf-8")))
+
+
+def resources(folder: Path) -> Iterator[Resource]:
+    """What ``kubectl kustomize`` would gather: files and folders that a kustomization lists."""
+    [listed] = documents(folder / "kustomization.yaml")
+    assert set(listed) <= {"apiVersion", "kind", "namespace", "resources", "images"}
+    for name in listed["resources"]:
+        path = folder / name
+        if path.is_dir():
+            yield from resources(path)
+        else:
+            yield from documents(path)
+
+
+EVERY = {
+    f"{path.parent.name}/{path.stem}": document
+    for path in sorted(KUBERNETES.rglob("*.yaml"))
+    if path.name != "kustomization.yaml"
+    for document in documents(path)
+}
+
+
+def pod_of(resource: Resource) -> Resource | None:
+    """The spec of the pods that a resource makes."""
+    spec = resource.get("spec", {})
+    spec = spec.get("jobTemplate", {}).get("spec", spec)
+    found: Resource | None = spec.get("template", {}).get("spec")
+    return found
+
+
+PODS = {name: pod for name, one in EVERY.items() if (pod := pod_of(one))}
+JOBS = {
+    name: one["spec"].get("jobTemplate", one)["spec"]
+    for name, one in EVERY.items()
+    if one["kind"] in ("Job", "CronJob")
+}
+
+
+def containers(pod: Resource) -> list[Resource]:
+    return [*pod.get("initContainers", ()), *pod["containers"]]
+
+
+def main(pod: Resource) -> Resource:
+    """A batch job's one container."""
+    [only] = pod["containers"]
+    assert "initContainers" not in pod
+    found: Resource = only
+    return found
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("name", EVERY)
+def test_manifest_is_valid_and_holds_no_unknown_key(name: str, version: str) -> None:
+    kubernetes_validate.validate(EVERY[name], version, strict=True)
+
+
+def test_misspelt_key_would_be_seen() -> None:
+    wrong = {**EVERY["sharded/prepare"]}
+    wrong["spec"] = {**wrong["spec"], "backoffLimitPerIndices": 3}
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(wrong, VERSIONS[-1], strict=True)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_kustomization_lists_files_that_exist_and_names_are_unique(way: str) -> None:
+    found = [
+        (resource["kind"], resource["metadata"]["name"]) for resource in resources(KUBERNETES / way)
+    ]
+    assert len(found) == len(set(found))
+    assert {kind for kind, _ in found} >= {"PersistentVolumeClaim", "Job", "CronJob", "Deployment"}
+
+
+def test_every_manifest_is_listed_and_every_image_is_named() -> None:
+    gathered = [resource for way in WAYS for resource in resources(KUBERNETES / way)]
+    assert [name for name, one in EVERY.items() if one not in gathered] == []
+    images = {container["image"] for pod in PODS.values() for container in containers(pod)}
+    for way in WAYS:
+        [listed] = documents(KUBERNETES / way / "kustomization.yaml")
+        assert {one["name"] for one in listed["images"]} == images
+        assert all(one["newTag"] != "latest" for one in listed["images"])
+
+
+@pytest.mark.parametrize("name", PODS)
+def test_pod_keeps_to_the_restricted_standard(name: str) -> None:
+    """The rules of Kubernetes' Pod Security Standards, level restricted; and a read-only root."""
+    pod = PODS[name]
+    assert not {"hostNetwork", "hostPID", "hostIPC"} & set(pod)
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert pod["automountServiceAccountToken"] is False
+    for container in containers(pod):
+        context = container["securityContext"]
+        assert context["allowPrivilegeEscalation"] is False
+        assert context["capabilities"] == {"drop": ["ALL"]}
+        assert context["readOnlyRootFilesystem"] is True
+        assert set(context) & {"runAsUser", "privileged", "procMount"} == set()
+        assert container["resources"]["limits"]["memory"]
+        assert set(container["resources"]["requests"]) == {"cpu", "memory"}
+    assert {kind for volume in pod["volumes"] for kind in volume if kind != "name"} <= {
+        "persistentVolumeClaim",
+        "emptyDir",
+    }
+
+
+@pytest.mark.parametrize("name", PODS)
+def test_pod_mounts_what_it_names_and_can_write_no_more_than_it_must(name: str) -> None:
+    pod = PODS[name]
+    volumes = {volume["name"] for volume in pod["volumes"]}
+    for container in containers(pod):
+        mounts = {mount["mountPath"]: mount for mount in container["volumeMounts"]}
+        assert {mount["name"] for mount in mounts.values()} <= volumes
+        writes = name.endswith("/prepare")
+        assert mounts["/models"].get("readOnly", False) is not writes
+        if container["name"] == "model-prep":
+            assert {*mounts} == ({"/models", "/tmp"} if writes else {"/models", "/reports", "/tmp"})
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_batch_job_has_no_port_and_no_probe_and_is_not_restarted_in_place(name: str) -> None:
+    pod = JOBS[name]["template"]["spec"]
+    assert pod["restartPolicy"] == "Never"
+    wrong = {"ports", "livenessProbe", "readinessProbe", "startupProbe", "lifecycle"}
+    assert wrong & set(main(pod)) == set()
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_exit_codes_mean_to_the_cluster_what_readme_says(name: str) -> None:
+    job = JOBS[name]
+    indexed = job.get("completionMode") == "Indexed"
+    ignored, failed, counted = job["podFailurePolicy"]["rules"]
+    assert ignored == {
+        "action": "Ignore",
+        "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}],
+    }
+    container = main(job["template"]["spec"])["name"]
+    assert failed["action"] == ("FailIndex" if indexed else "FailJob")
+    assert failed["onExitCodes"] == {
+        "containerName": container,
+        "operator": "In",
+        "values": [1, int(pytest.ExitCode.USAGE_ERROR)],
+    }
+    assert counted["action"] == "Count"
+    assert counted["onExitCodes"]["values"] == [int(Exit.TRANSIENT)]
+    assert counted["onExitCodes"]["containerName"] == container
+    assert ("backoffLimitPerIndex" if indexed else "backoffLimit") in job
+
+
+def test_as_many_pods_as_shares_and_no_more_than_models() -> None:
+    job = EVERY["sharded/prepare"]["spec"]
+    [option] = main(pod_of(EVERY["sharded/prepare"]) or {})["args"]
+    shard = _shard(option.removeprefix("--shard="))
+    repos = {spec.repo for spec in read_catalogue(ROOT / "models.toml").models}
+    assert (shard.index, shard.count) == (None, job["completions"])
+    assert job["parallelism"] <= job["completions"] <= len(repos)
+
+
+def test_proofs_write_beside_the_home_and_not_into_it() -> None:
+    for name in ("base/nightly", "sharded/accept"):
+        args = main(PODS[name])["args"]
+        assert args[0] == "--offline"
+        places = dict(arg.split("=") for arg in args[1:])
+        assert [*places] == ["--summary", "--report", "--junitxml"]
+        assert all(place.startswith("/reports/") for place in places.values())
+    [env] = main(PODS["base/nightly"])["env"]
+    assert "/reports/$(POD_NAME).xml" in main(PODS["base/nightly"])["args"][-1]
+    assert env["name"] == "POD_NAME"
+
+
+def test_suite_takes_the_arguments_of_every_pod(tmp_path: Path) -> None:
+    for name in ("base/nightly", "sharded/prepare"):
+        args = main(PODS[name])["args"]
+        here = [arg.replace("/reports", str(tmp_path)) for arg in args]
+        home = f"--model-home={tmp_path / 'home'}"
+        done = run(home, *here, "--collect-only", "-q", env={"JOB_COMPLETION_INDEX": "2"})
+        assert done.code == 0, (name, done.out)
+
+
+def test_gate_is_in_the_image_where_the_manifests_call_it() -> None:
+    dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    assert "COPY deploy/ready.py ./deploy/\n" in dockerfile
+    assert "WORKDIR /app\n" in dockerfile
+    gates = [PODS["base/consumer"]["initContainers"][0]["command"]]
+    consumer = COMPOSE["services"]["consumer"]
+    gates.append([*consumer["entrypoint"], *consumer["command"]])
+    for command in gates:
+        assert command[:3] == ["python", "/app/deploy/ready.py", "/models"]
+        assert [arg for arg in command[3:] if arg.startswith("/app/")] in (
+            [],
+            ["/app/models.lock.toml"],
+        )
+
+
+def test_compose_prepares_once_and_consumers_wait_for_it() -> None:
+    assert set(COMPOSE) == {"services", "volumes"}  # no "name": the older docker-compose refuses it
+    prepare, consumer = COMPOSE["services"]["prepare"], COMPOSE["services"]["consumer"]
+    assert prepare["build"] == "."  # the same context that README and the Dockerfile name
+    assert prepare["restart"] == "no"
+    assert prepare["user"] == "1000:1000"
+    assert prepare["volumes"] == ["models:/models"]
+    assert consumer["volumes"] == ["models:/models:ro"]
+    assert consumer["depends_on"] == {"prepare": {"condition": "service_completed_successfully"}}
+    for service in (prepare, consumer):
+        assert set(service) & {"ports", "expose", "healthcheck"} == set()
+        assert service["read_only"] is True
+        assert service["cap_drop"] == ["ALL"]
+        assert service["security_opt"] == ["no-new-privileges:true"]
+    assert set(COMPOSE["volumes"]) == {"models"}
+
+
+# Of the Compose Specification; a wrong key is refused by every engine, and by this test.
+KEYS = {
+    *("build", "image", "command", "entrypoint", "environment", "depends_on", "restart", "volumes"),
+    *("user", "read_only", "cap_drop", "security_opt", "mem_limit", "tmpfs"),
+}
+
+
+def test_compose_uses_keys_of_the_specification() -> None:
+    for service in COMPOSE["services"].values():
+        assert set(service) - KEYS == set()
+
+
+def test_dockerfile_has_nothing_that_hadolint_warns_of() -> None:
+    hadolint = Path(sys.executable).with_name("hadolint")
+    done = subprocess.run([hadolint, "Dockerfile"], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_hadolint_would_warn(tmp_path: Path) -> None:
+    hadolint = Path(sys.executable).with_name("hadolint")
+    wrong = tmp_path / "Dockerfile"
+    shutil.copy(ROOT / "Dockerfile", wrong)
+    wrong.write_text(wrong.read_text(encoding="utf-8") + "RUN cd /tmp\n", encoding="utf-8")
+    done = subprocess.run([hadolint, wrong], capture_output=True, text=True)
+    assert (done.returncode, "DL3003" in done.stdout) == (1, True)
+
+
+def test_dockerfile_makes_a_batch_job_of_a_numeric_user() -> None:
+    text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    assert len(re.findall(r"^FROM python:\$\{PYTHON_VERSION\}-slim", text, re.MULTILINE)) == 2
+    assert "TRANSFORMERS_CACHE" not in text
+    assert "EXPOSE" not in text
+    assert re.findall(r"^(?:USER|HEALTHCHECK|VOLUME) .+$", text, re.MULTILINE) == [
+        "VOLUME /models",
+        "USER 1000:1000",
+        "HEALTHCHECK NONE",
+    ]
+    for variable in ("PYTHONUNBUFFERED=1", "PYTHONDONTWRITEBYTECODE=1", "HF_HOME=/models"):
+        assert variable in text

@@ -1,0 +1,415 @@
+"""What stands in the documents and build files is true of the code: options, names, commands."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from inspect import getsource
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+from packaging.requirements import Requirement
+
+from prep.catalogue.entries import read_catalogue
+from prep.catalogue.goldens import FACTS, KINDS
+from prep.errors import Exit
+from prep.plugin.options import INI
+from prep.report.properties import properties
+from prep.report.summary import entry, write_summary
+from prep.report.verdict import ModelRun, Status
+from prep.settings import GivenOptions, Settings, resolve_settings
+from prep.tasks.consumers import CONSUMERS, Case, Interpreter, loads_of
+from sample_hub.server import commit_of
+from tests.support.paths import ROOT
+from tests.support.runs import TINY, environment, run, summary
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+REFERENCE = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
+REPORTS = (ROOT / "docs" / "reports.md").read_text(encoding="utf-8")
+GOLDENS = (ROOT / "docs" / "goldens.md").read_text(encoding="utf-8")
+MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
+DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
+TORCH_INDEX = "https://download.pytorch.org/whl/cpu"
+REQUIREMENTS = ("requirements.txt", "requirements-dev.txt")
+
+
+@pytest.fixture(scope="module")
+def pytest_help() -> str:
+    """All that ``pytest --help`` prints here."""
+    done = run("--help")
+    assert done.code == 0, done.out
+    return done.out
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return resolve_settings(GivenOptions(hub="sample", model_home=tmp_path), {}, ROOT)
+
+
+def rows(text: str, before: str) -> list[list[str]]:
+    """The cells of the first table after some text; a table ends with an empty line."""
+    table = text.split(before, 1)[1].split("|---", 1)[1].split("\n\n", 1)[0]
+    return [re.split(r" *(?<!\\)\| *", row)[1:-1] for row in table.splitlines()[1:]]
+
+
+def names(text: str, before: str) -> list[str]:
+    """The first cells, without the marks of code."""
+    return [row[0].strip("`") for row in rows(text, before)]
+
+
+def words(cell: str) -> set[str]:
+    """All that is marked as code in a cell."""
+    return {one.partition(" = ")[0] for one in re.findall(r"`([^`]+)`", cell)}
+
+
+def code_blocks(text: str, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+
+
+def options(text: str) -> set[str]:
+    return set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", text))
+
+
+def own_options(pytest_help: str) -> set[str]:
+    """The options of our group."""
+    group = pytest_help.split("model-prep: prepare models and prove them:\n", 1)[1]
+    return set(re.findall(r"^  (--[a-z-]+)", group.split("\n\n", 1)[0], re.MULTILINE))
+
+
+def test_reference_tells_every_option_and_no_other(pytest_help: str) -> None:
+    told = " ".join(row[0] for row in rows(REFERENCE, "| option |"))
+    assert options(told) == own_options(pytest_help)
+
+
+def test_variables_that_the_reference_names_stand_in_the_help(pytest_help: str) -> None:
+    variables = [row[1].strip("`") for row in rows(REFERENCE, "| option |") if row[1]]
+    assert len(variables) == 6
+    assert [variable for variable in variables if f"({variable})" not in pytest_help] == []
+
+
+def test_reference_names_the_keys_of_pytest_ini() -> None:
+    told = REFERENCE.split("which beats `pytest.ini` (", 1)[1].split(")", 1)[0]
+    assert set(re.findall(r"`(\w+)`", told)) == set(INI)
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_pytest_commands_use_options_that_exist(path: Path, pytest_help: str) -> None:
+    commands = re.findall(r"pytest [^\n`]*", path.read_text(encoding="utf-8"))
+    known = options(pytest_help) | {"--junitxml"}  # the help has its other spelling, --junit-xml
+    assert options(" ".join(commands)) - known == set()
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_make_targets_that_documents_name_exist(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    commands = re.findall(r"(?:`|\$ )make ([a-z-]+)", text)
+    targets = set(re.findall(r"^([a-z-]+):", MAKEFILE, re.MULTILINE))
+    assert set(commands) - targets == set()
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_to_files(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", text) if "://" not in link]
+    assert [link for link in links if not leads_somewhere(path.parent, link)] == []
+
+
+def leads_somewhere(folder: Path, link: str) -> bool:
+    """Whether there is that file, and in it the heading that stands behind a ``#``."""
+    name, _, heading = link.partition("#")
+    path = folder / name
+    if not heading or not path.exists():
+        return path.exists()
+    headings = re.findall(r"^#+ (.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    return heading in {re.sub(r"[^\w -]", "", text.lower()).replace(" ", "-") for text in headings}
+
+
+def test_link_to_no_heading_would_be_found() -> None:
+    assert leads_somewhere(ROOT / "docs", "operations.md#how-long-it-waits")
+    assert not leads_somewhere(ROOT / "docs", "operations.md#how-long-it-sleeps")
+
+
+def test_references_statuses_and_exit_codes_are_the_codes() -> None:
+    assert names(REFERENCE, "| status of a model |") == [*get_args(Status)]
+    codes = [int(code) for name in names(REFERENCE, "| exit code |") for code in name.split(", ")]
+    assert sorted(codes) == sorted([*range(6), *map(int, Exit)])
+
+
+def test_readmes_catalogue_loads(tmp_path: Path) -> None:
+    [block] = code_blocks(README, "toml")
+    path = tmp_path / "models.toml"
+    path.write_text(block, encoding="utf-8")
+    [spec] = read_catalogue(path).models
+    assert spec == read_catalogue(ROOT / "models.toml").models[0]
+
+
+def test_tests_that_documents_name_exist() -> None:
+    text = (ROOT / "docs" / "how-caches-lie.md").read_text(encoding="utf-8")
+    code = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "model_tests").glob("*.py"))
+    for name, parameter in re.findall(r"`(test_\w+)(?:\[(\w+)\])?`", text):
+        assert f"def {name}(" in code
+        assert not parameter or f'"{parameter}"' in code
+
+
+def test_reports_tell_every_junit_property(settings: Settings) -> None:
+    told = names(REPORTS, "## junit\n")
+    source = getsource(properties)
+    given = re.findall(r'yield f?"([\w.-]+)', source) + re.findall(r'"[\w-]+", "([\w.]+)"', source)
+    assert {name.replace("PACKAGE", "") for name in told} == set(given)
+    assert len(told) == len(set(told))
+
+    spec, locked = settings.models[0], settings.lock.models[0]
+    other = Interpreter(python=Path(sys.executable), label="python")
+    load = loads_of(spec.task, spec.repo, None, ("int8",), (other,))[-1]
+    assert load.precision is not None
+    load = replace(load, case=Case(way="name", cache="cache_dir"))
+    facts: dict[str, Any] = {
+        "fetched": 1,
+        "seconds": 1.0,
+        "cut": "network namespace",
+        "versions": {"PACKAGE": "1.0"},
+        "precisions": {"int8": {"bytes": 1, "seconds": 1.0, "agreement": 1.0}},
+        "loads": {load.id: {"seconds": 1.0, "latency": 0.1, "peak-bytes": 1}},
+        "adopted": 1,
+        "healed": ["x"],
+    }
+    assert {name for name, _ in properties(spec, locked, "int8", load, facts)} == set(told)
+
+
+def test_reports_tell_every_key_of_the_summary(settings: Settings, tmp_path: Path) -> None:
+    fresh = entry(ModelRun(), "unchecked", settings, TINY)
+    assert names(REPORTS, "### An entry of `models`\n") == [*fresh]
+    whole, past = write_summary(tmp_path / "summary.json", settings, {TINY: fresh}, 0, 0.0)
+    assert names(REPORTS, "## summary.json\n") == [*whole]
+    assert names(REPORTS, "## history.jsonl\n") == [*past[0]]
+    shape = json.loads((ROOT / "docs" / "summary.schema.json").read_text(encoding="utf-8"))
+    assert [*shape["properties"]] == [*whole]
+    assert [*shape["$defs"]["model"]["properties"]] == [*fresh]
+
+
+def test_loads_that_reports_name_are_made() -> None:
+    text = REPORTS.split("### An entry of `loads`", 1)[1].split("|---", 1)[0]
+    other = Interpreter(python=Path(sys.executable), label="search")
+    made = {load.id for load in loads_of("embedding", "org/name", None, ("int8",), (other,))}
+    named = set(re.findall(r"`([\w-]+:[^`]+)`", text))
+    assert len(named) == 3
+    assert named <= made
+
+
+def test_reports_tell_what_a_real_run_found(prepared: Path) -> None:
+    model = summary(prepared)["models"][TINY]
+    for heading, found in (
+        ("### An entry of `precisions`\n", model["precisions"]["int8"]),
+        ("### An entry of `loads`\n", model["loads"]["transformers:name"]),
+        ("### `timeline`\n", model["timeline"]),
+        ("### `tests`\n", model["tests"]),
+    ):
+        assert names(REPORTS, heading) == [*found]
+
+
+def test_reference_tells_every_consumer_of_every_task() -> None:
+    told = [
+        (row[0].strip("`"), row[1], row[2].replace("`", ""))
+        for row in rows(REFERENCE, "| consumer |")
+    ]
+    assert told == [(consumer.name, consumer.task, consumer.classes) for consumer in CONSUMERS]
+
+
+def test_goldens_document_tells_every_kind_and_key() -> None:
+    by_task = {
+        row[0].strip("`"): (words(row[1]), words(row[2])) for row in rows(GOLDENS, "| task |")
+    }
+    assert by_task == {task: (set(FACTS[task]), set(kinds)) for task, kinds in KINDS.items()}
+    told = {row[0].strip("`"): words(row[1]) for row in rows(GOLDENS, "| answer |")}
+    kinds = {name: kind for kinds in KINDS.values() for name, kind in kinds.items()}
+    for name, kind in kinds.items():
+        known = {*kind.keys, *kind.any_of, *kind.more, *kind.bounds} - {"id", "source"}
+        assert known <= told[name], name
+
+
+@pytest.mark.parametrize("name", REQUIREMENTS)
+def test_ranges_have_an_end_and_admit_what_was_tested(name: str) -> None:
+    tested = dict(pins("requirements-tested.txt"))
+    for requirement in requirements(name):
+        operators = {one.operator for one in requirement.specifier}
+        assert operators & {"<", "=="}, f"{requirement} has no upper bound"
+        version = tested[canonical(requirement.name)]
+        assert requirement.specifier.contains(version), f"{requirement}, tested {version}"
+
+
+def test_what_is_tested_is_pinned_once_and_exactly() -> None:
+    tested = [name for name, _ in pins("requirements-tested.txt")]
+    assert len(tested) == len(set(tested))
+    assert {"pip", "setuptools"} & set(tested) == set()
+
+
+def test_torch_comes_from_one_index_everywhere() -> None:
+    assert f"TORCH_INDEX ?= {TORCH_INDEX}\n" in MAKEFILE
+    assert f"ARG TORCH_INDEX={TORCH_INDEX}\n" in DOCKERFILE
+
+
+@pytest.mark.parametrize("version", ["3.10.2", "3.14.0"])
+def test_make_refuses_a_python_that_was_not_tried(tmp_path: Path, version: str) -> None:
+    python = tmp_path / "python"
+    info = tuple(map(int, version.split(".")))
+    faked = f"import sys; sys.version_info = {info}; exec(sys.argv[1])"
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} -c "{faked}" "$2"\n', encoding="ascii")
+    python.chmod(0o755)
+    done = subprocess.run(
+        ["make", "demo", f"PYTHON={python}", f"VENV={tmp_path / 'venv'}"],
+        cwd=ROOT,
+        env={key: value for key, value in environment().items() if "MAKE" not in key},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[0] == (
+        f"model-prep was tried on Python 3.11 to 3.13, but {sys.executable} is Python {version}: "
+        "give another one with PYTHON=python3.11"
+    )
+    assert not (tmp_path / "venv").exists()
+
+
+def test_ci_runs_what_contributing_tells() -> None:
+    script = ROOT / ".ci" / "run"
+    assert os.access(script, os.X_OK)
+    commands = re.findall(r"^make \w+$", script.read_text(encoding="utf-8"), re.MULTILINE)
+    assert commands == ["make lint", "make test"]
+    told = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    assert [command for command in commands if f"$ {command}" not in told] == []
+
+
+def test_image_has_all_that_it_copies_and_needs() -> None:
+    copied = [
+        source
+        for line in re.findall(r"^COPY (?!--from)(.+)$", DOCKERFILE, re.MULTILINE)
+        for source in line.split()[:-1]
+    ]
+    assert [source for source in copied if not (ROOT / source).exists()] == []
+    assert [source for source in copied if not let_in(source)] == []
+    wanted = {
+        *(ROOT / "prep").rglob("*.py"),
+        *(ROOT / "prep").rglob("*.j2"),
+        *(ROOT / "prep" / "questions").glob("*.*"),
+        *(ROOT / "model_tests").rglob("*.py"),
+        *(ROOT / "model_tests" / "goldens").glob("*.*"),
+        *(ROOT / "sample_hub").glob("*.*"),
+        *(ROOT / "sample_hub" / "goldens").iterdir(),
+    }
+    assert [path for path in map(relative, sorted(wanted)) if not let_in(path)] == []
+
+
+def test_image_leaves_out_what_it_does_not_need() -> None:
+    unwanted = [
+        *(
+            "README.md",
+            "tests/support/runs.py",
+            "docs/reports.md",
+            "models/x",
+            ".git/config",
+            ".venv/x",
+        ),
+        *("prep/__pycache__/x.pyc", "prep/NOTES.md", "tools/train_samples.py"),
+    ]
+    assert [path for path in unwanted if let_in(path)] == []
+
+
+def test_sample_in_the_image_has_the_locked_commit(settings: Settings) -> None:
+    """A sample's commit is made of all its files: none may be left out, its README neither."""
+    for locked in settings.lock.models:
+        folder = ROOT / "sample_hub" / "repos" / locked.repo
+        files = [relative(path) for path in folder.rglob("*") if path.is_file()]
+        assert [path for path in files if not let_in(path)] == []
+        assert commit_of(folder) == locked.commit
+
+
+def test_image_is_of_a_python_that_was_tried() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    [default] = re.findall(r"^ARG PYTHON_VERSION=([\d.]+)$", DOCKERFILE, re.MULTILINE)
+    assert default == project["tool"]["mypy"]["python_version"]
+    assert re.findall(r"\((3, \d+)\)", MAKEFILE) == ["3, 11", "3, 13"]
+    assert "Python 3.11, 3.12 or 3.13" in README
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        # Each with a letter in brackets, so that this file does not hold what it looks for.
+        (r"(?<![\w.~-])/(?:w[o]rk|r[o]ot)(?![\w.-])", "a path of one machine"),
+        (r"(?<!\w)share[d]/", "something beside the repository"),
+        (r"py[p]i\.org|pythonhoste[d]|npm[j]s|index-ur[l]\S*[ =]+\"?http", "a package registry"),
+    ],
+    ids=["paths", "neighbours", "registries"],
+)
+def test_project_stands_alone(words: str, why: str) -> None:
+    found = [
+        f"{relative(path)}:{number}: {line.strip()[:100]}"
+        for path in texts()
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        if re.search(words, line)
+    ]
+    assert found == [], f"these name {why}"
+
+
+def relative(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def texts() -> Iterator[Path]:
+    """Every text file of the project: nothing that .gitignore names, no environment, no binary."""
+    lines = (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
+    ignored = {line.strip("/") for line in lines} | {".git"}
+    for top, folders, files in os.walk(ROOT):
+        folders[:] = [
+            name
+            for name in folders
+            if name not in ignored and not Path(top, name, "pyvenv.cfg").exists()
+        ]
+        for path in (Path(top, name) for name in files if name not in ignored):
+            head = path.read_bytes()[:4096] if not path.is_symlink() else b"\0"
+            if b"\0" not in head and path.suffix != ".log":
+                yield path
+
+
+def let_in(path: str) -> bool:
+    """Whether .dockerignore lets a path through: the last line that names it or a parent wins."""
+    allowed = True
+    places = [path, *(parent.as_posix() for parent in Path(path).parents)]
+    for line in (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines():
+        if line and not line.startswith("#"):
+            pattern = glob(line.removeprefix("!"))
+            if any(pattern.fullmatch(place) for place in places if place != "."):
+                allowed = line.startswith("!")
+    return allowed
+
+
+def glob(pattern: str) -> re.Pattern[str]:
+    """A line of .dockerignore: ``*`` stops at a slash, ``**/`` is any folders or none."""
+    meaning: Mapping[str, str] = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+    parts = re.split(r"(\*\*/|\*\*|\*|\?)", pattern)
+    return re.compile("".join(meaning.get(part, re.escape(part)) for part in parts))
+
+
+def requirements(name: str) -> list[Requirement]:
+    lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
+    return [Requirement(line) for line in lines if line and line[0] not in "#-"]
+
+
+def pins(name: str) -> list[tuple[str, str]]:
+    found = []
+    for requirement in requirements(name):
+        [one] = requirement.specifier
+        assert one.operator == "==", requirement
+        found.append((canonical(requirement.name), one.version))
+    return found
+
+
+def canonical(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()

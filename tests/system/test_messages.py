@@ -1,0 +1,146 @@
+"""The pages for people: every message has its row, and what they tell to type is run."""
+
+import ast
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from prep import errors
+from prep.catalogue.entries import read_catalogue
+from prep.errors import Exit, PrepError
+from sample_hub.server import Hub, sample_repos
+from tests.support.paths import ROOT
+from tests.support.runs import TINY, run
+from tests.system.test_documents import code_blocks, names
+
+MESSAGES, ADDING, CONSUMERS = (
+    (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
+    for name in ("messages", "adding-a-model", "consumers")
+)
+
+
+def test_every_class_of_error_has_a_row_and_no_other() -> None:
+    known = [
+        name
+        for name, kind in vars(errors).items()
+        if isinstance(kind, type) and issubclass(kind, PrepError)
+    ]
+    assert sorted(names(MESSAGES, "| class |")) == sorted(known)
+
+
+def test_every_judge_has_a_row_and_no_other() -> None:
+    judges = {
+        node.name
+        for path in (ROOT / "model_tests").glob("test_*.py")
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
+    }
+    told = names(MESSAGES, "| test |")
+    assert set(told) == judges
+    assert len(told) == len(set(told))
+
+
+@pytest.mark.parametrize(
+    ("text", "before", "codes"),
+    [
+        (MESSAGES, "| exit code |", [*range(6), *map(int, Exit)]),
+        (ADDING, "| exit code of `--relock` |", [0, 1, 4, 75]),
+        (CONSUMERS, "| exit code |", [0, 1, 2]),
+    ],
+    ids=["messages", "relock", "ready"],
+)
+def test_every_exit_code_has_a_row(text: str, before: str, codes: list[int]) -> None:
+    assert sorted(map(int, names(text, before))) == sorted(codes)
+
+
+def test_options_of_the_gate_are_its_own() -> None:
+    done = subprocess.run(
+        [sys.executable, ROOT / "deploy" / "ready.py", "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    told = {name.partition(" ")[0] for name in names(CONSUMERS, "| option |")}
+    assert told - {"NAME…"} == set(re.findall(r"^  (--[a-z]+)", done.stdout, re.MULTILINE))
+
+
+def test_adding_a_model_goes_as_it_is_told(tmp_path: Path) -> None:
+    [entry] = code_blocks(ADDING, "toml")
+    catalogue = tmp_path / "models.toml"
+    text = "\n".join(line.strip() for line in entry.splitlines())
+    catalogue.write_text(f"catalogue-version = 1\n{text}\n", encoding="utf-8")
+    [spec] = read_catalogue(catalogue).models
+    assert spec.name == TINY
+    shown = [
+        line.strip() for block in code_blocks(ADDING, "console") for line in block.splitlines()
+    ]
+    commands = [line.removeprefix("$ pytest ").split() for line in shown if line[:2] == "$ "]
+    assert [" ".join(command) for command in commands] == [
+        f"--relock --models {TINY}",
+        f"--dry-run --models {TINY}",
+        f"--models {TINY}",
+    ]
+    with Hub(sample_repos()) as hub:
+        case = ("--catalogue", catalogue, "--model-home", tmp_path / "home", "--hub", hub.url)
+        locked = run(*case, *commands[0])
+        assert locked.out.splitlines() == shown[1:3]
+        assert run(*case, *commands[1]).code == 0
+        assert run(*case, *commands[2], "-k", "what_the_lock_says or leads_to_the_pin").code == 0
+
+
+def test_consumers_are_told_what_a_real_run_writes(prepared: Path) -> None:
+    path = prepared / "model-prep" / "consumer.env"
+    lines = path.read_text(encoding="utf-8").replace(str(prepared), "/srv/models").splitlines()
+    told = code_blocks(CONSUMERS, "text")[0].splitlines()
+    assert told == [line for line in lines if not line.startswith("#")]
+    assert names(CONSUMERS, "| variable |") == [
+        *(line.partition("=")[0] for line in told[:3]),
+        "MODEL_…",
+    ]
+    done = subprocess.run(
+        [sys.executable, ROOT / "deploy" / "ready.py", prepared],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    shown = code_blocks(CONSUMERS, "console")[1].splitlines()[1]
+    numbers = re.compile(r"\d{4}-\d\d-\d\dT[\d:+]+")
+    assert numbers.sub("AT", done.stdout.strip()) == numbers.sub("AT", shown)
+
+
+def test_every_librarys_example_runs_without_network(prepared: Path, tmp_path: Path) -> None:
+    """All in one process: importing the libraries is what takes the time."""
+    blocks = code_blocks(CONSUMERS, "python")
+    assert len(blocks) == 4
+    for block in blocks:
+        compile(block, "consumers.md", "exec")
+    script = "\n".join([*blocks, "print(vectors.shape, type(model).__name__)"])
+    env = dict(
+        line.split("=", 1)
+        for line in (prepared / "model-prep" / "consumer.env").read_text().splitlines()
+        if not line.startswith("#")
+    )
+    telemetry = tmp_path / "intel" / "openvino_telemetry"
+    telemetry.parent.mkdir()
+    telemetry.write_text("0")
+    kept = {key: os.environ[key] for key in ("PATH", "LD_LIBRARY_PATH") if key in os.environ}
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={
+            **kept,
+            "HOME": str(tmp_path),
+            "CI": "true",
+            "HF_ENDPOINT": "http://127.0.0.1:9",
+            **env,
+        },
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "(1, 64) OVModelForFeatureExtraction"

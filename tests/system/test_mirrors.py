@@ -1,0 +1,392 @@
+"""A mirror below a path, a CA of one's own, a proxy: all by the settings that the client knows."""
+
+import select
+import socket
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from socketserver import BaseRequestHandler, ThreadingTCPServer
+from threading import Thread
+
+import httpx
+import pytest
+
+from prep.errors import HubRefused, HubUnreachable
+from prep.fetch.hub import Network, ask, fetch_files, reach
+from prep.fetch.retry import ProgressTimer
+from prep.fetch.session import Hosts, Session, host_of
+from prep.home.layout import Home
+from sample_hub.faults import Fault
+from sample_hub.flows import FLOWS, moved
+from sample_hub.server import Hub, ServedRepo
+from tests.support.fault_play import BODY, FILE, NAME, REPO, TOKEN, certified
+
+PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+BUNDLES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+NOWHERE = "hub.invalid"  # resolves to nothing, so only a proxy can lead there
+
+
+@pytest.fixture(autouse=True)
+def clean(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (*PROXIES, *BUNDLES):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> ServedRepo:
+    folder = tmp_path / "served"
+    folder.mkdir()
+    (folder / NAME).write_bytes(BODY)
+    (folder / "config.json").write_text("{}")
+    return ServedRepo.of(REPO, folder, "mit")
+
+
+class Tunnel(BaseRequestHandler):
+    """A proxy for TLS: leads every CONNECT to the same port of this machine."""
+
+    def handle(self) -> None:
+        said = b""
+        while b"\r\n\r\n" not in said:
+            said += self.request.recv(4096)
+        self.server.asked.append(said.split(b"\r\n")[0].decode())  # type: ignore[attr-defined]
+        if refusal := self.server.refusal:  # type: ignore[attr-defined]
+            self.request.sendall(f"HTTP/1.1 {refusal}\r\nContent-Length: 0\r\n\r\n".encode())
+            return
+        self.lead(b"HTTP/1.1 200 Connection established\r\n\r\n")
+
+    def lead(self, established: bytes) -> None:
+        """Pass on what both sides say."""
+        with socket.create_connection(("127.0.0.1", self.server.to)) as there:  # type: ignore[attr-defined]
+            self.request.sendall(established)
+            ends = {self.request: there, there: self.request}
+            while True:
+                for one in select.select(list(ends), [], [])[0]:
+                    if not (data := one.recv(65536)):
+                        return
+                    ends[one].sendall(data)
+
+
+class Socks(Tunnel):
+    """The same by SOCKS 5: the client names the host, and the proxy resolves it."""
+
+    def handle(self) -> None:
+        assert self.request.recv(3) == b"\x05\x01\x00"
+        self.request.sendall(b"\x05\x00")
+        said = self.request.recv(262)
+        assert said[:4] == b"\x05\x01\x00\x03"
+        name = said[5 : 5 + said[4]].decode()
+        self.server.asked.append(name)  # type: ignore[attr-defined]
+        self.lead(b"\x05\x00\x00\x01\x7f\x00\x00\x01\x00\x00")
+
+
+class Proxy(ThreadingTCPServer):
+    """`Tunnel` on any free port; `asked` are the first lines of what it was asked."""
+
+    daemon_threads = True
+
+    def __init__(self, to: int, handler: type[Tunnel] = Tunnel) -> None:
+        super().__init__(("127.0.0.1", 0), handler)
+        self.to, self.asked = to, list[str]()
+        self.refusal: str | None = None
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.server_address[1]}"
+
+
+@pytest.fixture(params=[Tunnel])
+def proxy(request: pytest.FixtureRequest) -> Iterator[Proxy]:
+    with Proxy(0, request.param) as running:
+        Thread(target=running.serve_forever, daemon=True).start()
+        yield running
+        running.shutdown()
+
+
+def fetched(network: Network, served: ServedRepo, tmp_path: Path) -> int:
+    """Both ways of a run to the hub; gives the bytes that came."""
+    (scratch := tmp_path / "scratch").mkdir(exist_ok=True)
+    remote = ask(network, REPO, "main", ("*",), scratch=scratch)
+    assert (remote.commit, len(remote.files)) == (served.commit, 2)
+    return fetch_files(
+        network,
+        Home(tmp_path / "home"),
+        REPO,
+        served.commit,
+        [FILE],
+        locked=[NAME],
+        scratch=scratch,
+        on_event=lambda event: None,
+    )
+
+
+def port(hub: Hub) -> int:
+    return int(hub.url.split(":")[2].partition("/")[0])
+
+
+def test_mirror_below_a_path(served: ServedRepo, tmp_path: Path) -> None:
+    with Hub([served], path="/mirrors/hf") as hub:
+        assert hub.url.endswith("/mirrors/hf")
+        assert fetched(Network(endpoint=hub.url), served, tmp_path) == len(BODY)
+        hubs = [request for request in hub.requests if request.kind != "cdn"]
+        assert {hub.path.split("/")[1] for hub in hubs} == {"mirrors"}
+
+
+@pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
+def test_ca_of_ones_own(
+    served: ServedRepo, tmp_path: Path, variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tls, ca = certified("127.0.0.1")
+    ca.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    monkeypatch.setenv(variable, str(tmp_path / "ca.pem"))
+    with Hub([served], tls=tls) as hub:
+        assert hub.url.startswith("https://")
+        assert fetched(Network(endpoint=hub.url), served, tmp_path) == len(BODY)
+
+
+def test_clients_own_variable_beats_that_of_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", "/own.pem")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/others.pem")
+    assert Network().environment(tmp_path)["SSL_CERT_FILE"] == "/own.pem"
+    monkeypatch.delenv("SSL_CERT_FILE")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path))
+    assert Network().environment(tmp_path)["SSL_CERT_DIR"] == str(tmp_path)
+
+
+def test_proxy_for_http(
+    served: ServedRepo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Hub([served]) as hub:
+        monkeypatch.setenv("HTTP_PROXY", hub.url)
+        network = Network(endpoint=f"http://{NOWHERE}", token=TOKEN)
+        assert fetched(network, served, tmp_path) == len(BODY)
+
+
+def test_proxy_and_ca_for_https(
+    served: ServedRepo, tmp_path: Path, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tls, ca = certified(NOWHERE)
+    ca.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    monkeypatch.setenv("HTTPS_PROXY", f"http://user:secret@127.0.0.1:{proxy.server_address[1]}")
+    with Hub([served], tls=tls) as hub:
+        proxy.to = port(hub)
+        assert fetched(Network(endpoint=f"https://{NOWHERE}"), served, tmp_path) == len(BODY)
+    cdn = hub.storage.removeprefix("https://")
+    assert set(proxy.asked) == {f"CONNECT {NOWHERE}:443 HTTP/1.1", f"CONNECT {cdn} HTTP/1.1"}
+
+
+def test_proxy_variables_that_httpx_cannot_read_are_read(
+    served: ServedRepo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("NO_PROXY", "[::1],fd00::/8,127.0.0.0/8")
+    with Hub([served]) as hub:
+        assert fetched(Network(endpoint=hub.url), served, tmp_path) == len(BODY)
+
+
+@pytest.mark.parametrize("proxy", [Socks], indirect=True)
+def test_proxy_by_socks(
+    served: ServedRepo, tmp_path: Path, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALL_PROXY", f"socks5://{proxy.address}")
+    led = Fault(direct=True)
+    with Hub([served], faults=lambda method, path: led) as hub:
+        proxy.to = port(hub)
+        assert fetched(Network(endpoint=f"http://{NOWHERE}"), served, tmp_path) == len(BODY)
+    assert set(proxy.asked) == {NOWHERE}
+
+
+@pytest.mark.parametrize(
+    ("refusal", "told"),
+    [
+        (
+            "403 Forbidden",
+            "Have it allow that host, or name the host in NO_PROXY if no proxy is needed for it.",
+        ),
+        (
+            "407 Proxy Authentication Required",
+            """Give its user and password in HTTPS_PROXY, as in http://USER:PASSWORD@HOST:PORT, \
+or have it let this machine through.""",
+        ),
+    ],
+    ids=["403", "407"],
+)
+def test_proxy_that_refuses_to_connect_is_told_in_a_sentence(
+    refusal: str, told: str, tmp_path: Path, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proxy.refusal = refusal
+    monkeypatch.setenv("HTTPS_PROXY", f"http://{proxy.address}")
+    with pytest.raises(HubUnreachable) as caught:
+        reach(Network(endpoint=f"https://{NOWHERE}"), scratch=tmp_path)
+    assert str(caught.value) == (
+        f"The hub at {NOWHERE} cannot be reached, because the proxy refuses to connect to it "
+        f"({refusal}). {told} Nothing was fetched."
+    )
+
+
+@pytest.mark.parametrize(("variable", "scheme"), [("HTTPS_PROXY", "http"), ("ALL_PROXY", "socks5")])
+def test_proxy_that_nobody_listens_at_is_told_as_the_proxy(
+    variable: str, scheme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, f"{scheme}://bob:s3cret@127.0.0.1:1")
+    said: list[str] = []
+    with pytest.raises(HubUnreachable) as caught:
+        reach(Network(endpoint=f"https://{NOWHERE}"), scratch=tmp_path, say=said.append)
+    assert str(caught.value) == (
+        "The proxy 127.0.0.1:1 cannot be reached (connection refused), by which hub.invalid is "
+        "asked. Check HTTPS_PROXY, HTTP_PROXY and ALL_PROXY, or name the host in NO_PROXY if no "
+        "proxy is needed for it, then run again. Nothing was fetched."
+    )
+    assert len(said) == 2, "it can pass, so it was tried again"
+    assert not any("s3cret" in line for line in said)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "hosts", "line"),
+    [
+        ("http://a.example", ["http://a.example", "https://a.example"], ""),
+        ("https://a.example", ["https://a.example", "http://a.example"], ", which gets no token"),
+        ("http://a.example", ["http://a.example", "https://b.example"], ", which gets no token"),
+        (
+            "http://a.example",
+            ["http://a.example", "https://a.example:8443"],
+            ", which gets no token",
+        ),
+    ],
+)
+def test_who_gets_the_token_is_not_said_to_get_none(
+    endpoint: str, hosts: list[str], line: str
+) -> None:
+    said: list[str] = []
+    hub_hosts = Hosts(lambda event: None)
+    session = Session(
+        endpoint, TOKEN, ProgressTimer(1, None, lambda event: None), hub_hosts, said.append
+    )
+    urls = [httpx.URL(f"{host}/x") for host in hosts]
+    session._tell_moved(urls)
+    request = session._request("GET", urls[-1], "hub", None, {}, token=True)
+    assert ("Authorization" in request.headers) == (line == "")
+    [here, there] = hosts
+    if host_of(urls[0]) != host_of(urls[1]):
+        here, there = host_of(urls[0]), host_of(urls[1])
+    assert said == [f"network: {here} redirects to {there}{line}"]
+
+
+def test_proxy_for_http_that_wants_a_password_is_told_in_a_sentence(
+    served: ServedRepo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wants = Fault(status=407, headers={"X-Request-Id": ""}, without=frozenset({"x-request-id"}))
+    with Hub([served], faults=lambda method, path: wants) as hub:
+        monkeypatch.setenv("HTTP_PROXY", hub.url)
+        with pytest.raises(HubRefused) as caught:
+            ask(Network(endpoint=f"http://{NOWHERE}"), REPO, "main", ("*",), scratch=tmp_path)
+    assert str(caught.value) == (
+        f"The proxy to {NOWHERE} wants to know who asks (407). Give its user and password in "
+        "HTTPS_PROXY, as in http://USER:PASSWORD@HOST:PORT, or have it let this machine through. "
+        f'{NOWHERE} says: "407 Proxy Authentication Required"'
+    )
+
+
+@pytest.mark.parametrize("flow", ["no-blobs", "query-dropped"])
+def test_mirror_whose_model_info_lacks_checksums_is_asked_for_its_tree(
+    served: ServedRepo, tmp_path: Path, flow: str
+) -> None:
+    old = replace(served, repo="ORG/NEW", formerly=frozenset({REPO}))
+    with Hub([old if flow == "query-dropped" else served], faults=FLOWS[flow]()) as hub:
+        assert fetched(Network(endpoint=hub.url), served, tmp_path) == len(BODY)
+        assert [request for request in hub.requests if "/tree/" in request.path]
+
+
+def test_mirror_without_any_checksums_is_refused_and_told_what_to_do(
+    served: ServedRepo, tmp_path: Path
+) -> None:
+    def faults(method: str, path: str) -> Fault:
+        return Fault(status=404) if "/tree/" in path else Fault(ignore_query=True)
+
+    with Hub([served], faults=faults) as hub:
+        with pytest.raises(HubRefused) as caught:
+            ask(Network(endpoint=hub.url), REPO, "main", ("*",), scratch=tmp_path)
+        assert str(caught.value) == (
+            f"127.0.0.1:{port(hub)} lists no checksums for ORG/NAME, neither with the model nor in "
+            "its tree. Lock at a hub that does (pytest --relock --hub=https://huggingface.co), and "
+            "fetch from here."
+        )
+
+
+def test_other_spelling_is_told_and_the_catalogues_is_kept(
+    served: ServedRepo, tmp_path: Path
+) -> None:
+    said: list[str] = []
+    with Hub([replace(served, repo="Org/Name")]) as hub:
+        ask(Network(endpoint=hub.url), REPO, "main", ("*",), scratch=tmp_path, say=said.append)
+    assert said == [
+        "ORG/NAME is Org/Name at the hub; the home keeps the catalogue's name, ORG/NAME"
+    ]
+
+
+def test_mirror_that_answers_relock_with_another_hub_is_followed_without_the_token(
+    served: ServedRepo, tmp_path: Path
+) -> None:
+    said: list[str] = []
+    with Hub([served], host="127.0.0.2") as other, Hub([], faults=moved(other.url)) as hub:
+        network = Network(endpoint=hub.url, token=TOKEN)
+        ask(network, REPO, "main", ("*",), scratch=tmp_path, say=said.append)
+        names = [one.url.removeprefix("http://") for one in (hub, other)]
+    assert said == [f"network: {names[0]} redirects to {names[1]}, which gets no token"]
+    assert all(request.authorization for request in hub.requests)
+    assert other.requests and not any(request.authorization for request in other.requests)
+
+
+def test_storage_on_another_port_of_the_hubs_host_gets_no_token(
+    served: ServedRepo, tmp_path: Path
+) -> None:
+    """The hub's client from 1.30 on takes the same name for the same host."""
+    with Hub([served]) as storage:
+        led = Fault(elsewhere=storage.url)
+        with Hub([served], faults=lambda method, path: led, tokens=[TOKEN]) as hub:
+            network = Network(endpoint=hub.url, token=TOKEN)
+            assert fetched(network, served, tmp_path) == len(BODY)
+    assert storage.bodies(NAME)
+    assert not any(request.authorization for request in storage.requests)
+
+
+def test_relock_asks_once_for_each_small_file_and_twice_for_weights_at_most(
+    served: ServedRepo, tmp_path: Path
+) -> None:
+    with Hub([served]) as hub:
+        ask(Network(endpoint=hub.url), REPO, "main", ("*",), scratch=tmp_path)
+        asked = Counter(request.path for request in hub.requests if request.kind == "resolve")
+        assert hub.counts()["api"] == 1
+    assert asked == {
+        f"/{REPO}/resolve/{served.commit}/config.json": 1,
+        f"/{REPO}/resolve/{served.commit}/{NAME}": 1,
+    }
+
+
+def test_token_stays_at_the_hubs_host(served: ServedRepo, tmp_path: Path) -> None:
+    with Hub([served], host="127.0.0.2") as cdn:
+        led = Fault(elsewhere=cdn.url)
+        with Hub([served], faults=lambda method, path: led, tokens=[TOKEN]) as hub:
+            network = Network(endpoint=hub.url, token=TOKEN)
+            assert fetched(network, served, tmp_path) == len(BODY)
+        assert all(request.authorization for request in hub.requests)
+    assert cdn.bodies(NAME)
+    assert not any(request.authorization for request in cdn.requests)
+
+
+def test_gated_model_comes_with_a_token_that_may_read_it(
+    served: ServedRepo, tmp_path: Path
+) -> None:
+    gated = ServedRepo(
+        repo=REPO,
+        folder=served.folder,
+        commit=served.commit,
+        gated=True,
+        readers=frozenset([TOKEN]),
+    )
+    with Hub([gated], tokens=[TOKEN]) as hub:
+        assert fetched(Network(endpoint=hub.url, token=TOKEN), served, tmp_path) == len(BODY)

@@ -1,0 +1,316 @@
+"""A file's bytes, by the real client from a real hub: resumed, digested, published once whole."""
+
+import hashlib
+import random
+import re
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from prep.catalogue.lock import LockedFile, read_lock
+from prep.errors import ChecksumMismatch, HubBusy, HubRefused, HubUnreachable, TimedOut
+from prep.fetch.hub import Network, ask, fetch_files, reach
+from prep.home.layout import Home
+from sample_hub.faults import Fault
+from sample_hub.server import Hub, ServedRepo, sample_repos
+from tests.support.runs import SAMPLE, sample
+from tests.support.small_homes import safetensors
+
+REPO = "org/large"
+BODY = safetensors(random.Random(0).randbytes(3_000_000))
+FILE = LockedFile(path="model.safetensors", size=len(BODY), sha256=hashlib.sha256(BODY).hexdigest())
+Faults = Callable[[str, str], Fault | None]
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> ServedRepo:
+    folder = tmp_path / "served"
+    folder.mkdir()
+    (folder / FILE.path).write_bytes(BODY)
+    (folder / "config.json").write_text("{}")
+    return ServedRepo.of(REPO, folder, "mit")
+
+
+def bring(
+    home: Home,
+    hub: Hub,
+    served: ServedRepo,
+    scratch: Path,
+    said: list[str] | None = None,
+    **network: float,
+) -> int:
+    """Fetch the file as the stage does; gives the bytes that came."""
+    scratch.mkdir(exist_ok=True)
+    return fetch_files(
+        Network(endpoint=hub.url, **network),
+        home,
+        REPO,
+        served.commit,
+        [FILE],
+        locked=[FILE.path],
+        scratch=scratch,
+        on_event=lambda event: None,
+        say=([] if said is None else said).append,
+    )
+
+
+def on_bytes(*faults: Fault, then: Fault | None = None) -> Faults:
+    """These faults in turn for the file's bytes alone, afterwards the last, or `then`."""
+    left = list(faults)
+
+    def choose(method: str, path: str) -> Fault | None:
+        if not path.startswith("/cdn/"):
+            return None
+        if then is None and len(left) == 1:
+            return left[0]
+        return left.pop(0) if left else then
+
+    return choose
+
+
+def test_file_is_published_whole_and_by_the_hubs_own_link(
+    tmp_path: Path, served: ServedRepo
+) -> None:
+    home = Home(tmp_path / "home")
+    with Hub([served]) as hub:
+        assert bring(home, hub, served, tmp_path / "s") == len(BODY)
+        link = home.snapshot(REPO, served.commit) / FILE.path
+        assert link.is_symlink()
+        assert link.resolve() == (home.repo(REPO) / "blobs" / FILE.sha256).resolve()
+        assert link.read_bytes() == BODY
+        assert link.stat().st_mode & 0o777 == 0o644
+        assert list(home.partial.iterdir()) == []
+        assert bring(home, hub, served, tmp_path / "s") == 0, "a whole blob is not fetched again"
+
+
+def test_proxy_is_not_asked_for_this_machine_itself(
+    tmp_path: Path, served: ServedRepo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    with Hub([served]) as hub:
+        assert bring(Home(tmp_path / "home"), hub, served, tmp_path / "s") == len(BODY)
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (Fault(cut=1_500_000), "the answer broke off"),
+        (Fault(cut=1_500_000, reset=True), "the answer broke off"),
+        (Fault(cut=1_500_000, chunked=True), "the answer broke off"),
+        (Fault(cut=700_000, gzip=True), "the answer broke off"),
+        (Fault(stall=30, stall_at=1_500_000), "no answer in time"),
+    ],
+    ids=["cut", "reset", "chunked", "gzip", "stalled"],
+)
+def test_body_that_broke_off_is_gone_on_from_at_once(
+    tmp_path: Path, served: ServedRepo, fault: Fault, words: str
+) -> None:
+    said: list[str] = []
+    home = Home(tmp_path / "home")
+    with Hub([served], faults=on_bytes(fault, then=Fault())) as hub:
+        slow = {"timeout": 6.0} if fault.stall else {}
+        assert bring(home, hub, served, tmp_path / "s", said, **slow) == len(BODY)
+        second = next(body for body in hub.bodies(FILE.path) if body.range is not None)
+        begin = int(str(second.range).removeprefix("bytes=").removesuffix("-"))
+        assert begin <= 1_500_000
+        assert begin >= 600_000 or fault.reset, "a reset throws away what is on its way"
+        assert (second.status, second.sent) == (206, len(BODY) - begin)
+    assert len(said) == 1
+    assert re.fullmatch(rf"network: {words}, trying again in [12] s \(2 of 5\)", said[0])
+    assert (home.snapshot(REPO, served.commit) / FILE.path).read_bytes() == BODY
+
+
+def test_wait_that_the_hub_asks_for_is_waited_and_the_watch_lets_it(
+    tmp_path: Path, served: ServedRepo
+) -> None:
+    said: list[str] = []
+    asked = Fault(status=429, headers={"Retry-After": "5"})
+    with Hub([served], faults=on_bytes(asked, then=Fault())) as hub:
+        came = bring(Home(tmp_path / "home"), hub, served, tmp_path / "s", said, timeout=9)
+    assert came == len(BODY)
+    assert len(said) == 1
+    assert re.fullmatch(
+        r"network: 429, trying again in [56] s, as the hub asks \(2 of 5\)", said[0]
+    )
+
+
+def test_what_came_before_it_gave_up_is_gone_on_from_in_the_next_run(
+    tmp_path: Path, served: ServedRepo
+) -> None:
+    home = Home(tmp_path / "home")
+    faults = on_bytes(Fault(cut=1_500_000), Fault(status=503, headers={"Retry-After": "999"}))
+    with (
+        Hub([served], faults=faults) as hub,
+        pytest.raises(HubBusy, match="asks to wait 999 s, longer than the 330 s that a run waits"),
+    ):
+        bring(home, hub, served, tmp_path / "s")
+    kept = (home.partial / FILE.sha256).stat().st_size
+    assert kept == 1_500_000
+    with Hub([served]) as hub:
+        assert bring(home, hub, served, tmp_path / "s") == len(BODY) - kept
+        assert [body.range for body in hub.bodies(FILE.path) if body.sent] == [f"bytes={kept}-"]
+    assert list(home.partial.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("left", "fault"),
+    [
+        (BODY[:1_000_000], Fault(ignore_range=True)),
+        (b"\0" * 1_000_000, Fault()),
+        (BODY + b"more", Fault()),
+        (b"\0" * len(BODY), Fault()),
+        (BODY[:1_000_000], Fault(gzip=True)),
+        (BODY[:1_000_000], Fault(status=416)),
+        (BODY[:1_000_000], Fault(content=BODY[:-1] + b"x")),
+        (BODY[:1_000_000], Fault(content=BODY + b"more")),
+    ],
+    ids=[
+        *("server-ignores-range", "part-is-damaged", "part-is-too-long", "part-is-full-and-wrong"),
+        *("server-packs-the-part", "server-has-no-such-part", "another-file", "a-longer-file"),
+    ],
+)
+def test_part_that_cannot_be_gone_on_from_is_started_again(
+    tmp_path: Path, served: ServedRepo, left: bytes, fault: Fault
+) -> None:
+    home = Home(tmp_path / "home")
+    home.partial.mkdir(parents=True)
+    (home.partial / FILE.sha256).write_bytes(left)
+    said: list[str] = []
+    once = Fault() if fault.status or fault.content else None
+    with Hub([served], faults=on_bytes(fault, then=once)) as hub:
+        bring(home, hub, served, tmp_path / "s", said)
+    assert said == []
+    assert (home.snapshot(REPO, served.commit) / FILE.path).read_bytes() == BODY
+
+
+def test_whole_part_of_a_killed_run_is_not_fetched_again(
+    tmp_path: Path, served: ServedRepo
+) -> None:
+    home = Home(tmp_path / "home")
+    home.partial.mkdir(parents=True)
+    (home.partial / FILE.sha256).write_bytes(BODY)
+    with Hub([served]) as hub:
+        assert bring(home, hub, served, tmp_path / "s") == 0
+        assert [body for body in hub.bodies(FILE.path) if body.sent] == []
+
+
+def test_wrong_bytes_are_thrown_away_and_not_asked_for_twice(
+    tmp_path: Path, served: ServedRepo
+) -> None:
+    home = Home(tmp_path / "home")
+    with Hub([served], faults=on_bytes(Fault(spoil=512))) as hub:
+        with pytest.raises(ChecksumMismatch, match="never retried into acceptance"):
+            bring(home, hub, served, tmp_path / "s")
+        assert len([body for body in hub.bodies(FILE.path) if body.sent]) == 1
+    assert [path for path in home.root.rglob("*") if path.is_file() and path.stat().st_size] == []
+
+
+def test_deadline_bounds_a_slow_file(tmp_path: Path, served: ServedRepo) -> None:
+    with (
+        Hub([served], rate=100_000) as hub,
+        pytest.raises(TimedOut, match="--download-deadline"),
+    ):
+        bring(Home(tmp_path / "home"), hub, served, tmp_path / "s", deadline=3)
+
+
+def test_mirror_that_answers_for_another_commit_is_refused(
+    tmp_path: Path, served: ServedRepo
+) -> None:
+    wrong = Fault(headers={"X-Repo-Commit": "0" * 40})
+    with (
+        Hub([served], faults=lambda method, path: wrong) as hub,
+        pytest.raises(HubRefused, match="the hub answers for commit 0000"),
+    ):
+        bring(Home(tmp_path / "home"), hub, served, tmp_path / "s")
+
+
+def test_asking_tells_commit_license_and_digests(tmp_path: Path, served: ServedRepo) -> None:
+    with Hub([served]) as hub:
+        found = ask(
+            Network(endpoint=hub.url),
+            REPO,
+            "main",
+            ("*.safetensors", "config.json"),
+            scratch=tmp_path / "s",
+        )
+    assert (found.commit, found.license, found.others) == (served.commit, "mit", ())
+    assert {file.path: (file.size, file.sha256) for file in found.files} == {
+        FILE.path: (FILE.size, FILE.sha256),
+        "config.json": (2, hashlib.sha256(b"{}").hexdigest()),
+    }
+
+
+def test_fetching_three_models_asks_the_hub_at_most_twice_for_a_file(
+    tmp_path: Path, hub: Hub
+) -> None:
+    """A hub counts these, not the answers behind its redirects; two is the first of a model."""
+    done = sample(
+        tmp_path / "home", "-m", "pins and not conversion", models=None, hub=hub.url, timeout=600
+    )
+    assert done.code == 0, done.out
+    asked = Counter(request.path for request in hub.requests if request.kind == "resolve")
+    lock = read_lock(SAMPLE.with_name("models.lock.toml"))
+    files = sum(len(model.files) for model in lock.models)
+    assert (len(asked), max(asked.values())) == (files, 2)
+    assert sum(asked.values()) == files + len(lock.models)
+    assert hub.counts()["api"] == 0
+
+
+def test_reaching_says_whether_the_host_answers(tmp_path: Path, served: ServedRepo) -> None:
+    with Hub([served]) as hub:
+        reach(Network(endpoint=hub.url), scratch=tmp_path / "s")
+    with pytest.raises(HubUnreachable, match=r"The hub at 127.0.0.1:\d+ cannot be reached"):
+        reach(Network(endpoint=hub.url), scratch=tmp_path / "s")
+
+
+def named_by_git(body: bytes) -> str:
+    return hashlib.sha1(b"blob %d\0%b" % (len(body), body)).hexdigest()
+
+
+@pytest.mark.parametrize("path", ["a.json", "b.json"])
+def test_etag_that_is_another_files_name_gives_no_file_that_name(tmp_path: Path, path: str) -> None:
+    bodies = {"a.json": b"{}", "b.json": b"{ }", "c.json": b"[]"}
+    (folder := tmp_path / "served").mkdir()
+    for name, body in bodies.items():
+        (folder / name).write_bytes(body)
+    served = ServedRepo.of(REPO, folder, "mit")
+    files = [
+        LockedFile(path=name, size=len(body), sha256=hashlib.sha256(body).hexdigest())
+        for name, body in bodies.items()
+    ]
+    home, honest = Home(tmp_path / "home"), named_by_git(bodies[path])
+    blobs = home.repo(REPO) / "blobs"
+    odd = Fault(etag=lambda digest: f'"{honest}"')
+
+    def fetch(hub: Hub, files: list[LockedFile]) -> int:
+        return fetch_files(
+            *(Network(endpoint=hub.url), home, REPO, served.commit, files),
+            locked=list(bodies),
+            scratch=tmp_path / "s",
+            on_event=lambda event: None,
+        )
+
+    (tmp_path / "s").mkdir()
+    with Hub([served]) as hub:
+        assert fetch(hub, [file for file in files if file.path == path]) == len(bodies[path])
+    before = (blobs / honest).stat()
+    with Hub([served], faults=lambda method, asked: odd) as hub:
+        assert fetch(hub, files) == sum(map(len, bodies.values())) - len(bodies[path])
+        assert fetch(hub, files) == 0
+    snapshot = home.snapshot(REPO, served.commit)
+    assert {name: (snapshot / name).read_bytes() for name in bodies} == bodies
+    after = (blobs / honest).stat()
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    assert {blob.name for blob in blobs.iterdir()} == {
+        honest if file.path == path else file.sha256 for file in files
+    }
+
+
+def test_one_etag_for_all_files_prepares_the_model_all_the_same(tmp_path: Path) -> None:
+    odd = Fault(etag=lambda digest: f'"{"a" * 40}"')
+    with Hub(sample_repos(), faults=lambda method, path: odd) as hub:
+        done = sample(tmp_path / "home", "-k", "test_source_is", hub=hub.url)
+    assert done.code == 0, done.out

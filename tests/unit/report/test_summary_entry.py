@@ -1,0 +1,132 @@
+"""What is taken for an entry of the summary, and what its schema says, is the same everywhere."""
+
+import copy
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from prep.files.fields import MOST, MOST_SECONDS
+from prep.report.summary_entry import is_entry
+from tests.support.paths import ROOT
+from tests.unit.report.test_page import LOADS, model
+
+SCHEMA = json.loads((ROOT / "docs" / "summary.schema.json").read_text(encoding="utf-8"))
+VALID = Draft202012Validator({"$ref": "#/$defs/model", "$defs": SCHEMA["$defs"]})
+RICH: dict[str, Any] = {
+    **json.loads(json.dumps(model("healed", healed=["changed config.json"]))),
+    "loads": {
+        name: LOADS[name] for name in ("transformers:name", "transformers:path:other:read-only")
+    },
+    "wanted-consumers": ["transformers"],
+    "entry": "a" * 64,
+    "cpu-inference-default": "int8",
+    "answers": {"original": [[0.5, None, 1], "a text"], "int8": [[-0.25]]},
+    "interpreters": {
+        "search": {"python": "/srv/p", "versions": {"python": "3.9"}, "not-tried": {"a": "b"}}
+    },
+    "problems": ["a problem"],
+}
+# One of each type, and what stands at the edge of a shape. Not what a schema cannot tell: a date
+# that the calendar lacks, and 1.0, which is the integer 1 to it; nor a time and a new line, which
+# Python's `$` lets pass and that of JSON Schema does not.
+VALUES: tuple[Any, ...] = (
+    *(None, True, False, 0, 1, -1, 7, 0.5, -0.5, MOST, MOST + 1, -MOST - 1),
+    *(int(MOST_SECONDS), int(MOST_SECONDS) + 1, 1e300),
+    *("", "x", "ready", "int8", "fp32", "original", "embedding", "fetched", "a/b", "a/b/c", "/"),
+    *("a" * 40, "a" * 64, "A" * 64, f"{'a' * 64}\n", f"{'a' * 40}\n", "org/name\n"),
+    *("2026-01-01T00:00:00+00:00", "2026-01-01T00:00:00.123+00:00", "2026-01-01T00:00:00Z"),
+    *(
+        "2026-01-01T00:00:00+01:00",
+        "2026-01-01T00:00:00.123456+00:00",
+        "2026-01-01",
+        "seccomp filter",
+    ),
+    *(
+        [],
+        ["x"],
+        ["x", "y"],
+        ["x", "y", "z"],
+        [7],
+        [None],
+        [[]],
+        [["x"]],
+        [[None]],
+        [[0.5]],
+        [True],
+    ),
+    *({}, {"x": "y"}, {"x": 7}, {"int8": {}}, {"int8": []}, {"fp64": []}, {"not-tried": "x"}),
+    *({"seconds": 1, "latency": 1, "peak-bytes": 1}, {"began": None, "stretches": []}),
+)
+
+
+def places(data: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Every place below, and the whole."""
+    yield path
+    pairs = (
+        data.items()
+        if isinstance(data, dict)
+        else enumerate(data)
+        if isinstance(data, list)
+        else ()
+    )
+    for key, value in pairs:
+        yield from places(value, (*path, key))
+
+
+def at(data: Any, path: tuple[Any, ...]) -> Any:
+    for key in path:
+        data = data[key]
+    return data
+
+
+def changed(path: tuple[Any, ...]) -> Iterator[tuple[str, Any]]:
+    """The rich entry with one change at a place, each with its name."""
+    for value in VALUES:
+        fresh = copy.deepcopy(RICH)
+        if not path:
+            yield repr(value), value
+            continue
+        at(fresh, path[:-1])[path[-1]] = value
+        yield repr(value), fresh
+    if path:
+        fresh = copy.deepcopy(RICH)
+        del at(fresh, path[:-1])[path[-1]]
+        yield "deleted", fresh
+    for key in ("other", "int8", "fp64", "seconds", ""):
+        fresh = copy.deepcopy(RICH)
+        if isinstance(there := at(fresh, path), dict) and key not in there:
+            there[key] = next(iter(there.values()), None)
+            yield f"with {key!r}", fresh
+    fresh = copy.deepcopy(RICH)
+    if isinstance(there := at(fresh, path), list):
+        there.append(there[0] if there else 7)
+        yield "longer", fresh
+
+
+PLACES = list(places(RICH))
+
+
+def test_the_rich_entry_is_valid_and_has_every_part() -> None:
+    assert is_entry(RICH)
+    assert VALID.is_valid(RICH)
+    assert len(PLACES) > 80
+    empty = [key for key, value in RICH.items() if value in ([], {}, None)]
+    assert empty == []
+
+
+@pytest.mark.parametrize("key", ["", *RICH], ids=str)
+def test_the_reader_and_the_schema_agree(key: str) -> None:
+    here = [path for path in PLACES if (path[0] if path else "") == key]
+    differing, verdicts = [], set()
+    for path in here:
+        for name, entry in changed(path):
+            taken, valid = is_entry(entry), VALID.is_valid(entry)
+            verdicts.add(taken)
+            if taken != valid:
+                who = "taken, and not valid" if taken else "valid, and not taken"
+                differing.append(f"{'.'.join(map(str, path))} {name}: {who}")
+    assert differing == []
+    assert verdicts == ({True, False} if key else {False})

@@ -1,0 +1,351 @@
+"""The probe packed: one file that any Python from 3.9 on can run, and what it says of libraries."""
+
+import ast
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from prep.process.child import GREETING
+from prep.sandbox.import_server import MAIN, PROBE, pack
+from prep.sandbox.probe import loading
+from prep.sandbox.probe.consumers import CONSUMERS
+from prep.sandbox.probe.libraries import NEEDED
+from prep.sandbox.probe.loading import Way
+from tests.support.restricted import bare_python, libraries_of
+
+OLDEST = (3, 9)
+ROOM = sorted(path.name for path in PROBE.glob("*.py"))
+TREES = {name: ast.parse((PROBE / name).read_text(encoding="utf-8")) for name in ROOM}
+by_module = pytest.mark.parametrize("name", ROOM)
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The probe as one file."""
+    return pack(tmp_path_factory.mktemp("packed") / "probe.pyz")
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An interpreter that has no library."""
+    return bare_python(tmp_path_factory.mktemp("bare") / "environment")
+
+
+def test_packed_are_the_rooms_modules_and_empty_parents(packed: Path) -> None:
+    room = {f"prep/sandbox/probe/{name}": (PROBE / name).read_text("utf-8") for name in ROOM}
+    with zipfile.ZipFile(packed) as archive:
+        held = {name: archive.read(name).decode() for name in archive.namelist()}
+        assert len(archive.namelist()) == len(held)
+    parents = ("prep/__init__.py", "prep/sandbox/__init__.py")
+    assert held == {**dict.fromkeys(parents, ""), **room, "__main__.py": MAIN}
+    assert packed.stat().st_mode & 0o777 == 0o644, "another user runs it too"
+
+
+@by_module
+def test_sources_are_of_the_oldest_python_that_runs_them(name: str) -> None:
+    source = (PROBE / name).read_text(encoding="utf-8")
+    ast.parse(source, feature_version=OLDEST)
+    assert newer(ast.parse(source)) == []
+
+
+def newer(tree: ast.Module) -> list[str]:
+    """What a Python 3.9 would stumble over while it runs: annotations are not evaluated there."""
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Match):
+            found.append(f"{node.lineno}: match")
+        elif isinstance(node, ast.Call):
+            name = getattr(node.func, "id", getattr(node.func, "attr", ""))
+            keywords = {keyword.arg for keyword in node.keywords}
+            if name == "zip" and "strict" in keywords:
+                found.append(f"{node.lineno}: zip(strict=…)")
+            if name == "dataclass" and keywords & {"slots", "kw_only"}:
+                found.append(f"{node.lineno}: dataclass(slots=…)")
+            if name in ("isinstance", "issubclass") and isinstance(node.args[1], ast.BinOp):
+                found.append(f"{node.lineno}: {name}(…, X | Y)")
+        elif isinstance(node, ast.Assign) and isinstance(node.value, ast.BinOp):
+            names = [node.value.left, node.value.right]
+            if isinstance(node.value.op, ast.BitOr) and any(map(is_type, names)):
+                found.append(f"{node.lineno}: a type X | Y")
+    if not any(is_future(node) for node in tree.body) and len(tree.body) > 1:
+        found.append("annotations are evaluated")
+    return found
+
+
+def is_type(node: ast.expr) -> bool:
+    builtin = isinstance(node, ast.Name) and node.id in {"bytes", "dict", "int", "list", "str"}
+    return builtin or (isinstance(node, ast.Constant) and node.value is None)
+
+
+def is_future(node: ast.stmt) -> bool:
+    return isinstance(node, ast.ImportFrom) and node.module == "__future__"
+
+
+NEWER = """
+def f(x: int | None) -> None:
+    match x:
+        case 1:
+            pass
+    zip([], [], strict=True)
+    isinstance(x, int | str)
+
+@dataclass(slots=True)
+class C:
+    pass
+
+Text = str | None
+"""
+
+
+def test_what_is_newer_would_be_found() -> None:
+    with pytest.raises(SyntaxError):
+        ast.parse(NEWER, feature_version=OLDEST)
+    assert sorted(newer(ast.parse(NEWER))) == [
+        "13: a type X | Y",
+        "3: match",
+        "6: zip(strict=…)",
+        "7: isinstance(…, X | Y)",
+        "9: dataclass(slots=…)",
+        "annotations are evaluated",
+    ]
+
+
+@by_module
+def test_at_the_top_only_the_standard_library_and_the_room_are_imported(name: str) -> None:
+    inside = (ast.FunctionDef, ast.ClassDef)
+    at_top = [node for node in TREES[name].body if not isinstance(node, inside)]
+    found = []
+    for node in (nested for statement in at_top for nested in ast.walk(statement)):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            found.append(f"{'.' * node.level}{node.module}")
+    ours = [module for module in found if f"{module}.".startswith("prep.sandbox.probe.")]
+    standard = [one for one in found if one.partition(".")[0] in sys.stdlib_module_names]
+    assert sorted(found) == sorted([*ours, *standard])
+
+
+def ready_line(python: Path | str, probe: Path, home: Path) -> Any:
+    """The first line of a probe that is asked nothing."""
+    done = subprocess.run(
+        [str(python), str(probe)],
+        env={"HF_HOME": str(home), "PATH": os.environ["PATH"]},
+        cwd=home,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, len(done.stdout.splitlines())) == (0, 1), done.stderr
+    return json.loads(done.stdout)["result"]
+
+
+ABSENT = {
+    "transformers": "not installed: torch, transformers",
+    "transformers-slow": "not installed: torch, transformers, sentencepiece",
+    "sentence-transformers": "not installed: sentence_transformers",
+    "optimum-intel": "not installed: optimum.intel, openvino",
+    "sentence-transformers-openvino": (
+        "not installed: sentence_transformers, optimum.intel, openvino"
+    ),
+}
+
+
+def test_without_any_library_it_starts_and_says_what_each_consumer_lacks(
+    packed: Path, bare: Path, tmp_path: Path
+) -> None:
+    ready = ready_line(bare, packed, tmp_path)
+    assert ready.pop("seconds") < 30
+    assert ready == {
+        "python": ".".join(map(str, sys.version_info[:3])),
+        "versions": {},
+        "broken": {},
+        "not-tried": {
+            task: {name: ABSENT[name] for name in named} for task, named in CONSUMERS.items()
+        },
+    }
+    assert list(tmp_path.iterdir()) == []
+
+
+def oldest() -> str | None:
+    """A Python 3.9 of this machine: where it is called so, or beside this one's in pyenv."""
+    beside = Path(sys.base_prefix).parent.glob("3.9.*/bin/python3.9")
+    for python in ("python3.9", *map(str, beside)):
+        try:
+            code = subprocess.run([python, "-c", "1"], capture_output=True, check=False).returncode
+        except FileNotFoundError:
+            continue
+        if code == 0:
+            return python
+    return None
+
+
+@pytest.mark.skipif(oldest() is None, reason="no Python 3.9 here")
+def test_the_oldest_python_runs_it_and_does_a_job(packed: Path, tmp_path: Path) -> None:
+    python = oldest()
+    assert python is not None
+    assert ready_line(python, packed, tmp_path)["python"].startswith("3.9.")
+    for name in ("hf-home", "home", "models"):
+        (tmp_path / name).mkdir()
+    home = str(tmp_path / "models")
+    shown = {"home": home, "as": "path", "user": "owner", "mount": "read-write"}
+    order = {"order": 7, "call": "builtins:dict", "args": {"a": 1}, "may_write": []}
+    done = subprocess.run(
+        [python, str(packed)],
+        env={"HF_HOME": str(tmp_path / "hf-home")},
+        input=json.dumps({**order, "timeout": 20, "sandbox": shown}),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    greeting, told = map(json.loads, done.stdout.splitlines())
+    assert (greeting["order"], told["order"]) == (GREETING, 7)
+    assert told["result"] == {"a": 1, "shown": str(tmp_path / "home")}, done.stderr
+
+
+# Libraries in pieces: a module, and what the package's metadata says.
+
+Pieces = Mapping[str, str]
+TORCH = {"torch": ""}
+OPENVINO = {"optimum": "", "optimum/intel": "", "openvino": ""}
+NEW = "class CrossEncoder:\n    def __init__(self, name, backend='torch'): pass\n"
+OLD = "class CrossEncoder:\n    def __init__(self, name): pass\n"
+TORN = "raise ImportError('torn apart')\n"
+
+
+@pytest.fixture
+def libraries(bare: Path) -> Iterator[Path]:
+    """The folder of libraries of the bare interpreter, emptied afterwards."""
+    folder = libraries_of(bare)
+    before = set(folder.iterdir())
+    yield folder
+    for path in set(folder.iterdir()) - before:
+        subprocess.run(["rm", "-r", str(path)], check=True)
+
+
+def put(folder: Path, modules: Pieces, **versions: str) -> None:
+    for name, source in modules.items():
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        (folder / name / "__init__.py").write_text(source, encoding="utf-8")
+    for name, version in versions.items():
+        about = folder / f"{name}-{version}.dist-info" / "METADATA"
+        about.parent.mkdir()
+        about.write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+
+
+@pytest.mark.parametrize(
+    ("modules", "version", "why"),
+    [
+        ({**TORCH, "transformers": ""}, "4.57.1", "not installed: sentencepiece"),
+        ({**TORCH, "transformers": "", "sentencepiece": ""}, "4.57.1", None),
+        ({**TORCH, "transformers": ""}, "5.0.0rc1", None),
+        ({"transformers": ""}, "4.57.1", "not installed: torch, sentencepiece"),
+    ],
+    ids=["old without it", "old with it", "new without it", "nor torch"],
+)
+def test_the_slow_tokenizer_needs_sentencepiece_before_transformers_5(
+    packed: Path,
+    bare: Path,
+    libraries: Path,
+    tmp_path: Path,
+    modules: Pieces,
+    version: str,
+    why: str | None,
+) -> None:
+    put(libraries, modules, transformers=version)
+    ready = ready_line(bare, packed, tmp_path)
+    assert ready["versions"] == {"transformers": version}
+    assert ready["not-tried"]["seq2seq"].get("transformers-slow") == why
+
+
+@pytest.mark.parametrize(("source", "lacks"), [(OLD, True), (NEW, False)], ids=["old", "new"])
+def test_cross_encoder_that_knows_no_backend_is_not_tried_with_openvino(
+    packed: Path, bare: Path, libraries: Path, tmp_path: Path, source: str, lacks: bool
+) -> None:
+    parts = {"sentence_transformers": source, "sentence_transformers/models": "", **OPENVINO}
+    put(libraries, parts, sentence_transformers="3.4.1")
+    untried = ready_line(bare, packed, tmp_path)["not-tried"]
+    why = "not offered by sentence-transformers 3.4.1"
+    assert untried["reranker"].get("sentence-transformers-openvino") == (why if lacks else None)
+    assert "sentence-transformers" not in untried["reranker"]
+    assert "sentence-transformers-openvino" not in untried["embedding"]
+
+
+def test_optimum_without_its_part_for_openvino_is_lacking(
+    packed: Path, bare: Path, libraries: Path, tmp_path: Path
+) -> None:
+    put(libraries, {"optimum": "", "openvino": ""})
+    ready = ready_line(bare, packed, tmp_path)
+    assert ready["not-tried"]["embedding"]["optimum-intel"] == "not installed: optimum.intel"
+
+
+@pytest.mark.parametrize("torn", ["torch", "transformers", "openvino", "optimum/intel"])
+def test_library_that_is_broken_is_told_and_not_taken_for_absent(
+    packed: Path, bare: Path, libraries: Path, tmp_path: Path, torn: str
+) -> None:
+    put(libraries, {**TORCH, "transformers": "", **OPENVINO, torn: TORN})
+    ready = ready_line(bare, packed, tmp_path)
+    assert ready["broken"] == {torn.replace("/", "."): "ImportError: torn apart"}
+    assert not {"transformers", "optimum-intel"} & ready["not-tried"]["embedding"].keys()
+
+
+@pytest.mark.parametrize("torn", ["sentence_transformers", "optimum"])
+def test_package_that_breaks_above_a_module_leaves_the_other_libraries_usable(
+    packed: Path, bare: Path, libraries: Path, tmp_path: Path, torn: str
+) -> None:
+    """As sentence-transformers does where huggingface-hub is too new for it."""
+    above = {"sentence_transformers": NEW, "sentence_transformers/models": "", **OPENVINO}
+    put(libraries, {**TORCH, "transformers": "", **above, torn: TORN})
+    ready = ready_line(bare, packed, tmp_path)
+    assert "ImportError: torn apart" in ready["broken"].values()
+    assert "transformers" not in ready["not-tried"]["embedding"]
+
+
+def test_every_consumer_says_which_modules_it_needs() -> None:
+    assert {name for named in CONSUMERS.values() for name in named} == set(NEEDED) == set(ABSENT)
+
+
+@pytest.mark.parametrize(
+    ("path", "real"),
+    [
+        ("/run/home", "/srv/models"),
+        ("/run/home/", "/srv/models/"),
+        ("/run/home/hub/a", "/srv/models/hub/a"),
+        (Path("/run/home/hub"), "/srv/models/hub"),
+        ("/run/home-1/hub", "/run/home-1/hub"),
+        ("/srv/models/hub", "/srv/models/hub"),
+        ("/tmp/x/run/home/hub", "/tmp/x/run/home/hub"),
+        ("acme/tiny", "acme/tiny"),
+    ],
+)
+def test_path_in_the_shown_home_is_told_as_in_the_real_one(path: Path | str, real: str) -> None:
+    way = Way(target="acme/tiny", home="/srv/models", shown="/run/home")
+    assert way.real(path) == real
+    assert Way(target="acme/tiny").real(path) == str(path)
+
+
+def test_way_names_a_repository_or_a_path_in_the_shown_home() -> None:
+    shown = {"home": "/srv/models", "shown": "/run/home"}
+    no_code = {"trust_remote_code": False}
+    name = Way(target="acme/tiny", **shown)
+    assert (name.target, name.hub) == ("acme/tiny", {"revision": None, **no_code})
+    commit = Way(target="acme/tiny", revision="c0ffee", cache_dir="hub", **shown)
+    assert commit.target == "acme/tiny"
+    assert commit.hub == {"revision": "c0ffee", "cache_dir": "/run/home/hub", **no_code}
+    path = Way(target="acme/tiny", below="hub/a/b", **shown)
+    assert (path.target, path.hub) == ("/run/home/hub/a/b", {"revision": None, **no_code})
+
+
+def test_gap_of_rows_that_are_not_equally_long_is_infinite() -> None:
+    """Else a batch that lost its last answers would pass: zip stops at the shorter."""
+    assert loading.largest_gap([1.0], [1.0, 2.0]) == float("inf")
+    assert loading.largest_gap([1.0, 2.0], [1.0, 2.5]) == 0.5

@@ -1,0 +1,233 @@
+"""The consumers' table: whole in every axis, the same as the probe's, and readable in test ids."""
+
+import re
+from collections.abc import Iterable
+from itertools import combinations, product
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+import pytest
+
+from prep.catalogue.entries import read_catalogue
+from prep.sandbox.probe.consumers import ANSWERS
+from prep.sandbox.probe.consumers import CONSUMERS as PROBED
+from prep.sandbox.probe.libraries import NEEDED
+from prep.tasks.consumers import (
+    BY_NAME_OR_PATH,
+    BY_PATH,
+    BY_SHORT_NAME,
+    CONSUMERS,
+    Case,
+    Consumer,
+    Interpreter,
+    Load,
+    consumers_of,
+    loads_of,
+)
+from prep.tasks.files import PRECISIONS
+from tests.support.paths import ROOT
+from tests.support.runs import SAMPLE
+
+AXES = ("way", "cache", "user", "mount")
+USERS, MOUNTS = ("owner", "other"), ("read-write", "read-only")
+TASKS = tuple(PROBED)
+REPO = "acme/tiny"
+
+Row = dict[str, Any]
+
+
+def rows(cases: Iterable[Case]) -> list[Row]:
+    return [{axis: getattr(case, axis) for axis in AXES} for case in cases]
+
+
+def possible(ways: Iterable[str]) -> list[Row]:
+    """Every case there could be: a path is looked up nowhere, a name in one of two places."""
+    return [
+        {"way": way, "cache": cache, "user": user, "mount": mount}
+        for way, cache, user, mount in product(ways, ("HF_HOME", "cache_dir", None), USERS, MOUNTS)
+        if (way == "path") == (cache is None)
+    ]
+
+
+def pairs(table: Iterable[Row]) -> set[Any]:
+    """Every two values of two axes that meet in a row."""
+    return {
+        ((one, row[one]), (other, row[other]))
+        for row in table
+        for one, other in combinations(AXES, 2)
+    }
+
+
+TABLES = pytest.mark.parametrize(
+    ("cases", "ways"),
+    [(BY_NAME_OR_PATH, ("name", "commit", "path")), (BY_PATH, ("path",))],
+    ids=["by name or path", "by path"],
+)
+
+
+@TABLES
+def test_every_two_values_that_can_meet_do_so_in_a_case(
+    cases: tuple[Case, ...], ways: tuple[str, ...]
+) -> None:
+    assert sorted(map(str, pairs(possible(ways)) - pairs(rows(cases)))) == []
+    assert [row for row in rows(cases) if row not in possible(ways)] == []
+
+
+def test_a_missing_case_would_be_found() -> None:
+    """No row of a table is idle where each is the only one that holds some pair."""
+    for at in range(len(BY_NAME_OR_PATH)):
+        rest = [*BY_NAME_OR_PATH[:at], *BY_NAME_OR_PATH[at + 1 :]]
+        assert pairs(possible(("name", "commit", "path"))) - pairs(rows(rest))
+
+
+@TABLES
+def test_the_cases_of_an_ordinary_user_hold_every_way_cache_and_mount(
+    cases: tuple[Case, ...], ways: tuple[str, ...]
+) -> None:
+    mine = [row for row in rows(cases) if row["user"] == "owner"]
+    for axis in ("way", "cache", "mount"):
+        assert {row[axis] for row in mine} == {row[axis] for row in possible(ways)}, axis
+
+
+@TABLES
+def test_the_first_case_is_what_a_service_does_by_default(
+    cases: tuple[Case, ...], ways: tuple[str, ...]
+) -> None:
+    cache = "HF_HOME" if "name" in ways else None
+    assert cases[0] == Case(way="name" if cache else "path", cache=cache)
+    assert cases[0].id == cases[0].way
+
+
+@pytest.mark.parametrize("consumer", CONSUMERS, ids=lambda one: f"{one.task}-{one.name}")
+def test_every_consumer_meets_every_value_of_each_axis_that_applies_to_it(
+    consumer: Consumer,
+) -> None:
+    ways = ("name", "commit", "path") if consumer.reads == "source" else ("path",)
+    for axis in AXES:
+        met = {row[axis] for row in rows(consumer.cases)}
+        assert met == {row[axis] for row in possible(ways)}, axis
+    assert consumer.classes
+    assert consumer.asks
+    assert consumer.expects
+
+
+def test_every_value_that_a_case_may_have_is_in_the_table() -> None:
+    cases = (*BY_NAME_OR_PATH, *BY_PATH, BY_SHORT_NAME)
+    hints = get_type_hints(Case)
+    assert {row["way"] for row in rows(cases)} == set(get_args(hints["way"]))
+    assert {row["user"] for row in rows(cases)} == set(get_args(hints["user"])) == set(USERS)
+    assert {row["mount"] for row in rows(cases)} == set(get_args(hints["mount"])) == set(MOUNTS)
+
+
+def test_the_table_and_the_probe_name_the_same_consumers() -> None:
+    table = [(consumer.task, consumer.name) for consumer in CONSUMERS]
+    assert sorted(table) == sorted(set(table))
+    assert set(table) == {(task, name) for task, named in PROBED.items() for name in named}
+    assert {name for _, name in table} == set(NEEDED)
+    assert {task for task, _ in table} == set(ANSWERS) == set(TASKS)
+
+
+def test_no_two_consumers_of_the_probe_are_the_same_function() -> None:
+    functions = [load for named in PROBED.values() for load in named.values()]
+    assert len(functions) == len(set(functions))
+
+
+@pytest.mark.parametrize("catalogue", [SAMPLE, ROOT / "models.toml"], ids=["sample", "own"])
+def test_every_model_of_the_catalogues_has_consumers(catalogue: Path) -> None:
+    for spec in read_catalogue(catalogue).models:
+        assert consumers_of(spec.task, spec.consumers), spec.name
+
+
+def every_load(task: str, repo: str = REPO, *labels: str) -> tuple[Load, ...]:
+    pythons = tuple(
+        Interpreter(python=Path(f"/srv/{label}/python"), label=label) for label in labels
+    )
+    return loads_of(task, repo, None, PRECISIONS, pythons)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_ids_are_unique_and_say_what_differs(task: str) -> None:
+    ids = [load.id for load in every_load(task, "sentence-transformers/tiny", "old", "new")]
+    assert sorted(ids) == sorted(set(ids))
+    for one in ids:
+        assert re.fullmatch(r"[a-z0-9_.:=-]+", one), one
+        assert "None" not in one
+        assert not {"owner", "read-write"} & set(one.split(":")), one
+        assert "HF_HOME" not in one
+
+
+def test_ids_are_read_as_sentences_of_few_words() -> None:
+    other = Interpreter(python=Path("/srv/search/bin/python"), label="search")
+    one, two = CONSUMERS[0], CONSUMERS[2]
+    away = BY_NAME_OR_PATH[5]
+    assert [
+        Load(consumer=one, case=Case(way="name", cache="HF_HOME"), precision=None).id,
+        Load(consumer=one, case=away, precision=None).id,
+        Load(consumer=two, case=Case(way="path", cache=None), precision="int8").id,
+        Load(consumer=two, case=BY_PATH[1], precision="fp16", interpreter=other).id,
+    ] == [
+        "transformers:name",
+        "transformers:commit:other:read-only",
+        "int8:optimum-intel:path",
+        "fp16:optimum-intel:path:other:read-only:python=search",
+    ]
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize(
+    ("repo", "short"),
+    [
+        ("sentence-transformers/tiny", True),
+        ("acme/tiny", False),
+        ("sentence-transformers-fork/tiny", False),
+        ("acme/sentence-transformers", False),
+    ],
+)
+def test_short_name_is_for_the_one_library_that_knows_its_owner(
+    repo: str, short: bool, task: str
+) -> None:
+    found = [load for load in every_load(task, repo) if load.case.way == "short-name"]
+    names = [load.consumer.name for load in found]
+    assert names == (["sentence-transformers"] if short and task == "embedding" else [])
+    assert [load.case for load in found] == [BY_SHORT_NAME] * len(found)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_original_is_loaded_once_a_case_and_a_conversion_in_each_precision(task: str) -> None:
+    loads = every_load(task)
+    counted = [(load.consumer.name, load.precision, load.case) for load in loads]
+    assert sorted(map(str, counted)) == sorted(
+        str((consumer.name, precision, case))
+        for consumer in CONSUMERS
+        if consumer.task == task
+        for precision in ((None,) if consumer.reads == "source" else PRECISIONS)
+        for case in consumer.cases
+    )
+    read = [load.precision is None for load in loads]
+    assert read == sorted(read, reverse=True), "the original's come first"
+
+
+def test_without_a_conversion_nothing_converted_is_loaded() -> None:
+    found = loads_of("embedding", REPO, None, ())
+    assert {load.consumer.reads for load in found} == {"source"}
+
+
+def test_the_catalogue_may_name_fewer_consumers_in_the_tables_order() -> None:
+    names = ("optimum-intel", "transformers")
+    assert [one.name for one in consumers_of("seq2seq", names)] == ["transformers", "optimum-intel"]
+    loads = loads_of("seq2seq", REPO, ("optimum-intel",), ("int8",))
+    assert {(load.consumer.name, load.precision) for load in loads} == {("optimum-intel", "int8")}
+    assert consumers_of("embedding", ("transformers-slow",)) == ()
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_other_interpreters_make_every_load_after_ours(task: str) -> None:
+    ours = every_load(task)
+    loads = every_load(task, REPO, "old", "new")
+    label = [load.interpreter.label if load.interpreter else None for load in loads]
+    assert label == [None] * len(ours) + ["old"] * len(ours) + ["new"] * len(ours)
+    ids = [load.id for load in loads]
+    plain = [load.id for load in ours]
+    assert ids == [*plain, *(f"{one}:python=old" for one in plain)] + [
+        f"{one}:python=new" for one in plain
+    ]
