@@ -28,6 +28,7 @@ from typing import Any
 from benchmarks.stand_ins import STAND_INS, WEIGHTS, StandIn
 from prep.catalogue.lock import read_lock
 from sample_hub.server import Hub, ServedRepo
+from tests.support.paths import ROOT
 from tests.support.runs import command, environment, summary
 
 log = logging.getLogger("benchmarks.full_size")
