@@ -162,7 +162,9 @@ def look(
 ) -> Facts:
     """Look at the disks, the memory and the hub; the hub only where something is to be fetched."""
     folders = sorted({folder for need in needs for folder in need.folders})
-    closed = {folder: why for folder in folders if (why := why_not_writable(Path(folder))) is not None}
+    closed = {
+        folder: why for folder in folders if (why := why_not_writable(Path(folder))) is not None
+    }
     asked = {need.model: (need.repo, need.commit, need.path) for need in needs if need.path}
     return Facts(
         home=disk_of(settings.home.root),
