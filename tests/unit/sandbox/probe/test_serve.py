@@ -197,16 +197,17 @@ def test_errors_of_the_disk_are_ours_with_their_path(
     path = str(tmp_path / "hub" / "weights")
     error = error_of(server, "refuse", errno=code, path=path)
     assert type(error) is kind
-    assert str(error).startswith("tiny: loading failed: ")
+    assert str(error).startswith(f"{kind.term}: tiny: loading failed: ")
+    assert str(error).count(kind.term) == 1
     assert (path if kind is not DiskFull else f"{disk_of(tmp_path).place} has ") in str(error)
-    assert os.strerror(code) in str(error)
+    assert os.strerror(code) in str(error) or code == errno.ENOSPC
 
 
 def test_what_a_library_raises_is_the_models_with_the_librarys_words(server: ImportServer) -> None:
     error = error_of(server, "fail")
     assert type(error) is ChildCrashed
     assert isinstance(error, ModelError)
-    assert str(error) == "tiny: loading failed: ValueError: no such tensor"
+    assert str(error) == "crashed: tiny: loading failed: ValueError: no such tensor"
 
 
 def test_what_cannot_be_called_or_told_is_an_error_too(server: ImportServer) -> None:
@@ -217,7 +218,7 @@ def test_what_cannot_be_called_or_told_is_an_error_too(server: ImportServer) -> 
 def test_error_after_reaching_for_the_network_names_every_host(server: ImportServer) -> None:
     error = error_of(server, "reach")
     first, *reached = str(error).splitlines()
-    assert first.startswith("tiny: loading failed: ")
+    assert first.startswith("crashed: tiny: loading failed: ")
     assert "no network here, mirror.example was asked for" in first
     line = next(at for at, text in enumerate(JOB.splitlines(), 1) if "(host, 443)" in text)
     assert reached == [
