@@ -18,10 +18,9 @@ from filelock import FileLock, Timeout
 from prep.catalogue.entries import ModelSpec
 from prep.catalogue.lock import LockedModel, answer
 from prep.convert import conversion
-from prep.errors import ConversionError
 from prep.files.checksum import Digest, digest_file
 from prep.files.fields import COMMIT
-from prep.files.reader import read_bytes
+from prep.files.reader import Unreadable, read_bytes
 from prep.home.file_lock import NO_LOCKS
 from prep.home.layout import Home, escapes_home, link_target, make_folder
 from prep.home.ledger import Ledger, Pin, below, read_ledger
@@ -266,7 +265,7 @@ def _strangers(folder: Path) -> list[Path]:
     """Files in a converted folder that its receipt does not name; none where that is unreadable."""
     try:
         known = {file.path for file in read_receipt(folder).files} | {NAME}
-    except ConversionError:
+    except Unreadable:
         return []
     return [path for path in _walk(folder) if path.relative_to(folder).as_posix() not in known]
 

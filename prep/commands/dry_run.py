@@ -15,9 +15,9 @@ from typing import Any
 from prep.catalogue.entries import ModelSpec
 from prep.catalogue.lock import LockedModel
 from prep.convert import conversion
-from prep.errors import ConversionError, Exit, TransientError
+from prep.errors import Exit, TransientError
 from prep.files.fields import MOST_SECONDS, is_count, is_seconds
-from prep.files.reader import read_json
+from prep.files.reader import Unreadable, read_json
 from prep.home.layout import Home
 from prep.home.receipt import Receipt, read_receipt
 from prep.settings import Settings
@@ -194,7 +194,7 @@ def _receipt(home: Home, locked: LockedModel, precision: str) -> Receipt | None:
     for folder in sorted(home.conversions(locked.repo).glob("[0-9a-f]*")):
         try:
             receipt = read_receipt(folder)
-        except ConversionError:
+        except Unreadable:
             continue
         if receipt.recipe.precision == precision and dict(receipt.recipe.source) == source:
             return receipt

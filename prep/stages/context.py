@@ -99,7 +99,7 @@ class Context:
     def report_repair(self, model: str, problems: Iterable[str]) -> None:
         """Healing is never silent."""
         for problem in problems:
-            self.progress.say(model, f"healing: {' '.join(problem.split())}")
+            self.progress.say(model, f"repairing: {' '.join(problem.split())}")
 
     def server_ready(self, model: str, interpreter: Interpreter | None = None) -> dict[str, Any]:
         """Wait for an import server; gives what it has and how its network is cut."""

@@ -167,7 +167,7 @@ def _as_this_project_makes_it(
     problems = tuple(
         Problem(
             aspect="receipt",
-            kind="changed",
+            kind="mismatch",
             path=f"{precision}/receipt.json",
             detail=f"{what} is {got!r}, wanted {wanted!r}",
         )

@@ -45,7 +45,7 @@ def _mode(home: Home, path: Path) -> Problem | None:
     shown = home.shown(path) if path != home.root.resolve() else str(home.root)
     return Problem(
         aspect="modes",
-        kind="closed",
+        kind="unreadable",
         path=shown,
         detail=f"mode is {stat.S_IMODE(mode):04o}, other users need {need}",
     )

@@ -75,7 +75,7 @@ def _ref(home: Home, locked: LockedModel) -> tuple[str | None, list[Problem]]:
     if astray := escapes_home(home, path):
         return None, broken(*astray)
     if can_be_seen(path) and not path.is_file():  # Don't open it: a pipe would never end
-        return None, broken("changed", "is not a file")
+        return None, broken("corrupt", "is not a file")
     try:
         with path.open("rb") as file:
             text = file.read(LONGEST_REF).decode("utf-8", errors="replace")
@@ -83,4 +83,4 @@ def _ref(home: Home, locked: LockedModel) -> tuple[str | None, list[Problem]]:
         return None, broken("missing", "without it the model cannot be loaded by its name")
     if text == locked.commit:
         return text, []
-    return text, broken("changed", f"is {text!r}, locked {locked.commit!r}")
+    return text, broken("mismatch", f"is {text!r}, locked {locked.commit!r}")

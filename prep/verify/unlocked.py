@@ -22,7 +22,7 @@ def unlocked_files(
             problems.append(
                 Problem(
                     aspect="unlocked",
-                    kind="extra",
+                    kind="unexpected",
                     path=path,
                     detail="is not locked, and a loader would take it",
                 )
@@ -41,7 +41,7 @@ def denied_files(home: Home, locked: LockedModel) -> list[Problem]:
     return [
         Problem(
             aspect="unlocked",
-            kind="denies",
+            kind="unexpected",
             path=str(notes / file.path),
             detail="the hub's client notes here that there is no such file, and looks no further",
         )

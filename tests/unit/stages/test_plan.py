@@ -30,14 +30,14 @@ def problem(aspect: Aspect, kind: str, path: str) -> Problem:
 
 
 RUNS = Problem(aspect="unsafe", kind="code", path="config.json", detail="asks to run code")
-CHANGED = problem("bytes", "changed", "config.json")
-CLOSED_TO_US = problem("bytes", "closed", "config.json")
+CHANGED = problem("bytes", "corrupt", "config.json")
+CLOSED_TO_US = problem("bytes", "unreadable", "config.json")
 MISSING = problem("bytes", "missing", "vocab.txt")
-OUTSIDE = problem("links", "outside", "model.safetensors")
-CLOSED = problem("modes", "closed", "hub")
-EXTRA = problem("unlocked", "extra", "adapter_config.json")
+OUTSIDE = problem("links", "outside-home", "model.safetensors")
+CLOSED = problem("modes", "unreadable", "hub")
+EXTRA = problem("unlocked", "unexpected", "adapter_config.json")
 NO_REF = problem("ref", "missing", "refs/main")
-OTHER_REF = problem("ref", "changed", "refs/main")
+OTHER_REF = problem("ref", "mismatch", "refs/main")
 ALL = (CHANGED, MISSING, OUTSIDE, CLOSED, EXTRA, OTHER_REF)
 
 
@@ -105,13 +105,13 @@ def test_extra_files_are_left_and_nothing_is_done_for_them() -> None:
 
 
 def test_a_file_with_two_problems_is_fetched_once() -> None:
-    both = problem("links", "absolute", "config.json")
+    both = problem("links", "absolute-link", "config.json")
     plan = plan_source(LOCKED, source(both, CHANGED))
     assert [file.path for file in plan.fetch] == ["config.json"]
 
 
 def test_a_file_that_is_only_closed_is_opened_and_not_fetched() -> None:
-    plan = plan_source(LOCKED, source(problem("modes", "closed", "config.json")))
+    plan = plan_source(LOCKED, source(problem("modes", "unreadable", "config.json")))
     assert plan.fetch == ()
     assert len(plan.open) == 1
 
@@ -126,8 +126,8 @@ def test_what_was_whole_is_damaged_by_everything_but_extra_files() -> None:
     assert damage(source(), was_whole=True) == ()
 
 
-BROKEN = problem("receipt", "broken", "receipt.json")
-FIRST = "broken receipt.json got this, wanted that"  # one line, whatever the detail
+BROKEN = problem("receipt", "corrupt", "receipt.json")
+FIRST = "corrupt receipt.json got this, wanted that"  # one line, whatever the detail
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ FIRST = "broken receipt.json got this, wanted that"  # one line, whatever the de
             conversion(RECIPE, CLOSED, EXTRA),
             conversion(RECIPE, CLOSED, EXTRA),
             "open",
-            "closed hub got this, wanted that",
+            "unreadable hub got this, wanted that",
             id="closed",
         ),
         pytest.param(
@@ -184,13 +184,13 @@ FIRST = "broken receipt.json got this, wanted that"  # one line, whatever the de
         ),
         pytest.param(
             absent(), conversion(RECIPE, CHANGED), "convert again",
-            "changed config.json got this, wanted that", id="link lost and bytes wrong",
+            "corrupt config.json got this, wanted that", id="link lost and bytes wrong",
         ),
         pytest.param(
             conversion(RECIPE, CHANGED),
             conversion(RECIPE, CHANGED),
             "convert again",
-            "changed config.json got this, wanted that",
+            "corrupt config.json got this, wanted that",
             id="bytes wrong",
         ),
         pytest.param(

@@ -71,7 +71,7 @@ def model(tmp_path: Path) -> Tiny:
 def test_an_extra_file_that_a_loader_takes_is_a_problem(model: Tiny, path: str) -> None:
     write_bytes(model.snapshot / path, b"{}")
     write_bytes(model.folder / path, b"{}")
-    assert seen(model.source()) == seen(model.conversion()) == [f"unlocked extra {path}"]
+    assert seen(model.source()) == seen(model.conversion()) == [f"unlocked unexpected {path}"]
 
 
 @pytest.mark.parametrize("path", NOT_TAKEN)
@@ -87,7 +87,7 @@ def test_an_extra_file_that_no_loader_takes_is_only_listed(model: Tiny, path: st
 def test_an_extra_ir_is_a_problem_of_a_conversion_only(model: Tiny, path: str) -> None:
     write_bytes(model.snapshot / path, b"")
     write_bytes(model.folder / path, b"")
-    assert seen(model.conversion()) == [f"unlocked extra {path}"]
+    assert seen(model.conversion()) == [f"unlocked unexpected {path}"]
     assert model.source().unused == (path,)
 
 
@@ -121,7 +121,7 @@ def test_which_extra_a_loader_takes_depends_on_what_is_locked(
 ) -> None:
     model = tiny(tmp_path / "home", locked)
     write_bytes(model.snapshot / extra, b"")
-    assert seen(model.source()) == ([f"unlocked extra {extra}"] if taken else [])
+    assert seen(model.source()) == ([f"unlocked unexpected {extra}"] if taken else [])
 
 
 def test_a_linked_folder_of_extras_is_looked_into_without_end(model: Tiny) -> None:
@@ -129,7 +129,7 @@ def test_a_linked_folder_of_extras_is_looked_into_without_end(model: Tiny) -> No
     (model.snapshot / "additional_chat_templates").symlink_to("../../../../templates")
     (model.snapshot / "again").symlink_to(".")
     state = model.source()
-    assert seen(state) == ["unlocked extra additional_chat_templates/rag.jinja"]
+    assert seen(state) == ["unlocked unexpected additional_chat_templates/rag.jinja"]
     assert set(state.unused) == {f"again/{path}" for path in SOURCE if "/" not in path}
 
 
