@@ -1,6 +1,6 @@
 """Every reader of what somebody else wrote, a row each: where it lies, a valid one, who reads it.
 
-`read` does what a run does with the file, and nothing of ours may rise from it but `PrepError`.
+`read` does what a run does with the file, and nothing of ours may rise from it but `PrepError` and `Unreadable`.
 `reads` names the places in the code that it covers; `test_fuzz.py` holds them against the code,
 so that no reader is forgotten. What needs none is in `TRUSTED`, with the reason.
 """
@@ -72,7 +72,7 @@ def outcome(reader: Reader, folder: Path) -> str:
     """What became of it: ``read``, or the class of our error. Raises what must not rise."""
     try:
         reader.read(folder)
-    except PrepError as error:
+    except (PrepError, Unreadable) as error:
         text = str(error)
         strange = [one for one in text if not one.isprintable() and one != "\n"]
         assert text.strip(), f"{type(error).__name__} says nothing"
