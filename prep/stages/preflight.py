@@ -26,7 +26,7 @@ from prep.errors import (
 from prep.fetch import hub
 from prep.fetch.adopt import Candidates
 from prep.home.layout import Home
-from prep.machine.disk import Disk, disk_of, nearest, why_closed
+from prep.machine.disk import Disk, disk_of, nearest, why_not_writable
 from prep.machine.memory import Memory, memory
 from prep.settings import Settings
 from prep.stages.estimates import Make, make_of
@@ -162,7 +162,7 @@ def look(
 ) -> Facts:
     """Look at the disks, the memory and the hub; the hub only where something is to be fetched."""
     folders = sorted({folder for need in needs for folder in need.folders})
-    closed = {folder: why for folder in folders if (why := why_closed(Path(folder))) is not None}
+    closed = {folder: why for folder in folders if (why := why_not_writable(Path(folder))) is not None}
     asked = {need.model: (need.repo, need.commit, need.path) for need in needs if need.path}
     return Facts(
         home=disk_of(settings.home.root),

@@ -574,7 +574,7 @@ TRUSTED: Mapping[str, str] = {
     "prep/plugin/junit.py:in_memory": "what pytest has just written, in memory",
     "prep/fetch/download.py": "bytes to be digested, whatever they are",
     "prep/convert/conversion.py": "flushes what was just made, and reads nothing",
-    "prep/machine/disk.py:why_closed": "opens a nameless file, and reads nothing",
+    "prep/machine/disk.py:why_not_writable": "opens a nameless file, and reads nothing",
     "prep/commands/cleanup.py:_is_claimed": "opened to be locked, and read by nobody",
     "prep/stages/preflight.py:load": "this run's controlling process wrote it, in memory",
     "prep/home/layout.py:write_text": "written, not read",

@@ -42,8 +42,8 @@ def test_stages_tell_lines_and_what_goes_on() -> None:
     progress.busy("tiny", "converting to int8")
     progress.load("tiny", "transformers:name")
     progress.load("tiny", "transformers:path")
-    progress.rest()
-    progress.rest()
+    progress.finish()
+    progress.finish()
     assert events == [
         {"model": "tiny", "say": "repairing: corrupt config.json"},
         {"model": "tiny", "say": "importing the libraries"},
