@@ -16,7 +16,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from prep.catalogue.entries import ModelSpec
-from prep.catalogue.lock import LockedModel, answer
+from prep.catalogue.lock import LockedModel, check_lock
 from prep.convert import conversion
 from prep.files.checksum import Digest, digest_file
 from prep.files.fields import COMMIT
@@ -59,7 +59,7 @@ class Found:
 def run(settings: Settings, scratch: Path, write: Callable[[str], object]) -> int:
     """Remove, or with ``--dry-run`` list, what nobody wants; print the bytes; 0."""
     # All of the lock must be right, not only what --models names: what it forgets is removed.
-    answer(settings.catalogue, settings.lock, settings.catalogue.models)
+    check_lock(settings.catalogue, settings.lock, settings.catalogue.models)
     home, dry = settings.home, settings.dry_run
     chosen = {spec.repo for spec in settings.models}
     every = settings.models == settings.catalogue.models

@@ -11,7 +11,7 @@ from prep.home import receipt as receipts
 from prep.home.layout import Home, escapes_home, link_target
 from prep.home.receipt import Receipt, Recipe
 from prep.verify.files import other_digests, other_sizes, present_files, unsafe_files
-from prep.verify.modes import closed_to_others
+from prep.verify.modes import unreadable_by_others
 from prep.verify.problem import Problem
 from prep.verify.unlocked import unlocked_files
 
@@ -31,7 +31,7 @@ class ConversionState:
         return not self.problems
 
 
-def look_at_conversion(
+def check_conversion(
     home: Home,
     locked: LockedModel,
     precision: str,
@@ -96,7 +96,7 @@ def look_at_conversion(
         problems += unsafe_files(found, receipt.files, problems)
     known = {file.path for file in receipt.files} | {receipts.NAME}
     extra, unused = unlocked_files(folder, known, converted=True)
-    modes = closed_to_others(home, [at, folder, folder / receipts.NAME, *found])
+    modes = unreadable_by_others(home, [at, folder, folder / receipts.NAME, *found])
     return ConversionState(
         problems=(*problems, *modes, *extra), unused=unused, folder=folder, receipt=receipt
     )

@@ -32,7 +32,7 @@ def unlocked_files(
     return problems, tuple(unused)
 
 
-def denied_files(home: Home, locked: LockedModel) -> list[Problem]:
+def no_exist_notes(home: Home, locked: LockedModel) -> list[Problem]:
     """Locked files of which the hub's client has noted that upstream has none.
 
     It reads its notes first, so loads by name do not see a file that is there and whole.

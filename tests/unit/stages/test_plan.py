@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from prep.home.receipt import Recipe
-from prep.stages.plan import ConversionPlan, damage, plan_conversion, plan_source
+from prep.stages.plan import ConversionPlan, damage_of, plan_conversion, plan_source
 from prep.verify.conversion import ConversionState
 from prep.verify.problem import Aspect, Problem
 from prep.verify.source import SourceState
@@ -62,8 +62,14 @@ def absent(detail: str = "never converted") -> ConversionState:
 
 def test_nothing_is_done_where_nothing_is_wrong() -> None:
     plan = plan_source(LOCKED, source())
-    assert (plan.fetch, plan.open, plan.move_ref, plan.left, plan.bytes) == ((), (), False, (), 0)
-    assert plan.idle
+    assert (plan.fetch, plan.open, plan.move_ref, plan.unrepairable, plan.bytes) == (
+        (),
+        (),
+        False,
+        (),
+        0,
+    )
+    assert plan.nothing_to_do
 
 
 def test_each_problem_has_its_own_remedy() -> None:
@@ -72,8 +78,8 @@ def test_each_problem_has_its_own_remedy() -> None:
     assert plan.bytes == sum(len(SOURCE[file.path]) for file in plan.fetch)
     assert plan.open == (CLOSED,)
     assert plan.move_ref
-    assert plan.left == (EXTRA,)
-    assert not plan.idle
+    assert plan.unrepairable == (EXTRA,)
+    assert not plan.nothing_to_do
 
 
 @pytest.mark.parametrize(
@@ -94,14 +100,14 @@ def test_one_problem_brings_one_remedy(
 ) -> None:
     plan = plan_source(LOCKED, source(seen))
     assert [file.path for file in plan.fetch] == fetch
-    assert (plan.open, plan.move_ref, plan.left) == (opened, moves, ())
-    assert not plan.idle
+    assert (plan.open, plan.move_ref, plan.unrepairable) == (opened, moves, ())
+    assert not plan.nothing_to_do
 
 
 def test_extra_files_are_left_and_nothing_is_done_for_them() -> None:
     plan = plan_source(LOCKED, source(EXTRA))
-    assert plan.left == (EXTRA,)
-    assert plan.idle
+    assert plan.unrepairable == (EXTRA,)
+    assert plan.nothing_to_do
 
 
 def test_a_file_with_two_problems_is_fetched_once() -> None:
@@ -117,13 +123,13 @@ def test_a_file_that_is_only_closed_is_opened_and_not_fetched() -> None:
 
 
 def test_what_was_never_whole_is_damaged_only_where_bytes_are_wrong() -> None:
-    assert damage(source(*ALL, NO_REF), was_whole=False) == (CHANGED, OUTSIDE)
+    assert damage_of(source(*ALL, NO_REF), was_whole=False) == (CHANGED, OUTSIDE)
 
 
 def test_what_was_whole_is_damaged_by_everything_but_extra_files() -> None:
     wanted = (CHANGED, MISSING, OUTSIDE, CLOSED, OTHER_REF)
-    assert damage(source(*ALL), was_whole=True) == wanted
-    assert damage(source(), was_whole=True) == ()
+    assert damage_of(source(*ALL), was_whole=True) == wanted
+    assert damage_of(source(), was_whole=True) == ()
 
 
 BROKEN = problem("receipt", "corrupt", "receipt.json")
@@ -131,7 +137,7 @@ FIRST = "corrupt receipt.json got this, wanted that"  # one line, whatever the d
 
 
 @pytest.mark.parametrize(
-    ("stable", "made", "action", "because"),
+    ("stable", "made", "action", "reason"),
     [
         pytest.param(
             conversion(RECIPE), conversion(RECIPE), "keep", "receipt and bytes agree", id="whole"
@@ -212,15 +218,15 @@ FIRST = "corrupt receipt.json got this, wanted that"  # one line, whatever the d
     ],
 )  # fmt: skip
 def test_a_conversion_is_planned_from_what_was_seen(
-    stable: ConversionState, made: ConversionState, action: str, because: str
+    stable: ConversionState, made: ConversionState, action: str, reason: str
 ) -> None:
     plan = plan_conversion(RECIPE, stable, made)
-    assert plan == ConversionPlan(action=action, because=because)  # type: ignore[arg-type]
+    assert plan == ConversionPlan(action=action, reason=reason)  # type: ignore[arg-type]
 
 
 def test_a_healthy_home_needs_nothing(tmp_path: Path) -> None:
     model = tiny(tmp_path / "home")
-    assert plan_source(model.locked, model.source()).idle
+    assert plan_source(model.locked, model.source()).nothing_to_do
     assert planned(model) == "keep"
 
 

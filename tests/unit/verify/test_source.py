@@ -14,7 +14,7 @@ from prep.errors import listing
 from prep.home.layout import point_link, write_text
 from prep.home.receipt import NAME
 from prep.verify.problem import Problem
-from prep.verify.source import look_at_source
+from prep.verify.source import check_source
 from tests.support.small_homes import (
     COMMIT,
     OTHER_COMMIT,
@@ -229,7 +229,7 @@ def test_without_digests_only_a_change_of_the_same_size_stays_unseen(model: Tiny
 
 def test_every_byte_is_told_of_while_it_is_digested(model: Tiny) -> None:
     told: list[int] = []
-    look_at_source(model.home, model.locked, deep=True, on_bytes=told.append)
+    check_source(model.home, model.locked, deep=True, on_bytes=told.append)
     assert sum(told) == model.locked.bytes
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from prep.verify.source import look_at_source
+from prep.verify.source import check_source
 from tests.support.small_homes import SOURCE, Tiny, safetensors, seen, tiny, write_bytes
 
 SHARD = "model-00001-of-00001.safetensors"
@@ -135,8 +135,6 @@ def test_a_linked_folder_of_extras_is_looked_into_without_end(model: Tiny) -> No
 
 def test_files_of_another_entry_in_the_same_snapshot_are_no_extras(model: Tiny) -> None:
     write_bytes(model.snapshot / "tokenizer_config.json", b"{}")
-    state = look_at_source(
-        model.home, model.locked, also_locked=["tokenizer_config.json"], deep=True
-    )
+    state = check_source(model.home, model.locked, also_locked=["tokenizer_config.json"], deep=True)
     assert state.sound
     assert state.unused == ()
