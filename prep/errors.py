@@ -62,7 +62,7 @@ class WrongRequest(PrepError):
 class InvalidFile(WrongRequest):
     """A file of record cannot be used; names every problem with its place in the file."""
 
-    remedy = "Mend it at the places named; docs/goldens.md tells every key."
+    remedy = "Correct the places named; docs/adding-a-model.md#goldens lists every key."
 
     def __init__(self, file: str, problems: Sequence[str], remedy: str | None = None) -> None:
         self.file = file
@@ -75,7 +75,7 @@ class InvalidFile(WrongRequest):
 class CatalogueError(InvalidFile):
     """models.toml (or the file that --catalogue names) is wrong."""
 
-    remedy = "Mend it at the places named; README.md tells every key."
+    remedy = "Correct the places named; docs/reference.md#catalogue-and-lock lists every key."
 
 
 class LockError(InvalidFile):
@@ -85,7 +85,7 @@ class LockError(InvalidFile):
 
 
 class ModelError(PrepError):
-    """A model is red, and stays red until somebody acts."""
+    """A model cannot be used until somebody acts."""
 
 
 class HubRefused(ModelError):
@@ -161,7 +161,7 @@ class NotTried(PrepError):
 
 
 class TransientError(PrepError):
-    """It can pass by itself: the same command later may be green."""
+    """It can pass by itself: run the same command again later."""
 
 
 class HubUnreachable(TransientError):

@@ -114,7 +114,7 @@ def test_what_is_lost_is_told(way: str, tmp_path: Path, prepared: Path) -> None:
 
 def test_table_names_each_way_once_and_what_it_comes_to() -> None:
     assert {*GREEN} | {*LOST} == {*WAYS}
-    assert all(WAYS[way][-1].startswith("red: ") for way in LOST)
+    assert all(WAYS[way][-1].startswith("failed: ") for way in LOST)
 
 
 def test_home_with_its_links_resolved_is_proven_whole_and_as_large_as_told(
