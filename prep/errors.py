@@ -64,7 +64,7 @@ class WrongRequest(PrepError):
 class InvalidFile(WrongRequest):
     """A file of ours cannot be used; names every problem with its place in the file."""
 
-    remedy = "Correct it at the places named; docs/goldens.md describes every key."
+    remedy = "Correct the places named; docs/adding-a-model.md#goldens lists every key."
 
     def __init__(self, file: str, problems: Sequence[str], remedy: str | None = None) -> None:
         self.file = file
@@ -77,7 +77,7 @@ class InvalidFile(WrongRequest):
 class CatalogueError(InvalidFile):
     """models.toml (or the file that --catalogue names) is wrong."""
 
-    remedy = "Correct it at the places named; README.md describes every key."
+    remedy = "Correct the places named; docs/reference.md#catalogue-and-lock lists every key."
 
 
 class LockError(InvalidFile):
@@ -87,7 +87,7 @@ class LockError(InvalidFile):
 
 
 class ModelError(PrepError):
-    """Permanent: a model fails until somebody acts."""
+    """A model cannot be used until somebody acts."""
 
 
 class HubRefused(ModelError):
@@ -169,7 +169,7 @@ class NotTried(PrepError):
 
 
 class TransientError(PrepError):
-    """It may pass by itself: the same command later may succeed."""
+    """It can pass by itself: run the same command again later."""
 
 
 class HubUnreachable(TransientError):

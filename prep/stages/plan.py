@@ -20,9 +20,9 @@ PERMANENT_ASPECTS = ("unlocked", "unsafe")  # aspects of originals that only a p
 class SourcePlan:
     """What brings a snapshot to the lock.
 
-    `fetch` are files to get (or to link anew), `open` problems of modes to mend, `move_ref` says
-    that refs/main must be written. `unrepairable` is what no plan may mend: extra files, and locked ones
-    that must not be run.
+    `fetch` are files to get (or to link anew), `open` problems of modes to repair, `move_ref` says
+    that refs/main must be written. `unrepairable` is what no plan may repair: unlocked files, and
+    locked ones that must not be run.
     """
 
     fetch: tuple[LockedFile, ...]

@@ -71,7 +71,7 @@ def page(**names: str) -> str:
 ROWS = (
     Row(
         id="refused",
-        fault="connection refused by the hub",
+        fault="the hub refuses the connection",
         sentence=UNREACHABLE.replace("{reason}", "connection refused"),
         error=HubUnreachable,
         endpoint=CLOSED,
@@ -116,7 +116,7 @@ ROWS = (
     ),
     Row(
         id="bytes-elsewhere-refused",
-        fault="connection refused by the storage host",
+        fault="the storage host refuses the connection",
         sentence=UNREACHABLE.replace(
             "The hub at {host} cannot", "{cdn}, where {host} sends for the bytes, cannot"
         ).replace("{reason}", "connection refused"),
@@ -159,7 +159,7 @@ ROWS = (
     ),
     Row(
         id="busy",
-        fault="only such answers, after some bytes",
+        fault="only 408, 429 or 5xx, after some bytes",
         sentence=(
             "{storage}, where {host} sends for the bytes, answered 503 for ORG/NAME, 5 times in a "
             "row. What came so far is kept; run again later to go on."
@@ -458,7 +458,7 @@ ROWS = (
     ),
     Row(
         id="another-hub-with-a-token",
-        fault="the same with a token, which the other hub does not get",
+        fault="a mirror redirects to another hub, which does not get the token",
         sentence="network: {host} redirects to {cdn}, which gets no token",
         kept="whole",
         moved=True,
@@ -527,9 +527,12 @@ ROWS = (
 
 
 def table() -> str:
-    """The table of docs/operations.md, which `python -m tools.pages` writes."""
-    lines = ["| fault | class | exit | kept |", "|---|---|---|---|"]
+    """The table of docs/operations.md: the faults that end alike stand together."""
+    alike: dict[tuple[str, int, str], list[str]] = {}
     for row in ROWS:
         error = f"`{row.error.__name__}`" if row.error else "—"
-        lines.append(f"| {row.fault} | {error} | {row.code} | {row.kept} |")
+        alike.setdefault((error, row.code, row.kept), []).append(row.fault)
+    lines = ["| fault | class | exit | kept |", "|---|---|---|---|"]
+    for (error, code, kept), faults in alike.items():
+        lines.append(f"| {'<br>'.join(faults)} | {error} | {code} | {kept} |")
     return "\n".join(lines)

@@ -1,8 +1,8 @@
 """Every reader of what somebody else wrote, a row each: where it lies, a valid one, who reads it.
 
 `read` does what a run does with the file, and nothing may rise from it but `PrepError` and
-`Unreadable`. `reads` names the places in the code that it covers; `test_fuzz.py` holds them against the code,
-so that no reader is forgotten. What needs none is in `TRUSTED`, with the reason.
+`Unreadable`. `reads` names the places in the code that it covers; `test_fuzz.py` holds them against
+the code, so that no reader is forgotten. What needs none is in `TRUSTED`, with the reason.
 """
 
 import contextlib

@@ -74,7 +74,10 @@ LIES: dict[str, tuple[bytes, str]] = {
     ),
     "no shape": (
         written({"a": {"dtype": "F32", "data_offsets": [0, 24]}}),
-        'a must have exactly dtype, shape and data_offsets: {"dtype": "F32", "data_offsets": [0, 24]}',
+        (
+            "a must have exactly dtype, shape and data_offsets: "
+            '{"dtype": "F32", "data_offsets": [0, 24]}'
+        ),
     ),
     "an unknown type": (written(with_b(dtype="F31")), "b has the unknown type F31"),
     "a type that is no text": (written(with_b(dtype=["I64"])), 'b has the unknown type ["I64"]'),
