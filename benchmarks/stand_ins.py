@@ -21,7 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prep.tasks.question_sets import RerankerQuestions, read_questions
+from prep.tasks.registry import TASKS
+from prep.tasks.reranker import RerankerQuestions
 from sample_hub.served import SAMPLES
 
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ def _decide(model: "XLMRobertaForSequenceClassification", folder: Path) -> None:
     import torch
     from transformers import AutoTokenizer
 
-    questions = read_questions("reranker")
+    questions = TASKS["reranker"].questions()
     assert isinstance(questions, RerankerQuestions)
     pairs = [(one.query, passage) for one in questions.ranked for passage in one.passages]
     relevant = {(one.query, one.relevant) for one in questions.ranked}

@@ -32,8 +32,9 @@ from prep.home.layout import Home
 from prep.home.receipt import read_receipt
 from prep.process.child import environment
 from prep.settings import SUITE, GivenOptions, Settings, resolve_settings
-from prep.tasks.consumers import Case, loads_of
-from prep.tasks.question_sets import Ask, joined, read_questions
+from prep.tasks.consumers import Case
+from prep.tasks.question_sets import Ask, joined
+from prep.tasks.registry import TASKS
 from sample_hub.server import Hub, sample_repos
 
 TARGET = 1.25
@@ -150,7 +151,7 @@ def _bare_model(settings: Settings, spec: ModelSpec, locked: LockedModel) -> int
     from prep.convert import content
     from prep.sandbox.probe.consumers import load
 
-    home, questions = settings.home, read_questions(spec.task)
+    home, questions = settings.home, TASKS[spec.task].questions()
     snapshot = home.snapshot(locked.repo, locked.commit)
     digest_files(snapshot / file.path for file in locked.files)
     for precision in spec.precisions:
@@ -166,7 +167,7 @@ def _bare_model(settings: Settings, spec: ModelSpec, locked: LockedModel) -> int
         )
     goldens = read_goldens(settings.goldens, spec.name, spec.repo, spec.task)
     asks: list[Ask] = [questions.all(), *([goldens.ask()] if goldens else [])]
-    loads = loads_of(spec.task, spec.repo, spec.consumers, spec.precisions)
+    loads = TASKS[spec.task].loads(spec.repo, spec.consumers, spec.precisions)
     for one in loads:
         path = home.stable(locked.repo, one.precision) if one.precision else snapshot
         load(

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from model_tests.checks import (
-    cosine,
     facts_are,
     farthest,
     goldens_of,
@@ -20,10 +19,11 @@ from model_tests.checks import (
     tokens_are,
     unit,
 )
-from prep.catalogue.goldens import text_of
 from prep.files.reader import Unreadable, read_json
 from prep.stages.loaded import Loaded
-from prep.tasks.question_sets import EmbeddingQuestions
+from prep.tasks.embedding import EmbeddingQuestions
+from prep.tasks.golden_kinds import text_of
+from prep.tasks.measure import cosine
 
 pytestmark = [pytest.mark.answers, pytest.mark.task("embedding")]
 
@@ -60,11 +60,11 @@ def test_similarities_are_the_published(loaded: Loaded) -> None:
     """The cosine of a query with each of its documents."""
     problems = []
     for golden in goldens_of(loaded).of("similarities"):
-        query = loaded.vector(golden["query"])
-        got = [cosine(query, loaded.vector(text)) for text in golden["documents"]]
+        query = vector_of(loaded, golden["query"])
+        got = [cosine(query, vector_of(loaded, text)) for text in golden["documents"]]
         limit = golden["tolerance"][loaded.precision]
         if not (far := farthest(got, golden["expected"])) <= limit:
-            shown = [round(one, 4) for one in got]
+            shown = [round(number, 4) for number in got]
             problems.append(
                 f"{golden['id']}: {shown}, published {golden['expected']}: {far:.2e} off, "
                 f"allowed {limit}"
@@ -100,6 +100,12 @@ def test_pipeline_is_the_repositorys(loaded: Loaded) -> None:
     if limits.is_file() and (limit := limit_of(limits)) != loaded.facts["max_length"]:
         problems.append(f"longest text is {loaded.facts['max_length']} tokens, the file: {limit}")
     none_of(problems, f"{loaded.spec.name}: {loaded.load.id} built another pipeline", WRONG)
+
+
+def vector_of(loaded: Loaded, text: str) -> list[float]:
+    """The vector of a text that was asked."""
+    vector: list[float] = loaded.facts["vectors"][text]
+    return vector
 
 
 def modules_of(path: Path) -> object:
@@ -148,12 +154,12 @@ def test_related_stands_above_unrelated(loaded: Loaded) -> None:
     """Needs no golden: whatever the model, a paraphrase is nearer than another subject."""
     problems = []
     questions = loaded.asked(EmbeddingQuestions)
-    for one in questions.related:
-        anchor = loaded.vector(one.anchor)
-        near = cosine(anchor, loaded.vector(one.related))
-        far = cosine(anchor, loaded.vector(one.unrelated))
+    for triple in questions.related:
+        anchor = vector_of(loaded, triple.anchor)
+        near = cosine(anchor, vector_of(loaded, triple.related))
+        far = cosine(anchor, vector_of(loaded, triple.unrelated))
         if not near - far >= questions.margin:
-            problems.append(f"{one.anchor!r}: related {near:.3f}, unrelated {far:.3f}")
+            problems.append(f"{triple.anchor!r}: related {near:.3f}, unrelated {far:.3f}")
     none_of(
         problems,
         f"{loaded.spec.name}: {loaded.load.id} does not tell meanings apart by {questions.margin}",
@@ -173,7 +179,7 @@ def _cut_elsewhere(loaded: Loaded, golden: dict[str, Any], limit: int | None) ->
 def _comparable(loaded: Loaded, golden: dict[str, Any]) -> tuple[list[float], list[float]]:
     """Both vectors in one form: unit length, unless both are raw; as far as was published."""
     wanted: list[float] = golden["expected"]
-    got = loaded.vector(text_of(golden))
+    got = vector_of(loaded, text_of(golden))
     if golden["normalized"]:
         return unit(got)[: len(wanted)], wanted
     if loaded.facts["pooled"] == RAW:

@@ -4,13 +4,12 @@ import pytest
 
 from model_tests.checks import none_of
 from prep.stages.loaded import Loaded
+from prep.tasks.registry import TASKS
 
 pytestmark = pytest.mark.load
 
 # Buffers that older checkpoints carry and newer code computes itself: not weights.
 HARMLESS = ("position_ids",)
-# What the probe tells of each task.
-ANSWERS = ("vectors", "logits", "written")
 # openvino asks it at every import, whatever is said to it in some versions: in an interpreter that
 # is not ours it is told in the report and is not red.
 TELEMETRY = "www.google-analytics.com"
@@ -19,7 +18,7 @@ TELEMETRY = "www.google-analytics.com"
 def test_consumer_loads(loaded: Loaded) -> None:
     """What a service does at start-up: it loads, and gives an answer for every text."""
     none_of(
-        [] if any(loaded.facts.get(kind) for kind in ANSWERS) else ["no answer at all"],
+        [] if loaded.facts.get(TASKS[loaded.spec.task].answer) else ["no answer at all"],
         f"{loaded.spec.name}: {loaded.load.id} loaded and said nothing",
         "See the log of the import server.",
     )
@@ -40,9 +39,9 @@ def test_consumer_reaches_for_no_network(loaded: Loaded) -> None:
     """Not even an attempt: it would cost a timeout at every start of a service."""
     none_of(
         (
-            f"{one['host']}  asked for by {one['caller']}"
-            for one in loaded.result.network
-            if loaded.load.interpreter is None or one["host"] != TELEMETRY
+            f"{attempt['host']}  asked for by {attempt['caller']}"
+            for attempt in loaded.result.network
+            if loaded.load.interpreter is None or attempt["host"] != TELEMETRY
         ),
         f"{loaded.spec.name}: {loaded.load.id} reached for the network ({loaded.cut})",
         "Something is missing in the home that this library asks the hub for.",

@@ -11,15 +11,10 @@ from typing import Any
 from prep.catalogue.lock import LockedModel
 from prep.files.patterns import matches
 from prep.files.reader import Unreadable, parse_json
+from prep.tasks.registry import TASKS
 
 Texts = Mapping[str, str]
 
-# What follows for a service where anything changed that its answers come from.
-FOLLOWS = {
-    "embedding": "indexes must be rebuilt",
-    "reranker": "scores change, thresholds must be looked at again",
-    "seq2seq": "texts change",
-}
 WEIGHTS = ("*.safetensors", "*.safetensors.index.json", "*/model.safetensors")
 TOKENIZER = (
     *("tokenizer*.json", "special_tokens_map.json", "added_tokens.json", "chat_template.*"),
@@ -68,13 +63,15 @@ def meaning(
     for path in rest:
         told = list(_values(path, old, new))
         lines += told
-        idle = _idle(path, old, new) or (path == "generation_config.json" and task != "seq2seq")
+        idle = _idle(path, old, new) or (
+            path == "generation_config.json" and not TASKS[task].generates
+        )
         if not idle:
             reasons.append(path)
         elif not told:
             lines.append(f"{path}: nothing changed that is computed with")
     verdict = f"yes ({', '.join(reasons)})" if reasons else "no (nothing that answers come from)"
-    return [*lines, f"{FOLLOWS[task]}: {verdict}"]
+    return [*lines, f"{TASKS[task].new_pin}: {verdict}"]
 
 
 def _changed(before: LockedModel, after: LockedModel) -> set[str]:

@@ -8,13 +8,7 @@ from typing import Any
 from prep.errors import ConversionError
 from prep.files.patterns import is_weights
 from prep.machine.disk import hidden_full
-
-# Per task: the class that converts and the class that the converted folder is loaded with.
-CLASSES = {
-    "embedding": "OVModelForFeatureExtraction",
-    "reranker": "OVModelForSequenceClassification",
-    "seq2seq": "OVModelForSeq2SeqLM",
-}
+from prep.tasks.registry import TASKS
 
 
 def make(order: dict[str, Any]) -> dict[str, Any]:
@@ -36,7 +30,7 @@ def _make(order: dict[str, Any]) -> dict[str, Any]:
 
     source, folder = Path(order["source"]), Path(order["folder"])
     options = order["options"]
-    model = getattr(optimum.intel, CLASSES[order["task"]]).from_pretrained(
+    model = getattr(optimum.intel, TASKS[order["task"]].export_class).from_pretrained(
         source,
         export=True,
         compile=False,

@@ -15,7 +15,8 @@ from prep.catalogue.lock import LockedFile
 from prep.errors import ConversionError
 from prep.files.fields import COMMIT, REPO, SHA256, Table, path_problem
 from prep.files.reader import parse_json, read_bytes
-from prep.tasks.files import PRECISIONS, TASKS
+from prep.tasks.precisions import PRECISIONS
+from prep.tasks.registry import TASKS
 
 VERSION = 1
 NAME = "receipt.json"

@@ -12,7 +12,7 @@ from prep.home.layout import Home
 from prep.stages.context import Context, megabytes
 from prep.stages.fetched import Fetched
 from prep.stages.plan import ConversionPlan, plan_conversion
-from prep.tasks.question_sets import read_questions
+from prep.tasks.registry import TASKS
 from prep.verify.conversion import ConversionState, look_at_conversion
 from prep.verify.problem import Problem
 
@@ -212,7 +212,7 @@ def _measure(context: Context, fetched: Fetched, precision: str, folder: Path) -
             "source": str(fetched.snapshot),
             "folder": str(folder),
             "task": spec.task,
-            "ask": read_questions(spec.task).plain(),
+            "ask": TASKS[spec.task].questions().plain(),
         },
         doing=f"{doing} of {spec.name}",
     )
@@ -220,7 +220,7 @@ def _measure(context: Context, fetched: Fetched, precision: str, folder: Path) -
 
 
 def _bound(fetched: Fetched, precision: str) -> float:
-    return read_questions(fetched.spec.task).agreement[precision]
+    return TASKS[fetched.spec.task].questions().agreement[precision]
 
 
 def _is_broken(stable: ConversionState) -> bool:

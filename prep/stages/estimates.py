@@ -2,8 +2,8 @@
 
 A safetensors file is its numbers and a short header. optimum-intel writes them once as float32 into
 TMPDIR, and a precision keeps so many bytes of each number. Where the file is not there yet its
-numbers count as float32, as models of these tasks are published; of a seq2seq model, whose halves
-each hold the embeddings, what is computed is the least.
+numbers count as float32, as such models are published; of an encoder and a decoder that
+each hold the vocabulary, what is computed is the least.
 """
 
 from dataclasses import dataclass

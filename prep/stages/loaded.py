@@ -8,12 +8,12 @@ from prep.catalogue.goldens import Goldens, read_goldens
 from prep.errors import NotTried, UnsuitableInterpreter, listing
 from prep.process.child import Event
 from prep.sandbox.import_server import JobResult
-from prep.stages.answers import shown
 from prep.stages.context import Context
 from prep.stages.converted import Converted
 from prep.stages.fetched import Fetched
-from prep.tasks.consumers import Interpreter, Load, consumers_of
-from prep.tasks.question_sets import Questions, joined, read_questions
+from prep.tasks.consumers import Interpreter, Load
+from prep.tasks.question_sets import Questions, joined
+from prep.tasks.registry import TASKS
 
 Q = TypeVar("Q", bound=Questions)
 
@@ -54,28 +54,12 @@ class Loaded:
         found: list[str] = self.facts["tokens"][text]["pieces" if specials else "plain-pieces"]
         return found
 
-    def vector(self, text: str) -> list[float]:
-        """An embedding's vector of a text that was asked."""
-        found: list[float] = self.facts["vectors"][text]
-        return found
-
-    def logit(self, query: str, document: str) -> float:
-        """A reranker's raw logit of a pair that was asked."""
-        rows = self.facts["logits"]
-        return next(float(row[2]) for row in rows if row[:2] == [query, document])
-
-    def written(self, prompt: str, new_tokens: int) -> dict[str, Any]:
-        """What a seq2seq model wrote to a prompt that was asked with that length."""
-        asked = (prompt, new_tokens)
-        rows: list[dict[str, Any]] = self.facts["written"]
-        return next(row for row in rows if (row["prompt"], row["new_tokens"]) == asked)
-
 
 def check_interpreter(context: Context, spec: ModelSpec, interpreter: Interpreter) -> Event:
     """What an interpreter has to load with; one that can try no consumer of the model is red."""
     ready = context.server_ready(spec.name, interpreter)
     untried: dict[str, str] = ready["not-tried"][spec.task]
-    consumers = [consumer.name for consumer in consumers_of(spec.task, spec.consumers)]
+    consumers = [consumer.name for consumer in TASKS[spec.task].consumers_named(spec.consumers)]
     known = context.facts.get(spec.name, {}).get("interpreters", {})
     told = {
         "python": str(interpreter.python),
@@ -112,7 +96,7 @@ def load_model(
         raise NotTried(f"{name} is {why}")
     path = converted.path if converted else fetched.snapshot
     goldens = read_goldens(context.settings.goldens, spec.name, spec.repo, spec.task)
-    questions = read_questions(spec.task)
+    questions = TASKS[spec.task].questions()
     root = context.home.root
     doing = f"loading by {load.id}"
     order = {
@@ -150,7 +134,7 @@ def load_model(
         facts |= {"cut": ready["cut"], "versions": ready["versions"]}
         answers = context.facts[spec.name].get("answers", {})
         whose = load.precision or "original"
-        if whose not in answers and (given := shown(questions, result.value)) is not None:
+        if whose not in answers and (given := questions.answers(result.value)) is not None:
             facts["answers"] = {**answers, whose: given}
     if "cpu_default" in result.value:
         facts["cpu_default"] = result.value["cpu_default"]

@@ -21,7 +21,7 @@ import traceback
 from typing import Any, BinaryIO
 
 from prep.sandbox.probe import libraries
-from prep.sandbox.probe.consumers import CONSUMERS
+from prep.sandbox.probe.consumers import TASKS
 from prep.sandbox.probe.guard import Guard
 from prep.sandbox.probe.isolation import NotTried, die_with_parent, empty_places, isolate
 
@@ -48,8 +48,12 @@ def serve(answers: int | None = None) -> None:
         "versions": libraries.versions(),
         "broken": broken,
         "not-tried": {
-            task: {name: why for name in named if (why := libraries.lacking(task, name))}
-            for task, named in CONSUMERS.items()
+            name: {
+                consumer: why
+                for consumer in task.CONSUMERS
+                if (why := libraries.lacking(name, consumer))
+            }
+            for name, task in TASKS.items()
         },
         "seconds": time.monotonic() - began,
     }

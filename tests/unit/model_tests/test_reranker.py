@@ -249,7 +249,9 @@ def test_published_tokens_without_special_ones_are_held(stages: Stages) -> None:
     for key, tokens in (("pieces", pieces), ("expected", ids)):
         for wanted in (tokens, tokens[1:], tokens[:-1], [*tokens, *tokens], tokens[::-1]):
             golden = {"id": "one", "text": text, "specials": False, key: wanted}
-            held = replace(right, goldens=Goldens(repo="any", answers={"tokens": (golden,)}))
+            held = replace(
+                right, goldens=Goldens(repo="any", task=TASK, answers={"tokens": (golden,)})
+            )
             if wanted == tokens:
                 test_reranker.test_tokens_are_the_published(held)
             else:

@@ -271,7 +271,7 @@ def test_published_words_are_held_in_their_places(stages: Stages, text: str, pas
     right = load(stages, TASK, PLAIN)
     assert right.goldens is not None
     golden = dict(right.goldens.of("texts")[-1], overlap={"fp32": 0.6})
-    held = replace(right, goldens=Goldens(repo="any", answers={"texts": (golden,)}))
+    held = replace(right, goldens=Goldens(repo="any", task=TASK, answers={"texts": (golden,)}))
     held = rewritten(held, lambda row: row.update(text=text))
     judge = test_seq2seq.test_texts_are_the_published
     if passes:

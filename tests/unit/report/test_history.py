@@ -9,9 +9,9 @@ import pytest
 
 from prep.report import history
 from prep.stages import clock
-from prep.stages.answers import shown
 from prep.stages.clock import Clock
-from prep.tasks.question_sets import EmbeddingQuestions, read_questions
+from prep.tasks.embedding import EmbeddingQuestions
+from prep.tasks.registry import TASKS
 
 ENTRY: dict[str, Any] = {
     "at": "2026-01-01T00:00:00+00:00",
@@ -128,15 +128,16 @@ def test_a_stage_that_fails_has_worked_as_well() -> None:
 
 @pytest.mark.parametrize("task", ["embedding", "reranker", "seq2seq"])
 def test_answers_that_make_no_sense_are_not_shown(task: str) -> None:
-    assert shown(read_questions(task), {"vectors": {}, "logits": [], "written": []}) is None
+    facts: dict[str, object] = {"vectors": {}, "logits": [], "written": []}
+    assert TASKS[task].questions().answers(facts) is None
 
 
 def test_what_is_not_finite_is_null() -> None:
-    questions = read_questions("embedding")
+    questions = TASKS["embedding"].questions()
     assert isinstance(questions, EmbeddingQuestions)
     vectors = {text: [1.0, 0.0] for text in questions.plain()["texts"]}
     vectors[questions.related[0].related] = [float("nan"), 1.0]
-    rows = shown(questions, {"vectors": vectors})
+    rows = questions.answers({"vectors": vectors})
     assert rows is not None
     assert rows[0][:2] == [None, 1.0]
     json.dumps(rows, allow_nan=False)
