@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from prep.catalogue.entries import ModelSpec
-from prep.catalogue.lock import Lock, LockedFile, LockedModel, answer, render
+from prep.catalogue.lock import Lock, LockedFile, LockedModel, check_lock, render
 from prep.catalogue.pin_change import is_told, meaning
 from prep.errors import HubRefused, WrongRequest, listing
 from prep.fetch import hub
@@ -36,7 +36,7 @@ def run(settings: Settings, scratch: Path, write: Callable[[str], object]) -> in
         fresh[spec.name] = _locked(spec, remote)
         told += _told(settings.home, spec, old.get(spec.name), fresh[spec.name], remote)
     new = _merged(settings, fresh)
-    answer(settings.catalogue, new, settings.models)
+    check_lock(settings.catalogue, new, settings.models)
     told += [
         f"{model.name}: gone, the catalogue does not name it"
         for model in old.models

@@ -45,7 +45,7 @@ def nearest(path: Path) -> Path:
     return next(up for up in (path, *path.parents) if up.exists())
 
 
-def why_closed(folder: Path) -> str | None:
+def why_not_writable(folder: Path) -> str | None:
     """Why this user can put nothing into a folder, found by trying; None where that works.
 
     The file that is tried has no name: nothing in the folder changes, not even its time. Asking

@@ -160,7 +160,7 @@ def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
     finally:
         outcome.add_properties(item, _facts(item.config))
         if stages := item.config.stash.get(STAGES, None):
-            stages.context.progress.rest()  # stages are fixtures: what takes time is over
+            stages.context.progress.finish()  # stages are fixtures: what takes time is over
 
 
 @pytest.hookimpl(wrapper=True)
@@ -186,7 +186,7 @@ def stages(request: pytest.FixtureRequest) -> Iterator[Stages]:
         yield made
         context.progress.busy("model-prep", "ending the processes that were started")
         made.close()
-        context.progress.rest()
+        context.progress.finish()
 
 
 @pytest.fixture(scope="session")

@@ -84,7 +84,7 @@ class Progress:
         """A wait whose end is known, in seconds; to be told again while it lasts."""
         self._do(model, doing, done=round(of - left), of=round(of), unit="seconds")
 
-    def rest(self) -> None:
+    def finish(self) -> None:
         """The stages that a test asked for are there, or failed: nothing goes on any more."""
         with self._lock:
             if self._busy is not None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from prep.files.reader import Unreadable, read_json
-from prep.home.file_lock import exclusively
+from prep.home.file_lock import lock_file
 from prep.home.layout import make_folder, now, write_text
 from prep.report import history, page
 from prep.report.summary_entry import is_entry
@@ -83,7 +83,7 @@ def write_summary(
     did, in seconds since the epoch. Gives what was written, and the history.
     """
     make_folder(path.parent)
-    with exclusively(Path(f"{path}.lock")):
+    with lock_file(Path(f"{path}.lock")):
         earlier = _earlier(path)
         models = dict(earlier)
         for name, fresh in entries.items():

@@ -13,7 +13,7 @@ from prep.stages.context import Context, megabytes
 from prep.stages.fetched import Fetched
 from prep.stages.plan import ConversionPlan, plan_conversion
 from prep.tasks.registry import TASKS
-from prep.verify.conversion import ConversionState, look_at_conversion
+from prep.verify.conversion import ConversionState, check_conversion
 from prep.verify.problem import Problem
 
 
@@ -62,7 +62,7 @@ def convert_model(context: Context, fetched: Fetched, precision: str) -> Convert
         "tools-differ": _other_tools(context, fetched, converted),
     }
     known = context.facts[name].get("precisions", {})
-    context.tell(name, precisions={**known, precision: facts}, healed=converted.healed)
+    context.record(name, precisions={**known, precision: facts}, healed=converted.healed)
     return converted
 
 
@@ -75,8 +75,8 @@ def _make_sure(context: Context, fetched: Fetched, precision: str) -> Converted:
             return converted
     context.refuse_escaping_link(spec.name, context.home.conversions(locked.repo))
     if plan.action in ("convert", "convert again"):
-        context.admit(spec.name)
-    with context.held(locked.repo, f"convert.{precision}", spec.name):
+        context.check_preflight(spec.name)
+    with context.lock_stage(locked.repo, f"convert.{precision}", spec.name):
         plan, state, stable = _plan(context, fetched, precision)
         healed: tuple[str, ...] = ()
         if plan.action == "keep":  # somebody else made it meanwhile, or its content is wrong
@@ -85,7 +85,7 @@ def _make_sure(context: Context, fetched: Fetched, precision: str) -> Converted:
                 return converted
             healed = tuple(converted.content_problems.values())
         elif plan.action in ("open", "convert again") or _is_broken(stable):
-            healed = (plan.because,)
+            healed = (plan.reason,)
         context.report_repair(spec.name, healed)
         if plan.action == "open":
             context.open_modes(state.problems)
@@ -141,16 +141,14 @@ def _plan(
     made = stable
     if stable.receipt is None or stable.receipt.recipe.digest != recipe.digest:
         place = context.home.conversions(locked.repo) / recipe.digest
-        made = look_at_conversion(
-            context.home, locked, precision, at=place, wanted=recipe, deep=True
-        )
+        made = check_conversion(context.home, locked, precision, at=place, wanted=recipe, deep=True)
     return plan_conversion(recipe, stable, made), made, stable
 
 
 def _look(context: Context, fetched: Fetched, precision: str) -> ConversionState:
     at = context.home.stable(fetched.locked.repo, precision)
     context.progress.busy(fetched.spec.name, f"digesting the {precision} conversion")
-    return look_at_conversion(context.home, fetched.locked, precision, at=at, deep=True)
+    return check_conversion(context.home, fetched.locked, precision, at=at, deep=True)
 
 
 def _as_this_project_makes_it(
@@ -167,7 +165,7 @@ def _as_this_project_makes_it(
     problems = tuple(
         Problem(
             aspect="receipt",
-            kind="changed",
+            kind="mismatch",
             path=f"{precision}/receipt.json",
             detail=f"{what} is {got!r}, wanted {wanted!r}",
         )

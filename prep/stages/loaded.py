@@ -66,7 +66,7 @@ def check_interpreter(context: Context, spec: ModelSpec, interpreter: Interprete
         "versions": {"python": ready["python"], **ready["versions"]},
         "not-tried": {name: untried[name] for name in consumers if name in untried},
     }
-    context.tell(spec.name, interpreters={**known, interpreter.label: told})
+    context.record(spec.name, interpreters={**known, interpreter.label: told})
     if all(name in untried for name in consumers):
         lines = [f"{name}  {untried[name]}" for name in consumers]
         head = f"{spec.name}: {interpreter.python} can be none of its consumers"
@@ -122,7 +122,7 @@ def load_model(
             case=case,
         )
     except NotTried as reason:
-        context.tell(spec.name, loads={**loads, load.id: {"not-tried": str(reason)}})
+        context.record(spec.name, loads={**loads, load.id: {"not-tried": str(reason)}})
         raise
     took = {
         "seconds": round(result.seconds, 3),
@@ -138,7 +138,7 @@ def load_model(
             facts["answers"] = {**answers, whose: given}
     if "cpu_default" in result.value:
         facts["cpu_default"] = result.value["cpu_default"]
-    context.tell(spec.name, **facts)
+    context.record(spec.name, **facts)
     return Loaded(
         spec=spec,
         load=load,

@@ -259,7 +259,7 @@ def _healing_problem(
     wanted = row.online if whole else "unchecked"
     if told.get("status") != wanted:
         return f"status is {told.get('status')}, wanted {wanted}: {told.get('problems')}"
-    told_so = f"[{name}] healing: " in done.out
+    told_so = f"[{name}] repairing: " in done.out
     if row.online == "ready":
         return "what is no damage is called healed" if told_so or told.get("healed") else ""
     if not told.get("healed"):

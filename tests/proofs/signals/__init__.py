@@ -239,7 +239,7 @@ def problems_of(
         left = sorted(path.name for path in (folder / "tmp").iterdir())
         # What xdist asks pytest for, which keeps it for three runs.
         found += [f"left in TMPDIR: {name}" for name in left if not name.startswith("pytest-of-")]
-    healed = [line for line in ended.out.splitlines() if "healing:" in line]
+    healed = [line for line in ended.out.splitlines() if "repairing:" in line]
     found += [line for line in healed if not (lacked and FILE in line)]
     return found + torn(home, folder / "junit.xml") + verdict(home)
 

@@ -126,7 +126,7 @@ def test_the_verdict_is_one_sentence(code: int, statuses: list[Status], headline
 
 
 def test_a_model_shows_all_that_is_known_of_it() -> None:
-    healed = model("healed", healed=["changed  config.json\n  size is 3"])
+    healed = model("healed", healed=["corrupt  config.json\n  size is 3"])
     said = text_of(render(whole(tiny=healed), [line("red"), line()]))
     for words in (
         "acme/tiny c0ffee0000000000000000000000000000000000",
@@ -135,7 +135,7 @@ def test_a_model_shows_all_that_is_known_of_it() -> None:
         "none recorded: judged by properties and the PyTorch original",
         "cut by a seccomp filter",
         "refs/main moved old → new",
-        "Found and mended in this run changed config.json size is 3",
+        "Found and mended in this run corrupt config.json size is 3",
         "int8 made in this run 4.0 MB ✓ cosine 0.995",
         "Of int8, the lowest cosine to the PyTorch original is 0.995; the bound is 0.99.",
         "50.0 % of the allowed difference",

@@ -10,7 +10,7 @@ import pytest
 
 from prep.errors import HubRefused, HubUnreachable, PreflightFailed, PreflightTransient
 from prep.home.layout import Home
-from prep.machine.disk import Disk, why_closed
+from prep.machine.disk import Disk, why_not_writable
 from prep.machine.memory import Memory, memory
 from prep.stages.estimates import GRAPH, LIBRARIES, Make, make_of
 from prep.stages.preflight import Facts, Need, Preflight, judge
@@ -218,7 +218,7 @@ def test_memory_of_version_1_in_a_container_is_told_by_its_root(tmp_path: Path) 
 
 def test_trying_to_write_leaves_no_trace(tmp_path: Path) -> None:
     before = tmp_path.stat().st_mtime_ns
-    assert why_closed(tmp_path) is None
+    assert why_not_writable(tmp_path) is None
     assert (tmp_path.stat().st_mtime_ns, list(tmp_path.iterdir())) == (before, [])
 
 
