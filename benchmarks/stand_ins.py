@@ -132,8 +132,8 @@ def _decide(model: "XLMRobertaForSequenceClassification", folder: Path) -> None:
 
     questions = TASKS["reranker"].questions()
     assert isinstance(questions, RerankerQuestions)
-    pairs = [(one.query, passage) for one in questions.ranked for passage in one.passages]
-    relevant = {(one.query, one.relevant) for one in questions.ranked}
+    pairs = [(ranked.query, passage) for ranked in questions.ranked for passage in ranked.passages]
+    relevant = {(ranked.query, ranked.relevant) for ranked in questions.ranked}
     wanted = torch.tensor([SURE if pair in relevant else -SURE for pair in pairs]).double()
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     seen: list[torch.Tensor] = []

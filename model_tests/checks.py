@@ -1,4 +1,4 @@
-"""How judges speak: got, wanted and what to do, all problems of a kind in one list."""
+"""What the checks share: messages with what was found, what was expected and what to do."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -54,11 +54,11 @@ def tokens_are(loaded: Loaded, remedy: str) -> None:
             wanted = golden.get(key)
             if wanted is not None and got != wanted:
                 problems.append(f"{golden['id']}: {got}, published {wanted}")
-    none_of(problems, f"{loaded.spec.name}: {loaded.load.id} reads text otherwise", remedy)
+    none_of(problems, f"{loaded.name} tokenizes differently", remedy)
 
 
 def facts_are(loaded: Loaded, got: Mapping[str, object], remedy: str) -> None:
-    """Fail where what was loaded is not what the goldens tell of it."""
+    """Fail where what was loaded is not what the goldens say of it."""
     wanted = goldens_of(loaded).facts
     none_of(
         (
@@ -66,6 +66,6 @@ def facts_are(loaded: Loaded, got: Mapping[str, object], remedy: str) -> None:
             for key, value in got.items()
             if key in wanted and wanted[key] != value
         ),
-        f"{loaded.spec.name}: {loaded.load.id} built another pipeline",
+        f"{loaded.name} built another pipeline",
         remedy,
     )

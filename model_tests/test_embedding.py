@@ -52,7 +52,7 @@ def test_vectors_are_the_published(loaded: Loaded) -> None:
         least = golden.get("least-cosine", {}).get(loaded.precision)
         if least is not None and not (near := cosine(got, wanted)) >= least:
             problems.append(f"{golden['id']}: cosine {near:.6f}, at least {least}")
-    none_of(problems, f"{loaded.spec.name}: {loaded.load.id} answers otherwise", WRONG)
+    none_of(problems, f"{loaded.name} gives other vectors", WRONG)
 
 
 @pytest.mark.goldens
@@ -69,12 +69,12 @@ def test_similarities_are_the_published(loaded: Loaded) -> None:
                 f"{golden['id']}: {shown}, published {golden['expected']}: {far:.2e} off, "
                 f"allowed {limit}"
             )
-    none_of(problems, f"{loaded.spec.name}: {loaded.load.id} compares otherwise", WRONG)
+    none_of(problems, f"{loaded.name} gives other similarities", WRONG)
 
 
 @pytest.mark.goldens
 def test_pipeline_is_the_published(loaded: Loaded) -> None:
-    """Modules, pooling, length limit, dimension and vocabulary, as the goldens tell them."""
+    """Modules, pooling, length limit, dimension and vocabulary, as the goldens say."""
     facts = loaded.facts
     got = {
         "dimension": len(next(iter(facts["vectors"].values()))),
@@ -99,7 +99,7 @@ def test_pipeline_is_the_repositorys(loaded: Loaded) -> None:
     limits = folder / "sentence_bert_config.json"
     if limits.is_file() and (limit := limit_of(limits)) != loaded.facts["max_length"]:
         problems.append(f"longest text is {loaded.facts['max_length']} tokens, the file: {limit}")
-    none_of(problems, f"{loaded.spec.name}: {loaded.load.id} built another pipeline", WRONG)
+    none_of(problems, f"{loaded.name} built another pipeline", WRONG)
 
 
 def vector_of(loaded: Loaded, text: str) -> list[float]:
@@ -135,7 +135,7 @@ def test_every_answer_is_a_vector(loaded: Loaded) -> None:
             problems.append(f"{shown}: is zero")
         elif "Normalize" in loaded.facts.get("modules", ()) and abs(norm(vector) - 1) > 1e-3:
             problems.append(f"{shown}: has length {norm(vector):.4f}, not 1")
-    none_of(problems, f"{loaded.spec.name}: {loaded.load.id} gives no usable vectors", WRONG)
+    none_of(problems, f"{loaded.name} gives no usable vectors", WRONG)
 
 
 def test_answers_are_the_same_again_and_in_a_batch(loaded: Loaded) -> None:
@@ -147,7 +147,7 @@ def test_answers_are_the_same_again_and_in_a_batch(loaded: Loaded) -> None:
         for how in ("again", "batch")
         if not loaded.facts[how] <= limit
     ]
-    none_of(problems, f"{loaded.spec.name}: {loaded.load.id} is not steady", WRONG)
+    none_of(problems, f"{loaded.name} is not reproducible", WRONG)
 
 
 def test_related_stands_above_unrelated(loaded: Loaded) -> None:
@@ -162,7 +162,7 @@ def test_related_stands_above_unrelated(loaded: Loaded) -> None:
             problems.append(f"{triple.anchor!r}: related {near:.3f}, unrelated {far:.3f}")
     none_of(
         problems,
-        f"{loaded.spec.name}: {loaded.load.id} does not tell meanings apart by {questions.margin}",
+        f"{loaded.name} does not separate related from unrelated texts by {questions.margin}",
         "The tokenizer or the weights are not what they should be.",
     )
 

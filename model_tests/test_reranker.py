@@ -1,7 +1,7 @@
 """A reranker answers as its publisher says, and as any reranker must.
 
 Raw logits are asked everywhere: a sigmoid presses wrong ones together at 0 and 1, where no
-tolerance tells them apart.
+tolerance separates them.
 """
 
 import math
@@ -39,7 +39,7 @@ def test_scores_are_the_published(loaded: Loaded) -> None:
                 f"{golden['expected']} (activation {golden['activation']}): {far:.2e} off, "
                 f"allowed {limit}"
             )
-    none_of(problems, f"{loaded.spec.name}: {loaded.load.id} scores otherwise", WRONG)
+    none_of(problems, f"{loaded.name} gives other scores", WRONG)
 
 
 @pytest.mark.goldens
@@ -51,12 +51,12 @@ def test_order_is_the_published(loaded: Loaded) -> None:
         best = scores.index(max(scores))
         if best != golden["best"]:
             problems.append(f"{golden['id']}: document {best} first, published {golden['best']}")
-    none_of(problems, f"{loaded.spec.name}: {loaded.load.id} ranks otherwise", WRONG)
+    none_of(problems, f"{loaded.name} puts another document first", WRONG)
 
 
 @pytest.mark.goldens
 def test_classifier_is_the_published(loaded: Loaded) -> None:
-    """Vocabulary, longest text, number of labels and activation, as the goldens tell them."""
+    """Vocabulary, longest text, number of labels and activation, as the goldens say."""
     facts = loaded.facts
     got = {"vocabulary": facts["vocabulary"], "max-length": facts["max_length"]}
     got |= {key: facts[key] for key in ("labels", "activation") if key in facts}
@@ -68,7 +68,7 @@ def test_one_logit_a_pair(loaded: Loaded) -> None:
     labels = loaded.facts["labels"]
     none_of(
         [] if labels == 1 else [f"{labels} labels, wanted 1"],
-        f"{loaded.spec.name}: {loaded.load.id} built another head",
+        f"{loaded.name} built another head",
         "The configuration is not that of a reranker: choose another model, or its right revision.",
     )
 
@@ -87,7 +87,7 @@ def test_scores_are_the_activation_of_the_logits(loaded: Loaded) -> None:
         for query, document, score in loaded.facts["scores"]
         if not abs(score - wanted[query, document]) <= 1e-3
     ]
-    none_of(problems, f"{loaded.spec.name}: {loaded.load.id} scores by something else", WRONG)
+    none_of(problems, f"{loaded.name} does not score by its activation", WRONG)
 
 
 def test_every_answer_is_a_number(loaded: Loaded) -> None:
@@ -97,7 +97,7 @@ def test_every_answer_is_a_number(loaded: Loaded) -> None:
         for query, document, logit in loaded.facts["logits"]
         if not math.isfinite(logit)
     ]
-    none_of(problems, f"{loaded.spec.name}: {loaded.load.id} gives no usable scores", WRONG)
+    none_of(problems, f"{loaded.name} gives no usable scores", WRONG)
 
 
 def test_answers_are_the_same_again_and_in_a_batch(loaded: Loaded) -> None:
@@ -110,7 +110,7 @@ def test_answers_are_the_same_again_and_in_a_batch(loaded: Loaded) -> None:
         for how in ("again", "batch")
         if not loaded.facts[how] <= limit
     ]
-    none_of(problems, f"{loaded.spec.name}: {loaded.load.id} is not steady", WRONG)
+    none_of(problems, f"{loaded.name} is not reproducible", WRONG)
 
 
 def test_relevant_stands_above_the_others(loaded: Loaded) -> None:
@@ -124,8 +124,7 @@ def test_relevant_stands_above_the_others(loaded: Loaded) -> None:
             problems.append(f"{ranked.query!r}: relevant {relevant:.3f}, best other {best:.3f}")
     none_of(
         problems,
-        f"{loaded.spec.name}: {loaded.load.id} does not put what is relevant first by "
-        f"{questions.margin}",
+        f"{loaded.name} does not put what is relevant first by {questions.margin}",
         "The tokenizer or the weights are not what they should be.",
     )
 

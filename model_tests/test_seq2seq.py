@@ -35,7 +35,7 @@ def test_texts_are_the_published(loaded: Loaded) -> None:
         same = got == wanted if least == 1 else overlap(got.split(), wanted.split()) >= least
         if not same:
             problems.append(f"{golden['id']}: {got!r}, published {wanted!r}")
-    none_of(problems, f"{loaded.spec.name}: {loaded.load.id} writes otherwise", WRONG)
+    none_of(problems, f"{loaded.name} writes other texts", WRONG)
 
 
 @pytest.mark.goldens
@@ -46,18 +46,18 @@ def test_log_probabilities_are_the_published(loaded: Loaded) -> None:
         wanted = golden.get("logprobs")
         written = written_by(loaded, golden["prompt"], golden["new-tokens"])
         if wanted is None or written["text"] != golden["expected"]:
-            continue  # another text is told by its own test
+            continue  # another text fails its own test
         limit, got = golden["tolerance"][loaded.precision], written["logprobs"]
         if len(got) != len(wanted):
             problems.append(f"{golden['id']}: {len(got)} tokens, published {len(wanted)}")
         elif not (far := farthest(got, wanted)) <= limit:
             problems.append(f"{golden['id']}: {far:.2e} off, allowed {limit}")
-    none_of(problems, f"{loaded.spec.name}: {loaded.load.id} weighs its words otherwise", WRONG)
+    none_of(problems, f"{loaded.name} gives other log-probabilities", WRONG)
 
 
 @pytest.mark.goldens
 def test_vocabulary_is_the_published(loaded: Loaded) -> None:
-    """Its size, as the goldens tell it."""
+    """Its size, as the goldens say."""
     facts_are(loaded, {"vocabulary": loaded.facts["vocabulary"]}, WRONG)
 
 
@@ -70,7 +70,7 @@ def test_every_answer_is_a_text(loaded: Loaded) -> None:
             problems.append(f"{shown}: no token at all")
         elif not all(map(math.isfinite, text["logprobs"])):
             problems.append(f"{shown}: a log-probability that is NaN or infinite")
-    none_of(problems, f"{loaded.spec.name}: {loaded.load.id} gives no usable texts", WRONG)
+    none_of(problems, f"{loaded.name} gives no usable texts", WRONG)
 
 
 def test_answers_are_the_same_again(loaded: Loaded) -> None:
@@ -79,7 +79,7 @@ def test_answers_are_the_same_again(loaded: Loaded) -> None:
         []
         if loaded.facts["again"]
         else ["the first prompt was answered otherwise the second time"],
-        f"{loaded.spec.name}: {loaded.load.id} is not steady",
+        f"{loaded.name} is not reproducible",
         WRONG,
     )
 
@@ -93,7 +93,7 @@ def test_answers_come_to_an_end(loaded: Loaded) -> None:
         [f"not ended: {text['text']!r}" for text in texts if not text["ended"]]
         if share < questions.ended
         else [],
-        f"{loaded.spec.name}: {loaded.load.id} ends {share:.0%} of its answers within "
+        f"{loaded.name} ends {share:.0%} of its answers within "
         f"{questions.new_tokens} tokens, wanted {questions.ended:.0%}",
         WRONG,
     )
@@ -101,12 +101,10 @@ def test_answers_come_to_an_end(loaded: Loaded) -> None:
 
 def test_answers_follow_their_prompts(loaded: Loaded) -> None:
     """Other prompts, other texts: an encoder that is cut off writes one text to all."""
-    rows = [
-        written_by(loaded, *prompt) for prompt in loaded.asked(Seq2seqQuestions).plain()["prompts"]
-    ]
-    texts = {row["text"].strip() for row in rows}
+    prompts = loaded.asked(Seq2seqQuestions).plain()["prompts"]
+    texts = {written_by(loaded, *prompt)["text"].strip() for prompt in prompts}
     problems = [] if len(texts) > 1 and "" not in texts else [f"all prompts: {sorted(texts)}"]
-    none_of(problems, f"{loaded.spec.name}: {loaded.load.id} does not heed its prompts", WRONG)
+    none_of(problems, f"{loaded.name} ignores its prompts", WRONG)
 
 
 def written_by(loaded: Loaded, prompt: str, new_tokens: int) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""What a converted model holds, measured in a child without network; and what it must hold.
+"""What a conversion holds, measured in a child without network; and what it must hold.
 
-The receipt proves bytes, not rightness: these checks run on a new conversion before its receipt is
-written, and on every prepared one in every run.
+The receipt proves bytes, not that they are right: these checks run on a new conversion before its
+receipt is written, and on every prepared conversion in every run.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ LEAST_ELEMENTS = 256  # a constant with fewer is no weight matrix
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Content:
-    """Facts about one converted folder.
+    """What was measured of one converted folder.
 
     `elements` counts the weight elements of each IR element type; `agreement` is the task's measure
     of the converted model's answers against those of the PyTorch original on the same questions,
@@ -44,7 +44,7 @@ class Content:
         return own / total if total else 0.0
 
     def problems(self, precision: str, bound: float) -> dict[str, str]:
-        """What is wrong with it, by aspect: the same sentences when it is made and ever after."""
+        """What is wrong with it, by aspect: the same messages when it is made and in later runs."""
         found = {}
         if self.share(precision) < LEAST_SHARE:
             kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(self.elements.items()))

@@ -14,13 +14,12 @@ from prep.tasks.registry import TASKS
 def make(order: dict[str, Any]) -> dict[str, Any]:
     """Write the IR and everything its consumers read into ``order["folder"]``.
 
-    A full disk is told as such, whatever the libraries make of it: as long as nobody cleaned up.
+    A full disk is reported as such, whatever error the libraries raise: before anybody cleans up.
     """
     try:
         return _make(order)
     except Exception as error:
-        places = Path(order["folder"]), Path(tempfile.gettempdir())
-        if full := hidden_full(error, *places):
+        if full := hidden_full(error, Path(order["folder"]), Path(tempfile.gettempdir())):
             raise full from error
         raise
 
@@ -53,9 +52,9 @@ def _make(order: dict[str, Any]) -> dict[str, Any]:
     return {}
 
 
-def _weights(wanted: Any) -> dict[str, Any]:
-    if wanted in ("f32", "f16"):
+def _weights(stored: Any) -> dict[str, Any]:
+    if stored in ("f32", "f16"):
         return {"load_in_8bit": False}
     from optimum.intel import OVWeightQuantizationConfig
 
-    return {"quantization_config": OVWeightQuantizationConfig(**wanted)}
+    return {"quantization_config": OVWeightQuantizationConfig(**stored)}

@@ -20,9 +20,9 @@ Q = TypeVar("Q", bound=Questions)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loaded:
-    """What a consumer got. `facts` are the probe's; `path` is what it was given, or should read.
+    """One load. `facts` are what the probe measured; `path` is what the consumer should read.
 
-    `cut` tells how the process was kept from the network.
+    `cut` says how the process was cut off from the network.
     """
 
     spec: ModelSpec
@@ -33,6 +33,11 @@ class Loaded:
     cut: str
     goldens: Goldens | None
     questions: Questions
+
+    @property
+    def name(self) -> str:
+        """The model and the load, as messages begin."""
+        return f"{self.spec.name}: {self.load.id}"
 
     @property
     def precision(self) -> str:
@@ -56,17 +61,17 @@ class Loaded:
 
 
 def check_interpreter(context: Context, spec: ModelSpec, interpreter: Interpreter) -> Event:
-    """What an interpreter has to load with; one that can try no consumer of the model is red."""
+    """What an interpreter has to load with; one that can be no consumer of the model fails."""
     ready = context.server_ready(spec.name, interpreter)
     untried: dict[str, str] = ready["not-tried"][spec.task]
     consumers = [consumer.name for consumer in TASKS[spec.task].consumers_named(spec.consumers)]
     known = context.facts.get(spec.name, {}).get("interpreters", {})
-    told = {
+    record = {
         "python": str(interpreter.python),
         "versions": {"python": ready["python"], **ready["versions"]},
         "not-tried": {name: untried[name] for name in consumers if name in untried},
     }
-    context.record(spec.name, interpreters={**known, interpreter.label: told})
+    context.record(spec.name, interpreters={**known, interpreter.label: record})
     if all(name in untried for name in consumers):
         lines = [f"{name}  {untried[name]}" for name in consumers]
         head = f"{spec.name}: {interpreter.python} can be none of its consumers"
@@ -80,7 +85,7 @@ def check_interpreter(context: Context, spec: ModelSpec, interpreter: Interprete
 def load_model(
     context: Context, fetched: Fetched, converted: Converted | None, load: Load
 ) -> Loaded:
-    """Load it as the consumer would, and ask the task's questions and the goldens'."""
+    """Load it as the consumer does, and ask the questions of the task and of the goldens."""
     spec, case = fetched.spec, load.case
     context.need(spec.name, "fetched", fetched.state.problems)
     if converted is not None:
@@ -88,7 +93,9 @@ def load_model(
     ready = context.server_ready(spec.name, load.interpreter)
     name = load.consumer.name
     if why := ready["not-tried"][spec.task].get(name):
-        if load.interpreter is None:  # not the machine's fault: a verdict without it proves nothing
+        if (
+            load.interpreter is None
+        ):  # not the machine's fault: a verdict without this load proves nothing
             raise UnsuitableInterpreter(
                 f"{spec.name}: this environment cannot be the consumer {name}: {why}. Install what "
                 "requirements.txt names, or name the consumers that count in the catalogue."
@@ -133,9 +140,9 @@ def load_model(
     if load.interpreter is None:
         facts |= {"cut": ready["cut"], "versions": ready["versions"]}
         answers = context.facts[spec.name].get("answers", {})
-        whose = load.precision or "original"
-        if whose not in answers and (given := questions.answers(result.value)) is not None:
-            facts["answers"] = {**answers, whose: given}
+        weights = load.precision or "original"
+        if weights not in answers and (given := questions.answers(result.value)) is not None:
+            facts["answers"] = {**answers, weights: given}
     if "cpu_default" in result.value:
         facts["cpu_default"] = result.value["cpu_default"]
     context.record(spec.name, **facts)

@@ -52,7 +52,7 @@ class Writer:
             "text": self.tokenizer.decode(ids, skip_special_tokens=True),
             "ids": ids,
             "logprobs": [float(step[token]) for step, token in zip(steps, ids)],
-            # Not by the last token alone: one that goes on after its end may be cut off at another.
+            # Not by the last token alone: an answer may go on after its end, up to another end.
             "ended": ids.index(end) == len(ids) - 1 if end in ids else False,
         }
 

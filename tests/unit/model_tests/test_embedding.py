@@ -318,7 +318,7 @@ def test_other_similarities_are_seen(stages: Stages) -> None:
             vector[number % 64] += 0.5
 
     wrong = spoiled(load(stages, TASK, BY_NAME), spoil)
-    assert "compares otherwise" in message(
+    assert "gives other similarities" in message(
         test_embedding.test_similarities_are_the_published, wrong
     )
 

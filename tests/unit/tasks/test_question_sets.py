@@ -99,6 +99,24 @@ def test_some_questions_fit_into_a_batch(task: str) -> None:
     assert len(lengths) > 1
 
 
+@of_each_task
+def test_a_load_that_answers_nothing_sensible_has_no_answers_to_show(task: str) -> None:
+    facts: dict[str, object] = {"vectors": {}, "logits": [], "written": []}
+    assert TASKS[task].questions().answers(facts) is None
+
+
+@of_each_task
+def test_the_table_has_a_label_and_the_texts_of_each_row(task: str) -> None:
+    table = TASKS[task].questions().table()
+    assert len(set(table.labels)) == len(table.labels) > 1
+    if table.columns:
+        assert len(table.cells) == len(table.framed) == len(table.labels)
+        assert {len(row) for row in table.cells} == {len(table.columns)}
+        assert all(max(places) < len(table.columns) for places in table.framed)
+        assert table.title
+        assert table.note
+
+
 def test_asks_are_joined_in_their_order_each_question_once() -> None:
     one: Ask = {"texts": ["a", "b"], "pairs": [["q", "d"]]}
     other: Ask = {"texts": ["b", "c"], "prompts": [["p", 3], ["p", 4]]}
