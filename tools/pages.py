@@ -22,7 +22,7 @@ from prep.errors import (
     TransientError,
     WrongRequest,
 )
-from prep.tasks.consumers import CONSUMERS
+from prep.tasks.registry import TASKS
 
 ROOT = Path(__file__).parents[1]
 SECTION = re.compile(r"(<!-- generated: ([\w-]+) -->\n)(?:(?!<!--).)*(<!-- end -->)", re.DOTALL)
@@ -139,9 +139,10 @@ def _nested(whole: Schema, part: Schema, depth: int) -> Iterator[str]:
 def consumers() -> str:
     """Who loads a model, by which classes, and what it is given."""
     lines = ["| task | consumer | calls | reads |", "|---|---|---|---|"]
-    for consumer in CONSUMERS:
-        calls = ", ".join(f"`{call}`" for call in consumer.classes.split(", "))
-        lines.append(f"| {consumer.task} | `{consumer.name}` | {calls} | {consumer.reads} |")
+    for task in TASKS.values():
+        for consumer in task.consumers:
+            calls = ", ".join(f"`{call}`" for call in consumer.classes.split(", "))
+            lines.append(f"| {task.name} | `{consumer.name}` | {calls} | {consumer.reads} |")
     return "\n".join(lines)
 
 

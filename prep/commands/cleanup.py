@@ -26,7 +26,7 @@ from prep.home.layout import Home, escapes_home, link_target, make_folder
 from prep.home.ledger import Ledger, Pin, below, read_ledger
 from prep.home.receipt import NAME, read_receipt
 from prep.settings import Settings
-from prep.tasks.files import PRECISIONS
+from prep.tasks.precisions import PRECISIONS
 
 HUBS_OWN = ("CACHEDIR.TAG", ".locks")  # what its client puts into every cache
 STAGES = ("fetch", *(f"convert.{precision}" for precision in PRECISIONS))
