@@ -1,4 +1,4 @@
-"""Every row through ``pytest --offline``, and healed online: ``make matrix``.
+"""Every row through ``pytest --offline``, and repaired online: ``make matrix``.
 
 On the sample models, and, where the row is for any model, on one real model whose weights a package
 carries: ``-k true`` chooses those. The figures are in ``reports/matrix*.json``.
@@ -84,12 +84,12 @@ def closing(findings: Sequence[Finding], seconds: float) -> list[str]:
     bad = count["killed"] + count["missed"]
     good = count["quiet"] + count["false alarm"]
     rate = f"{100 * count['killed'] / bad:.1f} %" if bad else "no damage tried"
-    heal = [finding.healed for finding in findings if finding.healed is not None]
+    repaired = [finding.repaired for finding in findings if finding.repaired is not None]
     slowest = max(findings, key=lambda finding: finding.seconds, default=None)
     return [
         f"kill rate     {rate} ({count['killed']} of {bad} damages)",
         f"false alarms  {count['false alarm']} of {good} harmless changes",
-        f"healed        {sum(heal)} of {len(heal)}",
+        f"repaired      {sum(repaired)} of {len(repaired)}",
         f"slowest row   {slowest.unit}, {slowest.seconds:.1f} s" if slowest else "no row",
         f"total         {seconds:.0f} s",
     ]
@@ -113,8 +113,8 @@ def report(findings: Sequence[Finding], model: str | None, seconds: float) -> di
                 "expected": finding.row.expect,
                 "said": finding.said,
                 "why": finding.why,
-                "red": list(finding.red),
-                "healed": finding.healed,
+                "failed": list(finding.failed),
+                "repaired": finding.repaired,
                 "seconds": round(finding.seconds, 2),
                 "message": finding.message[:2000],
             }

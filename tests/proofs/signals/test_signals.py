@@ -78,7 +78,7 @@ def test_signal_ends_the_run_as_promised(
 
 def test_run_after_all_of_them_is_ready(usual: Mapping[str, float]) -> None:
     assert undisturbed() == 0
-    assert status(FOLDER / "home") in ("ready", "healed")
+    assert status(FOLDER / "home") in ("ready", "repaired")
 
 
 def undisturbed(*args: str) -> int:
