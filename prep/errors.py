@@ -66,7 +66,7 @@ class WrongRequest(PrepError):
 class InvalidFile(WrongRequest):
     """A file of ours cannot be used; names every problem with its place in the file."""
 
-    remedy = "Mend it at the places named; docs/goldens.md tells every key."
+    remedy = "Correct the places named; docs/adding-a-model.md#goldens lists every key."
 
     def __init__(self, file: str, problems: Sequence[str], remedy: str | None = None) -> None:
         self.file = file
@@ -79,7 +79,7 @@ class InvalidFile(WrongRequest):
 class CatalogueError(InvalidFile):
     """models.toml (or the file that --catalogue names) is wrong."""
 
-    remedy = "Mend it at the places named; README.md tells every key."
+    remedy = "Correct the places named; docs/reference.md#catalogue-and-lock lists every key."
 
 
 class LockError(InvalidFile):

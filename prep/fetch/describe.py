@@ -14,7 +14,7 @@ import httpx
 from huggingface_hub import ModelInfo, constants, hf_hub_url
 from huggingface_hub.errors import HfHubHTTPError
 
-from prep.catalogue.pin_change import is_told
+from prep.catalogue.pin_change import is_compared
 from prep.errors import ChecksumMismatch, HubRefused, listing
 from prep.fetch.client import Client, api_url
 from prep.fetch.download import read_part, read_small
@@ -83,7 +83,7 @@ def _file(
         _check_oid(what, body, size, oid)
         sha256 = hashlib.sha256(body).hexdigest()
         read = partial(_slice, body)
-        text = body.decode(errors="replace") if is_told(path) else None
+        text = body.decode(errors="replace") if is_compared(path) else None
     finding = unsafe.of_file(path, size, read, wanted)
     return {
         "path": path,

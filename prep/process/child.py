@@ -20,6 +20,7 @@ import select
 import signal
 import subprocess
 import sys
+import sysconfig
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -61,6 +62,12 @@ REPORT = "Run again, and report this."
 GREETING = 0  # the number of what a child writes before it was given an order
 _NUMBERS = itertools.count(GREETING + 1)
 
+# How children find this package. Installed, they find it without: and all of site-packages would
+# come before the standard library.
+_FOLDER = Path(__file__).resolve().parents[2]
+_INSTALLED = Path(sysconfig.get_path("purelib")).resolve() == _FOLDER
+SOURCE = {} if _INSTALLED else {"PYTHONPATH": str(_FOLDER)}
+
 
 def environment(private_home: Path, *, network: bool, **more: str) -> dict[str, str]:
     """A child's whole environment: a HOME of its own, no secrets, and `more`.
@@ -78,7 +85,7 @@ def environment(private_home: Path, *, network: bool, **more: str) -> dict[str, 
         "OMP_WAIT_POLICY": "PASSIVE",
         **passed,
         "HOME": str(private_home),
-        "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
+        **SOURCE,
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONUNBUFFERED": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",

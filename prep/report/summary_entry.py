@@ -26,7 +26,8 @@ from prep.files.fields import (
     record,
 )
 from prep.report.verdict import Status
-from prep.tasks.files import PRECISIONS, TASKS
+from prep.tasks.precisions import PRECISIONS
+from prep.tasks.registry import TASKS
 
 CUTS = ("network namespace", "seccomp filter", "Python guard only")
 STAGES = ("importing", "fetched", "converted", "loaded", "interpreter")
@@ -85,7 +86,7 @@ is_entry: Shape = record(
         "cpu-inference-default": maybe(is_text),
         "goldens": maybe(is_flag),
         "versions": mapped(is_text),
-        "healed": _texts,
+        "repaired": _texts,
         "moved-ref": maybe(listed(is_text, 2)),
         "unused-files": _texts,
         "tests": record(dict.fromkeys(("passed", "failed", "not-reached", "not-tried"), is_count)),

@@ -72,7 +72,7 @@ def page(**names: str) -> str:
 ROWS = (
     Row(
         id="refused",
-        fault="connection refused by the hub",
+        fault="the hub refuses the connection",
         sentence=UNREACHABLE.replace("{reason}", "connection refused"),
         error=HubUnreachable,
         endpoint=CLOSED,
@@ -117,7 +117,7 @@ ROWS = (
     ),
     Row(
         id="bytes-elsewhere-refused",
-        fault="connection refused by the storage host",
+        fault="the storage host refuses the connection",
         sentence=UNREACHABLE.replace("{host}", "{cdn} (storage host of {host})").replace(
             "{reason}", "connection refused"
         ),
@@ -160,7 +160,7 @@ ROWS = (
     ),
     Row(
         id="busy",
-        fault="only such answers, after some bytes",
+        fault="only 408, 429 or 5xx, after some bytes",
         sentence=(
             "{storage} (storage host of {host}) answered 503 for ORG/NAME, 5 times in a row. "
             "Received bytes are kept; run again to resume."
@@ -460,7 +460,7 @@ ROWS = (
     ),
     Row(
         id="another-hub-with-a-token",
-        fault="the same with a token, which the other hub does not get",
+        fault="a mirror redirects to another hub, which does not get the token",
         sentence="network: {host} redirects to {cdn}, which gets no token",
         kept="whole",
         moved=True,
@@ -529,9 +529,12 @@ ROWS = (
 
 
 def table() -> str:
-    """The table of docs/operations.md, which `python -m tools.pages` writes."""
-    lines = ["| fault | class | exit | kept |", "|---|---|---|---|"]
+    """The table of docs/operations.md: the faults that end alike stand together."""
+    alike: dict[tuple[str, int, str], list[str]] = {}
     for row in ROWS:
         error = f"`{row.error.__name__}`" if row.error else "—"
-        lines.append(f"| {row.fault} | {error} | {row.code} | {row.kept} |")
+        alike.setdefault((error, row.code, row.kept), []).append(row.fault)
+    lines = ["| fault | class | exit | kept |", "|---|---|---|---|"]
+    for (error, code, kept), faults in alike.items():
+        lines.append(f"| {'<br>'.join(faults)} | {error} | {code} | {kept} |")
     return "\n".join(lines)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from prep.catalogue.lock import Lock
-from prep.home.file_lock import Holding
+from prep.home.file_lock import HolderNote
 from prep.home.layout import Home
 from prep.plugin.terminal import _append_to
 from prep.report import summary
@@ -66,7 +66,7 @@ def ledger(folder: Path, name: str) -> Iterator[Write]:
 def report(folder: Path, name: str) -> Iterator[Write]:
     """Whole reports: the summary, the history and the page, of one model each."""
     settings = settings_of(folder, name)
-    entry = summary.entry(ModelRun(), "red", settings, name)
+    entry = summary.entry(ModelRun(), "failed", settings, name)
 
     def write(number: int) -> None:
         told = {name: {**entry, "files": number}}
@@ -81,7 +81,7 @@ def report(folder: Path, name: str) -> Iterator[Write]:
 def ready(folder: Path, name: str) -> Iterator[Write]:
     """What consumers read."""
     settings = settings_of(folder, name)
-    yield lambda number: write_for_consumers(settings, {name: "red"}, 0)
+    yield lambda number: write_for_consumers(settings, {name: "failed"}, 0)
 
 
 @contextmanager
@@ -95,7 +95,7 @@ def events(folder: Path, name: str) -> Iterator[Write]:
 @contextmanager
 def note(folder: Path, name: str) -> Iterator[Write]:
     """The note of a lock's holder, as where locks do nothing and every process has one."""
-    holding = Holding(folder / "org--name.fetch.holder", locked=False)
+    holding = HolderNote(folder / "org--name.fetch.holder", locked=False)
 
     def write(number: int) -> None:
         holding.saw(number)

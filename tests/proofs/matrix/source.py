@@ -39,7 +39,7 @@ def _bytes(
         may_see=may_see,
         file=file,
         words=(*words, "The lock is the authority. Without --offline, pytest fetches these again."),
-        online="healed",
+        online="repaired",
         fetches=(file,) if fetches is None else fetches,
         tasks=tasks,
     )
@@ -225,7 +225,7 @@ SMALL_ROWS = (
             place.snapshot / "config.json", place.snapshot / "tokenizer_config.json"
         ),
         "tokenizer_config.json",
-        "changed config.json",
+        "corrupt config.json",
         group="config",
         fetches=(),
     ),
