@@ -18,24 +18,25 @@ from prep.convert import conversion
 from prep.errors import Exit, TransientError
 from prep.files.fields import MOST_SECONDS, is_count, is_seconds
 from prep.files.reader import Unreadable, read_json
+from prep.files.tree import megabytes
 from prep.home.layout import Home
 from prep.home.receipt import Receipt, read_receipt
 from prep.settings import Settings
 from prep.stages.plan import plan_conversion, plan_source
-from prep.stages.preflight import Facts, Need, Obstacle, judge, look, needs_of
+from prep.stages.preflight import Findings, Need, Obstacle, find_obstacles, gather, needs_of
 from prep.verify.conversion import check_conversion
 from prep.verify.source import check_source
 
-VERSION = 1
+VERSION = 2
 HEAD = ("model", "revision", "there", "fetch", "precision", "action", "on disk", "time", "memory")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrecisionPlan:
-    """One precision: what is done, and bytes of disk, seconds and bytes of memory that it takes.
+    """One precision: what is done, and the bytes of disk, seconds and bytes of memory it takes.
 
-    `known_from` says whether these are those of a ``receipt`` in this home, or ``computed`` from
-    the lock's sizes, which gives no time; None of what is only known when it is made.
+    `known_from` says whether they are from a ``receipt`` in this home, or ``computed`` from the
+    lock's sizes, which gives no time; None where they are not known.
     """
 
     precision: str
@@ -50,7 +51,7 @@ class PrecisionPlan:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelPlan:
     """One model. `fetch` counts the bytes that the hub has to send, `adopt` those that lie in the
-    home under other names; `files` are what is to be fetched or adopted, as path and size."""
+    home under other names; `files` are path and size of what is to be fetched or adopted."""
 
     name: str
     repo: str
@@ -68,19 +69,19 @@ class ModelPlan:
 
 
 def run(settings: Settings, scratch: Path, write: Callable[[str], object]) -> int:
-    """Print the plan; 0 if it can work, 1 if not, 75 where it is only the hub that is not there."""
+    """Print the plan; 0 if it can work, 1 if not, 75 where only the hub is unreachable."""
     needs = needs_of(settings)
     problems: list[Obstacle] = []
     plans = [_model(settings, spec, needs, problems) for spec in settings.models]
-    facts = look(settings, () if settings.offline else needs, scratch, _to_stderr)
+    findings = gather(settings, () if settings.offline else needs, scratch, _to_stderr)
     if not settings.offline:
-        problems += judge(needs, facts)
-    code = _code(problems, facts)
+        problems += find_obstacles(needs, findings)
+    code = _code(problems, findings)
     if settings.as_json:
-        told = _as_json(settings, plans, problems, facts, code)
-        write(json.dumps(told, indent=1, ensure_ascii=False) + "\n")
+        content = _as_json(settings, plans, problems, findings, code)
+        write(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
     else:
-        write("".join(f"{line}\n" for line in _as_text(settings, plans, problems, facts)))
+        write("".join(f"{line}\n" for line in _as_text(settings, plans, problems, findings)))
     return code
 
 
@@ -88,32 +89,33 @@ def _to_stderr(text: str) -> None:
     sys.stderr.write(f"{text}\n")
 
 
-def _code(problems: Sequence[Obstacle], facts: Facts) -> int:
-    """75 only where nothing but the hub is in the way: a disk that is too small stays so."""
+def _code(problems: Sequence[Obstacle], findings: Findings) -> int:
+    """75 only where the hub is the one problem: a disk that is too small stays so."""
     if not problems:
         return 0
-    absent = {str(error) for error in facts.refusals.values() if isinstance(error, TransientError)}
-    return int(Exit.TRANSIENT) if all(problem.text in absent for problem in problems) else 1
+    errors = findings.refusals.values()
+    transient = {str(error) for error in errors if isinstance(error, TransientError)}
+    return int(Exit.TRANSIENT) if all(problem.text in transient for problem in problems) else 1
 
 
 def _model(
     settings: Settings, spec: ModelSpec, needs: Sequence[Need], problems: list[Obstacle]
 ) -> ModelPlan:
-    """What a run would do for one model; notes what no run can mend."""
+    """What a run would do for one model; appends to `problems` what no run can repair."""
     locked = settings.lock.get(spec.name)
-    assert locked is not None, "settings were held against the lock"
+    assert locked is not None, "the settings were checked against the lock"
     also = settings.lock.paths_of(locked.repo, locked.commit)
     state = check_source(settings.home, locked, also_locked=also, deep=False)
     plan = plan_source(locked, state)
     need = next((need for need in needs if need.model == spec.name), None)
 
-    def stuck(text: str) -> None:
-        problems.append(Obstacle(models=(spec.name,), text=text, passing=False))
+    def add_problem(text: str) -> None:
+        problems.append(Obstacle(models=(spec.name,), text=text, transient=False))
 
     for problem in plan.unrepairable:
-        stuck(" ".join(str(problem).split()))
+        add_problem(" ".join(str(problem).split()))
     if settings.offline and not plan.nothing_to_do:
-        stuck("its files are not as they must be; --offline mends nothing")
+        add_problem("its files are not what the lock says; --offline repairs nothing")
     fetch = need.fetch if need else 0
     return ModelPlan(
         name=spec.name,
@@ -129,7 +131,7 @@ def _model(
         ref=(state.ref, locked.commit) if plan.move_ref else None,
         opened=tuple(f"{problem.path}  ({problem.detail})" for problem in plan.open),
         precisions=tuple(
-            _precision(settings, spec, locked, precision, need, stuck)
+            _precision(settings, spec, locked, precision, need, add_problem)
             for precision in settings.precisions_of(spec)
         ),
     )
@@ -141,14 +143,14 @@ def _precision(
     locked: LockedModel,
     precision: str,
     need: Need | None,
-    stuck: Callable[[str], None],
+    add_problem: Callable[[str], None],
 ) -> PrecisionPlan:
     home = settings.home
     at = home.stable(locked.repo, precision)
     stable = check_conversion(home, locked, precision, at=at, deep=False)
-    if settings.offline:  # judged by its own receipt, whatever the tools here are
+    if settings.offline:  # its own receipt counts, whatever the tools here are
         if not stable.sound:
-            stuck(f"{precision} is not there whole; --offline makes none")
+            add_problem(f"{precision} is missing or corrupt; --offline makes none")
         action, reason = ("keep", "as its receipt says") if stable.sound else ("lacks", "")
         return _plan(precision, action, reason, stable.receipt if stable.sound else None)
     recipe = conversion.recipe_for(locked, spec.task, precision)
@@ -160,7 +162,8 @@ def _precision(
         return _plan(precision, decided.action, decided.reason, kept.receipt)
     if (receipt := _receipt(home, locked, precision)) is not None:
         return _plan(precision, decided.action, decided.reason, receipt, work=True)
-    make = next((one for one in (need.make if need else ()) if one.precision == precision), None)
+    makes = need.make if need else ()
+    make = next((make for make in makes if make.precision == precision), None)
     return PrecisionPlan(
         precision=precision,
         action=decided.action,
@@ -175,7 +178,7 @@ def _precision(
 def _plan(
     precision: str, action: str, reason: str, receipt: Receipt | None, work: bool = False
 ) -> PrecisionPlan:
-    """What a receipt tells; only where something is made does it take time and memory."""
+    """What a receipt says; only where something is made does it take time and memory."""
     made = receipt.made if receipt and work else {}
     return PrecisionPlan(
         precision=precision,
@@ -202,7 +205,7 @@ def _receipt(home: Home, locked: LockedModel, precision: str) -> Receipt | None:
 
 
 def _fetch_seconds(settings: Settings, name: str, size: int) -> float | None:
-    """What as many bytes took when the model was fetched into this home; None: it never was."""
+    """The time for so many bytes when the model was fetched into this home; None: it never was."""
     if size == 0:
         return 0.0
     try:
@@ -217,7 +220,7 @@ def _as_json(
     settings: Settings,
     plans: Sequence[ModelPlan],
     problems: Sequence[Obstacle],
-    facts: Facts,
+    findings: Findings,
     code: int,
 ) -> dict[str, Any]:
     """The plan for programs. Sizes are bytes, times seconds."""
@@ -228,8 +231,8 @@ def _as_json(
         "hub": None if settings.offline else settings.network.endpoint,
         "digested": False,
         "exit": code,
-        "free-bytes": facts.home.free,
-        "free-memory-bytes": facts.memory.free,
+        "free-bytes": findings.home.free,
+        "free-memory-bytes": findings.memory.free,
         "problems": [asdict(problem) for problem in problems],
         "models": [
             {
@@ -256,9 +259,9 @@ def _as_json(
 
 
 def _as_text(
-    settings: Settings, plans: Sequence[ModelPlan], problems: Sequence[Obstacle], facts: Facts
+    settings: Settings, plans: Sequence[ModelPlan], problems: Sequence[Obstacle], findings: Findings
 ) -> Iterator[str]:
-    """The table, what is behind its numbers, and what is in the way."""
+    """The table, the details behind its numbers, and the problems."""
     yield f"plan for {settings.home.root} (from sizes and receipts; not digested)"
     yield ""
     rows = [HEAD, *(row for plan in plans for row in _rows(plan))]
@@ -277,7 +280,7 @@ def _as_text(
     )
     yield (
         f"to fetch: {fetch} bytes; to adopt: {adopt} bytes; to convert: {made} bytes; free on the "
-        f"home's disk: {facts.home.free} bytes"
+        f"home's disk: {findings.home.free} bytes"
     )
     for problem in problems:
         yield f"cannot work: {problem}"
@@ -285,10 +288,10 @@ def _as_text(
 
 def _rows(plan: ModelPlan) -> Iterator[tuple[str, ...]]:
     there = f"{plan.locked_files - len(plan.files)} of {plan.locked_files} files"
-    came = _megabytes(plan.fetch) if plan.fetch else "nothing"
+    came = megabytes(plan.fetch) if plan.fetch else "nothing"
     yield (
         *(plan.name, plan.commit[:12], there, came, "original", "fetch" if plan.files else "keep"),
-        *(_megabytes(plan.locked_bytes), _seconds(plan.seconds), ""),
+        *(megabytes(plan.locked_bytes), _seconds(plan.seconds), ""),
     )
     for precision in plan.precisions:
         memory = _about(precision.memory, precision) if precision.memory is not None else ""
@@ -298,7 +301,7 @@ def _rows(plan: ModelPlan) -> Iterator[tuple[str, ...]]:
 
 
 def _details(plan: ModelPlan) -> Iterator[str]:
-    """What the table has no room for; nothing for a model that is all there."""
+    """What the table does not show; nothing for a model that is complete."""
     lines = [f"fetch    {path}  {size} bytes" for path, size in plan.files]
     lines += [f"open     {opened}" for opened in plan.opened]
     if plan.ref:
@@ -316,17 +319,13 @@ def _details(plan: ModelPlan) -> Iterator[str]:
         yield ""
 
 
-def _is_made(one: PrecisionPlan) -> bool:
-    return one.action.startswith("convert")
+def _is_made(plan: PrecisionPlan) -> bool:
+    return plan.action.startswith("convert")
 
 
-def _about(count: int, one: PrecisionPlan) -> str:
-    """The size, with a mark where it is computed and not from a receipt."""
-    return f"{'~' * (one.known_from == 'computed')}{_megabytes(count)}"
-
-
-def _megabytes(count: int) -> str:
-    return f"{count / 1e6:.1f} MB"
+def _about(count: int, plan: PrecisionPlan) -> str:
+    """The size, marked where it is computed and not from a receipt."""
+    return f"{'~' * (plan.known_from == 'computed')}{megabytes(count)}"
 
 
 def _seconds(seconds: float | None) -> str:

@@ -329,7 +329,8 @@ def test_a_lock_of_the_same_wishes_answers() -> None:
         pytest.param(
             {"task": "reranker"},
             {},
-            "tiny: locks files nobody asked for: 1_Pooling/config.json, modules.json",
+            "tiny: locks files that the catalogue does not name: 1_Pooling/config.json, "
+            "modules.json",
             id="files of another task",
         ),
     ],
