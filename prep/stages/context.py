@@ -89,8 +89,8 @@ class Context:
     def record(self, model: str, **facts: Any) -> None:
         """Note facts for the reports; repairs add up, the rest is replaced."""
         known = self.facts.setdefault(model, {})
-        if "healed" in facts:
-            facts["healed"] = [*known.get("healed", ()), *facts["healed"]]
+        if "repaired" in facts:
+            facts["repaired"] = [*known.get("repaired", ()), *facts["repaired"]]
         known.update(facts)
 
     def report_repair(self, model: str, problems: Iterable[str]) -> None:

@@ -24,7 +24,7 @@ from prep.verify.source import SourceState, check_source
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fetched:
     """A model's original files. `fetched` counts bytes that came now, `adopted` bytes that were in
-    the home already under other names; `healed` is what was mended.
+    the home already under other names; `repaired` lists the damage.
 
     `moved_ref` is what refs/main held before and holds now, where it held something else.
     """
@@ -36,7 +36,7 @@ class Fetched:
     state: SourceState
     fetched: int = 0
     adopted: int = 0
-    healed: tuple[str, ...] = ()
+    repaired: tuple[str, ...] = ()
     moved_ref: tuple[str, str] | None = None
 
 
@@ -61,7 +61,7 @@ def fetch_model(context: Context, spec: ModelSpec, locked: LockedModel) -> Fetch
         spec.name,
         fetched=fetched.fetched,
         adopted=fetched.adopted,
-        healed=fetched.healed,
+        repaired=fetched.repaired,
         moved_ref=fetched.moved_ref,
         unused=fetched.state.unused,
         seconds=round(time.monotonic() - began, 2),
@@ -75,8 +75,8 @@ def _repair(context: Context, spec: ModelSpec, locked: LockedModel, holder: Hold
     snapshot = home.snapshot(locked.repo, locked.commit)
     state = _check(context, locked)
     plan = plan_source(locked, state)
-    healed = tuple(map(str, damage_of(state, was_whole=_was_whole(home, locked))))
-    context.report_repair(spec.name, healed)
+    repaired = tuple(map(str, damage_of(state, was_whole=_was_whole(home, locked))))
+    context.report_repair(spec.name, repaired)
     fetched = adopted = 0
     if plan.fetch:
         folders = [(snapshot / file.path).parent for file in plan.fetch]
@@ -107,7 +107,7 @@ def _repair(context: Context, spec: ModelSpec, locked: LockedModel, holder: Hold
         state=_check(context, locked),
         fetched=fetched,
         adopted=adopted,
-        healed=healed,
+        repaired=repaired,
         moved_ref=moved,
     )
 

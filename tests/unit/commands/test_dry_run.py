@@ -102,7 +102,7 @@ def test_a_hub_that_does_not_answer_can_pass(tmp_path: Path) -> None:
     assert problem["models"] == [TINY]
     assert "cannot be reached" in problem["text"]
     assert (
-        "cannot work: tiny-embedding: The hub at 127.0.0.1:9"
+        "cannot work: tiny-embedding: hub unreachable: The hub at 127.0.0.1:9"
         in sample(tmp_path / "home", "--dry-run").out
     )
 
