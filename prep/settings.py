@@ -17,7 +17,7 @@ from prep.errors import LockError, WrongRequest
 from prep.fetch.hub import DEFAULT_ENDPOINT, Network
 from prep.home.layout import Home
 from prep.tasks.consumers import Interpreter
-from prep.tasks.files import PRECISIONS
+from prep.tasks.precisions import PRECISIONS
 
 SUITE = Path(__file__).resolve().parent.parent
 SAMPLE = "sample"

@@ -25,7 +25,7 @@ from prep.home.layout import Home, escapes_home, link_target, make_folder
 from prep.home.ledger import Ledger, Line, below, read_ledger
 from prep.home.receipt import NAME, read_receipt
 from prep.settings import Settings
-from prep.tasks.files import PRECISIONS
+from prep.tasks.precisions import PRECISIONS
 
 HUBS_OWN = ("CACHEDIR.TAG", ".locks")  # what its client puts into every cache
 IN_USE = "refs/main still names it, and what is wanted is not there yet: run pytest first"

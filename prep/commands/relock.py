@@ -7,7 +7,7 @@ from pathlib import Path
 
 from prep.catalogue.entries import ModelSpec
 from prep.catalogue.lock import Lock, LockedFile, LockedModel, check_lock, render
-from prep.catalogue.pin_change import is_told, meaning
+from prep.catalogue.pin_change import is_compared, meaning
 from prep.errors import HubRefused, WrongRequest, listing
 from prep.fetch import hub
 from prep.fetch.hub import RemoteModel
@@ -90,7 +90,7 @@ def _texts(home: Home, locked: LockedModel) -> dict[str, str]:
     texts = {}
     for file in locked.files:
         path = home.snapshot(locked.repo, locked.commit) / file.path
-        if is_told(file.path) and path.is_file() and path.stat().st_size == file.size:
+        if is_compared(file.path) and path.is_file() and path.stat().st_size == file.size:
             content = path.read_bytes()
             if hashlib.sha256(content).hexdigest() == file.sha256:
                 texts[file.path] = content.decode(errors="replace")

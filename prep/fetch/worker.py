@@ -22,7 +22,7 @@ from huggingface_hub import ModelInfo, constants, get_token, hf_hub_url
 from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 
 from prep.catalogue.lock import LockedFile
-from prep.catalogue.pin_change import is_told
+from prep.catalogue.pin_change import is_compared
 from prep.errors import (
     ChecksumMismatch,
     HubBusy,
@@ -249,7 +249,7 @@ def _ask(order: Event, child: Child) -> Event:
             _check_oid(repo, path, body, size, oid)
             sha256 = hashlib.sha256(body).hexdigest()
             read = partial(_part_of, body)
-            text = body.decode(errors="replace") if is_told(path) else None
+            text = body.decode(errors="replace") if is_compared(path) else None
         file = {"path": path, "size": size, "sha256": sha256, "text": text}
         finding = unsafe.of_file(path, size, read, wanted)
         files.append({**file, "unsafe": finding.detail if finding else None})

@@ -14,7 +14,8 @@ from typing import Any
 from prep.catalogue.lock import LockedFile, locked_file
 from prep.files.fields import COMMIT, REPO, SHA256, Table, path_problem
 from prep.files.reader import Unreadable, parse_json, read_bytes
-from prep.tasks.files import PRECISIONS, TASKS
+from prep.tasks.precisions import PRECISIONS
+from prep.tasks.registry import TASKS
 
 VERSION = 1
 NAME = "receipt.json"

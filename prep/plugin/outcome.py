@@ -408,7 +408,7 @@ def _failure(report: pytest.TestReport, error: BaseException | None) -> str | No
 def _applies(path: Path, settings: Settings) -> bool:
     """Whether the catalogue has models for a test file that is of one task only."""
     tasks = {spec.task for spec in settings.models}
-    from prep.tasks.files import TASKS
+    from prep.tasks.registry import TASKS
 
     named = path.stem.removeprefix("test_")
     return named not in TASKS or named in tasks

@@ -36,7 +36,8 @@ from prep.home.layout import Home, make_folder, now, write_text
 from prep.home.receipt import NAME
 from prep.report.verdict import Status
 from prep.settings import Settings
-from prep.tasks.files import PRECISIONS, outranked, taken_beside
+from prep.tasks.loaders import outranked, taken_beside
+from prep.tasks.precisions import PRECISIONS
 from prep.verify.conversion import check_conversion
 from prep.verify.problem import Problem
 from prep.verify.source import check_source

@@ -14,7 +14,7 @@ from prep.report import history, page
 from prep.report.summary_entry import is_entry
 from prep.report.verdict import ModelRun, Status, merged
 from prep.settings import Settings
-from prep.tasks.question_sets import read_questions
+from prep.tasks.registry import TASKS
 
 VERSION = 3
 NUMBERS = re.compile(r"\[\s+(?:(?:-?\d[\d.e+-]*|null),?\s+)+\]")
@@ -25,7 +25,7 @@ def entry(run: ModelRun, status: Status, settings: Settings, name: str) -> dict[
     spec = next(spec for spec in settings.models if spec.name == name)
     locked = settings.lock.get(name)
     facts = run.facts
-    bounds = read_questions(spec.task).agreement
+    bounds = TASKS[spec.task].questions().agreement
     return {
         "status": status,
         "at": now(),

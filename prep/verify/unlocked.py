@@ -6,7 +6,7 @@ from pathlib import Path
 from prep.catalogue.lock import LockedModel
 from prep.files.tree import walk_files
 from prep.home.layout import Home, can_be_seen
-from prep.tasks.files import a_loader_takes
+from prep.tasks.loaders import a_loader_takes
 from prep.verify.problem import Problem
 
 

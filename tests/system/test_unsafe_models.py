@@ -17,7 +17,7 @@ from prep.catalogue.lock import Lock, LockedModel, render
 from prep.errors import ModelError
 from prep.home.layout import Home
 from prep.sandbox.import_server import ImportServer
-from prep.tasks.consumers import CONSUMERS
+from prep.tasks.registry import TASKS
 from sample_hub.server import Hub, ServedRepo
 from tests.support.paths import ROOT
 from tests.support.runs import SAMPLE, TINY, TINY_REPO, Run, run
@@ -199,10 +199,16 @@ def test_no_load_of_ours_would_run_it_even_so(tmp_path: Path) -> None:
     """Let at it on purpose, by every consumer of original weights: none is told to trust it."""
     server = ImportServer(tmp_path)
     ask = {"texts": ["a lamp"], "pairs": [["a lamp", "a light"]], "prompts": [["a lamp", 2]]}
-    for consumer in (consumer for consumer in CONSUMERS if consumer.reads == "source"):
-        here = tmp_path / consumer.task / consumer.name
-        bird = Canary(here / "bird", ORIGINAL.parent / f"tiny-{consumer.task}")
-        order = {"task": consumer.task, "consumer": consumer.name, "ask": ask}
+    sources = [
+        (task.name, consumer)
+        for task in TASKS.values()
+        for consumer in task.consumers
+        if consumer.reads == "source"
+    ]
+    for task, consumer in sources:
+        here = tmp_path / task / consumer.name
+        bird = Canary(here / "bird", ORIGINAL.parent / f"tiny-{task}")
+        order = {"task": task, "consumer": consumer.name, "ask": ask}
         with contextlib.suppress(ModelError):  # a known architecture loads by the library's own
             server.run(LOAD, {**order, "way": {"target": str(bird.folder)}}, doing="loading it")
         assert not bird.song.exists(), consumer

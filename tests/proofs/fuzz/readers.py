@@ -18,7 +18,7 @@ from typing import Any
 
 from model_tests.test_embedding import limit_of, modules_of
 from prep.catalogue.entries import read_catalogue
-from prep.catalogue.goldens import read_goldens, text_of
+from prep.catalogue.goldens import read_goldens
 from prep.catalogue.lock import Lock, check_lock, read_lock, render
 from prep.catalogue.pin_change import meaning
 from prep.commands import cleanup, dry_run
@@ -36,6 +36,7 @@ from prep.report.ready_file import _seal, write_for_consumers
 from prep.report.verdict import ModelRun
 from prep.stages.estimates import make_of
 from prep.stages.preflight import needs_of
+from prep.tasks.golden_kinds import text_of
 from prep.verify.conversion import check_conversion
 from prep.verify.source import check_source
 from tests.proofs.fuzz.hostile import Form
@@ -559,7 +560,7 @@ READERS: tuple[Reader, ...] = (
 TRUSTED: Mapping[str, str] = {
     "prep/files/reader.py": "the reader itself",
     "prep/files/append.py": "opens a file to add lines; reads its last byte alone",
-    "prep/tasks/question_sets.py:read_questions": "committed beside the code",
+    "prep/tasks/task.py:questions": "committed beside the code",
     "prep/report/page.py:render": "a template, committed beside the code",
     "prep/machine/memory.py:_text": "the kernel's",
     "prep/plugin/signals.py:_below": "the kernel's",

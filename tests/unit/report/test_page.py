@@ -14,7 +14,7 @@ from prep.report import page_colours
 from prep.report.page import MOST_BYTES, TEMPLATE, render
 from prep.report.summary import entry
 from prep.report.verdict import ModelRun, Status
-from prep.tasks.question_sets import read_questions
+from prep.tasks.registry import TASKS
 from tests.support.runs import TINY
 from tests.support.small_homes import locked_model
 from tests.unit.report.test_verdict import SPEC, settings_for
@@ -182,7 +182,7 @@ def test_models_of_earlier_runs_are_told_apart() -> None:
 
 @pytest.mark.parametrize("task", ["reranker", "seq2seq"])
 def test_answers_of_each_task_are_shown(task: str) -> None:
-    asked = read_questions(task).plain()
+    asked = TASKS[task].questions().plain()
     if task == "reranker":
         rows = {query: 0 for query, _ in asked["pairs"]}
         for query, _ in asked["pairs"]:

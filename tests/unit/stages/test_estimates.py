@@ -1,4 +1,4 @@
-"""What a conversion takes is computed from the lock, or from headers that are there."""
+"""What a conversion needs, estimated from the sizes in the lock and the headers of the weights."""
 
 import json
 import struct
