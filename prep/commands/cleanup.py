@@ -12,15 +12,14 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from prep.catalogue.lock import check_lock
 from prep.convert import conversion
+from prep.errors import LockTimeout
 from prep.files.checksum import Digest, digest_file
 from prep.files.fields import COMMIT
 from prep.files.reader import Unreadable, read_bytes
 from prep.files.tree import freed_bytes, walk_files
-from prep.home.file_lock import NO_LOCKS
+from prep.home.file_lock import lock_file
 from prep.home.layout import Home, escapes_home, link_target, make_folder
 from prep.home.ledger import Ledger, Line, below, read_ledger
 from prep.home.receipt import NAME, read_receipt
@@ -272,22 +271,18 @@ def _note_removed(home: Home, repo: str, path: Path) -> None:
 @contextlib.contextmanager
 def _all_stages_locked(home: Home, repo: str, dry: bool) -> Iterator[bool]:
     """Hold all stages' locks of a repository; False where another process holds one, or may."""
+
+    def busy() -> Callable[[], None]:
+        raise LockTimeout(repo)
+
     with contextlib.ExitStack() as stack:
         locked = True
-        for stage in () if dry else STAGES:  # a list needs no lock, and writes none
-            path = home.lock(repo, stage)
+        for path in () if dry else (home.lock(repo, stage) for stage in STAGES):
             make_folder(path.parent)
-            lock = FileLock(path, mode=0o666, fallback_to_soft=False)
-            try:
-                stack.enter_context(lock.acquire(timeout=0))
-            except (Timeout, NotImplementedError):
+            try:  # where locks do nothing, another process may work on it
+                locked = locked and stack.enter_context(lock_file(path, busy))
+            except (LockTimeout, NotImplementedError):
                 locked = False
-                break
-            except OSError as error:  # where locks do nothing, somebody may be at it
-                if error.errno not in NO_LOCKS:
-                    raise
-                locked = False
-                break
         yield locked
 
 

@@ -14,7 +14,6 @@ from typing import Any
 
 from prep.catalogue.entries import ModelSpec
 from prep.catalogue.lock import LockedModel
-from prep.convert import conversion
 from prep.errors import Exit, TransientError
 from prep.files.fields import MOST_SECONDS, is_count, is_seconds
 from prep.files.reader import Unreadable, read_json
@@ -22,8 +21,16 @@ from prep.files.tree import megabytes
 from prep.home.layout import Home
 from prep.home.receipt import Receipt, read_receipt
 from prep.settings import Settings
-from prep.stages.plan import plan_conversion, plan_source
-from prep.stages.preflight import Findings, Need, Obstacle, find_obstacles, gather, needs_of
+from prep.stages.plan import CONVERTS, plan_source
+from prep.stages.preflight import (
+    Findings,
+    Need,
+    Obstacle,
+    find_obstacles,
+    gather,
+    needs_of,
+    quick_plan,
+)
 from prep.verify.conversion import check_conversion
 from prep.verify.source import check_source
 
@@ -50,20 +57,20 @@ class PrecisionPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelPlan:
-    """One model. `fetch` counts the bytes that the hub has to send, `adopt` those that lie in the
-    home under other names; `files` are path and size of what is to be fetched or adopted."""
+    """One model. `fetch_bytes` the hub has to send, `adopt_bytes` lie in the home under other
+    names; `missing` are path and size of the files to be fetched or adopted."""
 
     name: str
     repo: str
     task: str
     commit: str
-    locked_files: int
-    locked_bytes: int
-    files: tuple[tuple[str, int], ...]
-    fetch: int
-    adopt: int
-    seconds: float | None
-    ref: tuple[str | None, str] | None
+    files: int
+    bytes: int
+    missing: tuple[dict[str, Any], ...]
+    fetch_bytes: int
+    adopt_bytes: int
+    fetch_seconds: float | None
+    ref: dict[str, str | None] | None
     opened: tuple[str, ...]
     precisions: tuple[PrecisionPlan, ...]
 
@@ -122,13 +129,13 @@ def _model(
         repo=locked.repo,
         task=spec.task,
         commit=locked.commit,
-        locked_files=len(locked.files),
-        locked_bytes=locked.bytes,
-        files=tuple((file.path, file.size) for file in plan.fetch),
-        fetch=fetch,
-        adopt=need.adopt if need else 0,
-        seconds=_fetch_seconds(settings, spec.name, fetch),
-        ref=(state.ref, locked.commit) if plan.move_ref else None,
+        files=len(locked.files),
+        bytes=locked.bytes,
+        missing=tuple({"path": file.path, "size": file.size} for file in plan.fetch),
+        fetch_bytes=fetch,
+        adopt_bytes=need.adopt if need else 0,
+        fetch_seconds=_fetch_seconds(settings, spec.name, fetch),
+        ref={"from": state.ref, "to": locked.commit} if plan.move_ref else None,
         opened=tuple(f"{problem.path}  ({problem.detail})" for problem in plan.open),
         precisions=tuple(
             _precision(settings, spec, locked, precision, need, add_problem)
@@ -153,11 +160,8 @@ def _precision(
             add_problem(f"{precision} is missing or corrupt; --offline makes none")
         action, reason = ("keep", "as its receipt says") if stable.sound else ("lacks", "")
         return _plan(precision, action, reason, stable.receipt if stable.sound else None)
-    recipe = conversion.recipe_for(locked, spec.task, precision)
-    place = home.conversions(locked.repo) / recipe.digest
-    made = check_conversion(home, locked, precision, at=place, wanted=recipe, deep=False)
-    decided = plan_conversion(recipe, stable, made)
-    if decided.action not in ("convert", "convert again"):
+    decided, made = quick_plan(home, spec, locked, precision, stable)
+    if decided.action not in CONVERTS:
         kept = stable if decided.action in ("keep", "open") else made
         return _plan(precision, decided.action, decided.reason, kept.receipt)
     if (receipt := _receipt(home, locked, precision)) is not None:
@@ -234,28 +238,15 @@ def _as_json(
         "free-bytes": findings.home.free,
         "free-memory-bytes": findings.memory.free,
         "problems": [asdict(problem) for problem in problems],
-        "models": [
-            {
-                "name": plan.name,
-                "repo": plan.repo,
-                "task": plan.task,
-                "commit": plan.commit,
-                "files": plan.locked_files,
-                "bytes": plan.locked_bytes,
-                "missing": [{"path": path, "size": size} for path, size in plan.files],
-                "fetch-bytes": plan.fetch,
-                "adopt-bytes": plan.adopt,
-                "fetch-seconds": plan.seconds,
-                "ref": {"from": plan.ref[0], "to": plan.ref[1]} if plan.ref else None,
-                "opened": list(plan.opened),
-                "precisions": [
-                    {key.replace("_", "-"): value for key, value in asdict(precision).items()}
-                    for precision in plan.precisions
-                ],
-            }
-            for plan in plans
-        ],
+        "models": [_with_dashes(asdict(plan)) for plan in plans],
     }
+
+
+def _with_dashes(content: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a plan as keys of JSON."""
+    precisions = content.pop("precisions", None)
+    keys = {key.replace("_", "-"): value for key, value in content.items()}
+    return keys if precisions is None else {**keys, "precisions": [*map(_with_dashes, precisions)]}
 
 
 def _as_text(
@@ -271,7 +262,7 @@ def _as_text(
     yield ""
     for plan in plans:
         yield from _details(plan)
-    fetch, adopt = sum(plan.fetch for plan in plans), sum(plan.adopt for plan in plans)
+    fetch, adopt = sum(plan.fetch_bytes for plan in plans), sum(plan.adopt_bytes for plan in plans)
     made = sum(
         precision.bytes or 0
         for plan in plans
@@ -287,11 +278,12 @@ def _as_text(
 
 
 def _rows(plan: ModelPlan) -> Iterator[tuple[str, ...]]:
-    there = f"{plan.locked_files - len(plan.files)} of {plan.locked_files} files"
-    came = megabytes(plan.fetch) if plan.fetch else "nothing"
+    there = f"{plan.files - len(plan.missing)} of {plan.files} files"
+    fetch = megabytes(plan.fetch_bytes) if plan.fetch_bytes else "nothing"
+    action = "fetch" if plan.missing else "keep"
     yield (
-        *(plan.name, plan.commit[:12], there, came, "original", "fetch" if plan.files else "keep"),
-        *(megabytes(plan.locked_bytes), _seconds(plan.seconds), ""),
+        *(plan.name, plan.commit[:12], there, fetch, "original", action),
+        *(megabytes(plan.bytes), _seconds(plan.fetch_seconds), ""),
     )
     for precision in plan.precisions:
         memory = _about(precision.memory, precision) if precision.memory is not None else ""
@@ -302,12 +294,11 @@ def _rows(plan: ModelPlan) -> Iterator[tuple[str, ...]]:
 
 def _details(plan: ModelPlan) -> Iterator[str]:
     """What the table does not show; nothing for a model that is complete."""
-    lines = [f"fetch    {path}  {size} bytes" for path, size in plan.files]
+    lines = [f"fetch    {file['path']}  {file['size']} bytes" for file in plan.missing]
     lines += [f"open     {opened}" for opened in plan.opened]
     if plan.ref:
-        lines.append(
-            f"write    refs/main  (is {plan.ref[0]!r})" if plan.ref[0] else "write    refs/main"
-        )
+        old = plan.ref["from"]
+        lines.append("write    refs/main" + (f"  (is {old!r})" if old else ""))
     lines += [
         f"{precision.action:<8} {precision.precision}  ({precision.reason})"
         for precision in plan.precisions
@@ -320,7 +311,7 @@ def _details(plan: ModelPlan) -> Iterator[str]:
 
 
 def _is_made(plan: PrecisionPlan) -> bool:
-    return plan.action.startswith("convert")
+    return plan.action in CONVERTS
 
 
 def _about(count: int, plan: PrecisionPlan) -> str:

@@ -13,6 +13,7 @@ from prep.verify.conversion import ConversionState
 from prep.verify.problem import Problem
 from prep.verify.source import SourceState
 
+CONVERTS = ("convert", "convert again")  # the actions that take time, disk and memory
 PERMANENT_ASPECTS = ("unlocked", "unsafe")  # of original files: only a person can repair these
 
 

@@ -30,8 +30,8 @@ from prep.machine.disk import Disk, disk_of, nearest, why_not_writable
 from prep.machine.memory import Memory, memory
 from prep.settings import Settings
 from prep.stages.estimates import Make, make_of
-from prep.stages.plan import plan_conversion, plan_source
-from prep.verify.conversion import check_conversion
+from prep.stages.plan import CONVERTS, ConversionPlan, plan_conversion, plan_source
+from prep.verify.conversion import ConversionState, check_conversion
 from prep.verify.source import check_source
 
 STATE_BYTES = 1 << 20  # for ledger, locks and reports
@@ -128,14 +128,19 @@ def _partial_bytes(home: Home, file: LockedFile) -> int:
 
 
 def _is_to_make(home: Home, spec: ModelSpec, locked: LockedModel, precision: str) -> bool:
+    at = home.stable(locked.repo, precision)
+    stable = check_conversion(home, locked, precision, at=at, deep=False)
+    return quick_plan(home, spec, locked, precision, stable)[0].action in CONVERTS
+
+
+def quick_plan(
+    home: Home, spec: ModelSpec, locked: LockedModel, precision: str, stable: ConversionState
+) -> tuple[ConversionPlan, ConversionState]:
+    """The plan by sizes and receipts, and the state of the folder of the recipe in force."""
     recipe = conversion.recipe_for(locked, spec.task, precision)
     place = home.conversions(locked.repo) / recipe.digest
-    stable = home.stable(locked.repo, precision)
-    return plan_conversion(
-        recipe,
-        check_conversion(home, locked, precision, at=stable, deep=False),
-        check_conversion(home, locked, precision, at=place, wanted=recipe, deep=False),
-    ).action in ("convert", "convert again")
+    made = check_conversion(home, locked, precision, at=place, wanted=recipe, deep=False)
+    return plan_conversion(recipe, stable, made), made
 
 
 def _folders(home: Home, locked: LockedModel, fetched: bool, made: bool) -> tuple[str, ...]:
