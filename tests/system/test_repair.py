@@ -101,7 +101,7 @@ def test_pin_that_moved_is_work_and_no_damage(tmp_path: Path, prepared: Path, hu
     point_link(home.stable(TINY_REPO, "int8"), recipe.digest)
     done = sample(home.root, hub=hub.url)
     assert done.code == 0, done.out
-    assert "repairing" not in done.out
+    assert "repairing:" not in done.out
     assert status(home.root) == "ready"
     assert folder.with_name(recipe.digest).is_dir(), "the old target stays"
 
@@ -167,7 +167,7 @@ def test_a_conversion_that_fails_its_check_again_is_thrown_away_and_red(
         done = run(*given, "-m", "conversion")
         assert (done.code, status(home.root)) == (1, "failed"), done.out
         assert "the int8 conversion is not what it must be, so it was thrown away:" in done.out
-        assert "repairing" not in done.out
+        assert "repairing:" not in done.out
         assert not home.stable(TINY_REPO, "int8").is_symlink()
         # Another machine's, with a receipt that is right in all but what can be measured.
         [locked] = read_lock(catalogue.with_name("models.lock.toml")).models
