@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from prep.catalogue.lock import LockedFile, read_lock
-from prep.errors import ChecksumMismatch, HubBusy, HubRefused, HubUnreachable, TimedOut
-from prep.fetch.hub import Network, ask, fetch_files, reach
+from prep.errors import ChecksumMismatch, HubBusy, HubRefused, TimedOut
+from prep.fetch.hub import Network, fetch_files
 from prep.home.layout import Home
 from sample_hub.faults import Fault
 from sample_hub.server import Hub, ServedRepo, sample_repos
@@ -85,23 +85,14 @@ def test_file_is_published_whole_and_by_the_hubs_own_link(
         assert bring(home, hub, served, tmp_path / "s") == 0, "a whole blob is not fetched again"
 
 
-def test_proxy_is_not_asked_for_this_machine_itself(
-    tmp_path: Path, served: ServedRepo, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
-    monkeypatch.delenv("NO_PROXY", raising=False)
-    with Hub([served]) as hub:
-        assert bring(Home(tmp_path / "home"), hub, served, tmp_path / "s") == len(BODY)
-
-
 @pytest.mark.parametrize(
     ("fault", "words"),
     [
-        (Fault(cut=1_500_000), "the answer broke off"),
-        (Fault(cut=1_500_000, reset=True), "the answer broke off"),
-        (Fault(cut=1_500_000, chunked=True), "the answer broke off"),
-        (Fault(cut=700_000, gzip=True), "the answer broke off"),
-        (Fault(stall=30, stall_at=1_500_000), "no answer in time"),
+        (Fault(cut=1_500_000), "truncated answer"),
+        (Fault(cut=1_500_000, reset=True), "truncated answer"),
+        (Fault(cut=1_500_000, chunked=True), "truncated answer"),
+        (Fault(cut=700_000, gzip=True), "truncated answer"),
+        (Fault(stall=30, stall_at=1_500_000), "timed out"),
     ],
     ids=["cut", "reset", "chunked", "gzip", "stalled"],
 )
@@ -202,7 +193,7 @@ def test_wrong_bytes_are_thrown_away_and_not_asked_for_twice(
 ) -> None:
     home = Home(tmp_path / "home")
     with Hub([served], faults=on_bytes(Fault(spoil=512))) as hub:
-        with pytest.raises(ChecksumMismatch, match="never retried into acceptance"):
+        with pytest.raises(ChecksumMismatch, match=r"has sha256 \w+, expected \w+ \(lock\)"):
             bring(home, hub, served, tmp_path / "s")
         assert len([body for body in hub.bodies(FILE.path) if body.sent]) == 1
     assert [path for path in home.root.rglob("*") if path.is_file() and path.stat().st_size] == []
@@ -227,22 +218,6 @@ def test_mirror_that_answers_for_another_commit_is_refused(
         bring(Home(tmp_path / "home"), hub, served, tmp_path / "s")
 
 
-def test_asking_tells_commit_license_and_digests(tmp_path: Path, served: ServedRepo) -> None:
-    with Hub([served]) as hub:
-        found = ask(
-            Network(endpoint=hub.url),
-            REPO,
-            "main",
-            ("*.safetensors", "config.json"),
-            scratch=tmp_path / "s",
-        )
-    assert (found.commit, found.license, found.others) == (served.commit, "mit", ())
-    assert {file.path: (file.size, file.sha256) for file in found.files} == {
-        FILE.path: (FILE.size, FILE.sha256),
-        "config.json": (2, hashlib.sha256(b"{}").hexdigest()),
-    }
-
-
 def test_fetching_three_models_asks_the_hub_at_most_twice_for_a_file(
     tmp_path: Path, hub: Hub
 ) -> None:
@@ -257,13 +232,6 @@ def test_fetching_three_models_asks_the_hub_at_most_twice_for_a_file(
     assert (len(asked), max(asked.values())) == (files, 2)
     assert sum(asked.values()) == files + len(lock.models)
     assert hub.counts()["api"] == 0
-
-
-def test_reaching_says_whether_the_host_answers(tmp_path: Path, served: ServedRepo) -> None:
-    with Hub([served]) as hub:
-        reach(Network(endpoint=hub.url), scratch=tmp_path / "s")
-    with pytest.raises(HubUnreachable, match=r"The hub at 127.0.0.1:\d+ cannot be reached"):
-        reach(Network(endpoint=hub.url), scratch=tmp_path / "s")
 
 
 def named_by_git(body: bytes) -> str:

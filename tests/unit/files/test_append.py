@@ -208,8 +208,8 @@ def test_what_is_no_file_is_in_the_way(tmp_path: Path, what: str) -> None:
     with pytest.raises(PathOccupied) as caught:
         append_lines(path, ["one"])
     assert str(caught.value) == (
-        f"{path} is not a file, and lines must be added to a file of that name. Nothing was "
-        "removed: take it away by hand, and run again."
+        f"path occupied: {path} is no regular file, and lines must be appended to it. Nothing was "
+        "removed: move it away, and run again."
     )
 
 
