@@ -210,4 +210,5 @@ def _failure(doing: str, event: Event, kills: int) -> PrepError:
         for access in event.get("network", ())
     )
     error = as_error(event["error"])
-    return type(error)(f"{doing} failed: {error}{attempts}")
+    text = str(error).removeprefix(f"{error.term}: ")  # the new error begins with it
+    return type(error)(f"{doing} failed: {text}{attempts}")
