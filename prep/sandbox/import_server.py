@@ -210,5 +210,4 @@ def _failure(doing: str, event: Event, kills: int) -> PrepError:
         for access in event.get("network", ())
     )
     error = as_error(event["error"])
-    text = str(error).removeprefix(f"{error.term}: ")  # the new error begins with it
-    return type(error)(f"{doing} failed: {text}{attempts}")
+    return type(error)(f"{doing} failed: {error}{attempts}")
