@@ -117,7 +117,7 @@ ROWS = (
     ),
     Row(
         id="bytes-elsewhere-refused",
-        fault="the storage host refuses the connection",
+        fault="connection refused by the storage host",
         sentence=UNREACHABLE.replace("{host}", "{cdn} (storage host of {host})").replace(
             "{reason}", "connection refused"
         ),
