@@ -13,7 +13,18 @@ import pytest
 from prep.catalogue.entries import ModelSpec
 from prep.catalogue.lock import LockedModel
 from prep.errors import Interrupted, NotTried
-from prep.plugin import outcome, parameters, reruns, run_command, signals, terminal, workspace
+from prep.plugin import (
+    expected,
+    outcome,
+    parameters,
+    report_places,
+    reruns,
+    run_command,
+    signals,
+    terminal,
+    terminal_summary,
+    workspace,
+)
 from prep.plugin.options import add_options, refuse_cache_options, settings_of
 from prep.process.child import die_with_parent
 from prep.stages.converted import Converted
@@ -52,7 +63,7 @@ def pytest_configure(config: pytest.Config) -> None:
         die_with_parent()
     refuse_cache_options(config)
     settings_of(config)
-    outcome.check_places(config)
+    report_places.check_places(config)
     signals.install(config)
     if not hasattr(config, "workerinput"):
         run_command.start_sample_hub(config)
@@ -96,7 +107,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
     """The case, stated."""
-    return outcome.header(settings_of(config))
+    return terminal_summary.header_lines(settings_of(config))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -117,7 +128,7 @@ def pytest_collection_modifyitems(
 
     pytest groups by parameter and would split a model's tests.
     """
-    outcome.note_expected(config, items)
+    expected.note_expected(config, items)
     yield
     parameters.sort(items)
 

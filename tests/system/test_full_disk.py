@@ -21,7 +21,7 @@ rm "$place/filler" && cp -a "$place" "$kept" || exit 99
 exit $code
 """
 FULL = (
-    r"The disk is full: {} has \d+ bytes free \(No space left on device\)\. Finished files are "
+    r"no space left: The disk is full: {} has \d+ bytes free \(No space left on device\)\. Finished files are "
     r"kept; make room there and run again\."
 )
 
@@ -114,7 +114,7 @@ mount -t tmpfs -o size=4k,MODE none "$TMPDIR" || exit 99
 cd /proc && exec "$@"
 """
 NO_ROOM = (
-    "The disk is full: PLACE has 0 bytes free (no folder for temporary files can be written). "
+    "no space left: The disk is full: PLACE has 0 bytes free (no folder for temporary files can be written). "
     "Finished files are kept; make room there and run again.\n"
 )
 READ_ONLY = (

@@ -580,7 +580,7 @@ TRUSTED: Mapping[str, str] = {
     "prep/home/layout.py:write_text": "written, not read",
     "prep/process/child.py": "a process of ours: tests/unit/process/test_child.py",
     "prep/sandbox/probe/serve.py": "a process of ours",
-    "prep/plugin/outcome.py:_check_place": "opened to see whether it can be written",
+    "prep/plugin/report_places.py:_check_place": "opened to see whether it can be written",
     "prep/plugin/terminal.py:_append_to": "opened to be written",
 }
 

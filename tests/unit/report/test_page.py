@@ -73,6 +73,7 @@ def whole(code: int = 0, **models: dict[str, Any]) -> dict[str, Any]:
     """A summary of these models."""
     return {
         "summary-version": 3,
+        "model-prep": {"version": "1.2.3", "commit": None},
         "began": "2026-01-01T00:00:00+00:00",
         "at": "2026-01-01T00:01:00+00:00",
         "exit": code,

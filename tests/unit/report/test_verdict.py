@@ -13,6 +13,7 @@ from prep.catalogue.entries import Catalogue, ModelSpec
 from prep.catalogue.lock import Lock, LockedModel
 from prep.fetch.hub import Network
 from prep.home.layout import Home
+from prep.machine.build import build
 from prep.report.summary import entry, write_summary
 from prep.report.verdict import ModelRun, Outcome, Status, judge, merged
 from prep.settings import Settings
@@ -193,6 +194,7 @@ def test_an_entry_tells_all_that_the_run_knows(tmp_path: Path) -> None:
     assert datetime.fromisoformat(told.pop("at")).utcoffset() == timedelta(0)
     assert told == {
         "status": "unchecked",
+        "model-prep": build().record(),
         "entry": locked_model().digest,
         "home": str(settings_for(tmp_path, locked_model()).home.root),
         "wanted-precisions": ["int8"],
