@@ -77,8 +77,8 @@ def run(settings: Settings, scratch: Path, write: Callable[[str], object]) -> in
         problems += judge(needs, facts)
     code = _code(problems, facts)
     if settings.as_json:
-        told = _as_json(settings, plans, problems, facts, code)
-        write(json.dumps(told, indent=1, ensure_ascii=False) + "\n")
+        data = _as_json(settings, plans, problems, facts, code)
+        write(json.dumps(data, indent=1, ensure_ascii=False) + "\n")
     else:
         write("".join(f"{line}\n" for line in _as_text(settings, plans, problems, facts)))
     return code
@@ -160,7 +160,7 @@ def _precision(
         return _plan(precision, decided.action, decided.because, kept.receipt)
     if (receipt := _receipt(home, locked, precision)) is not None:
         return _plan(precision, decided.action, decided.because, receipt, work=True)
-    make = next((one for one in (need.make if need else ()) if one.precision == precision), None)
+    make = next((work for work in (need.make if need else ()) if work.precision == precision), None)
     return PrecisionPlan(
         precision=precision,
         action=decided.action,
@@ -175,7 +175,7 @@ def _precision(
 def _plan(
     precision: str, action: str, because: str, receipt: Receipt | None, work: bool = False
 ) -> PrecisionPlan:
-    """What a receipt tells; only where something is made does it take time and memory."""
+    """What a receipt says; only where something is made does it take time and memory."""
     made = receipt.made if receipt and work else {}
     return PrecisionPlan(
         precision=precision,
@@ -316,13 +316,13 @@ def _details(plan: ModelPlan) -> Iterator[str]:
         yield ""
 
 
-def _is_made(one: PrecisionPlan) -> bool:
-    return one.action.startswith("convert")
+def _is_made(plan: PrecisionPlan) -> bool:
+    return plan.action.startswith("convert")
 
 
-def _about(count: int, one: PrecisionPlan) -> str:
+def _about(count: int, plan: PrecisionPlan) -> str:
     """The size, with a mark where it is computed and not from a receipt."""
-    return f"{'~' * (one.known_from == 'computed')}{_megabytes(count)}"
+    return f"{'~' * (plan.known_from == 'computed')}{_megabytes(count)}"
 
 
 def _megabytes(count: int) -> str:

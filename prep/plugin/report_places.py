@@ -8,7 +8,7 @@ import pytest
 
 
 def check_places(config: pytest.Config) -> None:
-    """What is written at the very end: see now whether it can be, where a place was given."""
+    """End with exit 4 where a report file that an option names cannot be written."""
     if hasattr(config, "workerinput"):
         return
     places = {"--junitxml": "xmlpath", "--summary": "summary", "--report": "report"}
@@ -34,7 +34,7 @@ def _check_place(option: str, given: Path) -> None:
         if path.exists():
             path.open("ab").close()
         else:
-            tempfile.TemporaryFile(dir=there).close()  # asking for the mode would not tell
+            tempfile.TemporaryFile(dir=there).close()  # the mode alone does not say
     except OSError:
         sentence = f"{option} {given} cannot be written: choose another place."
         raise pytest.UsageError(sentence) from None

@@ -1,4 +1,4 @@
-"""`summary.json`: every model's verdict, merged run by run; `docs/reports.md` tells its keys."""
+"""`summary.json`: every model's verdict, merged run by run; docs/reports.md explains its keys."""
 
 import contextlib
 import json
@@ -83,7 +83,7 @@ def write_summary(
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Merge this run into the file, add to the history, and write both as the page `report`.
 
-    All under one lock, so that the three tell the same of runs that end at once. An entry that is
+    All under one lock, so that the three agree where runs end at once. An entry that is
     not as this version writes it is no verdict that anybody could read. `began` is when the run
     did, in seconds since the epoch. Gives what was written, and the history.
     """

@@ -41,11 +41,11 @@ from prep.verify.source import look_at_source
 from tests.proofs.fuzz.hostile import Form
 from tests.support.paths import ROOT
 from tests.support.small_homes import COMMIT, REPO, SOURCE, locked_model, tiny
+from tests.support.small_settings import SPEC, settings_for
 from tests.unit.commands.test_cleanup import OLD_LOCK, prepare
 from tests.unit.commands.test_cleanup import SOURCE as PLACED
 from tests.unit.commands.test_cleanup import settings as cleaning
 from tests.unit.report.test_page import model, whole
-from tests.unit.report.test_verdict import SPEC, settings_for
 
 SAMPLES = ROOT / "sample_hub"
 

@@ -21,8 +21,8 @@ from prep.report.ready_file import write_for_consumers
 from prep.report.summary import entry, write_summary
 from prep.report.verdict import ModelRun, Status
 from tests.support.small_homes import tiny
+from tests.support.small_settings import settings_for
 from tests.unit.deploy.test_ready import LONG_AGO, gate
-from tests.unit.report.test_verdict import settings_for
 
 OLDER = Path(__file__).with_name("older")
 TODAY = {"tiny": "repaired", "second": "failed", "third": "transient"}
