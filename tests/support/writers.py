@@ -23,7 +23,7 @@ from prep.report.ready_file import write_for_consumers
 from prep.report.verdict import ModelRun
 from prep.settings import Settings
 from tests.support.small_homes import locked_model
-from tests.unit.report.test_verdict import SPEC, settings_for
+from tests.support.small_settings import SPEC, settings_for
 
 PROCESSES = 8
 LEAST = 3  # entries of each, however busy the machine is

@@ -327,6 +327,6 @@ def test_full_disk_is_said_as_such_and_can_pass(tmp_path: Path, hub: Hub) -> Non
 
 def test_report_header_states_the_case(prepared: Path) -> None:
     done = sample(prepared, "--collect-only", "--offline")
-    assert f"model-prep: {SAMPLE} ({TINY}), lock models.lock.toml" in done.out
+    assert f"catalogue: {SAMPLE} ({TINY}), lock models.lock.toml" in done.out
     assert f"home: {prepared}, hub: offline" in done.out
     assert f"{CHECKS} tests collected" in done.out

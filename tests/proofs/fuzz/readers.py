@@ -42,11 +42,11 @@ from prep.verify.source import check_source
 from tests.proofs.fuzz.hostile import Form
 from tests.support.paths import ROOT
 from tests.support.small_homes import COMMIT, REPO, SOURCE, locked_model, tiny
+from tests.support.small_settings import SPEC, settings_for
 from tests.unit.commands.test_cleanup import OLD_LOCK, prepare
 from tests.unit.commands.test_cleanup import SOURCE as PLACED
 from tests.unit.commands.test_cleanup import settings as cleaning
 from tests.unit.report.test_page import model, whole
-from tests.unit.report.test_verdict import SPEC, settings_for
 
 SAMPLES = ROOT / "sample_hub"
 
@@ -581,7 +581,7 @@ TRUSTED: Mapping[str, str] = {
     "prep/home/layout.py:write_text": "written, not read",
     "prep/process/child.py": "a process of ours: tests/unit/process/test_child.py",
     "prep/sandbox/probe/serve.py": "a process of ours",
-    "prep/plugin/outcome.py:_check_place": "opened to see whether it can be written",
+    "prep/plugin/report_places.py:_check_place": "opened to see whether it can be written",
     "prep/plugin/terminal.py:_append_to": "opened to be written",
 }
 

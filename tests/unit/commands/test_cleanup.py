@@ -33,8 +33,8 @@ from tests.support.small_homes import (
     sha256,
     write_bytes,
 )
+from tests.support.small_settings import SPEC, settings_for
 from tests.unit.commands.test_relock import Publisher
-from tests.unit.report.test_verdict import SPEC, settings_for
 
 OURS, THEIRS = "/srv/models.toml", "/opt/others.toml"
 NEW: Mapping[str, bytes] = {**SOURCE, "model.safetensors": b"new weights", "config.json": b"{}"}
