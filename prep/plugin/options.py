@@ -81,7 +81,7 @@ def add_options(parser: pytest.Parser) -> None:
     add(
         "--offline",
         action="store_true",
-        help="check what is there: fetch, convert and heal nothing, write nothing into the home "
+        help="check what is there: fetch, convert and repair nothing, write nothing into the home "
         "(HF_HUB_OFFLINE)",
     )
     add(

@@ -37,7 +37,7 @@ def tell(config: pytest.Config, settings: Settings, report: Any) -> None:
     report.prep = {
         "model": model,
         "own": where.is_relative_to(SUITE / "model_tests"),
-        "failure": "passing" if is_transient(error) else "red",
+        "failure": "transient" if is_transient(error) else "failed",
         "exchange": None,
         "not-tried": False,
         "message": str(error),

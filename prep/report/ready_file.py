@@ -41,7 +41,7 @@ from prep.verify.conversion import look_at_conversion
 from prep.verify.problem import Problem
 from prep.verify.source import look_at_source
 
-VERSION = 1
+VERSION = 2
 _SAID: Mapping[str, Shape] = {
     "status": one_of(*get_args(Status)),
     "at": is_time,
@@ -65,7 +65,7 @@ _is_proof = either(
         }
     ),
 )
-GREEN = ("ready", "healed")
+GREEN = ("ready", "repaired")
 CLOCKS_DIFFER = 60  # seconds that a file server's clock may be behind ours
 PLAIN = re.compile(r"[\w/.@:+,%=-]+", re.ASCII)  # means the same to docker, systemd and a shell
 
@@ -158,7 +158,7 @@ def _model(
     folders, problems = _folders(settings, spec, locked)
     problems += _changed(settings.home, folders, since) if not problems else []
     if problems:
-        return entry | {"status": "red"}, [f"{name}: {problem}" for problem in problems]
+        return entry | {"status": "failed"}, [f"{name}: {problem}" for problem in problems]
     ref = settings.home.shown(settings.home.ref(locked.repo))
     return entry | {"ref": {"path": ref, "text": locked.commit}, "folders": folders}, []
 

@@ -33,7 +33,7 @@ class Converted:
     content: Content | None
     content_problems: Mapping[str, str] = field(default_factory=dict)
     made: bool = False
-    healed: tuple[str, ...] = ()
+    repaired: tuple[str, ...] = ()
 
     @property
     def sound(self) -> bool:
@@ -62,7 +62,7 @@ def convert_model(context: Context, fetched: Fetched, precision: str) -> Convert
         "tools-differ": _other_tools(context, fetched, converted),
     }
     known = context.facts[name].get("precisions", {})
-    context.tell(name, precisions={**known, precision: facts}, healed=converted.healed)
+    context.tell(name, precisions={**known, precision: facts}, repaired=converted.repaired)
     return converted
 
 
@@ -78,23 +78,23 @@ def _make_sure(context: Context, fetched: Fetched, precision: str) -> Converted:
         context.admit(spec.name)
     with context.held(locked.repo, f"convert.{precision}", spec.name):
         plan, state, stable = _plan(context, fetched, precision)
-        healed: tuple[str, ...] = ()
+        repaired: tuple[str, ...] = ()
         if plan.action == "keep":  # somebody else made it meanwhile, or its content is wrong
             converted = _judge(context, fetched, precision, state)
             if not converted.content_problems:
                 return converted
-            healed = tuple(converted.content_problems.values())
+            repaired = tuple(converted.content_problems.values())
         elif plan.action in ("open", "convert again") or _is_broken(stable):
-            healed = (plan.because,)
-        context.report_repair(spec.name, healed)
+            repaired = (plan.because,)
+        context.report_repair(spec.name, repaired)
         if plan.action == "open":
             context.open_modes(state.problems)
         elif plan.action == "point":
             conversion.point(context.home, conversion.recipe_for(locked, spec.task, precision))
         else:
-            return replace(_make(context, fetched, precision), healed=healed)
+            return replace(_make(context, fetched, precision), repaired=repaired)
         state = _look(context, fetched, precision)
-        return replace(_judge(context, fetched, precision, state), healed=healed)
+        return replace(_judge(context, fetched, precision, state), repaired=repaired)
 
 
 def _make(context: Context, fetched: Fetched, precision: str) -> Converted:

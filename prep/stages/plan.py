@@ -61,7 +61,7 @@ def plan_source(locked: LockedModel, state: SourceState) -> SourcePlan:
 
 
 def damage(state: SourceState, *, was_whole: bool) -> tuple[Problem, ...]:
-    """Which of the problems are damage, to be reported when healed, and not just work to do.
+    """Which of the problems are damage, to be reported when repaired, and not just work to do.
 
     Bytes that are not the lock's always are. What is missing is damage only where the ledger says
     that this commit was whole before; else it was never finished.

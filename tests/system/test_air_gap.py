@@ -56,7 +56,7 @@ def through_layers(home: Path, to: Path) -> Path:
     """
     stray = f"hub/models--{TINY_REPO.replace('/', '--')}/snapshots"
     [commit] = (home / stray).iterdir()
-    hidden = f"{stray}/{commit.name}/adapter_config.json"  # red, where it is left
+    hidden = f"{stray}/{commit.name}/adapter_config.json"  # a failure, where it is left
 
     def as_builders_do(entry: tarfile.TarInfo) -> tarfile.TarInfo:
         entry.uid = entry.gid = entry.mtime = 0

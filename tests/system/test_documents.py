@@ -279,7 +279,7 @@ def test_reports_list_every_junit_property(settings: Settings) -> None:
         "precisions": {"int8": {"bytes": 1, "seconds": 1.0, "agreement": 1.0}},
         "loads": {load.id: {"seconds": 1.0, "latency": 0.1, "peak-bytes": 1}},
         "adopted": 1,
-        "healed": ["x"],
+        "repaired": ["x"],
     }
     assert {name for name, _ in properties(spec, locked, "int8", load, facts)} == set(documented)
 

@@ -151,7 +151,7 @@ def _report(folder: Path) -> None:
 
 
 def _summary_seed(folder: Path) -> bytes:
-    run = whole(0, other=model(), more=model("healed"))
+    run = whole(0, other=model(), more=model("repaired"))
     return (json.dumps(run, indent=1) + "\n").encode()
 
 
@@ -191,7 +191,7 @@ def _consumers(folder: Path) -> None:
     settings = settings_for(folder, locked_model())
     name = replace(SPEC, name="second")
     lock = Lock(models=(replace(locked_model(), name="second"),))
-    write_for_consumers(replace(settings, models=(name,), lock=lock), {"second": "red"}, 0)
+    write_for_consumers(replace(settings, models=(name,), lock=lock), {"second": "failed"}, 0)
     env = (folder / "model-prep" / "consumer.env").read_text(encoding="utf-8")
     for line in env.splitlines():
         assert line.startswith(("#", "HF_", "TRANSFORMERS_", "MODEL_")), line

@@ -1,4 +1,4 @@
-"""``python -m tests.proofs.matrix``: every row through ``pytest --offline``, and healed online."""
+"""``python -m tests.proofs.matrix``: rows through ``pytest --offline``, and repaired online."""
 
 import argparse
 import json
@@ -22,14 +22,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write what was found")
     parser.add_argument("-j", type=int, default=1, metavar="N", help="runs side by side")
     parser.add_argument("--cheap", action="store_true", help="judges that need no load, alone")
-    parser.add_argument("--no-heal", action="store_true", help="offline runs alone")
+    parser.add_argument("--no-repair", action="store_true", help="offline runs alone")
     given = parser.parse_args(argv)
     began = time.monotonic()
     rows = [row for row in chosen(ROWS, given.only) if not given.cheap or is_cheap(row)]
     findings = []
     with tempfile.TemporaryDirectory(prefix="matrix-") as scratch:
         Path(scratch).chmod(0o755)  # rows that run as another user have to pass here
-        runner = Runner(Path(scratch), model=given.model, cheap=given.cheap, heal=not given.no_heal)
+        runner = Runner(
+            Path(scratch), model=given.model, cheap=given.cheap, repair=not given.no_repair
+        )
         for finding in runner.all(rows, jobs=given.j):
             findings.append(finding)
             tell(line(finding))
@@ -50,10 +52,10 @@ def tell(text: str) -> None:
 
 def line(finding: Finding) -> str:
     """One row, and under it what is wrong."""
-    healed = ", healed" if finding.healed else ""
-    seen = ", ".join(finding.red)
+    repaired = ", repaired" if finding.repaired else ""
+    seen = ", ".join(finding.failed)
     name = slug(finding.row.name) if finding.row.together else finding.unit
-    head = f"{finding.said:<12} {name:<48} {finding.seconds:6.1f} s  {seen}{healed}"
+    head = f"{finding.said:<12} {name:<48} {finding.seconds:6.1f} s  {seen}{repaired}"
     return head.rstrip() + (f"\n    {finding.why}" if finding.why else "")
 
 
@@ -63,13 +65,13 @@ def closing(findings: Sequence[Finding], seconds: float) -> list[str]:
     bad = count["killed"] + count["missed"]
     good = count["quiet"] + count["false alarm"]
     rate = f"{100 * count['killed'] / bad:.1f} %" if bad else "no damage tried"
-    heal = [finding.healed for finding in findings if finding.healed is not None]
+    repair = [finding.repaired for finding in findings if finding.repaired is not None]
     slowest = max(findings, key=lambda finding: finding.seconds, default=None)
     return [
         "",
         f"kill rate     {rate} ({count['killed']} of {bad} damages)",
         f"false alarms  {count['false alarm']} of {good} harmless changes",
-        f"healed        {sum(heal)} of {len(heal)}",
+        f"repaired        {sum(repair)} of {len(repair)}",
         f"slowest row   {slowest.unit}, {slowest.seconds:.1f} s" if slowest else "no row",
         f"total         {seconds:.0f} s",
     ]
@@ -93,8 +95,8 @@ def report(findings: Sequence[Finding], model: str | None, seconds: float) -> di
                 "expected": finding.row.expect,
                 "said": finding.said,
                 "why": finding.why,
-                "red": list(finding.red),
-                "healed": finding.healed,
+                "failed": list(finding.failed),
+                "repaired": finding.repaired,
                 "seconds": round(finding.seconds, 2),
                 "message": finding.message[:2000],
             }

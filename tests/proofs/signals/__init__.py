@@ -239,8 +239,8 @@ def problems_of(
         left = sorted(path.name for path in (folder / "tmp").iterdir())
         # What xdist asks pytest for, which keeps it for three runs.
         found += [f"left in TMPDIR: {name}" for name in left if not name.startswith("pytest-of-")]
-    healed = [line for line in ended.out.splitlines() if "healing:" in line]
-    found += [line for line in healed if not (lacked and FILE in line)]
+    repaired = [line for line in ended.out.splitlines() if "repairing:" in line]
+    found += [line for line in repaired if not (lacked and FILE in line)]
     return found + torn(home, folder / "junit.xml") + verdict(home)
 
 
@@ -287,8 +287,8 @@ def verdict(home: Path) -> list[str]:
         return []
     found = summary(home)["models"][TINY]
     problems = [f"summary: {problem}" for problem in found["problems"]]
-    problems += [f"healed: {one}" for one in found["healed"] if FILE not in one]
-    if found["status"] not in ("ready", "healed", "unchecked"):
+    problems += [f"repaired: {one}" for one in found["repaired"] if FILE not in one]
+    if found["status"] not in ("ready", "repaired", "unchecked"):
         problems.append(f"status {found['status']}")
     return problems
 

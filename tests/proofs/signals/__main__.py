@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         say(text)
     bad = sum(bool(line["problems"]) for line in lines)
     say(f"{len(lines) - bad} of {len(lines)} as promised")
-    well = code == 0 and status(folder / "home") in ("ready", "healed")
+    well = code == 0 and status(folder / "home") in ("ready", "repaired")
     return 0 if well and not bad else 1
 
 

@@ -148,7 +148,7 @@ FIRST = "broken receipt.json got this, wanted that"  # one line, whatever the de
             conversion(RECIPE, EXTRA),
             "keep",
             "receipt and bytes agree",
-            id="extra files are told, not healed",
+            id="extra files are told, not repaired",
         ),
         pytest.param(
             conversion(RECIPE, CLOSED, EXTRA),
