@@ -137,12 +137,13 @@ def _nested(whole: Schema, part: Schema, depth: int) -> Iterator[str]:
 
 
 def consumers() -> str:
-    """Who loads a model, by which classes, and what it is given."""
-    lines = ["| task | consumer | calls | reads |", "|---|---|---|---|"]
+    """Who loads a model, by which classes, of each task and kind of file."""
+    groups: dict[str, list[str]] = {}
     for consumer in CONSUMERS:
         calls = ", ".join(f"`{call}`" for call in consumer.classes.split(", "))
-        lines.append(f"| {consumer.task} | `{consumer.name}` | {calls} | {consumer.reads} |")
-    return "\n".join(lines)
+        group = groups.setdefault(f"{consumer.task}, {consumer.reads}", [])
+        group.append(f"`{consumer.name}` ({calls})")
+    return "\n".join(f"- {group}: {', '.join(lines)}" for group, lines in groups.items())
 
 
 def faults() -> str:
