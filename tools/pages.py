@@ -22,7 +22,7 @@ from prep.errors import (
     TransientError,
     WrongRequest,
 )
-from prep.tasks.consumers import CONSUMERS
+from prep.tasks.registry import TASKS
 
 ROOT = Path(__file__).parents[1]
 SECTION = re.compile(r"(<!-- generated: ([\w-]+) -->\n)(?:(?!<!--).)*(<!-- end -->)", re.DOTALL)
@@ -139,10 +139,11 @@ def _nested(whole: Schema, part: Schema, depth: int) -> Iterator[str]:
 def consumers() -> str:
     """Who loads a model, by which classes, of each task and kind of file."""
     groups: dict[str, list[str]] = {}
-    for consumer in CONSUMERS:
-        calls = ", ".join(f"`{call}`" for call in consumer.classes.split(", "))
-        group = groups.setdefault(f"{consumer.task}, {consumer.reads}", [])
-        group.append(f"`{consumer.name}` ({calls})")
+    for task in TASKS.values():
+        for consumer in task.consumers:
+            calls = ", ".join(f"`{call}`" for call in consumer.classes.split(", "))
+            group = groups.setdefault(f"{task.name}, {consumer.reads}", [])
+            group.append(f"`{consumer.name}` ({calls})")
     return "\n".join(f"- {group}: {', '.join(lines)}" for group, lines in groups.items())
 
 

@@ -17,14 +17,14 @@ import pytest
 from packaging.requirements import Requirement
 
 from prep.catalogue.entries import ModelSpec, read_catalogue
-from prep.catalogue.goldens import FACTS, KINDS
 from prep.errors import InvalidFile, PrepError
 from prep.plugin.options import INI
 from prep.report.properties import properties
 from prep.report.summary import entry, write_summary
 from prep.report.verdict import ModelRun, Status
 from prep.settings import GivenOptions, Settings, resolve_settings
-from prep.tasks.consumers import Case, Interpreter, loads_of
+from prep.tasks.consumers import Case, Interpreter
+from prep.tasks.registry import TASKS
 from sample_hub.server import commit_of
 from tests.support.paths import ROOT
 from tests.support.runs import TINY, environment, run
@@ -270,7 +270,7 @@ def test_reports_list_every_junit_property(settings: Settings) -> None:
 
     spec, locked = settings.models[0], settings.lock.models[0]
     other = Interpreter(python=Path(sys.executable), label="python")
-    load = loads_of(spec.task, spec.repo, None, ("int8",), (other,))[-1]
+    load = TASKS[spec.task].loads(spec.repo, None, ("int8",), (other,))[-1]
     assert load.precision is not None
     load = replace(load, case=Case(way="name", cache="cache_dir"))
     facts: dict[str, Any] = {
@@ -297,7 +297,7 @@ def test_schema_and_history_have_every_key(settings: Settings, tmp_path: Path) -
 
 def test_loads_that_reports_name_are_made() -> None:
     other = Interpreter(python=Path(sys.executable), label="search")
-    made = {load.id for load in loads_of("embedding", "org/name", None, ("int8",), (other,))}
+    made = {load.id for load in TASKS["embedding"].loads("org/name", None, ("int8",), (other,))}
     named = set(re.findall(r"`([\w-]+:[^`]+)`", section(REPORTS, "## The summary")))
     assert len(named) == 3
     assert named <= made
@@ -307,11 +307,13 @@ def test_goldens_section_lists_every_kind_and_key() -> None:
     by_task = {
         row[0].strip("`"): (words(row[1]), words(row[2])) for row in rows(ADDING, "| task |")
     }
-    assert by_task == {task: (set(FACTS[task]), set(kinds)) for task, kinds in KINDS.items()}
+    assert by_task == {
+        task.name: (set(task.golden_facts), set(task.golden_kinds)) for task in TASKS.values()
+    }
     documented = {row[0].strip("`"): words(row[1]) for row in rows(ADDING, "| answer |")}
-    kinds = {name: kind for kinds in KINDS.values() for name, kind in kinds.items()}
+    kinds = {name: kind for task in TASKS.values() for name, kind in task.golden_kinds.items()}
     for name, kind in kinds.items():
-        known = {*kind.keys, *kind.any_of, *kind.more, *kind.bounds} - {"id", "source"}
+        known = kind.known.keys() - {"id", "source", "repeat"}
         assert known <= documented[name], name
 
 

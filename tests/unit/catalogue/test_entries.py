@@ -8,7 +8,7 @@ import pytest
 from prep.catalogue.entries import Catalogue, ModelSpec, read_catalogue
 from prep.errors import CatalogueError, WrongRequest
 from prep.files.patterns import matches
-from prep.tasks.files import TASKS
+from prep.tasks.registry import TASKS
 from tests.support.paths import ROOT
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
