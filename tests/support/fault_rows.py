@@ -74,7 +74,7 @@ def page(**names: str) -> str:
 ROWS = (
     Row(
         id="refused",
-        fault="the hub refuses the connection",
+        fault="the hub or the download host refuses the connection",
         sentence=UNREACHABLE.replace("{who}", "{host}").replace("{reason}", "connection refused"),
         error=HubUnreachable,
         endpoint=CLOSED,
@@ -90,7 +90,7 @@ ROWS = (
     ),
     Row(
         id="silent",
-        fault="the hub accepts the connection and never answers",
+        fault="the hub or the download host accepts the connection and never answers",
         sentence=SILENT.replace("{who}", "{host}"),
         error=HubUnreachable,
         faults=always(Fault(wait=300)),
@@ -98,7 +98,7 @@ ROWS = (
     ),
     Row(
         id="silent-cdn",
-        fault="the download host accepts the connection and never answers",
+        fault="the hub or the download host accepts the connection and never answers",
         sentence=SILENT.replace("{who}", DOWNLOAD_HOST),
         error=HubUnreachable,
         faults=bytes_only(Fault(wait=300)),
@@ -121,7 +121,7 @@ ROWS = (
     ),
     Row(
         id="bytes-elsewhere-refused",
-        fault="the download host refuses the connection",
+        fault="the hub or the download host refuses the connection",
         sentence=UNREACHABLE.replace("{who}", "{cdn} (download host of {host})").replace(
             "{reason}", "connection refused"
         ),
@@ -139,16 +139,16 @@ ROWS = (
         id="signature-refused",
         fault="every signed URL is refused (403)",
         sentence=(
-            f"{DOWNLOAD_HOST} refused the signed URL of ORG/NAME (403), 3 times in a row, each with "
-            f'a fresh signature: "SignatureError". {RESUMED} If it stays: check this machine\'s '
-            "clock, and whether a proxy or gateway allows that host."
+            f"{DOWNLOAD_HOST} refused the signed URL of ORG/NAME (403), 3 times in a row, each "
+            f'with a fresh signature: "SignatureError". {RESUMED} If it stays: check this '
+            "machine's clock, and whether a proxy or gateway allows that host."
         ),
         error=HubBusy,
         faults=bytes_only(flows.SIGNATURE),
     ),
     Row(
         id="range-refused",
-        fault="the download host refuses every Range request, so the whole file is requested",
+        fault="the download host refuses Range requests",
         sentence="network: 403 from {storage}, trying again in 2 s (2 of 3)",
         kept="whole",
         faults=bytes_only(flows.INVALID_RANGE),
@@ -156,7 +156,7 @@ ROWS = (
     ),
     Row(
         id="busy-once",
-        fault="one 408, 429, 500, 502, 503 or 504",
+        fault="a single 408, 429 or 5xx",
         sentence=AGAIN.format(words="503"),
         kept="whole",
         faults=bytes_only(Fault(status=503), then=FINE),
@@ -186,14 +186,14 @@ ROWS = (
     ),
     Row(
         id="cut",
-        fault="the connection closes during a transfer",
+        fault="the connection is closed or reset during a transfer",
         sentence=AGAIN.format(words="truncated answer"),
         kept="whole",
         faults=bytes_only(Fault(cut=50_000), then=FINE),
     ),
     Row(
         id="reset",
-        fault="the connection is reset during a transfer",
+        fault="the connection is closed or reset during a transfer",
         sentence=AGAIN.format(words="truncated answer"),
         kept="whole",
         faults=bytes_only(Fault(cut=50_000, reset=True), then=FINE),
@@ -210,7 +210,7 @@ ROWS = (
     ),
     Row(
         id="stalled",
-        fault="every transfer stalls",
+        fault="every transfer stalls, or stays below 1 KiB a second",
         sentence=STALLED,
         error=TimedOut,
         kept="part",
@@ -219,7 +219,7 @@ ROWS = (
     ),
     Row(
         id="drip",
-        fault="a transfer below 1 KiB a second",
+        fault="every transfer stalls, or stays below 1 KiB a second",
         sentence=STALLED,
         error=TimedOut,
         kept="part",
@@ -261,7 +261,7 @@ ROWS = (
     ),
     Row(
         id="wrong-bytes",
-        fault="right size, wrong content",
+        fault="wrong content or size",
         sentence=(
             "{file} has sha256 {got}, expected {sha256} (lock). The file was discarded and is "
             "never retried: the hub, a mirror or a proxy serves other bytes. Ask its operator, or "
@@ -272,7 +272,7 @@ ROWS = (
     ),
     Row(
         id="another-size",
-        fault="the hub's file has another size than the lock names",
+        fault="wrong content or size",
         sentence=SIZE.replace("{got}", "5").replace("{where}", "on the hub"),
         error=ChecksumMismatch,
         faults=always(Fault(content=b"short", headers={"X-Linked-Size": "5"})),
@@ -301,7 +301,7 @@ ROWS = (
     ),
     Row(
         id="token-useless",
-        fault="private model, token without access",
+        fault="private or gated model, token without access",
         sentence=(
             "{host} does not accept the token for ORG/NAME (404), and shows nothing of that name "
             "without it: it is private, or does not exist. Check the repo in the catalogue, and "
@@ -315,7 +315,7 @@ ROWS = (
     ),
     Row(
         id="private",
-        fault="private model, no token",
+        fault="private or gated model, no token",
         sentence=(
             "ORG/NAME not found at {host}, or shown only with a token (401). Check the "
             "repo in the catalogue; for a private or gated one pass HF_TOKEN."
@@ -326,7 +326,7 @@ ROWS = (
     ),
     Row(
         id="gated",
-        fault="gated model, no token",
+        fault="private or gated model, no token",
         sentence=(
             "ORG/NAME is gated, and no token was given. Ask for access at {endpoint}/ORG/NAME, "
             "then pass a token of that account in HF_TOKEN."
@@ -341,7 +341,7 @@ ROWS = (
     ),
     Row(
         id="gated-without-access",
-        fault="gated model, token without access",
+        fault="private or gated model, token without access",
         sentence=(
             "ORG/NAME is gated, and this token has no access to it. Ask for access at "
             "{endpoint}/ORG/NAME, then pass a token of that account in HF_TOKEN."
@@ -358,7 +358,7 @@ ROWS = (
     ),
     Row(
         id="no-repository",
-        fault="no such repository (404)",
+        fault="no such repository, revision or file (404)",
         sentence=(
             "ORG/NAME not found at {host}, or shown only with a token (404). Check the "
             "repo in the catalogue; for a private or gated one pass HF_TOKEN."
@@ -369,7 +369,7 @@ ROWS = (
     ),
     Row(
         id="no-revision",
-        fault="no such revision (404)",
+        fault="no such repository, revision or file (404)",
         sentence=(
             "ORG/NAME has no revision {commit} at {host} (404). Correct the revision in the "
             "catalogue, then pytest --relock."
@@ -380,7 +380,7 @@ ROWS = (
     ),
     Row(
         id="no-file",
-        fault="no such file (404)",
+        fault="no such repository, revision or file (404)",
         sentence=(
             "ORG/NAME has no file model.safetensors at revision {commit} (404). The lock names it: "
             "pytest --relock and review the diff."
@@ -394,7 +394,8 @@ ROWS = (
         fault="a mirror answers with another commit",
         sentence=(
             "ORG/NAME: the hub answers for commit 0000000000000000000000000000000000000000, "
-            "expected {commit} (lock). A mirror that does not keep commits cannot be used; see --hub."
+            "expected {commit} (lock). A mirror that does not keep commits cannot be used; see "
+            "--hub."
         ),
         error=HubRefused,
         faults=always(Fault(headers={"X-Repo-Commit": "0" * 40})),
@@ -411,7 +412,7 @@ ROWS = (
     ),
     Row(
         id="gateway",
-        fault="a gateway answers for the hub with a web page, whatever its status",
+        fault="a gateway answers with a web page, for the hub or the download host",
         sentence=page(who="{host}", seen="403, Server: gateway", allow=ALLOW_HUB),
         error=NotAHub,
         faults=always(flows.page(403)),
@@ -429,7 +430,7 @@ ROWS = (
     ),
     Row(
         id="gateway-at-the-bytes",
-        fault="a gateway answers for the download host with a web page",
+        fault="a gateway answers with a web page, for the hub or the download host",
         sentence=page(
             who=DOWNLOAD_HOST,
             seen="200, Server: gateway",
@@ -440,7 +441,7 @@ ROWS = (
     ),
     Row(
         id="gateway-refuses-the-bytes",
-        fault="a gateway answers for the download host with 403",
+        fault="a gateway answers with a web page, for the hub or the download host",
         sentence=page(
             who=DOWNLOAD_HOST,
             seen="403, Server: gateway",
@@ -451,14 +452,14 @@ ROWS = (
     ),
     Row(
         id="another-hub",
-        fault="a mirror redirects to another hub",
+        fault="a mirror redirects to another hub (no token is sent there)",
         sentence="network: {host} redirects to {cdn}",
         kept="whole",
         moved=True,
     ),
     Row(
         id="another-hub-with-a-token",
-        fault="a mirror redirects to another hub, which does not get the token",
+        fault="a mirror redirects to another hub (no token is sent there)",
         sentence="network: {host} redirects to {cdn}, which gets no token",
         kept="whole",
         moved=True,
@@ -534,5 +535,5 @@ def table() -> str:
         alike.setdefault((error, row.code, row.kept), []).append(row.fault)
     lines = ["| fault | class | exit | kept |", "|---|---|---|---|"]
     for (error, code, kept), faults in alike.items():
-        lines.append(f"| {'<br>'.join(faults)} | {error} | {code} | {kept} |")
+        lines.append(f"| {'<br>'.join(dict.fromkeys(faults))} | {error} | {code} | {kept} |")
     return "\n".join(lines)
