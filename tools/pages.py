@@ -141,7 +141,7 @@ def consumers() -> str:
     groups: dict[str, list[str]] = {}
     for task in TASKS.values():
         for consumer in task.consumers:
-            calls = ", ".join(f"`{call}`" for call in consumer.classes.split(", "))
+            calls = re.sub(r"\w*[A-Z]\w*(\(.*?\))?", r"`\g<0>`", consumer.classes)
             group = groups.setdefault(f"{task.name}, {consumer.reads}", [])
             group.append(f"`{consumer.name}` ({calls})")
     return "\n".join(f"- {group}: {', '.join(lines)}" for group, lines in groups.items())
