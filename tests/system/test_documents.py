@@ -16,6 +16,7 @@ from typing import Any, get_args
 import pytest
 from packaging.requirements import Requirement
 
+import prep
 from prep.catalogue.entries import ModelSpec, read_catalogue
 from prep.errors import InvalidFile, PrepError
 from prep.plugin.options import INI
@@ -48,6 +49,10 @@ GONE = re.compile(
     r"\b(?:red|heal(?:s|ed)?|mend(?:s|ed)?|undelivered|wish(?:es|ed)?|astray|hazards?|beforehand"
     r"|surroundings|obituary|deeds?|told)\b",
     re.IGNORECASE,
+)
+GONE_NAMES = re.compile(
+    r"\b(?:WrongBytes|HomeClosed|LinkAstray|InTheWay|CannotBegin|NotYet|Misread|Hazardous|Passing"
+    r"|NoProgress|ChildDied|InterpreterUnfit|Wishes|Persistence|Obituary)\b"
 )
 TORCH_INDEX = "https://download.pytorch.org/whl/cpu"
 REQUIREMENTS = ("requirements.txt", "requirements-dev.txt")
@@ -167,6 +172,11 @@ def test_reference_lists_the_statuses_and_the_keys_of_the_catalogue() -> None:
     assert keys == [field.name for field in fields(ModelSpec)]
 
 
+def test_recipe_installs_this_version() -> None:
+    recipe = (ROOT / "docs" / "ci.md").read_text(encoding="utf-8")
+    assert f'@v{prep.__version__}"' in recipe
+
+
 def test_readmes_catalogue_loads(tmp_path: Path) -> None:
     [block] = code_blocks(README, "toml")
     path = tmp_path / "models.toml"
@@ -252,6 +262,16 @@ def test_terms_are_defined_in_one_place_and_once() -> None:
     single = [term for line in terms for term in line.split(", ")]
     assert single == [*dict.fromkeys(single)]
     assert terms == sorted(terms)
+
+
+def test_names_that_went_do_not_come_back() -> None:
+    found = {
+        f"{relative(path)}: {name}"
+        for path in texts()
+        if path.name not in ("CHANGELOG.md", Path(__file__).name)
+        for name in GONE_NAMES.findall(path.read_text(encoding="utf-8"))
+    }
+    assert found == set()
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
