@@ -102,8 +102,11 @@ class Hub:
         self.url = "/".join((at, *self.below))
         self.storage = f"{self._scheme}://{cdn.NAME}:{self._storage_port}"
         self._running = [
-            (one, threading.Thread(target=one.serve_forever, args=(POLL_SECONDS,), daemon=True))
-            for one in (listener, *storage)
+            (
+                server,
+                threading.Thread(target=server.serve_forever, args=(POLL_SECONDS,), daemon=True),
+            )
+            for server in (listener, *storage)
         ]
         for _, thread in self._running:
             thread.start()

@@ -42,9 +42,9 @@ def deaf(address: str = "127.0.0.1", port: int = 0) -> Iterator[int]:
         listening.bind((address, port))
         listening.listen(0)
         for _ in range(4):
-            one = stack.enter_context(socket.socket(family))
-            one.setblocking(False)
-            one.connect_ex(listening.getsockname()[:2])
+            client = stack.enter_context(socket.socket(family))
+            client.setblocking(False)
+            client.connect_ex(listening.getsockname()[:2])
         time.sleep(0.1)
         yield int(listening.getsockname()[1])
 
@@ -71,7 +71,7 @@ class Row:
     tls: bool = False
     moved: bool = False  # the hub sends all that is asked to another one
 
-    def told(self, **names: str) -> str:
+    def worded(self, **names: str) -> str:
         """The sentence, with these names in it."""
         return self.sentence.format_map(
             {"file": f"{REPO}: {NAME}", "size": str(len(BODY)), "sha256": FILE.sha256, **names}
@@ -196,7 +196,7 @@ def play(row: Row, folder: Path) -> Played:
     return Played(
         code=code,
         said=re.sub(r"again in \d+ s", "again in 2 s", "\n".join(said)),
-        wanted=row.told(**stage.names(row)),
+        wanted=row.worded(**stage.names(row)),
         kept=kept(home, stage.served.commit),
     )
 

@@ -560,7 +560,7 @@ def table() -> str:
         "deadline": "900",
     }
     for row in ROWS:
-        said = row.told(**shown).replace("|", "\\|")
+        said = row.worded(**shown).replace("|", "\\|")
         said = said.replace(str(len(BODY) + 5), "GOT").replace("has 5 bytes", "has GOT bytes")
         lines.append(f"| {row.fault} | {row.code} | {said or '—'} | {KEPT[row.kept]} |")
     return "\n".join(lines) + "\n"

@@ -55,7 +55,7 @@ def spec_of(stages: Stages, task: str) -> ModelSpec:
 def load(stages: Stages, task: str, wanted: str) -> Loaded:
     """The real load of that id."""
     spec = spec_of(stages, task)
-    loads = {one.id: one for one in loads_of(task, spec.repo, None, ("int8",))}
+    loads = {load.id: load for load in loads_of(task, spec.repo, None, ("int8",))}
     return stages.loaded(spec, loads[wanted])
 
 
@@ -135,9 +135,9 @@ def change_weights(folder: Path, change: Callable[[Tensors], Tensors]) -> None:
     header = json.loads(body[8:start])
     kept = {"__metadata__": header.pop("__metadata__", {})}
     tensors: Tensors = {}
-    for name, told in header.items():
-        begin, end = told["data_offsets"]
-        tensors[name] = (told["dtype"], told["shape"], body[start + begin : start + end])
+    for name, tensor in header.items():
+        begin, end = tensor["data_offsets"]
+        tensors[name] = (tensor["dtype"], tensor["shape"], body[start + begin : start + end])
     told_anew: dict[str, object] = dict(kept)
     data = b""
     for name, (dtype, shape, numbers) in change(tensors).items():

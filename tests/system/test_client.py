@@ -37,8 +37,8 @@ class Client:
             check=False,
         )
         assert done.returncode == 0, done.stderr
-        told = json.loads(done.stdout)
-        return told["version"], told["files"]
+        answer = json.loads(done.stdout)
+        return answer["version"], answer["files"]
 
 
 def check_reading(client: Client, prepared: Path) -> str:

@@ -110,7 +110,7 @@ def lying(path: Path) -> None:
     body = path.read_bytes()
     end = 8 + int.from_bytes(body[:8], "little")
     header = json.loads(body[8:end])
-    first = next(name for name, told in header.items() if told.get("data_offsets", [1])[0] == 0)
+    first = next(name for name, tensor in header.items() if tensor.get("data_offsets", [1])[0] == 0)
     header[first]["data_offsets"][1] += 1
     text = json.dumps(header).encode()
     path.write_bytes(len(text).to_bytes(8, "little") + text + body[end:])
@@ -240,7 +240,7 @@ def test_code_is_never_trusted_and_every_load_says_so() -> None:
                 if not {TRUST, "way.hub", "hub"} & set(passed):
                     silent.append(f"{path.name}: {ast.unparse(node)}")
     assert len(said) >= 8
-    assert [ast.unparse(one) for one in said if ast.unparse(one) != "False"] == []
+    assert [ast.unparse(value) for value in said if ast.unparse(value) != "False"] == []
     assert silent == []
 
 

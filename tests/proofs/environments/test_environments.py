@@ -5,16 +5,22 @@ from pathlib import Path
 
 import pytest
 
-from tests.proofs.environments.environment import AROUND, PATIENTS, differs, home_of, verdict
+from tests.proofs.environments.environment import (
+    CONDITIONS,
+    ENVIRONMENTS,
+    differs,
+    home_of,
+    verdict,
+)
 from tests.support.restricted import AS_USER
 
 
-@pytest.mark.parametrize("patient", PATIENTS)
-@pytest.mark.parametrize("name", AROUND)
-def test_verdict_is_the_same(prepared: Path, name: str, patient: str) -> None:
-    around = AROUND[name]
-    if around.on == AS_USER and os.geteuid() != 0:
+@pytest.mark.parametrize("condition", CONDITIONS)
+@pytest.mark.parametrize("name", ENVIRONMENTS)
+def test_verdict_is_the_same(prepared: Path, name: str, condition: str) -> None:
+    environment = ENVIRONMENTS[name]
+    if environment.on == AS_USER and os.geteuid() != 0:
         pytest.skip("only root can take rights away from itself")
-    with home_of(patient, prepared, around.on) as home:
-        run, entry = verdict(home, around)
-        assert differs(patient, run, entry) == [], run.out
+    with home_of(condition, prepared, environment.on) as home:
+        run, entry = verdict(home, environment)
+        assert differs(condition, run, entry) == [], run.out

@@ -151,11 +151,11 @@ def contents(volume: str) -> dict[str, tuple[int, int]]:
 
 
 def test_image_holds_what_it_needs_and_says_what_it_is(image: str) -> None:
-    [told] = json.loads(engine("image", "inspect", image)[1])
-    config: dict[str, Any] = told["Config"]
+    [description] = json.loads(engine("image", "inspect", image)[1])
+    config: dict[str, Any] = description["Config"]
     assert config["User"] == "1000:1000"
     assert not config.get("ExposedPorts")
-    assert config.get("Healthcheck", told.get("HealthCheck")) in (None, {"Test": ["NONE"]})
+    assert config.get("Healthcheck", description.get("HealthCheck")) in (None, {"Test": ["NONE"]})
     assert config["Entrypoint"] == ["pytest", "-c", "/app/pytest.ini"]
     labels = {name.removeprefix("org.opencontainers.image."): value
               for name, value in config["Labels"].items()}  # fmt: skip

@@ -67,8 +67,8 @@ def outcomes(junit: Path) -> dict[str, dict[str, bool]]:
 
 
 def ready_status(home: Path) -> str:
-    told = json.loads((home / "model-prep" / "ready.json").read_text(encoding="utf-8"))
-    found: str = told["models"][TINY]["status"]
+    data = json.loads((home / "model-prep" / "ready.json").read_text(encoding="utf-8"))
+    found: str = data["models"][TINY]["status"]
     return found
 
 

@@ -16,14 +16,14 @@ from tests.proofs.matrix.damages import (
     sealed,
     zero_tail,
 )
-from tests.proofs.matrix.row import Place, Row
+from tests.proofs.matrix.row import Row, Target
 from tests.proofs.matrix.source import ALL
 from tests.support.small_homes import flip, lead, replace_by_folder, replace_by_pipe
 
 BYTES = ("test_converted_bytes_are_the_receipts",)
 LINKS = ("test_converted_links_stay_inside_the_home",)
 MODES = ("test_everybody_can_read_the_converted",)
-EXTRAS = ("test_no_loader_takes_an_unlisted_converted_file",)
+UNLOCKED = ("test_no_loader_takes_an_unlisted_converted_file",)
 WEIGHTS = ("test_content_is_right[weights]",)
 AGREEMENT = ("test_content_is_right[agreement]",)
 AGAIN = "Without --offline, pytest sets the folder aside and converts again."
@@ -31,7 +31,7 @@ AGAIN = "Without --offline, pytest sets the folder aside and converts again."
 
 def _row(
     name: str,
-    do: Callable[[Place], object],
+    do: Callable[[Target], object],
     seen_by: tuple[str, ...],
     file: str,
     *words: str,
@@ -42,7 +42,9 @@ def _row(
     return Row(name=name, group=group, do=do, seen_by=seen_by, file=file, words=words, **given)  # type: ignore[arg-type]
 
 
-def _bytes(name: str, do: Callable[[Place], object], file: str, *words: str, **more: object) -> Row:
+def _bytes(
+    name: str, do: Callable[[Target], object], file: str, *words: str, **more: object
+) -> Row:
     return _row(name, do, BYTES, file, *words, AGAIN, **more)
 
 
@@ -202,7 +204,7 @@ LINK_ROWS = (
 )
 
 
-def _modes(name: str, do: Callable[[Place], object], *words: str, **more: object) -> Row:
+def _modes(name: str, do: Callable[[Target], object], *words: str, **more: object) -> Row:
     return _row(
         name, do, MODES, "openvino", *words, "Services run as other users.", group="modes", **more
     )
@@ -224,16 +226,16 @@ MODE_ROWS = (
 )
 
 
-def _extra(name: str, file: str, body: bytes = b"{}") -> Row:
-    def do(place: Place) -> None:
-        path = place.folder / file
+def _unlisted(name: str, file: str, body: bytes = b"{}") -> Row:
+    def do(target: Target) -> None:
+        path = target.folder / file
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(body)
 
     return _row(
         name,
         do,
-        EXTRAS,
+        UNLOCKED,
         file,
         "is not locked, and a loader would take it",
         "take it away by hand, or lock it.",
@@ -242,13 +244,13 @@ def _extra(name: str, file: str, body: bytes = b"{}") -> Row:
     )
 
 
-EXTRA_ROWS = (
-    _extra("another IR beside", "openvino_model_old.xml", b"<net/>"),
-    _extra("another tokenizer graph", "openvino_tokenizer.xml", b"<net/>"),
-    _extra("adapter beside the IR", "adapter_config.json"),
-    _extra("added tokens beside the IR", "added_tokens.json"),
-    _extra("another module beside the IR", "2_Dense/config.json"),
+UNLOCKED_ROWS = (
+    _unlisted("another IR beside", "openvino_model_old.xml", b"<net/>"),
+    _unlisted("another tokenizer graph", "openvino_tokenizer.xml", b"<net/>"),
+    _unlisted("adapter beside the IR", "adapter_config.json"),
+    _unlisted("added tokens beside the IR", "added_tokens.json"),
+    _unlisted("another module beside the IR", "2_Dense/config.json"),
 )
 
 
-ROWS = (*BYTE_ROWS, *CONTENT_ROWS, *LINK_ROWS, *MODE_ROWS, *EXTRA_ROWS)
+ROWS = (*BYTE_ROWS, *CONTENT_ROWS, *LINK_ROWS, *MODE_ROWS, *UNLOCKED_ROWS)

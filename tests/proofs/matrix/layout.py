@@ -6,24 +6,24 @@ from collections.abc import Callable
 from prep.home.layout import write_text
 from tests.proofs.matrix.damages import (
     denied,
-    extra,
     folder_away,
     lead_away,
     mode,
     somebodys_folder,
     swap_ref_for_link,
+    unlocked,
 )
-from tests.proofs.matrix.row import Place, Row
+from tests.proofs.matrix.row import Row, Target
 from tests.support.small_homes import lead, replace_by_pipe, resolved
 
 LINKS = ("test_links_stay_inside_the_home",)
 MODES = ("test_everybody_can_read",)
-EXTRAS = ("test_no_loader_takes_an_unlocked_file",)
+UNLOCKED = ("test_no_loader_takes_an_unlocked_file",)
 REF = ("test_name_leads_to_the_pin",)
 WEIGHTS, TOKENIZER = "model.safetensors", "tokenizer.json"
 
 
-def _ref(name: str, do: Callable[[Place], object], *words: str, online: str = "repaired") -> Row:
+def _ref(name: str, do: Callable[[Target], object], *words: str, online: str = "repaired") -> Row:
     return Row(
         name=name,
         group="ref",
@@ -39,43 +39,49 @@ def _ref(name: str, do: Callable[[Place], object], *words: str, online: str = "r
 
 
 REF_ROWS = (
-    _ref("ref removed", lambda place: place.ref.unlink(), "missing"),
-    _ref("refs folder removed", lambda place: shutil.rmtree(place.ref.parent), "missing"),
-    _ref("ref of another commit", lambda place: write_text(place.ref, "0" * 40), "0000000000"),
+    _ref("ref removed", lambda target: target.ref.unlink(), "missing"),
+    _ref("refs folder removed", lambda target: shutil.rmtree(target.ref.parent), "missing"),
+    _ref("ref of another commit", lambda target: write_text(target.ref, "0" * 40), "0000000000"),
     _ref(
         "ref with a newline",
-        lambda place: write_text(place.ref, f"{place.locked.commit}\n"),
+        lambda target: write_text(target.ref, f"{target.locked.commit}\n"),
         "\\n'",
     ),
-    _ref("ref with a space", lambda place: write_text(place.ref, f"{place.locked.commit} "), " '"),
+    _ref(
+        "ref with a space", lambda target: write_text(target.ref, f"{target.locked.commit} "), " '"
+    ),
     _ref(
         "ref with a BOM",
-        lambda place: place.ref.write_bytes(b"\xef\xbb\xbf" + place.locked.commit.encode()),
+        lambda target: target.ref.write_bytes(b"\xef\xbb\xbf" + target.locked.commit.encode()),
         "\\ufeff",
     ),
     _ref(
         "ref in capitals",
-        lambda place: write_text(place.ref, place.locked.commit.upper()),
+        lambda target: write_text(target.ref, target.locked.commit.upper()),
         "locked",
     ),
-    _ref("ref shortened", lambda place: write_text(place.ref, place.locked.commit[:7]), "locked"),
-    _ref("ref emptied", lambda place: write_text(place.ref, ""), "is '', locked"),
-    _ref("ref names a branch", lambda place: write_text(place.ref, "main"), "is 'main', locked"),
-    _ref("ref is no text", lambda place: place.ref.write_bytes(bytes(40)), "locked"),
-    _ref("ref dangles", lambda place: lead(place.ref, "nowhere"), "missing"),
+    _ref(
+        "ref shortened", lambda target: write_text(target.ref, target.locked.commit[:7]), "locked"
+    ),
+    _ref("ref emptied", lambda target: write_text(target.ref, ""), "is '', locked"),
+    _ref("ref names a branch", lambda target: write_text(target.ref, "main"), "is 'main', locked"),
+    _ref("ref is no text", lambda target: target.ref.write_bytes(bytes(40)), "locked"),
+    _ref("ref dangles", lambda target: lead(target.ref, "nowhere"), "missing"),
     _ref("ref leads out", swap_ref_for_link, "outside the home"),
-    _ref("ref is a pipe", lambda place: replace_by_pipe(place.ref), "is not a file"),
-    _ref("ref is endless", lambda place: lead(place.ref, "/dev/zero"), "outside the home"),
+    _ref("ref is a pipe", lambda target: replace_by_pipe(target.ref), "is not a file"),
+    _ref("ref is endless", lambda target: lead(target.ref, "/dev/zero"), "outside the home"),
     _ref(
         "ref is a folder",
-        lambda place: somebodys_folder(place.ref),
+        lambda target: somebodys_folder(target.ref),
         "is not a file",
         online="failed",
     ),
 )
 
 
-def _links(name: str, do: Callable[[Place], object], file: str, *words: str, **more: object) -> Row:
+def _links(
+    name: str, do: Callable[[Target], object], file: str, *words: str, **more: object
+) -> Row:
     return Row(
         name=name,
         group="links",
@@ -90,7 +96,7 @@ def _links(name: str, do: Callable[[Place], object], file: str, *words: str, **m
 LINK_ROWS = (
     _links(
         "weights link leads out",
-        lambda place: lead_away(place, place.weights),
+        lambda target: lead_away(target, target.weights),
         WEIGHTS,
         "outside the home",
         online="repaired",
@@ -98,7 +104,7 @@ LINK_ROWS = (
     ),
     _links(
         "weights relative link leads out",
-        lambda place: lead_away(place, place.weights, absolute=False),
+        lambda target: lead_away(target, target.weights, absolute=False),
         WEIGHTS,
         "outside the home",
         online="repaired",
@@ -106,8 +112,8 @@ LINK_ROWS = (
     ),
     _links(
         "config link is absolute",
-        lambda place: lead(
-            place.snapshot / "config.json", (place.snapshot / "config.json").resolve()
+        lambda target: lead(
+            target.snapshot / "config.json", (target.snapshot / "config.json").resolve()
         ),
         "config.json",
         "not there where the home is mounted elsewhere",
@@ -115,7 +121,7 @@ LINK_ROWS = (
     ),
     _links(
         "blob is a link out",
-        lambda place: lead_away(place, place.weights.resolve()),
+        lambda target: lead_away(target, target.weights.resolve()),
         WEIGHTS,
         "outside the home",
         online="repaired",
@@ -123,19 +129,19 @@ LINK_ROWS = (
     ),
     _links(
         "pooling folder leads out",
-        lambda place: folder_away(place, place.snapshot / "1_Pooling"),
+        lambda target: folder_away(target, target.snapshot / "1_Pooling"),
         "1_Pooling/config.json",
         "outside the home",
     ),
     _links(
         "blobs lead out",
-        lambda place: folder_away(place, place.repo / "blobs"),
+        lambda target: folder_away(target, target.repo / "blobs"),
         WEIGHTS,
         "outside the home",
     ),
     _links(
         "snapshot leads out",
-        lambda place: folder_away(place, place.snapshot),
+        lambda target: folder_away(target, target.snapshot),
         WEIGHTS,
         "outside the home",
     ),
@@ -144,7 +150,7 @@ LINK_ROWS = (
 
 def _modes(
     name: str,
-    do: Callable[[Place], object],
+    do: Callable[[Target], object],
     file: str,
     *words: str,
     online: str = "repaired",
@@ -192,30 +198,32 @@ MODE_ROWS = (
 )
 
 
-def _extras(name: str, do: Callable[[Place], object], file: str, **more: object) -> Row:
+def _unlocked(name: str, do: Callable[[Target], object], file: str, **more: object) -> Row:
     return Row(
         name=name,
         group="unlocked",
         do=do,
-        seen_by=EXTRAS,
+        seen_by=UNLOCKED,
         file=file,
         words=("is not locked, and a loader would take it", "take it away by hand, or lock it."),
         **more,  # type: ignore[arg-type]
     )
 
 
-EXTRA_ROWS = (
-    _extras("adapter beside the weights", extra("adapter_config.json"), "adapter_config.json"),
-    _extras("added tokens", extra("added_tokens.json"), "added_tokens.json"),
-    _extras("chat template", extra("chat_template.jinja", body=b"{{ 1 }}"), "chat_template.jinja"),
-    _extras("another pooling", extra("2_Dense/config.json"), "2_Dense/config.json"),
-    _extras("versioned tokenizer", extra("tokenizer.4.0.0.json"), "tokenizer.4.0.0.json"),
-    _extras("sentencepiece model", extra("spiece.model", body=b"\n"), "spiece.model"),
-    _extras("generation settings", extra("generation_config.json"), "generation_config.json"),
-    _extras("processor", extra("preprocessor_config.json"), "preprocessor_config.json"),
-    _extras(
+UNLOCKED_ROWS = (
+    _unlocked("adapter beside the weights", unlocked("adapter_config.json"), "adapter_config.json"),
+    _unlocked("added tokens", unlocked("added_tokens.json"), "added_tokens.json"),
+    _unlocked(
+        "chat template", unlocked("chat_template.jinja", body=b"{{ 1 }}"), "chat_template.jinja"
+    ),
+    _unlocked("another pooling", unlocked("2_Dense/config.json"), "2_Dense/config.json"),
+    _unlocked("versioned tokenizer", unlocked("tokenizer.4.0.0.json"), "tokenizer.4.0.0.json"),
+    _unlocked("sentencepiece model", unlocked("spiece.model", body=b"\n"), "spiece.model"),
+    _unlocked("generation settings", unlocked("generation_config.json"), "generation_config.json"),
+    _unlocked("processor", unlocked("preprocessor_config.json"), "preprocessor_config.json"),
+    _unlocked(
         "sentence-transformers modules beside a reranker",
-        extra("modules.json", body=b"[]"),
+        unlocked("modules.json", body=b"[]"),
         "modules.json",
         tasks=("reranker", "seq2seq"),
     ),
@@ -223,12 +231,14 @@ EXTRA_ROWS = (
         name="the hub's note denies the tokenizer",
         group="unlocked",
         do=denied(TOKENIZER),
-        seen_by=EXTRAS,
+        seen_by=UNLOCKED,
         file=f"{TOKENIZER}",
         words=("notes here that there is no such file", "take it away by hand, or lock it."),
     ),
-    _extras("another length limit", extra("sentence_roberta_config.json"), "sentence_roberta_"),
+    _unlocked(
+        "another length limit", unlocked("sentence_roberta_config.json"), "sentence_roberta_"
+    ),
 )
 
 
-ROWS = (*REF_ROWS, *LINK_ROWS, *MODE_ROWS, *EXTRA_ROWS)
+ROWS = (*REF_ROWS, *LINK_ROWS, *MODE_ROWS, *UNLOCKED_ROWS)

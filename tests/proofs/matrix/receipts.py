@@ -16,7 +16,7 @@ from tests.proofs.matrix.damages import (
     sealed,
     source_of_other_bytes,
 )
-from tests.proofs.matrix.row import Place, Row
+from tests.proofs.matrix.row import Row, Target
 from tests.proofs.matrix.source import ALL
 from tests.support.small_homes import lead, replace_by_folder, replace_by_pipe
 
@@ -24,7 +24,7 @@ RECEIPT = ("test_receipt_names_the_pin",)
 
 
 def _receipt(
-    name: str, do: Callable[[Place], object], *words: str, file: str = NAME, **more: object
+    name: str, do: Callable[[Target], object], *words: str, file: str = NAME, **more: object
 ) -> Row:
     words = (*words, "Without --offline, pytest converts it again.")
     given = {"group": "receipt", "online": "repaired", **more}

@@ -12,7 +12,7 @@ from tests.proofs.matrix.damages import (
     two_lines_swapped,
     zero_tail,
 )
-from tests.proofs.matrix.row import EVERY_FILE, Place, Row
+from tests.proofs.matrix.row import EVERY_FILE, Row, Target
 from tests.support.small_homes import flip, lead, replace_by_pipe, resolved
 
 BYTES = ("test_source_is_what_the_lock_says",)
@@ -23,7 +23,7 @@ TOKENIZER = "tokenizer.json"
 
 def _bytes(
     name: str,
-    do: Callable[[Place], object],
+    do: Callable[[Target], object],
     file: str,
     *words: str,
     group: str = "weights",
@@ -45,10 +45,10 @@ def _bytes(
     )
 
 
-def _first(*names: str) -> Callable[[Place], Path]:
+def _first(*names: str) -> Callable[[Target], Path]:
     """The first of these files that the model has."""
-    return lambda place: next(
-        place.snapshot / name for name in names if (place.snapshot / name).exists()
+    return lambda target: next(
+        target.snapshot / name for name in names if (target.snapshot / name).exists()
     )
 
 
@@ -58,7 +58,7 @@ _vocabulary = _first("vocab.txt", "sentencepiece.bpe.model", "spiece.model")
 WEIGHT_ROWS = (
     _bytes(
         "weights bit flipped",
-        lambda place: flip(place.weights),
+        lambda target: flip(target.weights),
         WEIGHTS,
         "sha256 is",
         "(same size)",
@@ -66,56 +66,59 @@ WEIGHT_ROWS = (
     ),
     _bytes(
         "weights first byte",
-        lambda place: rewrite(place.weights, lambda body: bytes([body[0] ^ 1]) + body[1:]),
+        lambda target: rewrite(target.weights, lambda body: bytes([body[0] ^ 1]) + body[1:]),
         WEIGHTS,
         "(same size)",
     ),
     _bytes(
         "weights last byte",
-        lambda place: rewrite(place.weights, lambda body: body[:-1] + bytes([body[-1] ^ 128])),
+        lambda target: rewrite(target.weights, lambda body: body[:-1] + bytes([body[-1] ^ 128])),
         WEIGHTS,
         "(same size)",
     ),
-    _bytes("weights zero tail", lambda place: zero_tail(place.weights), WEIGHTS, "(same size)"),
+    _bytes("weights zero tail", lambda target: zero_tail(target.weights), WEIGHTS, "(same size)"),
     _bytes(
         "weights all zero",
-        lambda place: rewrite(place.weights, lambda body: bytes(len(body))),
+        lambda target: rewrite(target.weights, lambda body: bytes(len(body))),
         WEIGHTS,
         "(same size)",
     ),
     _bytes(
         "weights truncated",
-        lambda place: os.truncate(place.weights, 90000),
+        lambda target: os.truncate(target.weights, 90000),
         WEIGHTS,
         "size is 90000, locked",
         tasks=ALL,
     ),
     _bytes(
-        "weights emptied", lambda place: os.truncate(place.weights, 0), WEIGHTS, "size is 0, locked"
+        "weights emptied",
+        lambda target: os.truncate(target.weights, 0),
+        WEIGHTS,
+        "size is 0, locked",
     ),
     _bytes(
         "weights grown",
-        lambda place: rewrite(place.weights, lambda body: body + b"\0"),
+        lambda target: rewrite(target.weights, lambda body: body + b"\0"),
         WEIGHTS,
         "size is",
     ),
     _bytes(
         "weights link removed",
-        lambda place: place.weights.unlink(),
+        lambda target: target.weights.unlink(),
         WEIGHTS,
         "missing",
         fetches=(),  # the blob is there and whole
     ),
     _bytes(
         "weights blob removed",
-        lambda place: place.weights.resolve().unlink(),
+        lambda target: target.weights.resolve().unlink(),
         WEIGHTS,
         "missing",
         "which is not there",
     ),
     _bytes(
         "weights replaced by a pipe",
-        lambda place: replace_by_pipe(place.weights),
+        lambda target: replace_by_pipe(target.weights),
         WEIGHTS,
         "is not a file",
         fetches=(),
@@ -123,35 +126,35 @@ WEIGHT_ROWS = (
     Row(
         name="weights replaced by a folder",
         group="weights",
-        do=lambda place: somebodys_folder(place.weights),
+        do=lambda target: somebodys_folder(target.weights),
         seen_by=BYTES,
         file=WEIGHTS,
         words=("is not a file",),
     ),
     _bytes(
         "weights link in a circle",
-        lambda place: lead(place.weights, WEIGHTS),
+        lambda target: lead(target.weights, WEIGHTS),
         WEIGHTS,
         "missing",
         fetches=(),
     ),
     _bytes(
         "weights link leads to another file",
-        lambda place: lead(place.weights, (place.snapshot / "config.json").readlink()),
+        lambda target: lead(target.weights, (target.snapshot / "config.json").readlink()),
         WEIGHTS,
         "size is",
         fetches=(),
     ),
     _bytes(
         "plain weights changed",
-        lambda place: flip(resolved(place.weights)),
+        lambda target: flip(resolved(target.weights)),
         WEIGHTS,
         "(same size)",
         fetches=(),  # the blob that it was a copy of is whole
     ),
     _bytes(
         "blobs not copied",
-        lambda place: shutil.rmtree(place.repo / "blobs") or (place.repo / "blobs").mkdir(),
+        lambda target: shutil.rmtree(target.repo / "blobs") or (target.repo / "blobs").mkdir(),
         WEIGHTS,
         "which is not there",
         group="links",
@@ -159,7 +162,7 @@ WEIGHT_ROWS = (
     ),
     _bytes(
         "snapshot not copied",
-        lambda place: shutil.rmtree(place.snapshot),
+        lambda target: shutil.rmtree(target.snapshot),
         WEIGHTS,
         "missing",
         group="weights",
@@ -170,7 +173,7 @@ WEIGHT_ROWS = (
 SMALL_ROWS = (
     _bytes(
         "tokenizer bit flipped",
-        lambda place: flip(place.snapshot / TOKENIZER),
+        lambda target: flip(target.snapshot / TOKENIZER),
         TOKENIZER,
         "(same size)",
         group="tokenizer",
@@ -178,21 +181,21 @@ SMALL_ROWS = (
     ),
     _bytes(
         "tokenizer emptied",
-        lambda place: os.truncate(place.snapshot / TOKENIZER, 0),
+        lambda target: os.truncate(target.snapshot / TOKENIZER, 0),
         TOKENIZER,
         "size is 0, locked",
         group="tokenizer",
     ),
     _bytes(
         "tokenizer is an empty table",
-        lambda place: (place.snapshot / TOKENIZER).write_text("{}"),
+        lambda target: (target.snapshot / TOKENIZER).write_text("{}"),
         TOKENIZER,
         "size is 2, locked",
         group="tokenizer",
     ),
     _bytes(
         "tokenizer removed",
-        lambda place: (place.snapshot / TOKENIZER).resolve().unlink(),
+        lambda target: (target.snapshot / TOKENIZER).resolve().unlink(),
         TOKENIZER,
         "missing",
         group="tokenizer",
@@ -200,29 +203,29 @@ SMALL_ROWS = (
     ),
     _bytes(
         "slow vocabulary truncated",
-        lambda place: os.truncate(_vocabulary(place), 100),
+        lambda target: os.truncate(_vocabulary(target), 100),
         "vocab.txt",
         "size is 100, locked",
         group="tokenizer",
     ),
     _bytes(
         "vocabulary with CRLF",
-        lambda place: rewrite(_vocabulary(place), lambda body: body.replace(b"\n", b"\r\n")),
+        lambda target: rewrite(_vocabulary(target), lambda body: body.replace(b"\n", b"\r\n")),
         "vocab.txt",
         "size is",
         group="tokenizer",
     ),
     _bytes(
         "vocabulary with two lines swapped",
-        lambda place: rewrite(_vocabulary(place), two_lines_swapped),
+        lambda target: rewrite(_vocabulary(target), two_lines_swapped),
         "vocab.txt",
         "(same size)",
         group="tokenizer",
     ),
     _bytes(
         "config and tokenizer config swapped",
-        lambda place: swap(
-            place.snapshot / "config.json", place.snapshot / "tokenizer_config.json"
+        lambda target: swap(
+            target.snapshot / "config.json", target.snapshot / "tokenizer_config.json"
         ),
         "tokenizer_config.json",
         "changed config.json",
@@ -231,7 +234,7 @@ SMALL_ROWS = (
     ),
     _bytes(
         "config with a newline more",
-        lambda place: rewrite(place.snapshot / "config.json", lambda body: body + b"\n"),
+        lambda target: rewrite(target.snapshot / "config.json", lambda body: body + b"\n"),
         "config.json",
         "size is",
         group="config",
@@ -239,8 +242,8 @@ SMALL_ROWS = (
     ),
     _bytes(
         "config with CRLF",
-        lambda place: rewrite(
-            place.snapshot / "config.json", lambda body: body.replace(b"\n", b"\r\n")
+        lambda target: rewrite(
+            target.snapshot / "config.json", lambda body: body.replace(b"\n", b"\r\n")
         ),
         "config.json",
         "size is",
@@ -248,14 +251,16 @@ SMALL_ROWS = (
     ),
     _bytes(
         "config with a BOM",
-        lambda place: rewrite(place.snapshot / "config.json", lambda body: b"\xef\xbb\xbf" + body),
+        lambda target: rewrite(
+            target.snapshot / "config.json", lambda body: b"\xef\xbb\xbf" + body
+        ),
         "config.json",
         "size is",
         group="config",
     ),
     _bytes(
         "modules.json removed",
-        lambda place: (place.snapshot / "modules.json").unlink(),
+        lambda target: (target.snapshot / "modules.json").unlink(),
         "modules.json",
         "missing",
         group="config",
@@ -263,14 +268,14 @@ SMALL_ROWS = (
     ),
     _bytes(
         "pooling config changed",
-        lambda place: flip(place.snapshot / "1_Pooling/config.json"),
+        lambda target: flip(target.snapshot / "1_Pooling/config.json"),
         "1_Pooling/config.json",
         "(same size)",
         group="config",
     ),
     _bytes(
         "pooling folder removed",
-        lambda place: shutil.rmtree(place.snapshot / "1_Pooling"),
+        lambda target: shutil.rmtree(target.snapshot / "1_Pooling"),
         "1_Pooling/config.json",
         "missing",
         group="config",
@@ -278,7 +283,7 @@ SMALL_ROWS = (
     ),
     _bytes(
         "length limit removed",
-        lambda place: (place.snapshot / "sentence_bert_config.json").resolve().unlink(),
+        lambda target: (target.snapshot / "sentence_bert_config.json").resolve().unlink(),
         "sentence_bert_config.json",
         "missing",
         group="config",

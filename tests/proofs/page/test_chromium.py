@@ -71,8 +71,8 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
     assert failed.code == 1, failed.out
     assert read_summary(top / "summary.json")["models"][TINY]["status"] == "failed"
     # A failed run into the same summary as the green one shows the others' verdicts as well.
-    told = ("--summary", broken / "model-prep" / "summary.json", "--report", top / "failed.html")
-    assert sample(broken, "--offline", "-m", "pins", *told).code == 1
+    reports = ("--summary", broken / "model-prep" / "summary.json", "--report", top / "failed.html")
+    assert sample(broken, "--offline", "-m", "pins", *reports).code == 1
     return {
         "green": home / "model-prep" / "report.html",
         "repaired": repairing / "model-prep" / "report.html",
@@ -92,8 +92,8 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     if program is None:
         pytest.fail("needs a Chromium: apt install chromium", pytrace=False)
     PICTURES.mkdir(parents=True, exist_ok=True)
-    with browser(program, tmp_path_factory.mktemp("profile")) as one:
-        yield one
+    with browser(program, tmp_path_factory.mktemp("profile")) as chromium:
+        yield chromium
 
 
 @pytest.mark.parametrize("kind", HEADLINES)

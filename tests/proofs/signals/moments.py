@@ -218,10 +218,10 @@ def command_line(pid: int) -> str:
 def catches(pid: int, number: signal.Signals) -> bool:
     """Whether the process has a handler for the signal."""
     try:
-        told = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+        status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
     except OSError:
         return False
-    caught = re.search(r"^SigCgt:\s*([0-9a-f]+)$", told, re.MULTILINE)
+    caught = re.search(r"^SigCgt:\s*([0-9a-f]+)$", status, re.MULTILINE)
     return caught is not None and bool(int(caught[1], 16) >> (number - 1) & 1)
 
 
@@ -287,7 +287,7 @@ def verdict(home: Path) -> list[str]:
         return []
     found = summary(home)["models"][TINY]
     problems = [f"summary: {problem}" for problem in found["problems"]]
-    problems += [f"repaired: {one}" for one in found["repaired"] if FILE not in one]
+    problems += [f"repaired: {repair}" for repair in found["repaired"] if FILE not in repair]
     if found["status"] not in ("ready", "repaired", "unchecked"):
         problems.append(f"status {found['status']}")
     return problems

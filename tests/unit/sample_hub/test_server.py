@@ -207,8 +207,8 @@ def test_metadata_is_the_hubs(hub: Hub, path: str) -> None:
     place = moved if path == LARGE else hub.url + cached
     assert found.location.partition("?")[0] == place
     assert found.etag == (SHA256 if path == LARGE else blob_oid(CONFIG))
-    places = [f"/{REPO}/resolve/main/{path}", *([] if path == LARGE else [cached])]
-    assert [request.path for request in hub.requests] == places
+    paths = [f"/{REPO}/resolve/main/{path}", *([] if path == LARGE else [cached])]
+    assert [request.path for request in hub.requests] == paths
     assert all((request.sent, request.authorization) == (0, True) for request in hub.requests)
     assert "secret" not in repr(hub.requests)
 
@@ -219,13 +219,13 @@ def test_snapshot_is_whole_and_a_second_fetches_nothing(hub: Hub, tmp_path: Path
         files = [file for file in top.rglob("*") if file.is_file()]
         assert {f.relative_to(top).as_posix(): f.read_bytes() for f in files} == FILES
         cached = f"/api/resolve-cache/models/{REPO}/{top.name}/"
-        places = {cached + path for path in FILES if path != LARGE}
+        paths = {cached + path for path in FILES if path != LARGE}
         bodies = [
             request.path
             for request in hub.requests
             if (request.method, request.status) == ("GET", 200) and request.kind != "api"
         ]
-        assert (len(bodies), set(bodies)) == (4, {*places, f"/cdn/{SHA256}/{REPO}/{LARGE}"})
+        assert (len(bodies), set(bodies)) == (4, {*paths, f"/cdn/{SHA256}/{REPO}/{LARGE}"})
     assert not any(request.authorization for request in hub.requests)
 
 
