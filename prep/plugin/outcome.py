@@ -5,7 +5,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Mapping
-from functools import partial
+from functools import cache, partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -100,7 +100,7 @@ def note_expected(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
         if is_own(item) and (spec := model_of(item)):
             expected.setdefault(spec.name, []).append(item.nodeid)
-            files.add(item.path)
+            files.add(_resolved(item.path))
     settings = settings_of(config)
     built = {path for path in OWN.glob("test_*.py") if _applies(path, settings)}
     whole = built <= files and not any("::" in arg for arg in config.args)
@@ -114,7 +114,13 @@ def note_expected(config: pytest.Config, items: list[pytest.Item]) -> None:
 
 def is_own(item: pytest.Item) -> bool:
     """Whether the test is of this suite, and not of a repository that borrows the fixtures."""
-    return item.path.is_relative_to(OWN)
+    return _resolved(item.path).is_relative_to(OWN)
+
+
+@cache
+def _resolved(path: Path) -> Path:
+    """Without links: an environment may be reached by one."""
+    return path.resolve()
 
 
 def add_properties(item: pytest.Item, facts: Mapping[str, Mapping[str, Any]]) -> None:
@@ -191,6 +197,7 @@ class Outcome:
         self.written: list[str] = []
         self.full = False  # whether a full disk kept it from being written
 
+    @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
         """What a worker collected; all workers collect the same."""
         self.expected = getattr(node, "workeroutput", {}).get("prep_expected") or self.expected
@@ -408,7 +415,7 @@ def _failure(report: pytest.TestReport, error: BaseException | None) -> str | No
 def _applies(path: Path, settings: Settings) -> bool:
     """Whether the catalogue has models for a test file that is of one task only."""
     tasks = {spec.task for spec in settings.models}
-    from prep.tasks.files import TASKS
+    from prep.tasks.registry import TASKS
 
     named = path.stem.removeprefix("test_")
     return named not in TASKS or named in tasks

@@ -228,7 +228,7 @@ SMALL_ROWS = (
             target.snapshot / "config.json", target.snapshot / "tokenizer_config.json"
         ),
         "tokenizer_config.json",
-        "changed config.json",
+        "corrupt config.json",
         group="config",
         fetches=(),
     ),

@@ -53,7 +53,7 @@ def settings_for(home: Path, locked: LockedModel, *, offline: bool = False) -> S
     ("outcomes", "facts", "status"),
     [
         (("passed", "passed"), {}, "ready"),
-        (("passed", "passed"), {"repaired": ["changed config.json"]}, "repaired"),
+        (("passed", "passed"), {"repaired": ["corrupt config.json"]}, "repaired"),
         (("passed", "passed"), {"repaired": []}, "ready"),
         (("passed", "failed"), {}, "failed"),
         (("failed", "transient"), {"repaired": ["x"]}, "failed"),
@@ -183,7 +183,7 @@ def test_an_entry_tells_all_that_the_run_knows(tmp_path: Path) -> None:
         "cut": "network namespace",
         "goldens": "none recorded",
         "versions": {"torch": "2"},
-        "repaired": ["changed config.json"],
+        "repaired": ["corrupt config.json"],
         "moved_ref": ("old", "new"),
         "unused": ["README.md"],
     }
@@ -216,7 +216,7 @@ def test_an_entry_tells_all_that_the_run_knows(tmp_path: Path) -> None:
         "cpu-inference-default": None,
         "goldens": "none recorded",
         "versions": {"torch": "2"},
-        "repaired": ["changed config.json"],
+        "repaired": ["corrupt config.json"],
         "moved-ref": ("old", "new"),
         "unused-files": ["README.md"],
         "tests": {"passed": 1, "failed": 0, "not-reached": 0, "not-tried": 0},
