@@ -226,7 +226,7 @@ def with_ready_made(right: Loaded, source: Path, to: Path) -> Path:
     return to
 
 
-def passing(module: ModuleType, loaded: Loaded, *, but: tuple[str, ...] = ()) -> list[str]:
+def passed_by(module: ModuleType, loaded: Loaded, *, but: tuple[str, ...] = ()) -> list[str]:
     """The judges of a task's answers that this load passes; `but` are not asked."""
     passed = []
     for name, judge in judges_of(module).items():

@@ -165,7 +165,7 @@ def names(folder):
 """
 
 
-def surrounded(script: str, *args: object, on: str = HERE, first: str = "") -> Any:
+def in_sandbox(script: str, *args: object, on: str = HERE, first: str = "") -> Any:
     """Run a script that defines the job ``look`` and orders it by ``shown``; gives what it told."""
     with open_folder(on) as base:
         return python(SERVER + script, base, *args, on=on, first=first)
