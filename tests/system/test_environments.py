@@ -1,11 +1,13 @@
 """The verdict is the same in an odd environment; a proof tries every environment."""
 
+import os
 from pathlib import Path
 
 import pytest
 
-from tests.proofs.environments.environment import (
+from tests.support.environments import (
     ALL_AT_ONCE,
+    CONDITIONS,
     ENVIRONMENTS,
     Environment,
     differs,
@@ -13,6 +15,7 @@ from tests.proofs.environments.environment import (
     shuffled,
     verdict,
 )
+from tests.support.restricted import AS_USER
 from tests.support.runs import CHECKS, TINY, sample
 
 WITHOUT_LOADS = ("-m", "pins or layout", "--precision", "none")
@@ -58,3 +61,15 @@ def test_another_verdict_would_be_seen(prepared: Path) -> None:
         run, entry = verdict(home, Environment(), *WITHOUT_LOADS)
     assert differs("valid", run, entry)[:2] == ["exit 1, wanted 0", "failed, not ready"]
     assert differs("damaged conversion", run, entry) == sorted(entry["problems"])
+
+
+@pytest.mark.proof
+@pytest.mark.parametrize("condition", CONDITIONS)
+@pytest.mark.parametrize("name", ENVIRONMENTS)
+def test_verdict_is_the_same(prepared: Path, name: str, condition: str) -> None:
+    environment = ENVIRONMENTS[name]
+    if environment.on == AS_USER and os.geteuid() != 0:
+        pytest.skip("only root can take rights away from itself")
+    with home_of(condition, prepared, environment.on) as home:
+        run, entry = verdict(home, environment)
+        assert differs(condition, run, entry) == [], run.out

@@ -20,6 +20,30 @@ def rewrite(path: Path, change: Callable[[bytes], bytes]) -> None:
     path.write_bytes(change(path.read_bytes()))
 
 
+def remove(path: Path) -> None:
+    path.unlink()
+
+
+def remove_blob(path: Path) -> None:
+    path.resolve().unlink()
+
+
+def cut(size: int) -> Callable[[Path], None]:
+    return lambda path: os.truncate(path, size)
+
+
+def body(change: Callable[[bytes], bytes]) -> Callable[[Path], None]:
+    return lambda path: rewrite(path, change)
+
+
+def crlf(content: bytes) -> bytes:
+    return content.replace(b"\n", b"\r\n")
+
+
+def zeros(content: bytes) -> bytes:
+    return bytes(len(content))
+
+
 def zero_tail(path: Path) -> None:
     """What a crash of the machine leaves of the last blocks."""
     rewrite(path, lambda body: body[:-4096] + bytes(4096))
@@ -58,12 +82,11 @@ def somebodys_folder(path: Path) -> None:
     (path / "notes.txt").write_text("somebody's")
 
 
-def unlocked(*names: str, body: bytes = b"{}") -> Callable[[Target], None]:
+def unlocked(name: str, content: bytes) -> Callable[[Target], None]:
     def do(target: Target) -> None:
-        for name in names:
-            path = target.snapshot / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(body)
+        path = target.snapshot / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
 
     return do
 

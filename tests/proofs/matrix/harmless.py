@@ -116,10 +116,10 @@ def shared_blobs(target: Target) -> None:
     """Newer hubs keep blobs once for all repositories: two relative links, both in the home."""
     store = target.home.hub / "blobs"
     for blob in (target.repo / "blobs").iterdir():
-        target = store / blob.name[:2] / blob.name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        blob.replace(target)
-        blob.symlink_to(os.path.relpath(target, blob.parent))
+        kept = store / blob.name[:2] / blob.name
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        blob.replace(kept)
+        blob.symlink_to(os.path.relpath(kept, blob.parent))
 
 
 def snapshot_by_a_link(target: Target) -> None:
@@ -180,10 +180,6 @@ def ir_below(target: Target) -> None:
         put(target.folder / "openvino" / path.name, path.read_bytes())
 
 
-def stable_a_folder(target: Target) -> None:
-    resolved(target.stable)
-
-
 def conversion_by_two_links(target: Target) -> None:
     digest = target.folder.name
     (target.conversions / "current").symlink_to(digest)
@@ -194,7 +190,7 @@ def _home(name: str, do: Callable[[Target], object], together: str = "", **more:
     return Row(name=name, group="harmless", do=do, expect="passed", together=together, **more)  # type: ignore[arg-type]
 
 
-MODEL_ROWS = (
+ROWS = (
     _home("nothing at all", lambda target: None, tasks=ALL),
     _home("links resolved", plain_files, tasks=ALL),
     _home("links resolved, no blobs", plain_without_blobs, tasks=ALL),
@@ -202,7 +198,7 @@ MODEL_ROWS = (
     _home("snapshot by a link", snapshot_by_a_link),
     _home("stable path by two links", conversion_by_two_links, "links"),
     _home("single file plain", lambda target: resolved(target.snapshot / "config.json"), "links"),
-    _home("stable path a plain folder", stable_a_folder),
+    _home("stable path a plain folder", lambda target: resolved(target.stable)),
     _home("the hub's leftovers", hub_leftovers, "leftovers"),
     _home("notes torn", notes_torn, scope="home"),
     _home("other tenants", other_tenants, "leftovers", tasks=ALL),
@@ -225,14 +221,7 @@ MODEL_ROWS = (
     _home("another owner", other_owner, scope="home"),
     _home(
         "another precision beside",
-        lambda target: lead(target.conversions / "fp16", read_fp32(target)),
+        lambda t: lead(t.conversions / "fp16", t.home.stable(t.locked.repo, "fp32").resolve().name),
         "dates and modes",
     ),
 )
-
-
-def read_fp32(target: Target) -> str:
-    return target.home.stable(target.locked.repo, "fp32").resolve().name
-
-
-ROWS = MODEL_ROWS

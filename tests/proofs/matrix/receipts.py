@@ -34,7 +34,7 @@ def _receipt(
 UNFINISHED = "the conversion was never finished"
 CHANGED = "it was changed after it was written"
 
-RECEIPT_ROWS = (
+ROWS = (
     _receipt("half a conversion", half, UNFINISHED, tasks=ALL),
     _receipt("receipt removed", lambda p: (p.folder / NAME).unlink(), UNFINISHED),
     _receipt("receipt emptied", lambda p: os.truncate(p.folder / NAME, 0), "cannot be read"),
@@ -186,6 +186,3 @@ RECEIPT_ROWS = (
         UNFINISHED,
     ),
 )
-
-
-ROWS = RECEIPT_ROWS

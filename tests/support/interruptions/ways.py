@@ -84,11 +84,11 @@ WAYS = {
 # Not among them, since pytest's own report of it is green: another plugin's way to run again.
 CALLED_AGAIN = Way(
     how="failure-in-call",
-    args=("-p", "tests.proofs.interruptions.call_again"),
+    args=("-p", "tests.support.interruptions.call_again"),
     failed=(),
     gone=None,
 )
-# What every `make test` runs; the proof runs them all.
+# What `make test` runs; the others are proofs.
 QUICK = (
     "timeout in set-up, by signal",
     "run again, a load that was interrupted",
