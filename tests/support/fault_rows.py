@@ -6,6 +6,7 @@ whole run of pytest; `python -m tools.pages` writes them into docs/operations.md
 
 from prep.errors import (
     ChecksumMismatch,
+    ConnectionMisconfigured,
     HubBusy,
     HubRefused,
     HubUnreachable,
@@ -29,34 +30,34 @@ from tests.support.fault_play import (
 AGAIN = "network: {words}, trying again in 2 s (2 of 5)"
 FINE = Fault()
 UNREACHABLE = (
-    "The hub at {host} cannot be reached ({reason}). Check the network, the proxy settings and "
-    "--hub (HF_ENDPOINT), then run again. A prepared home is checked without network by `pytest "
-    "--offline`, and `make demo` shows the whole suite without any."
+    "{host}: {reason}. Check the network, the proxy settings and --hub (HF_ENDPOINT), then run "
+    "again. A prepared home is checked without network by `pytest --offline`, and `make demo` "
+    "shows the whole suite without any."
 )
 STILL = (
-    "{file}: no progress for {timeout} s (a drip below 1024 bytes a second is none). What came so "
-    "far is kept; run again, or give a longer --download-timeout."
+    "{file}: no progress for {timeout} s (less than 1024 bytes a second counts as none). Received "
+    "bytes are kept; run again, or give a longer --download-timeout."
 )
 ASKED = (
     "{host} answered 429 for ORG/NAME and asks to wait 3600 s, longer than the 330 s that a run "
-    "waits without progress when it is asked to. What came so far is kept; run again after that "
+    "waits without progress when it is asked to. Received bytes are kept; run again after that "
     "time. A token in HF_TOKEN may have higher limits."
 )
 SILENT = (
-    "{who} took the connection, and gave no answer within --download-timeout. Run again, or give a "
-    "longer one: a mirror that has to fetch a file first is silent meanwhile."
+    "{who} accepted the connection, and gave no answer within --download-timeout. Run again, or "
+    "give a longer one: a mirror that has to fetch a file first is silent meanwhile."
 )
 SAYS = ' {host} says: "{said}"'
 PAGE = (
-    "{who} answers for ORG/NAME with a web page ({seen}), not as a hub does: a gateway, a proxy or "
-    "a login page stands in between. Have it allow {allow}, or log in to this network, or check "
-    "--hub (HF_ENDPOINT); then run again."
+    "{who} answers for ORG/NAME with a web page ({seen}): probably a gateway, a proxy or a login "
+    "page. Have it allow {allow}, or log in to this network, or check --hub (HF_ENDPOINT); then "
+    "run again."
 )
 ALLOW_HUB = "{host} (for huggingface.co also *.hf.co, its hosts for files)"
 ALLOW_CDN = "{storage} (huggingface.co's hosts for files are *.hf.co)"
 SIZE = (
-    "{file} has {got} bytes on the hub, {size} in the lock. The hub does not serve the locked "
-    "bytes; ask its keeper, or --relock and review."
+    "{file} has {got} bytes on the hub, expected {size} (lock). The hub does not serve the locked "
+    "file; ask its operator, or --relock and review the diff."
 )
 
 
@@ -79,14 +80,14 @@ ROWS = (
     Row(
         id="no-such-name",
         fault="the hub's name cannot be resolved",
-        sentence=UNREACHABLE.replace("{reason}", "its name cannot be resolved"),
+        sentence=UNREACHABLE.replace("{reason}", "name cannot be resolved"),
         error=HubUnreachable,
         endpoint="http://hub.invalid",
     ),
     Row(
         id="silent",
         fault="the hub accepts the connection and never answers",
-        sentence=SILENT.replace("{who}", "The hub at {host}"),
+        sentence=SILENT.replace("{who}", "{host}"),
         error=HubUnreachable,
         faults=always(Fault(wait=300)),
         network={"timeout": 4},
@@ -94,7 +95,7 @@ ROWS = (
     Row(
         id="silent-cdn",
         fault="the storage host accepts the connection and never answers",
-        sentence=SILENT.replace("{who}", "{storage}, where {host} sends for the bytes,"),
+        sentence=SILENT.replace("{who}", "{storage} (storage host of {host})"),
         error=HubUnreachable,
         faults=bytes_only(Fault(wait=300)),
         network={"timeout": 4},
@@ -117,9 +118,9 @@ ROWS = (
     Row(
         id="bytes-elsewhere-refused",
         fault="the storage host refuses the connection",
-        sentence=UNREACHABLE.replace(
-            "The hub at {host} cannot", "{cdn}, where {host} sends for the bytes, cannot"
-        ).replace("{reason}", "connection refused"),
+        sentence=UNREACHABLE.replace("{host}", "{cdn} (storage host of {host})").replace(
+            "{reason}", "connection refused"
+        ),
         error=HubUnreachable,
         faults=elsewhere(),
     ),
@@ -134,10 +135,10 @@ ROWS = (
         id="signature-refused",
         fault="every signed URL is refused (403)",
         sentence=(
-            "{storage}, where {host} sends for the bytes, refused the signed address of ORG/NAME "
-            '(403), 3 times in a row, each with a fresh signature: "SignatureError". What came so '
-            "far is kept; run again later. If it stays: check this machine's clock, and whether a "
-            "proxy or gateway allows that host."
+            "{storage} (storage host of {host}) refused the signed URL of ORG/NAME (403), 3 times "
+            'in a row, each with a fresh signature: "SignatureError". Received bytes are kept; run '
+            "again to resume. If it stays: check this machine's clock, and whether a proxy or "
+            "gateway allows that host."
         ),
         error=HubBusy,
         faults=bytes_only(flows.SIGNATURE),
@@ -161,8 +162,8 @@ ROWS = (
         id="busy",
         fault="only 408, 429 or 5xx, after some bytes",
         sentence=(
-            "{storage}, where {host} sends for the bytes, answered 503 for ORG/NAME, 5 times in a "
-            "row. What came so far is kept; run again later to go on."
+            "{storage} (storage host of {host}) answered 503 for ORG/NAME, 5 times in a row. "
+            "Received bytes are kept; run again to resume."
         ),
         error=HubBusy,
         kept="part",
@@ -186,14 +187,14 @@ ROWS = (
     Row(
         id="cut",
         fault="the connection closes during a transfer",
-        sentence=AGAIN.format(words="the answer broke off"),
+        sentence=AGAIN.format(words="truncated answer"),
         kept="whole",
         faults=bytes_only(Fault(cut=50_000), then=FINE),
     ),
     Row(
         id="reset",
         fault="the connection is reset during a transfer",
-        sentence=AGAIN.format(words="the answer broke off"),
+        sentence=AGAIN.format(words="truncated answer"),
         kept="whole",
         faults=bytes_only(Fault(cut=50_000, reset=True), then=FINE),
     ),
@@ -201,8 +202,8 @@ ROWS = (
         id="cut-for-ever",
         fault="every transfer ends before its first byte",
         sentence=(
-            "{storage}, where {host} sends for the bytes, broke off in the middle of an answer, 5 "
-            "times in a row. What came so far is kept; run again to go on from there."
+            "{storage} (storage host of {host}) closed the connection in the middle of an answer, "
+            "5 times in a row. Received bytes are kept; run again to resume."
         ),
         error=HubBusy,
         faults=bytes_only(Fault(cut=0)),
@@ -229,8 +230,8 @@ ROWS = (
         id="deadline",
         fault="the download takes longer than `--download-deadline`",
         sentence=(
-            "fetching ORG/NAME: not done within the {deadline} s of --download-deadline. What came "
-            "so far is kept; run again to go on from there."
+            "fetching ORG/NAME: not done within the {deadline} s of --download-deadline. Received "
+            "bytes are kept; run again to resume."
         ),
         error=TimedOut,
         kept="part",
@@ -263,9 +264,9 @@ ROWS = (
         id="wrong-bytes",
         fault="right size, wrong content",
         sentence=(
-            "{file} came with sha256 {got}, the lock names {sha256}. It was thrown away and is "
-            "never retried into acceptance: the hub, a mirror or a proxy serves other bytes. Ask "
-            "its keeper, or --relock and review the diff."
+            "{file} has sha256 {got}, expected {sha256} (lock). The file was discarded and is "
+            "never retried: the hub, a mirror or a proxy serves other bytes. Ask its operator, or "
+            "--relock and review the diff."
         ),
         error=ChecksumMismatch,
         faults=bytes_only(Fault(content=OTHER)),
@@ -281,7 +282,7 @@ ROWS = (
         id="grown",
         fault="the file changed on the server between two requests",
         sentence=SIZE.replace("{got}", str(len(BODY) + 5)).replace(
-            "on the hub", "at {storage}, where the hub sends for them"
+            "on the hub", "at the storage host {storage}"
         ),
         error=ChecksumMismatch,
         faults=bytes_only(Fault(cut=50_000), Fault(content=BODY + b"grown")),
@@ -290,8 +291,8 @@ ROWS = (
         id="token-rejected",
         fault="public model, invalid token (401)",
         sentence=(
-            "{host} refused the token for ORG/NAME (401); the repository is public without it: "
-            "the token was rejected. Unset HF_TOKEN (or the hub's token file), or renew it at "
+            "{host} does not accept the token for ORG/NAME (401); the repository is public "
+            "without it. Unset HF_TOKEN (or the hub's token file), or renew it at "
             "{endpoint}/settings/tokens."
         )
         + SAYS.replace("{said}", "Invalid credentials in Authorization header"),
@@ -303,9 +304,9 @@ ROWS = (
         id="token-useless",
         fault="private model, token without access",
         sentence=(
-            "{host} refused the token for ORG/NAME (404), and shows nothing of that name without "
-            "it: it is private, or not there. Check the repo in the catalogue, and pass a token "
-            "that may read it in HF_TOKEN."
+            "{host} does not accept the token for ORG/NAME (404), and shows nothing of that name "
+            "without it: it is private, or does not exist. Check the repo in the catalogue, and "
+            "pass a token that may read it in HF_TOKEN."
         )
         + SAYS.replace("{said}", "Repository not found"),
         error=HubRefused,
@@ -317,8 +318,8 @@ ROWS = (
         id="private",
         fault="private model, no token",
         sentence=(
-            "{host} knows no repository ORG/NAME, or shows it only with a token (401). Check the "
-            "repo in the catalogue; for a private or gated one pass HF_TOKEN."
+            "ORG/NAME not found at {host}, or shown only with a token (401). Check the repo in "
+            "the catalogue; for a private or gated one pass HF_TOKEN."
         )
         + SAYS.replace("{said}", "Invalid username or password."),
         error=HubRefused,
@@ -360,8 +361,8 @@ ROWS = (
         id="no-repository",
         fault="no such repository (404)",
         sentence=(
-            "{host} knows no repository ORG/NAME, or shows it only with a token (404). Check the "
-            "repo in the catalogue; for a private or gated one pass HF_TOKEN."
+            "ORG/NAME not found at {host}, or shown only with a token (404). Check the repo in "
+            "the catalogue; for a private or gated one pass HF_TOKEN."
         )
         + SAYS.replace("{said}", "Repository not found"),
         error=HubRefused,
@@ -393,8 +394,9 @@ ROWS = (
         id="other-commit",
         fault="a mirror answers with another commit",
         sentence=(
-            "ORG/NAME: the hub answers for commit 0000000000000000000000000000000000000000, the "
-            "lock names {commit}. A mirror that does not keep commits cannot be used; see --hub."
+            "ORG/NAME: the hub answers for commit 0000000000000000000000000000000000000000, "
+            "expected {commit} (lock). A mirror that does not keep commits cannot be used; see "
+            "--hub."
         ),
         error=HubRefused,
         faults=always(Fault(headers={"X-Repo-Commit": "0" * 40})),
@@ -403,8 +405,8 @@ ROWS = (
         id="login-page",
         fault="an answer that names no commit, as of a proxy",
         sentence=(
-            "{host} answers for ORG/NAME, but not as a hub does: it names no commit. Check --hub "
-            "(HF_ENDPOINT), the proxy, or whether this network wants a login first."
+            "{host} answers for ORG/NAME without naming a commit. Check --hub (HF_ENDPOINT), the "
+            "proxy, or whether this network wants a login first."
         ),
         error=NotAHub,
         faults=always(Fault(status=200)),
@@ -420,7 +422,7 @@ ROWS = (
         id="login",
         fault="a captive portal redirects to its login page",
         sentence=page(
-            who="{storage}, to which {host} redirects,",
+            who="{storage} (redirected to by {host})",
             seen="200, Server: gateway",
             allow=ALLOW_HUB,
         ),
@@ -431,7 +433,7 @@ ROWS = (
         id="gateway-at-the-bytes",
         fault="a gateway answers for the storage host with a web page",
         sentence=page(
-            who="{storage}, where {host} sends for the bytes,",
+            who="{storage} (storage host of {host})",
             seen="200, Server: gateway",
             allow=ALLOW_CDN,
         ),
@@ -442,7 +444,7 @@ ROWS = (
         id="gateway-refuses-the-bytes",
         fault="a gateway answers for the storage host with 403",
         sentence=page(
-            who="{storage}, where {host} sends for the bytes,",
+            who="{storage} (storage host of {host})",
             seen="403, Server: gateway",
             allow=ALLOW_CDN,
         ),
@@ -475,9 +477,9 @@ ROWS = (
         id="no-box",
         fault="a fine-grained token without the permission",
         sentence=(
-            "{host} refused the token for ORG/NAME (403): it is a fine-grained one without the "
-            "permission. Give it the permission at {endpoint}/settings/tokens, or pass another one "
-            "in HF_TOKEN."
+            "{host} does not accept the token for ORG/NAME (403): it is a fine-grained one without "
+            "the permission. Give it the permission at {endpoint}/settings/tokens, or pass another "
+            "one in HF_TOKEN."
         )
         + SAYS.replace("{said}", str(flows.NO_BOX.message)),
         error=HubRefused,
@@ -489,7 +491,7 @@ ROWS = (
         id="pending",
         fault="gated model, access requested but not yet granted",
         sentence=(
-            "ORG/NAME is gated, and the access that this token's account asked for was not granted "
+            "ORG/NAME is gated, and access for this token's account is requested but not granted "
             "yet. Its authors review it; {endpoint}/ORG/NAME shows when they did."
         )
         + SAYS.replace("{said}", str(flows.PENDING.message)),
@@ -503,7 +505,7 @@ ROWS = (
         fault="the repository is disabled",
         sentence=(
             "ORG/NAME is disabled at {host} (403), and no token changes that. Choose another "
-            "model, or ask who keeps it."
+            "model, or ask its owner."
         )
         + SAYS.replace("{said}", str(flows.DISABLED.message)),
         error=HubRefused,
@@ -515,12 +517,12 @@ ROWS = (
         id="tls",
         fault="untrusted TLS certificate",
         sentence=(
-            "The TLS certificate of {host} is not trusted (unable to get local issuer "
+            "the TLS certificate of {host} is not trusted (unable to get local issuer "
             "certificate). Name the file of the CA that signed it in SSL_CERT_FILE "
             "(REQUESTS_CA_BUNDLE is read as well), and check this machine's clock. Nothing was "
             "fetched."
         ),
-        error=HubRefused,
+        error=ConnectionMisconfigured,
         tls=True,
     ),
 )

@@ -155,10 +155,10 @@ def test_fetch_places_nothing_of_it(canary: Canary, tmp_path: Path, spoil: str) 
         done = run("--catalogue", path, "--hub", hub.url, "--model-home", home.root, "-x")
     assert done.code == 1, done.out
     detail = {
-        "code": "config.json is the file that the lock names, and it is not taken: auto_map names",
-        "lies": "model.safetensors is the file that the lock names, and it is not taken: "
-        "embeddings.LayerNorm.bias is F32 [64], which does not fill its 257 bytes. It was "
-        "not placed, and --relock would not lock it. Choose another model or revision.",
+        "code": "config.json matches the lock and was not placed: auto_map names",
+        "lies": "model.safetensors matches the lock and was not placed: embeddings.LayerNorm.bias "
+        "is F32 [64], which does not fill its 257 bytes. --relock would not lock it. Choose "
+        "another model or revision.",
     }[spoil]
     assert detail in done.said
     assert not home.ref("acme/bird").exists()
