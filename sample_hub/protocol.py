@@ -69,7 +69,7 @@ class Protocol(Connection):
                 raise Refusal(404, message="Not found")
 
     def standing(self) -> dict[str, str]:
-        """The hub tells every client how much of its rate limit is left, and names the request."""
+        """Every client learns how much of its rate limit is left, and names the request."""
         if self.kind == "cdn" or self.server.storage:
             return {"Via": "1.1 cdn (CloudFront)", "X-Cache": "Miss from cloudfront"}
         limit = "api" if self.kind == "api" else "resolvers"
@@ -198,7 +198,7 @@ class Protocol(Connection):
         self.answer_text(status, text, {"Accept-Ranges": "bytes", **headers})
 
     def _linked(self, known: File) -> dict[str, str]:
-        """What a redirect tells of the file to which it leads."""
+        """What a redirect says of the file to which it leads."""
         etag = self._etag(known.sha256 or known.oid)
         return {"X-Linked-ETag": etag, "X-Linked-Size": str(known.size)}
 

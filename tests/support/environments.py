@@ -142,7 +142,7 @@ def home_of(condition: str, prepared: Path, on: str = HERE) -> Iterator[Path]:
 
 
 def verdict(home: Path, environment: Environment, *args: str) -> tuple[Run, dict[str, Any]]:
-    """What a run in this environment says of the model, as its summary tells."""
+    """What a run in this environment says of the model, by its summary."""
     summary = home.parent / "summary.json"
     summary.unlink(missing_ok=True)
     prefix = environment.prefix

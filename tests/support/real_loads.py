@@ -110,7 +110,7 @@ def message(judge: Judge, loaded: Loaded) -> str:
 
 
 def folder_like(loaded: Loaded, to: Path) -> Path:
-    """A copy of what was loaded, to be spoiled."""
+    """A copy of what was loaded, to be changed."""
     shutil.copytree(loaded.path, to)
     return to
 

@@ -1,6 +1,6 @@
 """Eight processes at one file: ``python -m tests.support.writers KIND FOLDER SECONDS``.
 
-Each writes for so many seconds, all of them at once, and this tells as JSON how often each did. A
+Each writes for so many seconds, all of them at once, and this prints as JSON how often each did. A
 process of its own, so that it can fork: the tests' has threads.
 """
 

@@ -22,7 +22,7 @@ CLIENT = ROOT / "tests/support/hub_client.py"
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """The client that stands in a folder, or the one that is installed."""
+    """The client in a folder, or the one that is installed."""
 
     folder: Path | None = None
 

@@ -1,4 +1,4 @@
-"""Whatever stands in a file of somebody else's, a run ends with one of our errors, and soon."""
+"""Whatever is in a file of somebody else's, a run ends with one of our errors, and soon."""
 
 import ast
 import os

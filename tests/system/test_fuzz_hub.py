@@ -40,7 +40,7 @@ OTHERS = [
     for do in ASKED_BY[row.where]
     if (str(row), do) not in CHOSEN
 ]
-TOLD = ("HubRefused", "ChecksumMismatch", "HubBusy", "NotAHub", "HubUnreachable", "TimedOut")
+ERRORS = ("HubRefused", "ChecksumMismatch", "HubBusy", "NotAHub", "HubUnreachable", "TimedOut")
 
 
 def tried(tmp_path: Path, name: str, do: Do) -> tuple[str, str]:
@@ -81,7 +81,7 @@ def test_an_answer_that_no_hub_gives_is_told_of_or_harmless(
         wanted = LOCKED.file(WEIGHTS)
         assert wanted is not None
         assert digest_file(weights).sha256 == wanted.sha256
-    assert kind in (*TOLD, "read"), text
+    assert kind in (*ERRORS, "read"), text
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
     assert {path.name for path in (tmp_path / "folder").iterdir()} <= {"home", do}
 

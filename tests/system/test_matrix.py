@@ -123,7 +123,7 @@ def test_every_judge_is_hit_by_a_row_or_named_with_a_reason() -> None:
 
 
 def test_a_lock_of_an_earlier_wish_is_red() -> None:
-    """Where somebody borrows the judges, and configures without holding the lock to it."""
+    """Where another suite uses the judges, and configures without the check of the lock."""
     spec = next(iter(read_catalogue(SAMPLE).models))
     locked = read_lock(read_catalogue(SAMPLE).lock_path).models[0]
     test_pins.test_lock_answers_the_catalogue(spec, locked)

@@ -1,6 +1,6 @@
 """The whole suite on machines that allow less: an ordinary user's, and in Docker's containers.
 
-What cannot be tried there is told, and the verdict rests on what can.
+What cannot be tried there is reported, and the verdict rests on what can.
 """
 
 import os

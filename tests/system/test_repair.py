@@ -1,4 +1,4 @@
-"""Damage is repaired online: once, told, only what was wrong, and nothing of somebody else's.
+"""Damage is repaired online: once, reported, only what was wrong, and nothing of somebody else's.
 
 Some rows of the matrix in one run; ``make matrix`` repairs them all, and loads them afterwards.
 """
@@ -72,7 +72,7 @@ def test_damage_of_a_conversion_is_set_aside_not_lost(
 def test_bytes_that_the_hub_has_wrong_too_are_tried_once_and_red(
     tmp_path: Path, prepared: Path
 ) -> None:
-    """A second failure is told; what was there before is not made worse."""
+    """A second failure is reported; what was there before is not made worse."""
     home = Home(copy_home(prepared, tmp_path / "home"))
     weights = home.snapshot(LOCKED.repo, LOCKED.commit) / "model.safetensors"
     flip(weights)
@@ -120,8 +120,8 @@ def test_repair_that_breaks_off_fails_and_the_next_run_ends_it(
     [served] = [repo for repo in sample_repos() if repo.repo == TINY_REPO]
     folder = copy_home(served.folder, tmp_path / "served")
     (folder / "model.safetensors").write_bytes(wrong)
-    with Hub([replace(served, folder=folder)]) as torn:
-        done = sample(home.root, "-m", "conversion", hub=torn.url)
+    with Hub([replace(served, folder=folder)]) as incomplete:
+        done = sample(home.root, "-m", "conversion", hub=incomplete.url)
     assert done.code == 1, done.out
     assert f"[{TINY}] repairing: corrupt model.safetensors" in done.out
     assert f"[{TINY}] repairing: corrupt tokenizer.json" in done.out

@@ -1,6 +1,6 @@
 """A hub that answers what no hub would, and what becomes of those who ask it.
 
-Between the embedded hub and its client stands a server that changes answers: one `Row` is one kind
+Between the embedded hub and its client is a server that changes answers: one `Row` is one kind
 of change. The hub's redirects to its CDN lead through that server too, under another host name, as
 the CDN has one. The client is that of a run, `prep.fetch.hub` with its child process.
 """
@@ -350,7 +350,7 @@ class Between(ThreadingHTTPServer):
 
     @property
     def cdn(self) -> str:
-        """Where it stands for the CDN."""
+        """Its address as the CDN."""
         return f"http://{CDN_NAME}:{self.server_address[1]}"
 
     def changed(self, where: Where, answer: Answer) -> Answer:
@@ -387,7 +387,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: Between
 
     def handle(self) -> None:
-        """A client that was refused leaves in the middle: nothing to tell of."""
+        """A client that was refused disconnects in the middle: no error."""
         with contextlib.suppress(ConnectionError):
             super().handle()
 

@@ -1,7 +1,7 @@
 """The image, really built and really run: `make image-test`. Needs podman or docker, and root.
 
 ENGINE=docker chooses, IMAGE=NAME takes an image that is there already, and IMAGE_BUILD are more
-arguments for the build. Figures stand in the lines that begin with "image:".
+arguments for the build. Figures are in the lines that begin with "image:".
 """
 
 import json

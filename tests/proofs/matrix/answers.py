@@ -1,4 +1,4 @@
-"""Locks that are right in every digest, of a repository that is wrong: only answers can tell.
+"""Locks that are right in every digest, of a repository that is wrong: only answers show it.
 
 The repository is changed first, then locked, fetched and converted: nothing but the recorded
 answers, the properties and the loads themselves knows better.
@@ -58,7 +58,7 @@ def in_json(name: str, change: Callable[[Any], object]) -> Callable[[Path], None
 
 
 def words_exchanged(folder: Path) -> None:
-    """Two thirds of a vocabulary, the same words under other numbers: nothing else would tell."""
+    """Two thirds of a vocabulary: the same words under other numbers."""
     path = folder / "tokenizer.json"
     data = json.loads(path.read_text(encoding="utf-8"))
     vocabulary = data["model"]["vocab"]

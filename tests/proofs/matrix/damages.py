@@ -222,7 +222,7 @@ def renamed_folder(target: Target) -> None:
 
 
 def asks_for_code(target: Target) -> None:
-    """In a file that no original has, so that nothing but its own content tells."""
+    """In a file that no original has, so that only its own content shows it."""
     data = {"auto_map": {"AutoModel": "theirs.Model"}}
     (target.folder / "video_preprocessor_config.json").write_text(json.dumps(data))
 

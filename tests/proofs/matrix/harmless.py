@@ -89,8 +89,8 @@ def other_tenants(target: Target) -> None:
     put(target.conversions / "int4" / "openvino_model.xml")
 
 
-def notes_torn(target: Target) -> None:
-    """What this suite noted for itself, torn by a kill."""
+def notes_truncated(target: Target) -> None:
+    """What this suite noted for itself, truncated by a kill."""
     put(target.home.ledger, b'{"what": "ref", "re\n\xff\xfe\n[]\n7\n')
     put(target.home.state / "summary.json", b'{"models": {')
     put(target.home.partial / ("f" * 64), b"half")
@@ -200,7 +200,7 @@ ROWS = (
     _home("single file plain", lambda target: resolved(target.snapshot / "config.json"), "links"),
     _home("stable path a plain folder", lambda target: resolved(target.stable)),
     _home("the hub's leftovers", hub_leftovers, "leftovers"),
-    _home("notes torn", notes_torn, scope="home"),
+    _home("notes truncated", notes_truncated, scope="home"),
     _home("other tenants", other_tenants, "leftovers", tasks=ALL),
     _home("what upstream ships", upstream, tasks=ALL),
     _home(

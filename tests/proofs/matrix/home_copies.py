@@ -25,7 +25,7 @@ from tests.support.runs import SAMPLE, run
 
 OTHER_COMMIT = "decade" + "0" * 34
 BYSTANDER = "somebody's"
-# What digests, links, modes and content tell, every consumer would tell again.
+# What checksums, links, modes and content show needs one consumer.
 ONE_CONSUMER = {"consumers": '["optimum-intel"]'}
 
 

@@ -1,4 +1,4 @@
-"""Receipts that are torn, forged, or right and of something else; and the stable path to them."""
+"""Receipts that are truncated, forged or of something else, and the stable path to them."""
 
 import os
 import shutil
@@ -38,7 +38,7 @@ ROWS = (
     _receipt("half a conversion", half, UNFINISHED, tasks=ALL),
     _receipt("receipt removed", lambda p: (p.folder / NAME).unlink(), UNFINISHED),
     _receipt("receipt emptied", lambda p: os.truncate(p.folder / NAME, 0), "cannot be read"),
-    _receipt("receipt torn", lambda p: os.truncate(p.folder / NAME, 700), "cannot be read"),
+    _receipt("receipt truncated", lambda p: os.truncate(p.folder / NAME, 700), "cannot be read"),
     _receipt("receipt a pipe", lambda p: replace_by_pipe(p.folder / NAME), "is not a file"),
     _receipt("receipt a folder", lambda p: replace_by_folder(p.folder / NAME), "is not a file"),
     _receipt("receipt no JSON", receipt_edited(lambda text: f"{text}}}"), "cannot be read"),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from prep.catalogue.lock import Lock, LockedFile, LockedModel, read_lock, render
 from prep.files.checksum import digest_file
-from tests.proofs.matrix.damages import rewrite
+from tests.proofs.matrix.damages import cut, rewrite
 from tests.proofs.matrix.layout import REF, UNLOCKED
 from tests.proofs.matrix.row import Row, Target
 from tests.proofs.matrix.source import BYTES
@@ -71,7 +71,7 @@ AGAIN = "Lock again and review the diff: pytest --relock --models"
 LOCK_ROWS = (
     _lock("lock removed", lambda path: path.unlink(), "has no entry", AGAIN),
     _lock("lock emptied", lambda path: path.write_text(""), "lock-version"),
-    _lock("lock torn", lambda path: path.write_bytes(path.read_bytes()[:500]), "is not TOML"),
+    _lock("lock truncated", cut(500), "is not TOML"),
     _lock("lock no text", lambda path: path.write_bytes(b"\xff\xfe" * 50), "is not TOML"),
     _lock("lock a folder", replace_by_folder, "cannot be read"),
     _lock("lock with a merge conflict", lambda path: rewrite(
@@ -101,7 +101,7 @@ LOCK_ROWS = (
 
 CATALOGUE_ROWS = (
     _catalogue("catalogue removed", lambda path: path.unlink(), "cannot be read"),
-    _catalogue("catalogue torn", lambda path: path.write_bytes(path.read_bytes()[:70]), "TOML"),
+    _catalogue("catalogue truncated", cut(70), "TOML"),
     _catalogue("catalogue emptied", lambda path: path.write_text(""), "catalogue-version"),
     _catalogue("catalogue with entries twice", twice, "too"),
     _catalogued("catalogue of a later version", "version = 1", "version = 9", "version"),
@@ -121,7 +121,7 @@ CATALOGUE_ROWS = (
     Row(name="catalogue moved on", group="catalogue", expect="exit 4", file=LOCK,
         do=lambda target: edit(target.catalogue, ('revision = "main"', 'revision = "v2"')),
         words=("locked requested-revision 'main', models.toml says 'v2'", AGAIN)),
-    Row(name="goldens torn", group="goldens", expect="exit 4", file=".toml",
+    Row(name="goldens truncated", group="goldens", expect="exit 4", file=".toml",
         do=lambda target: rewrite(target.goldens, lambda body: body[: body.rindex(b"[") + 1]),
         words=("cannot be read",)),
     Row(name="goldens of another model", group="goldens", expect="exit 4", file=".toml",

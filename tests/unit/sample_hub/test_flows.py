@@ -16,7 +16,6 @@ import httpx
 import pytest
 from huggingface_hub import (
     HfApi,
-    constants,
     errors,
     get_hf_file_metadata,
     hf_hub_download,
@@ -41,14 +40,6 @@ CONFIG = json.dumps({"model_type": "bert", "words": ["the same"] * 400}).encode(
 SHA256 = hashlib.sha256(WEIGHTS).hexdigest()
 OID = hashlib.sha1(b"blob %d\0%b" % (len(CONFIG), CONFIG)).hexdigest()
 TOKEN = "hf_token"
-
-
-@pytest.fixture(autouse=True)
-def clean_client(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NO_PROXY", "*")
-    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-    monkeypatch.setattr(constants, "HF_HUB_DISABLE_IMPLICIT_TOKEN", True)
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
 
 
 @pytest.fixture

@@ -41,15 +41,6 @@ SHA256 = hashlib.sha256(WEIGHTS).hexdigest()
 LFS = {"sha256": SHA256, "size": 102400, "pointer_size": 131}
 
 
-@pytest.fixture(autouse=True)
-def clean_client(monkeypatch: MonkeyPatch) -> None:
-    """No token, proxy, offline mode or Xet, whatever the environment was when the client loaded."""
-    monkeypatch.setenv("NO_PROXY", "*")
-    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-    monkeypatch.setattr(constants, "HF_HUB_DISABLE_IMPLICIT_TOKEN", True)
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-
-
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A repository's folder, with hidden files that are nobody's business."""
@@ -330,7 +321,7 @@ def test_fault_cut_and_ignored_range(
 
 
 def test_fault_spoiled_end_passes_the_client_unseen(served: ServedRepo, tmp_path: Path) -> None:
-    with Hub([served], faults=lambda *_: Fault(spoil=3)) as hub:
+    with Hub([served], faults=lambda *_: Fault(corrupt=3)) as hub:
         got = fetch(hub, LARGE, tmp_path).read_bytes()
         assert (len(got), got[:-3]) == (len(WEIGHTS), WEIGHTS[:-3])
         assert not any(a == b for a, b in zip(got[-3:], WEIGHTS[-3:], strict=True))
