@@ -528,7 +528,7 @@ ROWS = (
 
 
 def table() -> str:
-    """The table of docs/operations.md: the faults that end alike stand together."""
+    """The table of docs/operations.md: faults of one outcome in one row."""
     alike: dict[tuple[str, int, str], list[str]] = {}
     for row in ROWS:
         error = f"`{row.error.__name__}`" if row.error else "—"

@@ -39,7 +39,7 @@ from tests.support.real_loads import (
     load,
     measured,
     message,
-    passing,
+    passed_by,
     probe,
     problems_of,
     remove_tokenizer,
@@ -207,7 +207,7 @@ def test_ir_of_another_place_answers_rightly_and_is_seen(
     folder = substitute(right, source, tmp_path / "model")
     wrong = probe(stages, folder, "sentence-transformers-openvino", right)
     shape_only(wrong)
-    assert passing(test_embedding, wrong) == list(judges_of(test_embedding))
+    assert passed_by(test_embedding, wrong) == list(judges_of(test_embedding))
     said = message(READS, wrong)
     assert f"read from {wrong.facts['read_from']}, prepared in {folder}" in said
     assert "exported anew, or found another copy" in said
@@ -222,7 +222,7 @@ def test_original_in_place_of_the_converted_is_exported_anew_and_seen(
     right = load(stages, TASK, OPENVINO_PIPELINE)
     source = Path(load(stages, TASK, BY_NAME).path)
     wrong = replace(probe(stages, source, "sentence-transformers-openvino", right), path=right.path)
-    assert passing(test_embedding, wrong) == list(judges_of(test_embedding))
+    assert passed_by(test_embedding, wrong) == list(judges_of(test_embedding))
     assert f"prepared in {right.path}" in message(READS, wrong)
 
 

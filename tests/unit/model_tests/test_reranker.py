@@ -27,7 +27,7 @@ from tests.support.real_loads import (
     measured,
     message,
     negated,
-    passing,
+    passed_by,
     probe,
     problems_of,
     remove_tokenizer,
@@ -136,7 +136,7 @@ def test_head_of_two_labels_passes_shapes_and_fails_here(stages: Stages, tmp_pat
     WEIGHTS(wrong)
     failed = {"test_one_logit_a_pair", "test_classifier_is_the_published"}
     asked = set(JUDGES) - {OF_SCORES.__name__}
-    assert set(passing(test_reranker, wrong, but=(OF_SCORES.__name__,))) == asked - failed
+    assert set(passed_by(test_reranker, wrong, but=(OF_SCORES.__name__,))) == asked - failed
     assert "2 labels, wanted 1" in message(test_reranker.test_one_logit_a_pair, wrong)
     assert "labels is 2, published 1" in message(
         test_reranker.test_classifier_is_the_published, wrong
@@ -282,7 +282,7 @@ def test_ir_of_another_place_answers_rightly_and_is_seen(
     folder = substitute(right, Path(load(stages, TASK, PLAIN).path), tmp_path / "model")
     wrong = probe(stages, folder, "sentence-transformers-openvino", right)
     shape_only(wrong)
-    assert passing(test_reranker, wrong) == list(JUDGES)
+    assert passed_by(test_reranker, wrong) == list(JUDGES)
     said = message(READS, wrong)
     assert f"read from {wrong.facts['read_from']}, prepared in {folder}" in said
 

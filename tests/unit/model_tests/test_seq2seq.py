@@ -27,7 +27,7 @@ from tests.support.real_loads import (
     load,
     measured,
     message,
-    passing,
+    passed_by,
     probe,
     problems_of,
     remove_tokenizer,
@@ -136,7 +136,7 @@ def test_scaled_head_writes_the_same_and_is_seen_by_its_log_probabilities(
     wrong = probe(stages, folder, "transformers", right)
     shape_only(wrong)
     judge = test_seq2seq.test_log_probabilities_are_the_published
-    assert set(JUDGES) - set(passing(test_seq2seq, wrong)) == {judge.__name__}
+    assert set(JUDGES) - set(passed_by(test_seq2seq, wrong)) == {judge.__name__}
     said = message(judge, wrong)
     assert "gives other log-probabilities (2 problems)" in said
     assert "off, allowed 0.001" in said
@@ -312,7 +312,7 @@ def test_another_copy_in_place_of_the_prepared_is_seen(stages: Stages, tmp_path:
     right = load(stages, TASK, OPENVINO)
     folder = folder_like(right, tmp_path / "copy")
     wrong = replace(probe(stages, folder, "optimum-intel", right), path=right.path)
-    assert passing(test_seq2seq, wrong) == list(JUDGES)
+    assert passed_by(test_seq2seq, wrong) == list(JUDGES)
     assert f"read from {folder}" in message(READS, wrong)
 
 
