@@ -338,8 +338,8 @@ def test_an_option_of_the_environment_is_written_with_an_equals_sign(
         (
             (*SUITE, "tests"),
             (
-                "model_tests runs under its own settings, apart from other tests: leave out tests; or "
-                "add `-p prep.plugin` to run under this directory's settings."
+                "model_tests runs under its own settings, apart from other tests: leave out tests; "
+                "or add `-p prep.plugin` to run under this directory's settings."
             ),
         ),
         (
