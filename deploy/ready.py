@@ -22,10 +22,10 @@ import stat
 import sys
 from fnmatch import fnmatchcase
 
-VERSION = 1
+VERSIONS = (1, 2)
 BLOCK = 1 << 20
 SHOWN = 3  # problems that a line names; of more it tells the number
-GREEN = ("ready", "healed")
+GREEN = ("ready", "repaired", "healed")  # the last is version 1's word for repaired
 MANIFEST = os.path.join("model-prep", "ready.json")
 LONGEST, NAMED = 4000, 200  # letters of a line, and of a name in it
 MOST_BYTES = 1 << 28  # of a file that is read whole
@@ -242,8 +242,9 @@ def _manifest(home):
         )
     except MALFORMED:
         raise Unfit("%s cannot be read: run pytest --model-home=%s again" % (path, home))
-    if not isinstance(data, dict) or data.get("ready-version") != VERSION:
-        raise Unfit("%s is not of version %d: take the ready.py of its release" % (path, VERSION))
+    if not isinstance(data, dict) or data.get("ready-version") not in VERSIONS:
+        known = " or ".join(map(str, VERSIONS))
+        raise Unfit("%s is not of version %s: take the ready.py of its release" % (path, known))
     try:
         body = json.dumps(data.get("models"), sort_keys=True, separators=(",", ":"))
     except MALFORMED:

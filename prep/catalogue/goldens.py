@@ -1,6 +1,6 @@
 """A model's goldens: answers that somebody published or recorded, with source and tolerance.
 
-Each task has kinds of its own; ``docs/goldens.md`` tells their keys.
+Each task has kinds of its own; docs/adding-a-model.md#goldens lists their keys.
 """
 
 from collections.abc import Mapping

@@ -26,7 +26,7 @@ from prep.stages.preflight import Facts, Need, Obstacle, judge, look, needs_of
 from prep.verify.conversion import check_conversion
 from prep.verify.source import check_source
 
-VERSION = 1
+VERSION = 2
 HEAD = ("model", "revision", "there", "fetch", "precision", "action", "on disk", "time", "memory")
 
 
@@ -99,7 +99,7 @@ def _code(problems: Sequence[Obstacle], facts: Facts) -> int:
 def _model(
     settings: Settings, spec: ModelSpec, needs: Sequence[Need], problems: list[Obstacle]
 ) -> ModelPlan:
-    """What a run would do for one model; notes what no run can mend."""
+    """What a run would do for one model; notes what no run can repair."""
     locked = settings.lock.get(spec.name)
     assert locked is not None, "settings were held against the lock"
     also = settings.lock.paths_of(locked.repo, locked.commit)
@@ -108,12 +108,12 @@ def _model(
     need = next((need for need in needs if need.model == spec.name), None)
 
     def stuck(text: str) -> None:
-        problems.append(Obstacle(models=(spec.name,), text=text, passing=False))
+        problems.append(Obstacle(models=(spec.name,), text=text, transient=False))
 
     for problem in plan.unrepairable:
         stuck(" ".join(str(problem).split()))
     if settings.offline and not plan.nothing_to_do:
-        stuck("its files are not as they must be; --offline mends nothing")
+        stuck("its files are not as they must be; --offline repairs nothing")
     fetch = need.fetch if need else 0
     return ModelPlan(
         name=spec.name,

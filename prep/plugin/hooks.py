@@ -22,6 +22,8 @@ from prep.stages.loaded import Loaded
 from prep.stages.pipeline import Stages
 from prep.tasks.consumers import Load
 
+pytest.register_assert_rewrite("model_tests.checks")
+
 STAGES = pytest.StashKey[Stages]()
 
 # pytest's own: it remembers these for a fixture, or ends the session by them.
@@ -48,6 +50,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Settle the case before anything is collected: what is wrong is told at once (exit 4)."""
     for marker, meaning in MARKERS.items():
         config.addinivalue_line("markers", f"{marker}: {meaning}")
+    if config.option.help:  # configures, but runs nothing: there may be no catalogue here
+        return
     if hasattr(config, "workerinput"):
         die_with_parent()
     refuse_cache_options(config)

@@ -5,7 +5,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Mapping
-from functools import partial
+from functools import cache, partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -100,7 +100,7 @@ def note_expected(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
         if is_own(item) and (spec := model_of(item)):
             expected.setdefault(spec.name, []).append(item.nodeid)
-            files.add(item.path)
+            files.add(_resolved(item.path))
     settings = settings_of(config)
     built = {path for path in OWN.glob("test_*.py") if _applies(path, settings)}
     whole = built <= files and not any("::" in arg for arg in config.args)
@@ -114,7 +114,13 @@ def note_expected(config: pytest.Config, items: list[pytest.Item]) -> None:
 
 def is_own(item: pytest.Item) -> bool:
     """Whether the test is of this suite, and not of a repository that borrows the fixtures."""
-    return item.path.is_relative_to(OWN)
+    return _resolved(item.path).is_relative_to(OWN)
+
+
+@cache
+def _resolved(path: Path) -> Path:
+    """Without links: an environment may be reached by one."""
+    return path.resolve()
 
 
 def add_properties(item: pytest.Item, facts: Mapping[str, Mapping[str, Any]]) -> None:
@@ -131,8 +137,8 @@ def add_properties(item: pytest.Item, facts: Mapping[str, Mapping[str, Any]]) ->
 def shorten(call: pytest.CallInfo[None]) -> None:
     """Keep one step of the traceback of an error of ours: its text is the whole message.
 
-    pytest writes every step with its source, which took most of a red run's time: a stage that is
-    not reached is told for each of hundreds of tests.
+    pytest writes every step with its source, which took most of the time of a run that failed: a
+    stage that is not reached is reported for each of hundreds of tests.
     """
     if call.excinfo and isinstance(call.excinfo.value, PrepError):
         call.excinfo.traceback = call.excinfo.traceback[-1:]
@@ -170,7 +176,7 @@ def teststatus(report: pytest.TestReport) -> tuple[str, str, tuple[str, Mapping[
     """Tests that an earlier failure kept from running are counted, not told again at length."""
     if report.failed and getattr(report, "prep", {}).get("failure") in (
         "not reached",
-        "not reached, passing",
+        "not reached, transient",
     ):
         return "not reached", "n", ("NOT REACHED", {"yellow": True})
     return None
@@ -191,6 +197,7 @@ class Outcome:
         self.written: list[str] = []
         self.full = False  # whether a full disk kept it from being written
 
+    @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
         """What a worker collected; all workers collect the same."""
         self.expected = getattr(node, "workeroutput", {}).get("prep_expected") or self.expected
@@ -218,13 +225,13 @@ class Outcome:
         if failure is None:
             if report.when == "call" and report.passed:
                 if _is_stale(run, report.nodeid, about["exchange"]):
-                    run.tests[report.nodeid] = "red"
+                    run.tests[report.nodeid] = "failed"
                     run.problems.append(f"{report.nodeid} {STALE}")
                 run.tests.setdefault(report.nodeid, "passed")
             elif report.skipped:
                 run.tests[report.nodeid] = "not tried" if about["not-tried"] else "not run"
             return
-        run.tests[report.nodeid] = "passing" if failure.endswith("passing") else "red"
+        run.tests[report.nodeid] = "transient" if failure.endswith("transient") else "failed"
         if failure.startswith("not reached"):
             run.not_reached += 1
         else:
@@ -269,11 +276,11 @@ class Outcome:
         if code not in (0, 1):
             return code
         outcomes = [outcome for run in self.runs.values() for outcome in run.tests.values()]
-        if code == 0 and "red" in outcomes:  # pytest counts a rerun that passed, we did not
+        if code == 0 and "failed" in outcomes:  # pytest counts a rerun that passed, we did not
             return int(pytest.ExitCode.TESTS_FAILED)
         if code == 1:
-            passing = "red" not in outcomes and "passing" in outcomes
-            return int(Exit.TRANSIENT) if passing and not self.foreign_failures else code
+            transient = "failed" not in outcomes and "transient" in outcomes
+            return int(Exit.TRANSIENT) if transient and not self.foreign_failures else code
         if "passed" not in outcomes and not self.foreign:
             return NOTHING_COLLECTED
         return code
@@ -377,9 +384,9 @@ def _row(name: str, run: ModelRun, status: str) -> tuple[str, ...]:
     adopted = f", adopted {facts['adopted']} bytes" if facts.get("adopted") else ""
     fetched = f"fetched {facts.get('fetched', 0)} bytes{adopted}"
     done = f"{fetched}, converted {', '.join(made) or 'nothing'}"
-    healed = f", healed {len(facts['healed'])}" if facts.get("healed") else ""
+    repaired = f", repaired {len(facts['repaired'])}" if facts.get("repaired") else ""
     paths = "  ".join(f"{precision}: {one['path']}" for precision, one in precisions.items())
-    return name, status, (facts.get("commit") or "")[:12], done + healed, paths
+    return name, status, (facts.get("commit") or "")[:12], done + repaired, paths
 
 
 def _is_stale(run: ModelRun, nodeid: str, exchange: int | None) -> bool:
@@ -399,10 +406,10 @@ def _told_before(config: pytest.Config, model: str, error: BaseException) -> Bas
 def _failure(report: pytest.TestReport, error: BaseException | None) -> str | None:
     if not report.failed:
         return None
-    passing = error is not None and is_transient(error)
+    transient = error is not None and is_transient(error)
     if isinstance(error, NotReached):
-        return "not reached, passing" if passing else "not reached"
-    return "passing" if passing else "red"
+        return "not reached, transient" if transient else "not reached"
+    return "transient" if transient else "failed"
 
 
 def _applies(path: Path, settings: Settings) -> bool:

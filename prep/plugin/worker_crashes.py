@@ -30,14 +30,14 @@ def tell(config: pytest.Config, settings: Settings, report: Any) -> None:
     model = rest.rstrip("]").partition(SEPARATOR)[0]
     if not bracket or model not in {spec.name for spec in settings.models}:
         return
-    where = config.rootpath / path.partition("::")[0]
+    where = (config.rootpath / path.partition("::")[0]).resolve()
     doing = f"{model}: the worker {report.node.gateway.id} of -n"
     error = crash_error(doing, _code(report.node), config.stash.get(KILLS, 0))
     report.longrepr = f"{error}\nIt was at {report.nodeid}."
     report.prep = {
         "model": model,
         "own": where.is_relative_to(SUITE / "model_tests"),
-        "failure": "passing" if is_transient(error) else "red",
+        "failure": "transient" if is_transient(error) else "failed",
         "exchange": None,
         "not-tried": False,
         "message": str(error),

@@ -22,22 +22,22 @@ from prep.tasks.registry import TASKS
 TEMPLATE = Path(__file__).with_name("page.html.j2")
 MOST_BYTES = 300_000
 RUNS, PROBLEMS, LETTERS = 24, 12, 4000  # how much of the past, of problems and of each is shown
-WORST_FIRST = ("red", "undelivered", "unchecked", "healed", "ready")
-MARKS = {"ready": "✓", "healed": "✚", "red": "✗", "undelivered": "↻", "unchecked": "–"}
+WORST_FIRST = ("failed", "transient", "unchecked", "repaired", "ready")
+MARKS = {"ready": "✓", "repaired": "✚", "failed": "✗", "transient": "↻", "unchecked": "–"}
 MEANINGS = {
     "ready": "everything the suite has for it passed",
-    "healed": "ready, after damage that was found and mended",
-    "red": "something is wrong that stays",
-    "undelivered": "only failures that can pass by themselves: run again",
+    "repaired": "ready, after damage that was found and repaired",
+    "failed": "a failure that stays until somebody acts",
+    "transient": "only transient failures: run again",
     "unchecked": "the run left checks out",
 }
 EXITS = {
     0: "every chosen model passed every chosen check",
-    1: "what is red stays red until somebody acts; its card says what to do",
+    1: "what failed stays so until somebody acts; the card of the model says what to do",
     2: "stopped by Ctrl-C",
     3: "an error inside the suite",
     5: "nothing was checked",
-    75: "every failure can pass by itself: run again",
+    75: "every failure is transient: run again",
     143: "stopped by SIGTERM",
 }
 STAGES = {
@@ -89,18 +89,18 @@ def _headline(run: Mapping[str, Any]) -> dict[str, str]:
     of = f"{count} of {_count(total, 'model')}"
     is_are = "is" if count == 1 else "are"
     sentence = {
-        "red": f"{of} {is_are} red",
-        "undelivered": f"{of} could not be delivered: run again",
+        "failed": f"{of} failed",
+        "transient": f"{of} failed with transient errors: run again",
         "unchecked": f"{of} {is_are} not wholly checked",
-        "healed": f"All {total} models are ready, {count} of them healed",
+        "repaired": f"All {total} models are ready, {count} of them repaired",
         "ready": f"All {total} models are ready",
     }[tone]
     if total == 1:
         sentence = {
-            "red": "The model is red",
-            "undelivered": "The model could not be delivered: run again",
+            "failed": "The model failed",
+            "transient": "The model failed with transient errors: run again",
             "unchecked": "The model is not wholly checked",
-            "healed": "The model is ready, and was healed",
+            "repaired": "The model is ready, and was repaired",
             "ready": "The model is ready",
         }[tone]
     return {"headline": sentence, "tone": tone, "meaning": meaning}
@@ -124,7 +124,7 @@ def _model(
         "measured": TASKS[one["task"]].measure.label if one["task"] in TASKS else "agreement",
         "problem_list": [text.partition("\n")[::2] for text in problems[:PROBLEMS]],
         "more_problems": max(0, len(problems) - PROBLEMS),
-        "healed_list": [" ".join(text.split())[:LETTERS] for text in one["healed"][:PROBLEMS]],
+        "repaired_list": [" ".join(text.split())[:LETTERS] for text in one["repaired"][:PROBLEMS]],
         "past": _past(line for line in past if line["model"] == name),
     }
 

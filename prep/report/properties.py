@@ -53,8 +53,8 @@ def properties(
             yield "memory.peak", str(took["peak-bytes"])
     if facts.get("adopted"):
         yield "bytes.adopted", str(facts["adopted"])
-    if facts.get("healed"):
-        yield "healed", str(len(facts["healed"]))
+    if facts.get("repaired"):
+        yield "repaired", str(len(facts["repaired"]))
     if facts.get("cut"):
         yield "network-cut", facts["cut"]
     for package, version in facts.get("versions", {}).items():

@@ -42,7 +42,7 @@ from prep.verify.conversion import check_conversion
 from prep.verify.problem import Problem
 from prep.verify.source import check_source
 
-VERSION = 1
+VERSION = 2
 _SAID: Mapping[str, Shape] = {
     "status": one_of(*get_args(Status)),
     "at": is_time,
@@ -66,7 +66,7 @@ _is_proof = either(
         }
     ),
 )
-GREEN = ("ready", "healed")
+GREEN = ("ready", "repaired")
 CLOCKS_DIFFER = 60  # seconds that a file server's clock may be behind ours
 PLAIN = re.compile(r"[\w/.@:+,%=-]+", re.ASCII)  # means the same to docker, systemd and a shell
 
@@ -159,7 +159,7 @@ def _model(
     folders, problems = _folders(settings, spec, locked)
     problems += _changed(settings.home, folders, since) if not problems else []
     if problems:
-        return entry | {"status": "red"}, [f"{name}: {problem}" for problem in problems]
+        return entry | {"status": "failed"}, [f"{name}: {problem}" for problem in problems]
     ref = settings.home.shown(settings.home.ref(locked.repo))
     return entry | {"ref": {"path": ref, "text": locked.commit}, "folders": folders}, []
 

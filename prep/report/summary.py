@@ -16,7 +16,7 @@ from prep.report.verdict import ModelRun, Status, merged
 from prep.settings import Settings
 from prep.tasks.registry import TASKS
 
-VERSION = 2
+VERSION = 3
 NUMBERS = re.compile(r"\[\s+(?:(?:-?\d[\d.e+-]*|null),?\s+)+\]")
 
 
@@ -55,12 +55,12 @@ def entry(run: ModelRun, status: Status, settings: Settings, name: str) -> dict[
         "cpu-inference-default": facts.get("cpu_default"),
         "goldens": facts.get("goldens"),
         "versions": facts.get("versions", {}),
-        "healed": facts.get("healed", []),
+        "repaired": facts.get("repaired", []),
         "moved-ref": facts.get("moved_ref"),
         "unused-files": facts.get("unused", []),
         "tests": {
             "passed": run.count("passed"),
-            "failed": run.count("red") + run.count("passing") - run.not_reached,
+            "failed": run.count("failed") + run.count("transient") - run.not_reached,
             "not-reached": run.not_reached,
             "not-tried": run.count("not tried"),
         },

@@ -86,7 +86,7 @@ is_entry: Shape = record(
         "cpu-inference-default": maybe(is_text),
         "goldens": maybe(is_flag),
         "versions": mapped(is_text),
-        "healed": _texts,
+        "repaired": _texts,
         "moved-ref": maybe(listed(is_text, 2)),
         "unused-files": _texts,
         "tests": record(dict.fromkeys(("passed", "failed", "not-reached", "not-tried"), is_count)),

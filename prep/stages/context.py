@@ -32,13 +32,13 @@ class NotReached(ModelError):
     """A stage that an earlier failure keeps from being reached; the cause was told before."""
 
     def __init__(self, model: str, stage: str, cause: BaseException) -> None:
-        self.passing = is_transient(cause)
+        self.transient = is_transient(cause)
         super().__init__(f"{model}: not reached, because {stage} failed before")
 
 
 def is_transient(error: BaseException) -> bool:
     """Whether the failure can pass by itself."""
-    return isinstance(error, TransientError) or (isinstance(error, NotReached) and error.passing)
+    return isinstance(error, TransientError) or (isinstance(error, NotReached) and error.transient)
 
 
 @dataclass(slots=True)
@@ -90,10 +90,10 @@ class Context:
             raise error if tells else NotReached(model, "the preflight", error)
 
     def record(self, model: str, **facts: Any) -> None:
-        """Note facts for the reports; what was healed adds up, the rest is replaced."""
+        """Note facts for the reports; what was repaired adds up, the rest is replaced."""
         known = self.facts.setdefault(model, {})
-        if "healed" in facts:
-            facts["healed"] = [*known.get("healed", ()), *facts["healed"]]
+        if "repaired" in facts:
+            facts["repaired"] = [*known.get("repaired", ()), *facts["repaired"]]
         known.update(facts)
 
     def report_repair(self, model: str, problems: Iterable[str]) -> None:

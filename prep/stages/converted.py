@@ -63,7 +63,7 @@ def convert_model(context: Context, fetched: Fetched, precision: str) -> Convert
         "tools-differ": _other_tools(context, fetched, converted),
     }
     known = context.facts[name].get("precisions", {})
-    context.record(name, precisions={**known, precision: record}, healed=converted.repaired)
+    context.record(name, precisions={**known, precision: record}, repaired=converted.repaired)
     return converted
 
 

@@ -23,7 +23,7 @@ from prep.verify.source import SourceState, check_source
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fetched:
     """A model's original files. `fetched` counts bytes that came now, `adopted` bytes that were in
-    the home already under other names; `healed` is what was mended.
+    the home already under other names; `repaired` is what was mended.
 
     `moved_ref` is what refs/main held before and holds now, where it held something else.
     """
@@ -35,7 +35,7 @@ class Fetched:
     state: SourceState
     fetched: int = 0
     adopted: int = 0
-    healed: tuple[str, ...] = ()
+    repaired: tuple[str, ...] = ()
     moved_ref: tuple[str, str] | None = None
 
 
@@ -60,7 +60,7 @@ def fetch_model(context: Context, spec: ModelSpec, locked: LockedModel) -> Fetch
         spec.name,
         fetched=fetched.fetched,
         adopted=fetched.adopted,
-        healed=fetched.healed,
+        repaired=fetched.repaired,
         moved_ref=fetched.moved_ref,
         unused=fetched.state.unused,
         seconds=round(time.monotonic() - began, 2),
@@ -73,8 +73,8 @@ def _bring(context: Context, spec: ModelSpec, locked: LockedModel, holding: Hold
     home = context.home
     state = _look(context, locked)
     plan = plan_source(locked, state)
-    healed = tuple(map(str, damage_of(state, was_whole=_was_whole(home, locked))))
-    context.report_repair(spec.name, healed)
+    repaired = tuple(map(str, damage_of(state, was_whole=_was_whole(home, locked))))
+    context.report_repair(spec.name, repaired)
     came = adopted = 0
     if plan.fetch:
         snapshot = home.snapshot(locked.repo, locked.commit)
@@ -106,7 +106,7 @@ def _bring(context: Context, spec: ModelSpec, locked: LockedModel, holding: Hold
         state=_look(context, locked),
         fetched=came,
         adopted=adopted,
-        healed=healed,
+        repaired=repaired,
         moved_ref=moved,
     )
 

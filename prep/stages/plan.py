@@ -20,9 +20,9 @@ PERMANENT_ASPECTS = ("unlocked", "unsafe")  # aspects of originals that only a p
 class SourcePlan:
     """What brings a snapshot to the lock.
 
-    `fetch` are files to get (or to link anew), `open` problems of modes to mend, `move_ref` says
-    that refs/main must be written. `unrepairable` is what no plan may mend: extra files, and locked ones
-    that must not be run.
+    `fetch` are files to get (or to link anew), `open` problems of modes to repair, `move_ref` says
+    that refs/main must be written. `unrepairable` is what no plan may repair: unlocked files, and
+    locked ones that must not be run.
     """
 
     fetch: tuple[LockedFile, ...]
@@ -63,7 +63,7 @@ def plan_source(locked: LockedModel, state: SourceState) -> SourcePlan:
 
 
 def damage_of(state: SourceState, *, was_whole: bool) -> tuple[Problem, ...]:
-    """Which of the problems are damage, to be reported when healed, and not just work to do.
+    """Which of the problems are damage, to be reported when repaired, and not just work to do.
 
     Bytes that are not the lock's always are. What is missing is damage only where the ledger says
     that this commit was whole before; else it was never finished.

@@ -79,7 +79,7 @@ class Obstacle:
 
     models: tuple[str, ...]
     text: str
-    passing: bool
+    transient: bool
 
     def __str__(self) -> str:
         return f"{', '.join(self.models)}: {self.text}"
@@ -203,8 +203,8 @@ def _by_hub(needs: Sequence[Need], facts: Facts) -> Iterator[Obstacle]:
     for need in needs:
         if error := facts.refusals.get(need.model):
             told.setdefault((str(error), isinstance(error, TransientError)), []).append(need.model)
-    for (text, passing), models in told.items():
-        yield Obstacle(models=tuple(models), text=text, passing=passing)
+    for (text, transient), models in told.items():
+        yield Obstacle(models=tuple(models), text=text, transient=transient)
 
 
 def _by_mode(needs: Sequence[Need], facts: Facts) -> Iterator[Obstacle]:
@@ -213,7 +213,7 @@ def _by_mode(needs: Sequence[Need], facts: Facts) -> Iterator[Obstacle]:
             models=tuple(need.model for need in needs if folder in need.folders),
             text=f"{folder} cannot be written ({why}). Give a home that this user may write "
             "(--model-home), or check this one as it is with --offline.",
-            passing=False,
+            transient=False,
         )
 
 
@@ -233,14 +233,14 @@ def _by_disk(needs: Sequence[Need], facts: Facts, workers: int) -> Iterator[Obst
             text=f"{facts.temporary.place} has {facts.temporary.free} bytes free, {temporary} are "
             "needed there while converting. Make room there, or set TMPDIR to a folder on a "
             "larger disk.",
-            passing=True,
+            transient=True,
         )
     if wanted > facts.home.free:
         yield Obstacle(
             models=models,
             text=f"{facts.home.place} has {facts.home.free} bytes free, {wanted} are needed "
             f"({', '.join(parts)}). Make room there, or prepare fewer models (--models).",
-            passing=True,
+            transient=True,
         )
     files = sum(2 * need.files + SMALL * (1 + len(need.make)) for need in needs)
     if facts.home.files is not None and files > facts.home.files:
@@ -248,7 +248,7 @@ def _by_disk(needs: Sequence[Need], facts: Facts, workers: int) -> Iterator[Obst
             models=models,
             text=f"{facts.home.place} has room for {facts.home.files} more files (inodes), {files} "
             "are needed. Remove files there that nobody needs, or give another --model-home.",
-            passing=True,
+            transient=True,
         )
 
 
@@ -261,7 +261,7 @@ def _by_memory(needs: Sequence[Need], facts: Facts, workers: int) -> Iterator[Ob
             text=f"{facts.memory.bound} has {facts.memory.free} of {facts.memory.limit} bytes of "
             f"memory free, {wanted} are needed while converting. Raise the limit, end other "
             f"processes{fewer}; --precision none prepares the original weights alone.",
-            passing=True,
+            transient=True,
         )
 
 
@@ -296,7 +296,7 @@ class Preflight:
         own = [obstacle for obstacle in obstacles if model in obstacle.models]
         if not own:
             return None
-        kind = PreflightTransient if all(one.passing for one in own) else PreflightFailed
+        kind = PreflightTransient if all(one.transient for one in own) else PreflightFailed
         lines = [str(obstacle) for obstacle in obstacles]
         text = lines[0] if len(lines) == 1 else listing("The preparation cannot begin", lines)
         stopped = {name for obstacle in obstacles for name in obstacle.models}

@@ -66,7 +66,7 @@ def ledger(folder: Path, name: str) -> Iterator[Write]:
 def report(folder: Path, name: str) -> Iterator[Write]:
     """Whole reports: the summary, the history and the page, of one model each."""
     settings = settings_of(folder, name)
-    entry = summary.entry(ModelRun(), "red", settings, name)
+    entry = summary.entry(ModelRun(), "failed", settings, name)
 
     def write(number: int) -> None:
         told = {name: {**entry, "files": number}}
@@ -81,7 +81,7 @@ def report(folder: Path, name: str) -> Iterator[Write]:
 def ready(folder: Path, name: str) -> Iterator[Write]:
     """What consumers read."""
     settings = settings_of(folder, name)
-    yield lambda number: write_for_consumers(settings, {name: "red"}, 0)
+    yield lambda number: write_for_consumers(settings, {name: "failed"}, 0)
 
 
 @contextmanager

@@ -196,8 +196,8 @@ def test_unreachable_hub_is_one_sentence(tmp_path: Path) -> None:
     assert done.said.count(sentence) == 1
     assert "Traceback" not in done.out
     assert done.out.count("ERROR at setup") == 1
-    assert f"{TINY} undelivered" in done.said
-    assert status(tmp_path / "home") == "undelivered"
+    assert f"{TINY} transient" in done.said
+    assert status(tmp_path / "home") == "transient"
 
 
 def test_other_names_of_tests_give_no_verdict(tmp_path: Path, prepared: Path) -> None:
@@ -226,7 +226,7 @@ def test_two_workers_find_an_unreachable_hub_to_be_passing(tmp_path: Path) -> No
         (Fault(status=404, code="RevisionNotFound"), 1, "has no revision"),
         (Fault(spoil=100), 1, "is never retried into acceptance"),
     ],
-    ids=["passing", "refused", "wrong-bytes"],
+    ids=["transient", "refused", "wrong-bytes"],
 )
 def test_what_the_hub_does_wrong_is_told_and_sorted(
     tmp_path: Path, fault: Fault, code: int, words: str

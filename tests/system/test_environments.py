@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.proofs.environments import (
+from tests.proofs.environments.environment import (
     ALL_AT_ONCE,
     AROUND,
     Around,
@@ -51,5 +51,5 @@ def test_another_verdict_would_be_seen(prepared: Path) -> None:
     """Of a home that is spoiled otherwise, and of one that is healthy."""
     with home_of("spoiled source", prepared) as home:
         run, entry = verdict(home, Around(), *WITHOUT_LOADS)
-    assert differs("healthy", run, entry)[:2] == ["exit 1, wanted 0", "red, not ready"]
+    assert differs("healthy", run, entry)[:2] == ["exit 1, wanted 0", "failed, not ready"]
     assert differs("spoiled conversion", run, entry) == sorted(entry["problems"])

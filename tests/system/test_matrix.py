@@ -1,6 +1,6 @@
 """The rows of the matrix that need no load, in one run; and the rest of them is complete.
 
-``make matrix`` runs them all, with loads, answers and healing.
+``make matrix`` runs them all, with loads, answers and repairing.
 """
 
 import shutil
@@ -24,7 +24,7 @@ from tests.support.small_homes import flip
 
 # One model is enough here, and what needs a home of its own is a run of its own.
 CHEAP = [row for row in ROWS if is_cheap(row) and "embedding" in row.tasks]
-SHARED = [row for row in CHEAP if row.scope == "model" and row.expect == "red"]
+SHARED = [row for row in CHEAP if row.scope == "model" and row.expect == "failed"]
 ALONE = [row for row in CHEAP if row.expect == "exit 4"][::7]
 
 # What no home shows by itself, or not every time: where each of these is shown failing instead.
@@ -32,7 +32,7 @@ EMBEDDING, RERANKER, SEQ2SEQ = (f"test_judges{name}.py" for name in ("", "_reran
 SHOWN_ELSEWHERE = {
     # What the lock does not answer is exit 4 before any test: the rows of the lock.
     "test_lock_answers_the_catalogue": "test_matrix.py",
-    # A conversion keeps the tokenizer's files byte for byte, or its receipt is red.
+    # A conversion keeps the tokenizer's files byte for byte, or its receipt fails.
     "test_content_is_right[tokenizer]": EMBEDDING,
     # Libraries that misbehave: ours do not.
     "test_consumer_loads": EMBEDDING,
@@ -56,7 +56,7 @@ SHOWN_ELSEWHERE = {
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Finding]:
     """What became of every row that is tried here."""
-    runner = Runner(tmp_path_factory.mktemp("matrix"), model=TINY, cheap=True, heal=False)
+    runner = Runner(tmp_path_factory.mktemp("matrix"), model=TINY, cheap=True, repair=False)
     return {finding.row.name: finding for finding in runner.all([*SHARED, *ALONE, *WRONG_ROWS])}
 
 
@@ -93,7 +93,7 @@ def test_matrix_tells_what_is_missed_and_what_is_a_false_alarm(
     said = {row.name: (found[row.name].said, found[row.name].why) for row in WRONG_ROWS}
     why = said["seen by another"][1]
     assert why == "not seen by test_name_leads_to_the_pin, but by test_source_is_what_the_lock_says"
-    assert said["no damage at all"] == ("missed", "nothing was red: exit 0, unchecked")
+    assert said["no damage at all"] == ("missed", "nothing failed: exit 0, unchecked")
     assert said["in other words"][0] == "missed"
     assert said["in other words"][1].startswith("the message lacks ['sorry']: in-other-words is ")
     assert said["called harmless"][0] == "false alarm"
@@ -135,7 +135,7 @@ def test_every_row_has_a_name_of_its_own_and_says_what_must_be_told() -> None:
     names = [slug(row.name).lower() for row in ROWS]
     assert sorted(names) == sorted(set(names))
     for row in ROWS:
-        assert (row.expect == "red") == bool(row.seen_by), row.name
+        assert (row.expect == "failed") == bool(row.seen_by), row.name
         assert row.file or row.expect == "green", row.name
 
 
@@ -143,10 +143,10 @@ def test_another_reason_a_write_and_a_torn_message_are_told() -> None:
     """What no run above comes to, on outcomes made by hand."""
     row = doing("x", seen_by=BYTES)
     whole = "x is wrong (1 problem):\n  corrupt  model.safetensors\nFetch it again."
-    right = Outcome(code=1, red={BYTES[0]: whole}, passed=3, status="red", seconds=1.0)
+    right = Outcome(code=1, failed={BYTES[0]: whole}, passed=3, status="failed", seconds=1.0)
     assert judged(row, right, "x") == ("killed", "")
-    other = replace(right, red={**right.red, "test_other": "y"})
-    assert judged(row, other, "x") == ("missed", "red for another reason: test_other: y")
+    other = replace(right, failed={**right.failed, "test_other": "y"})
+    assert judged(row, other, "x") == ("missed", "failed for another reason: test_other: y")
     wrote = replace(right, wrote=("hub/new",))
     assert judged(row, wrote, "x") == ("missed", "an offline run wrote into the home: hub/new")
     for message, why in (
@@ -154,11 +154,11 @@ def test_another_reason_a_write_and_a_torn_message_are_told() -> None:
         (whole.replace("\nFetch it again.", ""), "does not say what to do"),
         (whole.replace("model.safetensors", "a file"), "the message lacks ['model.safetensors']"),
     ):
-        said, told = judged(row, replace(right, red={BYTES[0]: message}), "x")
+        said, told = judged(row, replace(right, failed={BYTES[0]: message}), "x")
         assert said == "missed"
         assert why in told
     quiet = doing("x", expect="green")
-    undone = replace(right, code=0, red={}, passed=0)
-    assert judged(quiet, undone, "x") == ("false alarm", "exit 0, red, 0 passed: ")
+    undone = replace(right, code=0, failed={}, passed=0)
+    assert judged(quiet, undone, "x") == ("false alarm", "exit 0, failed, 0 passed: ")
     wrong = doing("x", expect="exit 4")
     assert judged(wrong, replace(right, out="x"), "x") == ("missed", "exit 1, wanted 4: x")

@@ -1,6 +1,6 @@
-"""Damage is mended online: once, told, only what was wrong, and nothing of somebody else's.
+"""Damage is repaired online: once, told, only what was wrong, and nothing of somebody else's.
 
-Some rows of the matrix in one run; ``make matrix`` heals them all, and loads them afterwards.
+Some rows of the matrix in one run; ``make matrix`` repairs them all, and loads them afterwards.
 """
 
 import shutil
@@ -30,7 +30,7 @@ NAMES = (
     *("weights link leads out", "blob is a link out", "weights 0600", "IR zero tail"),
     *("half a conversion", "stable path dangles", "stable path a file", "receipt leads out"),
     *("fp32 called int8, receipt right", "receipt of another commit", "conversion 0700"),
-    # None of our own to mend: told, and left as they are.
+    # None of our own to repair: reported, and left as they are.
     *("weights replaced by a folder", "ref is a folder", "pooling folder leads out"),
     *("adapter beside the weights", "adapter beside the IR", "lock of other bytes"),
 )
@@ -39,15 +39,15 @@ TRIED = [row for row in ROWS if row.name in NAMES]
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Finding]:
-    runner = Runner(tmp_path_factory.mktemp("healing"), model=TINY, cheap=True)
+    runner = Runner(tmp_path_factory.mktemp("repairing"), model=TINY, cheap=True)
     return {finding.row.name: finding for finding in runner.all(TRIED)}
 
 
 @pytest.mark.parametrize("row", TRIED, ids=lambda row: slug(row.name))
-def test_what_is_ours_is_mended_and_all_else_left(found: Mapping[str, Finding], row: Row) -> None:
+def test_what_is_ours_is_repaired_and_all_else_left(found: Mapping[str, Finding], row: Row) -> None:
     finding = found[row.name]
     assert (finding.said, finding.why) == ("killed", "")
-    assert finding.healed == (True if row.online == "healed" else None)
+    assert finding.repaired == (True if row.online == "repaired" else None)
 
 
 def test_every_row_that_is_named_is_tried() -> None:
@@ -87,11 +87,11 @@ def test_bytes_that_the_hub_has_wrong_too_are_tried_once_and_red(
     assert done.code == 1, done.out
     assert f"[{TINY}] repairing: corrupt model.safetensors" in done.out
     assert weights.read_bytes() == wrong
-    assert status(home.root) != "healed"
+    assert status(home.root) != "repaired"
 
 
 def test_pin_that_moved_is_work_and_no_damage(tmp_path: Path, prepared: Path, hub: Hub) -> None:
-    """A home of an earlier commit: fetched and converted anew, and nothing is called healed."""
+    """A home of an earlier commit: fetched and converted anew, and nothing is called repaired."""
     home = Home(copy_home(prepared, tmp_path / "home"))
     folder = converted(home)
     receipt = read_receipt(folder)
@@ -106,7 +106,7 @@ def test_pin_that_moved_is_work_and_no_damage(tmp_path: Path, prepared: Path, hu
     assert folder.with_name(recipe.digest).is_dir(), "the old target stays"
 
 
-def test_healing_that_breaks_off_is_red_and_the_next_run_ends_it(
+def test_repair_that_breaks_off_fails_and_the_next_run_ends_it(
     tmp_path: Path, prepared: Path, hub: Hub
 ) -> None:
     """One of two files comes, then the hub has no more: what came stays, the other as it was."""
@@ -125,12 +125,12 @@ def test_healing_that_breaks_off_is_red_and_the_next_run_ends_it(
     assert done.code == 1, done.out
     assert f"[{TINY}] repairing: corrupt model.safetensors" in done.out
     assert f"[{TINY}] repairing: corrupt tokenizer.json" in done.out
-    assert status(home.root) == "red"
+    assert status(home.root) == "failed"
     assert weights.read_bytes() == wrong
     assert words.read_bytes() == right
     done = sample(home.root, hub=hub.url)
     assert done.code == 0, done.out
-    assert status(home.root) == "healed"
+    assert status(home.root) == "repaired"
     assert "repairing: corrupt tokenizer.json" not in done.out
     assert len(hub.bodies("model.safetensors")) == 1
     assert not hub.bodies("tokenizer.json")
@@ -165,7 +165,7 @@ def test_a_conversion_that_fails_its_check_again_is_thrown_away_and_red(
         given = ("--catalogue", catalogue, "--hub", hub.url, "--model-home", home.root)
         assert run(*given, "--relock").code == 0
         done = run(*given, "-m", "conversion")
-        assert (done.code, status(home.root)) == (1, "red"), done.out
+        assert (done.code, status(home.root)) == (1, "failed"), done.out
         assert "the int8 conversion is not what it must be, so it was thrown away:" in done.out
         assert "repairing:" not in done.out
         assert not home.stable(TINY_REPO, "int8").is_symlink()
@@ -178,7 +178,7 @@ def test_a_conversion_that_fails_its_check_again_is_thrown_away_and_red(
         point_link(home.stable(TINY_REPO, "int8"), recipe.digest)
         before = listing(home.conversions(TINY_REPO))
         done = run(*given, "-m", "conversion")
-    assert (done.code, status(home.root)) == (1, "red"), done.out
+    assert (done.code, status(home.root)) == (1, "failed"), done.out
     assert f"[{TINY}] repairing: the lowest cosine to the PyTorch original is " in done.out
     assert done.out.count(f"[{TINY}] converting to int8\n") == 1
     assert "the int8 conversion is not what it must be, so it was thrown away:" in done.out

@@ -1,8 +1,8 @@
 """Every reader of what somebody else wrote, a row each: where it lies, a valid one, who reads it.
 
 `read` does what a run does with the file, and nothing may rise from it but `PrepError` and
-`Unreadable`. `reads` names the places in the code that it covers; `test_fuzz.py` holds them against the code,
-so that no reader is forgotten. What needs none is in `TRUSTED`, with the reason.
+`Unreadable`. `reads` names the places in the code that it covers; `test_fuzz.py` holds them against
+the code, so that no reader is forgotten. What needs none is in `TRUSTED`, with the reason.
 """
 
 import contextlib
@@ -152,7 +152,7 @@ def _report(folder: Path) -> None:
 
 
 def _summary_seed(folder: Path) -> bytes:
-    run = whole(0, other=model(), more=model("healed"))
+    run = whole(0, other=model(), more=model("repaired"))
     return (json.dumps(run, indent=1) + "\n").encode()
 
 
@@ -192,7 +192,7 @@ def _consumers(folder: Path) -> None:
     settings = settings_for(folder, locked_model())
     name = replace(SPEC, name="second")
     lock = Lock(models=(replace(locked_model(), name="second"),))
-    write_for_consumers(replace(settings, models=(name,), lock=lock), {"second": "red"}, 0)
+    write_for_consumers(replace(settings, models=(name,), lock=lock), {"second": "failed"}, 0)
     env = (folder / "model-prep" / "consumer.env").read_text(encoding="utf-8")
     for line in env.splitlines():
         assert line.startswith(("#", "HF_", "TRANSFORMERS_", "MODEL_")), line

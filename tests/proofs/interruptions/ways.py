@@ -19,7 +19,7 @@ class Way:
     how: str
     args: tuple[str, ...] = ()
     code: int = 1
-    status: str = "red"
+    status: str = "failed"
     failed: tuple[str, ...] = (A, C)
     first_of_a_alone: bool = False
     gone: str | None = C
@@ -67,7 +67,7 @@ WAYS = {
         how="kill",
         args=("-n", "2"),
         code=75,
-        status="undelivered",
+        status="transient",
         failed=(A,),
         gone=None,
         first_of_a_alone=True,
@@ -88,7 +88,7 @@ CALLED_AGAIN = Way(
     failed=(),
     gone=None,
 )
-# What every `make test` runs; `make interruptions` runs them all.
+# What every `make test` runs; the proof runs them all.
 QUICK = (
     "timeout in set-up, by signal",
     "run again, a load that was interrupted",

@@ -38,7 +38,7 @@ def _row(
     group: str = "ir",
     **more: object,
 ) -> Row:
-    given = {"online": "healed", **more}
+    given = {"online": "repaired", **more}
     return Row(name=name, group=group, do=do, seen_by=seen_by, file=file, words=words, **given)  # type: ignore[arg-type]
 
 
@@ -137,7 +137,7 @@ CONTENT_ROWS = (
         "auto_map",
         "pytest converts it again",
         group="unsafe",
-        online="healed",
+        online="repaired",
     ),
     _row(
         "fp32 called int8, receipt right",
@@ -238,7 +238,7 @@ def _extra(name: str, file: str, body: bytes = b"{}") -> Row:
         "is not locked, and a loader would take it",
         "take it away by hand, or lock it.",
         group="unlocked",
-        online="red",
+        online="failed",
     )
 
 

@@ -197,7 +197,7 @@ def copy_model(origin: Path, home: Home, repo: str, locked: LockedModel) -> None
 
 
 def leave_bystanders(stand: Stand) -> None:
-    """Files of somebody else in every folder that healing might touch."""
+    """Files of somebody else in every folder that repairing might touch."""
     for place in stand.places:
         for path in bystanders(place):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -227,7 +227,7 @@ def _entry(unit: Unit, repo: str, spec: ModelSpec) -> str:
         "task": json.dumps(spec.task),
         "precisions": '["int8"]',
         "why": '"a row of the matrix"',
-        **(ONE_CONSUMER if unit.row.expect == "red" and is_cheap(unit.row) else {}),
+        **(ONE_CONSUMER if unit.row.expect == "failed" and is_cheap(unit.row) else {}),
         **unit.row.entry,
     }
     return "[[models]]\n" + "".join(f"{key} = {value}\n" for key, value in keys.items())

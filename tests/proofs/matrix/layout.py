@@ -23,7 +23,7 @@ REF = ("test_name_leads_to_the_pin",)
 WEIGHTS, TOKENIZER = "model.safetensors", "tokenizer.json"
 
 
-def _ref(name: str, do: Callable[[Place], object], *words: str, online: str = "healed") -> Row:
+def _ref(name: str, do: Callable[[Place], object], *words: str, online: str = "repaired") -> Row:
     return Row(
         name=name,
         group="ref",
@@ -67,7 +67,10 @@ REF_ROWS = (
     _ref("ref is a pipe", lambda place: replace_by_pipe(place.ref), "is not a file"),
     _ref("ref is endless", lambda place: lead(place.ref, "/dev/zero"), "outside the home"),
     _ref(
-        "ref is a folder", lambda place: somebodys_folder(place.ref), "is not a file", online="red"
+        "ref is a folder",
+        lambda place: somebodys_folder(place.ref),
+        "is not a file",
+        online="failed",
     ),
 )
 
@@ -90,7 +93,7 @@ LINK_ROWS = (
         lambda place: lead_away(place, place.weights),
         WEIGHTS,
         "outside the home",
-        online="healed",
+        online="repaired",
         fetches=(WEIGHTS,),
     ),
     _links(
@@ -98,7 +101,7 @@ LINK_ROWS = (
         lambda place: lead_away(place, place.weights, absolute=False),
         WEIGHTS,
         "outside the home",
-        online="healed",
+        online="repaired",
         fetches=(WEIGHTS,),
     ),
     _links(
@@ -108,14 +111,14 @@ LINK_ROWS = (
         ),
         "config.json",
         "not there where the home is mounted elsewhere",
-        online="healed",
+        online="repaired",
     ),
     _links(
         "blob is a link out",
         lambda place: lead_away(place, place.weights.resolve()),
         WEIGHTS,
         "outside the home",
-        online="healed",
+        online="repaired",
         fetches=(WEIGHTS,),
     ),
     _links(
@@ -144,7 +147,7 @@ def _modes(
     do: Callable[[Place], object],
     file: str,
     *words: str,
-    online: str = "healed",
+    online: str = "repaired",
     scope: str = "model",
     may_see: tuple[str, ...] = (),
 ) -> Row:
@@ -182,7 +185,7 @@ MODE_ROWS = (
         "home",
         "0700",
         "chmod o+rx",
-        online="red",
+        online="failed",
         scope="home",
         may_see=("test_everybody_can_read_the_converted",),
     ),

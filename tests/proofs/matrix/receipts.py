@@ -27,7 +27,7 @@ def _receipt(
     name: str, do: Callable[[Place], object], *words: str, file: str = NAME, **more: object
 ) -> Row:
     words = (*words, "Without --offline, pytest converts it again.")
-    given = {"group": "receipt", "online": "healed", **more}
+    given = {"group": "receipt", "online": "repaired", **more}
     return Row(name=name, do=do, seen_by=RECEIPT, file=file, words=words, **given)  # type: ignore[arg-type]
 
 

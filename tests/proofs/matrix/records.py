@@ -35,7 +35,7 @@ def _lock(
         expect="exit 4",
         file=file,
         words=words,
-        online="red",
+        online="failed",
     )
 
 

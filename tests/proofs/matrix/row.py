@@ -8,8 +8,8 @@ from typing import Literal
 from prep.catalogue.lock import LockedModel
 from prep.home.layout import Home
 
-Expect = Literal["red", "exit 4", "green"]
-Online = Literal["healed", "red", "ready"]
+Expect = Literal["failed", "exit 4", "green"]
+Online = Literal["repaired", "failed", "ready"]
 Scope = Literal["model", "home"]
 
 EVERY_FILE = ("*",)  # that the lock names
@@ -88,10 +88,10 @@ def nothing(place: Place) -> None:
 class Row:
     """A deed, and what must follow.
 
-    `seen_by` are the judges that must be red, `may_see` others that may; any other red judge means
+    `seen_by` are the judges that must fail, `may_see` others that may; any other that fails means
     that it was seen for another reason, which is missing it. Their message must name `file` (or a
-    setting) and hold `words`. `online` is what a run makes of it that may heal: "ready" is work and
-    no damage; it fetches `fetches` again and no more (`EVERY_FILE`: all that are locked).
+    setting) and hold `words`. `online` is what a run makes of it that may repair: "ready" is work
+    and no damage; it fetches `fetches` again and no more (`EVERY_FILE`: all that are locked).
 
     Rows of scope "model" share a home, each with a model of its own; those of scope "home" change
     what models share, or the run. Harmless rows that are tried `together` are done to one model.
@@ -102,12 +102,12 @@ class Row:
     name: str
     group: str
     do: Callable[[Place], object] = nothing
-    expect: Expect = "red"
+    expect: Expect = "failed"
     seen_by: tuple[str, ...] = ()
     may_see: tuple[str, ...] = ()
     file: str = ""
     words: tuple[str, ...] = ()
-    online: Online = "red"
+    online: Online = "failed"
     fetches: tuple[str, ...] = ()
     tasks: tuple[str, ...] = ("embedding",)
     scope: Scope = "model"
@@ -142,4 +142,4 @@ WITHOUT_LOADS = (
 def is_cheap(row: Row) -> bool:
     """Whether all that must see the row needs no load, and it nothing prepared of its own."""
     seen = all(judge in WITHOUT_LOADS for judge in (*row.seen_by, *row.may_see))
-    return row.expect == "exit 4" or (row.expect == "red" and seen and not row.poison)
+    return row.expect == "exit 4" or (row.expect == "failed" and seen and not row.poison)

@@ -1,10 +1,10 @@
-"""Does rows: sets up a stand, runs the suite on it, reads what it said, heals where that is due."""
+"""Does rows: sets up a stand, runs the suite on it, reads what it said, repairs where due."""
 
-import fnmatch
 import json
 import stat
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, Future
 from functools import cache
 from pathlib import Path
 
@@ -32,22 +32,26 @@ CHEAP = tuple(
     str(ROOT / "model_tests" / name)
     for name in ("test_pins.py", "test_cache_layout.py", "test_conversion.py")
 )
-OURS = ("model-prep", "hub/.locks", "hub/CACHEDIR.TAG")  # what healing may write beside the models
+OURS = (
+    "model-prep",
+    "hub/.locks",
+    "hub/CACHEDIR.TAG",
+)  # what repairing may write beside the models
 
 
 class Runner:
     """Runs rows on the sample models, or on one model of the project's catalogue.
 
-    With `cheap`, the judges that need no load alone are asked; `heal` runs online as well.
+    With `cheap`, the judges that need no load alone are asked; `repair` runs online as well.
     """
 
     def __init__(
-        self, scratch: Path, *, model: str | None = None, cheap: bool = False, heal: bool = True
+        self, scratch: Path, *, model: str | None = None, cheap: bool = False, repair: bool = True
     ) -> None:
         self.bench = Bench(scratch)
         self.model = model
         self.args: tuple[str, ...] = CHEAP if cheap else ()
-        self.heal = heal
+        self.repair = repair
         small = model in (None, *SAMPLES.values())
         self.most = MOST // 2 if not small else 200 if cheap else MOST
         self.original = cache(self._original)
@@ -68,14 +72,23 @@ class Runner:
         for task in sorted({task for row in rows for task in self.tasks(row)}):
             self.bench.prepared(self.original(task))
 
-    def all(self, rows: Sequence[Row], *, jobs: int = 1) -> Iterator[Finding]:
-        """Every row's finding, as they come."""
+    def all(self, rows: Sequence[Row]) -> Iterator[Finding]:
+        """Every row's finding, one batch after another."""
         self.prepare(rows)
-        with ThreadPoolExecutor(jobs) as pool:
-            for findings in pool.map(self._batch, self._batches(rows)):
-                yield from findings
+        for units in self.batches(rows):
+            yield from self.try_batch(units)
 
-    def _batches(self, rows: Sequence[Row]) -> list[list[Unit]]:
+    def submit(self, rows: Sequence[Row], pool: Executor) -> dict[str, list[Future[list[Finding]]]]:
+        """Start every batch; gives for each row's name the batches that have findings of it."""
+        self.prepare(rows)
+        found: dict[str, list[Future[list[Finding]]]] = defaultdict(list)
+        for units in self.batches(rows):
+            batch = pool.submit(self.try_batch, units)
+            for row in {row.name for unit in units for row in unit.rows}:
+                found[row].append(batch)
+        return found
+
+    def batches(self, rows: Sequence[Row]) -> list[list[Unit]]:
         """Units that can share a home and a run: the long ones first."""
         alone: list[list[Unit]] = []
         shared: dict[bool, list[Unit]] = {True: [], False: []}
@@ -103,23 +116,23 @@ class Runner:
         for (label, task), some in together.items():
             yield Unit(name=slug(f"{label} {task}"), rows=tuple(some), task=task)
 
-    def _batch(self, units: list[Unit]) -> list[Finding]:
+    def try_batch(self, units: list[Unit]) -> list[Finding]:
         """The units' findings; one that cannot be tried at all is found out by itself."""
         try:
             return self._tried(units)
         except Exception as error:
             if len(units) > 1:
-                return [finding for unit in units for finding in self._batch([unit])]
+                return [finding for unit in units for finding in self.try_batch([unit])]
             why = f"could not be tried: {error!r}"
             return [_untried(row, units[0].name, why) for row in units[0].rows]
 
     def _tried(self, units: list[Unit]) -> list[Finding]:
-        """One stand, one run offline, and one online for those that heal."""
+        """One stand, one run offline, and one online for those that repair."""
         findings: list[Finding] = []
         with self.bench.stand(units, self.original) as stand:
             alone = units[0].row.scope == "home" or units[0].row.expect == "exit 4"
             outcomes = self._offline(stand, alone=alone)
-            healed = self._online(stand, units) if self.heal and not alone else {}
+            repaired = self._online(stand, units) if self.repair and not alone else {}
             for unit, place in zip(units, stand.places, strict=True):
                 outcome, undone = outcomes[place.name], stand.undone.get(place.name)
                 if len(unit.rows) > 1 and (undone or judged(unit.row, outcome, place.name)[1]):
@@ -128,7 +141,11 @@ class Runner:
                     _untried(row, unit.name, undone)
                     if undone
                     else _finding(
-                        row, unit, outcome, healed.get(place.name, ""), heal=place.name in healed
+                        row,
+                        unit,
+                        outcome,
+                        repaired.get(place.name, ""),
+                        repair=place.name in repaired,
                     )
                     for row in unit.rows
                 ]
@@ -137,7 +154,7 @@ class Runner:
             if unit.name not in told:
                 for row in unit.rows:
                     single = Unit(name=slug(row.name), rows=(row,), task=unit.task)
-                    findings += self._batch([single])
+                    findings += self.try_batch([single])
         return findings
 
     def _offline(self, stand: Stand, *, alone: bool) -> dict[str, Outcome]:
@@ -160,10 +177,10 @@ class Runner:
         models = json.loads(summary.read_text())["models"] if summary.is_file() else {}
         outcomes = {}
         for place in stand.places:
-            red, passed, seconds = found.get(place.name, ({}, 0, 0.0))
+            failed, passed, seconds = found.get(place.name, ({}, 0, 0.0))
             outcomes[place.name] = Outcome(
-                code=done.code if alone else int(bool(red)),
-                red=red,
+                code=done.code if alone else int(bool(failed)),
+                failed=failed,
                 passed=passed,
                 status=models.get(place.name, {}).get("status", "no verdict"),
                 seconds=done.seconds if alone else seconds,
@@ -173,11 +190,11 @@ class Runner:
         return outcomes
 
     def _online(self, stand: Stand, units: Sequence[Unit]) -> dict[str, str]:
-        """Heal what heals; gives for each model what is wrong with that."""
-        if not any(unit.row.expect == "red" and not unit.row.poison for unit in units):
+        """Heal what repairs; gives for each model what is wrong with that."""
+        if not any(unit.row.expect == "failed" and not unit.row.poison for unit in units):
             return {}
         before = contents(stand.home)
-        # What a row's own deed took away with its folder, healing cannot have touched.
+        # What a row's own deed took away with its folder, repairing cannot have touched.
         left = {
             place.name: [path for path in bystanders(place) if path.is_file()]
             for place in stand.places
@@ -206,12 +223,12 @@ class Runner:
         models = json.loads(path.read_text())["models"] if path.is_file() else {}
         wrong = {}
         for unit, place in zip(units, stand.places, strict=True):
-            if unit.row.expect != "red" or unit.row.poison:
+            if unit.row.expect != "failed" or unit.row.poison:
                 continue
             told = models.get(place.name, {})
             common = _bystanders_problem(place, left[place.name])
-            if unit.row.online != "red":
-                wrong[place.name] = common or _healing_problem(
+            if unit.row.online != "failed":
+                wrong[place.name] = common or _repair_problem(
                     unit.row,
                     told,
                     done,
@@ -230,23 +247,24 @@ def _untried(row: Row, name: str, why: str) -> Finding:
     return Finding(row=row, unit=name, said=failed(row), why=why, seconds=0.0)
 
 
-def _finding(row: Row, unit: Unit, outcome: Outcome, healing: str, *, heal: bool) -> Finding:
+def _finding(row: Row, unit: Unit, outcome: Outcome, repairing: str, *, repair: bool) -> Finding:
     said, why = judged(row, outcome, unit.name)
-    if not why and healing:
-        said, why = "missed", f"healing: {healing}"
+    if not why and repairing:
+        said, why = "missed", f"repairing: {repairing}"
     return Finding(
         row=row,
         unit=unit.name,
         said=said,
         why=why,
         seconds=outcome.seconds,
-        red=tuple(outcome.red),
-        healed=not why if heal and row.online == "healed" else None,
-        message="\n".join(outcome.red.values()) or (outcome.out if row.expect == "exit 4" else ""),
+        failed=tuple(outcome.failed),
+        repaired=not why if repair and row.online == "repaired" else None,
+        message="\n".join(outcome.failed.values())
+        or (outcome.out if row.expect == "exit 4" else ""),
     )
 
 
-def _healing_problem(
+def _repair_problem(
     row: Row,
     told: dict[str, object],
     done: Run,
@@ -261,11 +279,11 @@ def _healing_problem(
         return f"status is {told.get('status')}, wanted {wanted}: {told.get('problems')}"
     told_so = f"[{name}] repairing: " in done.out
     if row.online == "ready":
-        return "what is no damage is called healed" if told_so or told.get("healed") else ""
-    if not told.get("healed"):
+        return "what is no damage is called repaired" if told_so or told.get("repaired") else ""
+    if not told.get("repaired"):
         return "the report does not say what was wrong"
     if not told_so:
-        return "it was healed silently"
+        return "it was repaired silently"
     wanted_files = locked if row.fetches == EVERY_FILE else set(row.fetches)
     if fetched != wanted_files:
         return f"fetched {sorted(fetched)}, wanted {sorted(wanted_files)}"
@@ -275,8 +293,8 @@ def _healing_problem(
 def _untouched_problem(
     place: Place, told: dict[str, object], before: dict[str, object], after: dict[str, object]
 ) -> str:
-    if told.get("status") != "red":
-        return f"status is {told.get('status')}, wanted red"
+    if told.get("status") != "failed":
+        return f"status is {told.get('status')}, wanted failed"
     own = (str(place.repo.relative_to(place.home.root)),)
     own += (str(place.conversions.relative_to(place.home.root)),)
     gone = [
@@ -284,7 +302,7 @@ def _untouched_problem(
         for path, was in before.items()
         if path.startswith(own) and after.get(path) != was and not is_folder(was)
     ]
-    return f"what does not heal was touched: {', '.join(gone[:3])}" if gone else ""
+    return f"what does not repair was touched: {', '.join(gone[:3])}" if gone else ""
 
 
 def _bystanders_problem(place: Place, left: Sequence[Path]) -> str:
@@ -318,12 +336,3 @@ def is_folder(told: object) -> bool:
 def slug(name: str) -> str:
     """A row's name as a model's: letters, digits and hyphens."""
     return "-".join("".join(c if c.isalnum() else " " for c in name).split())
-
-
-def chosen(rows: Sequence[Row], only: str | None) -> list[Row]:
-    """The rows whose name or group fits the glob."""
-    return [
-        row
-        for row in rows
-        if not only or fnmatch.fnmatch(row.name, only) or fnmatch.fnmatch(row.group, only)
-    ]

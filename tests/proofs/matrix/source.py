@@ -39,7 +39,7 @@ def _bytes(
         may_see=may_see,
         file=file,
         words=(*words, "The lock is the authority. Without --offline, pytest fetches these again."),
-        online="healed",
+        online="repaired",
         fetches=(file,) if fetches is None else fetches,
         tasks=tasks,
     )

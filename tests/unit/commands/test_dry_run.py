@@ -102,7 +102,7 @@ def test_a_hub_that_does_not_answer_can_pass(tmp_path: Path) -> None:
     assert problem["models"] == [TINY]
     assert "cannot be reached" in problem["text"]
     assert (
-        "cannot work: tiny-embedding: The hub at 127.0.0.1:9"
+        "cannot work: tiny-embedding: hub unreachable: The hub at 127.0.0.1:9"
         in sample(tmp_path / "home", "--dry-run").out
     )
 
@@ -110,7 +110,7 @@ def test_a_hub_that_does_not_answer_can_pass(tmp_path: Path) -> None:
 def test_offline_nothing_can_be_fetched_or_made(tmp_path: Path, prepared: Path) -> None:
     told = plan(tmp_path / "home", "--offline", code=1)
     assert [problem["text"] for problem in told["problems"]] == [
-        "its files are not as they must be; --offline mends nothing",
+        "its files are not as they must be; --offline repairs nothing",
         "int8 is not there whole; --offline makes none",
     ]
     assert told["hub"] is None

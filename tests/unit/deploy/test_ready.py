@@ -220,9 +220,9 @@ def test_a_read_only_mount_and_another_user_are_served() -> None:
     [
         (lambda text: text[:-9], "cannot be read: run pytest --model-home="),
         (lambda text: text.replace('"size": 1280', '"size": 1281'), "was changed after it was"),
-        (lambda text: text.replace('"red"', '"ready"'), "was changed after it was written"),
-        (lambda text: text.replace('-version": 1', '-version": 2'), "is not of version 1"),
-        (lambda text: "[]", "is not of version 1"),
+        (lambda text: text.replace('"failed"', '"ready"'), "was changed after it was written"),
+        (lambda text: text.replace('-version": 2', '-version": 3'), "is not of version 1 or 2"),
+        (lambda text: "[]", "is not of version 1 or 2"),
     ],
     ids=["torn", "another size", "another verdict", "another version", "no table"],
 )
@@ -233,7 +233,7 @@ def test_a_manifest_that_was_changed_proves_nothing(
     settings = settings_for(made.home.root, made.locked)
     path = made.home.state / "ready.json"
     if "verdict" in os.environ["PYTEST_CURRENT_TEST"]:
-        write_for_consumers(settings, {"tiny": "red"}, 0)
+        write_for_consumers(settings, {"tiny": "failed"}, 0)
     path.write_text(spoil(path.read_text()))
     code, out = gate(made.home.root)
     assert (code, words in out) == (1, True), out
@@ -242,7 +242,7 @@ def test_a_manifest_that_was_changed_proves_nothing(
     assert gate(made.home.root)[0] == 0
 
 
-@pytest.mark.parametrize("status", ["red", "undelivered", "unchecked"])
+@pytest.mark.parametrize("status", ["failed", "transient", "unchecked"])
 def test_only_green_is_ready(tmp_path: Path, status: Status) -> None:
     made = proven(tmp_path / "home", status)
     code, out = gate(made.home.root)
@@ -258,9 +258,9 @@ def test_red_takes_back_what_was_proven_and_an_unchecked_run_does_not(tmp_path: 
     other = locked_model({**SOURCE, "config.json": b"{}"})
     write_for_consumers(settings_for(made.home.root, other), {"tiny": "unchecked"}, 0)
     assert gate(made.home.root)[0] == 1
-    write_for_consumers(settings, {"tiny": "healed"}, 0)
+    write_for_consumers(settings, {"tiny": "repaired"}, 0)
     assert gate(made.home.root)[0] == 0
-    write_for_consumers(settings, {"tiny": "undelivered"}, 0)
+    write_for_consumers(settings, {"tiny": "transient"}, 0)
     assert gate(made.home.root)[0] == 1
 
 
@@ -291,7 +291,9 @@ except OSError as error:
 """
 
 
-@pytest.mark.parametrize(("status", "stays"), [("red", False), ("changed", False), ("ready", True)])
+@pytest.mark.parametrize(
+    ("status", "stays"), [("failed", False), ("changed", False), ("ready", True)]
+)
 def test_a_full_disk_leaves_no_proof_that_was_taken_back(
     tmp_path: Path, status: str, stays: bool
 ) -> None:

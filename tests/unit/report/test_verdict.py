@@ -53,16 +53,16 @@ def settings_for(home: Path, locked: LockedModel, *, offline: bool = False) -> S
     ("outcomes", "facts", "status"),
     [
         (("passed", "passed"), {}, "ready"),
-        (("passed", "passed"), {"healed": ["corrupt config.json"]}, "healed"),
-        (("passed", "passed"), {"healed": []}, "ready"),
-        (("passed", "red"), {}, "red"),
-        (("red", "passing"), {"healed": ["x"]}, "red"),
-        (("passed", "passing"), {}, "undelivered"),
-        (("passing", "not run"), {}, "undelivered"),
+        (("passed", "passed"), {"repaired": ["corrupt config.json"]}, "repaired"),
+        (("passed", "passed"), {"repaired": []}, "ready"),
+        (("passed", "failed"), {}, "failed"),
+        (("failed", "transient"), {"repaired": ["x"]}, "failed"),
+        (("passed", "transient"), {}, "transient"),
+        (("transient", "not run"), {}, "transient"),
         (("passed",), {}, "unchecked"),
-        (("passed", "not run"), {"healed": ["x"]}, "unchecked"),
+        (("passed", "not run"), {"repaired": ["x"]}, "unchecked"),
         ((), {}, "unchecked"),
-        (("red",), {}, "red"),
+        (("failed",), {}, "failed"),
     ],
     ids=str,
 )
@@ -82,7 +82,7 @@ def test_tests_that_were_not_expected_do_not_stand_for_those_that_were() -> None
     assert judge(other, ALL) == "unchecked"
 
 
-@pytest.mark.parametrize("before", ["ready", "healed", "red", "undelivered"])
+@pytest.mark.parametrize("before", ["ready", "repaired", "failed", "transient"])
 def test_an_unchecked_run_never_replaces_a_verdict_of_the_same_entry(before: str) -> None:
     earlier = {"status": before, "entry": "e1"}
     assert merged(earlier, {"status": "unchecked", "entry": "e1"}) is earlier
@@ -93,8 +93,8 @@ def test_an_unchecked_run_never_replaces_a_verdict_of_the_same_entry(before: str
     [
         (None, {"status": "unchecked", "entry": "e1"}),
         ({"status": "ready", "entry": "e1"}, {"status": "unchecked", "entry": "e2"}),
-        ({"status": "ready", "entry": "e1"}, {"status": "red", "entry": "e1"}),
-        ({"status": "red", "entry": "e1"}, {"status": "ready", "entry": "e1"}),
+        ({"status": "ready", "entry": "e1"}, {"status": "failed", "entry": "e1"}),
+        ({"status": "failed", "entry": "e1"}, {"status": "ready", "entry": "e1"}),
         ({"status": "unchecked", "entry": "e1"}, {"status": "unchecked", "entry": "e1", "at": 2}),
         ({"entry": "e1"}, {"status": "unchecked", "entry": "e1"}),
     ],
@@ -132,8 +132,8 @@ def test_the_summary_keeps_a_verdict_over_an_unchecked_run(tmp_path: Path) -> No
     assert summarized(path, locked_model(), run("passed")) == first
     relocked = summarized(path, locked_model(commit=OTHER_COMMIT), run("passed"))
     assert (relocked["status"], relocked["commit"]) == ("unchecked", OTHER_COMMIT)
-    red = summarized(path, locked_model(commit=OTHER_COMMIT), run("passed", "red"), 1)
-    assert (red["status"], red["tests"]["failed"]) == ("red", 1)
+    failed = summarized(path, locked_model(commit=OTHER_COMMIT), run("passed", "failed"), 1)
+    assert (failed["status"], failed["tests"]["failed"]) == ("failed", 1)
 
 
 def test_the_summary_keeps_models_that_were_not_run(tmp_path: Path) -> None:
@@ -141,10 +141,10 @@ def test_the_summary_keeps_models_that_were_not_run(tmp_path: Path) -> None:
     settings = settings_for(tmp_path, locked_model())
     fresh = entry(run(), "ready", settings, "tiny")
     write_summary(path, settings, {"other": fresh}, 0, began=0.0)
-    whole, _ = write_summary(path, settings, {"tiny": {**fresh, "status": "red"}}, 1, began=0.0)
+    whole, _ = write_summary(path, settings, {"tiny": {**fresh, "status": "failed"}}, 1, began=0.0)
     assert {name: model["status"] for name, model in whole["models"].items()} == {
         "other": "ready",
-        "tiny": "red",
+        "tiny": "failed",
     }
     assert whole["exit"] == 1
     nothing, _ = write_summary(path, settings, {}, 0, began=0.0)
@@ -158,7 +158,7 @@ def test_the_summary_keeps_models_that_were_not_run(tmp_path: Path) -> None:
         b"\xff",
         b"[]",
         b'{"summary-version": 0, "models": {"x": {}}}',
-        b'{"summary-version": 2, "models": {"x": {"status": "ready"}}}',
+        b'{"summary-version": 3, "models": {"x": {"status": "ready"}}}',
     ],
     ids=str,
 )
@@ -183,7 +183,7 @@ def test_an_entry_tells_all_that_the_run_knows(tmp_path: Path) -> None:
         "cut": "network namespace",
         "goldens": "none recorded",
         "versions": {"torch": "2"},
-        "healed": ["corrupt config.json"],
+        "repaired": ["corrupt config.json"],
         "moved_ref": ("old", "new"),
         "unused": ["README.md"],
     }
@@ -216,7 +216,7 @@ def test_an_entry_tells_all_that_the_run_knows(tmp_path: Path) -> None:
         "cpu-inference-default": None,
         "goldens": "none recorded",
         "versions": {"torch": "2"},
-        "healed": ["corrupt config.json"],
+        "repaired": ["corrupt config.json"],
         "moved-ref": ("old", "new"),
         "unused-files": ["README.md"],
         "tests": {"passed": 1, "failed": 0, "not-reached": 0, "not-tried": 0},
@@ -226,7 +226,7 @@ def test_an_entry_tells_all_that_the_run_knows(tmp_path: Path) -> None:
 
 def test_an_entry_that_was_never_locked_says_so(tmp_path: Path) -> None:
     settings = dataclasses.replace(settings_for(tmp_path, locked_model()), lock=Lock())
-    told = entry(run("passing"), "undelivered", settings, "tiny")
+    told = entry(run("transient"), "transient", settings, "tiny")
     wanted = {"entry": None, "commit": None, "license": None, "files": 0, "bytes": 0}
     assert wanted.items() <= told.items()
     assert told["tests"] == {"passed": 0, "failed": 1, "not-reached": 0, "not-tried": 0}
@@ -244,9 +244,9 @@ def test_every_run_is_in_the_history_beside_the_summary(tmp_path: Path) -> None:
 
 
 def test_an_entry_counts_what_was_not_reached_apart(tmp_path: Path) -> None:
-    red = run("red", "passing")
-    red.not_reached, red.problems = 1, ["why"]
-    told = entry(red, "red", settings_for(tmp_path, locked_model()), "tiny")
+    failed = run("failed", "transient")
+    failed.not_reached, failed.problems = 1, ["why"]
+    told = entry(failed, "failed", settings_for(tmp_path, locked_model()), "tiny")
     assert told["tests"] == {"passed": 0, "failed": 1, "not-reached": 1, "not-tried": 0}
     assert told["problems"] == ["why"]
 

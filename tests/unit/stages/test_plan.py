@@ -154,7 +154,7 @@ FIRST = "corrupt receipt.json got this, wanted that"  # one line, whatever the d
             conversion(RECIPE, EXTRA),
             "keep",
             "receipt and bytes agree",
-            id="extra files are told, not healed",
+            id="extra files are told, not repaired",
         ),
         pytest.param(
             conversion(RECIPE, CLOSED, EXTRA),

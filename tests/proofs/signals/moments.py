@@ -1,4 +1,4 @@
-"""Runs that a signal ends at random moments: `make signals`; a handful of moments in `make test`.
+"""Runs that a signal ends at random moments; `make test` has a handful of them.
 
 Every run starts in the home that the last one left, and so is its predecessor's check.
 """
@@ -239,8 +239,8 @@ def problems_of(
         left = sorted(path.name for path in (folder / "tmp").iterdir())
         # What xdist asks pytest for, which keeps it for three runs.
         found += [f"left in TMPDIR: {name}" for name in left if not name.startswith("pytest-of-")]
-    healed = [line for line in ended.out.splitlines() if "repairing:" in line]
-    found += [line for line in healed if not (lacked and FILE in line)]
+    repaired = [line for line in ended.out.splitlines() if "repairing:" in line]
+    found += [line for line in repaired if not (lacked and FILE in line)]
     return found + torn(home, folder / "junit.xml") + verdict(home)
 
 
@@ -287,8 +287,8 @@ def verdict(home: Path) -> list[str]:
         return []
     found = summary(home)["models"][TINY]
     problems = [f"summary: {problem}" for problem in found["problems"]]
-    problems += [f"healed: {one}" for one in found["healed"] if FILE not in one]
-    if found["status"] not in ("ready", "healed", "unchecked"):
+    problems += [f"repaired: {one}" for one in found["repaired"] if FILE not in one]
+    if found["status"] not in ("ready", "repaired", "unchecked"):
         problems.append(f"status {found['status']}")
     return problems
 

@@ -114,7 +114,7 @@ PATIENTS: dict[str, Patient] = {
     "healthy": Patient(spoil=lambda home: None, status="ready"),
     "spoiled source": Patient(
         spoil=spoil_source,
-        status="red",
+        status="failed",
         problems=(
             f"{TINY} cannot be loaded by name as the locked commit (1 problem):",
             f"{TINY} has unlocked files in hub/models--model-prep-samples--{TINY}/snapshots/",
@@ -123,7 +123,7 @@ PATIENTS: dict[str, Patient] = {
     ),
     "spoiled conversion": Patient(
         spoil=spoil_conversion,
-        status="red",
+        status="failed",
         problems=(f"{TINY}: the int8 conversion is not what its receipt says in openvino/",),
     ),
 }
