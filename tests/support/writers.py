@@ -95,11 +95,11 @@ def events(folder: Path, name: str) -> Iterator[Write]:
 @contextmanager
 def note(folder: Path, name: str) -> Iterator[Write]:
     """The note of a lock's holder, as where locks do nothing and every process has one."""
-    holding = HolderNote(folder / "org--name.fetch.holder", locked=False)
+    holder = HolderNote(folder / "org--name.fetch.holder", locked=False)
 
     def write(number: int) -> None:
-        holding.saw(number)
-        holding._write()
+        holder.record_bytes(number)
+        holder._write()
 
     yield write
 

@@ -319,7 +319,9 @@ def test_full_disk_is_said_as_such_and_can_pass(tmp_path: Path, hub: Hub) -> Non
     prefix = (*in_namespace("--mount"), "sh", "-c", script, str(tmp_path / "small"))
     done = sample(tmp_path / "small", "-m", "pins", hub=hub.url, prefix=prefix)
     assert done.code == 75, done.out
-    assert re.search(rf"{tmp_path / 'small'} has \d+ bytes free, \d+ are needed", done.said)
+    assert re.search(
+        rf"no space left: {tmp_path / 'small'} has \d+ bytes free, \d+ are needed", done.said
+    )
     assert hub.bodies("model.safetensors") == []
 
 

@@ -110,8 +110,8 @@ def test_a_hub_that_does_not_answer_can_pass(tmp_path: Path) -> None:
 def test_offline_nothing_can_be_fetched_or_made(tmp_path: Path, prepared: Path) -> None:
     told = plan(tmp_path / "home", "--offline", code=1)
     assert [problem["text"] for problem in told["problems"]] == [
-        "its files are not as they must be; --offline repairs nothing",
-        "int8 is not there whole; --offline makes none",
+        "its files are not what the lock says; --offline repairs nothing",
+        "int8 is missing or corrupt; --offline makes none",
     ]
     assert told["hub"] is None
     assert plan(prepared, "--offline")["problems"] == []
@@ -119,7 +119,7 @@ def test_offline_nothing_can_be_fetched_or_made(tmp_path: Path, prepared: Path) 
     shutil.rmtree(unconverted / "openvino")
     done = sample(unconverted, "--dry-run", "--offline")
     assert done.code == 1
-    assert f"cannot work: {TINY}: int8 is not there whole; --offline makes none" in done.out
+    assert f"cannot work: {TINY}: int8 is missing or corrupt; --offline makes none" in done.out
 
 
 def test_a_disk_that_is_too_small_cannot_work(tmp_path: Path, hub: Hub) -> None:
@@ -129,7 +129,7 @@ def test_a_disk_that_is_too_small_cannot_work(tmp_path: Path, hub: Hub) -> None:
     told = plan(home, code=1, hub=hub.url, prefix=prefix)
     assert told["free-bytes"] == 204800
     [problem] = told["problems"]
-    assert problem["text"].startswith(f"{home} has 204800 bytes free, ")
+    assert problem["text"].startswith(f"no space left: {home} has 204800 bytes free, ")
 
 
 @pytest.mark.parametrize("mode", ["--relock", "--cleanup"])
