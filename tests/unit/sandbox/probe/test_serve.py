@@ -230,7 +230,7 @@ def test_what_was_asked_for_quietly_and_written_astray_is_told(
     server: ImportServer, tmp_path: Path
 ) -> None:
     result = server.run("job:quietly", {}, doing=DOING)
-    assert [one["host"] for one in result.network] == ["hub.example"]
+    assert [attempt["host"] for attempt in result.network] == ["hub.example"]
     inside, outside = tmp_path / "inside", tmp_path / "outside"
     inside.mkdir()
     outside.mkdir()
