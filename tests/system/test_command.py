@@ -224,7 +224,7 @@ def test_two_workers_find_an_unreachable_hub_to_be_passing(tmp_path: Path) -> No
     [
         (Fault(status=429, headers={"Retry-After": "999"}), 75, "asks to wait 999 s, longer"),
         (Fault(status=404, code="RevisionNotFound"), 1, "has no revision"),
-        (Fault(spoil=100), 1, "is never retried"),
+        (Fault(corrupt=100), 1, "is never retried"),
     ],
     ids=["transient", "refused", "wrong-bytes"],
 )
@@ -295,7 +295,7 @@ def test_relock_refuses_bytes_that_are_not_the_hubs_own(tmp_path: Path) -> None:
 
     def spoil_config(method: str, path: str) -> Fault | None:
         wanted = path.endswith("/config.json") and "/resolve-cache/" in path
-        return Fault(spoil=3) if wanted and method == "GET" else None
+        return Fault(corrupt=3) if wanted and method == "GET" else None
 
     with Hub(sample_repos(), faults=spoil_config) as hub:
         done = run("--catalogue", catalogue, "--hub", hub.url, "--relock")
