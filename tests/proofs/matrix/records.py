@@ -59,7 +59,7 @@ def _catalogued(name: str, old: str, new: str, *words: str) -> Row:
 
 
 def twice(path: Path) -> None:
-    """Every entry stands there twice."""
+    """Every entry appears twice."""
     text = path.read_text(encoding="utf-8")
     head, mark, entry = text.partition("[[models]]")
     path.write_text(head + mark + entry + "\n" + mark + entry, encoding="utf-8")
@@ -94,7 +94,7 @@ LOCK_ROWS = (
     _edited("lock of a pickle", PATH, 'path = "pytorch_model.bin"', "may run code when loaded"),
     _edited("lock of what nobody asked for", PATH, 'path = "notes.json"',
         "locks files nobody asked for: notes.json", AGAIN),
-    _edited("lock of a file twice", PATH, 'path = "model.safetensors"', "stands there twice"),
+    _edited("lock of a file twice", PATH, 'path = "model.safetensors"', "appears twice"),
     _edited("lock of a negative size", "size = ", "size = -", "a whole number of at least 0"),
     _edited("lock of a size as text", "size = ", 'size = "', "TOML"),
 )  # fmt: skip

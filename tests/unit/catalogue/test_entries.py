@@ -210,7 +210,7 @@ def test_its_lock_lies_beside_it() -> None:
         ),
         pytest.param(
             {"precisions": ["int8", "int8"]},
-            "in 'models[0].precisions[1]': 'int8' stands there twice",
+            "in 'models[0].precisions[1]': 'int8' appears twice",
             id="precision twice",
         ),
         pytest.param({"why": " "}, "in 'models[0].why': must be a text, got ' '", id="blank why"),
