@@ -59,10 +59,10 @@ class Tunnel(BaseRequestHandler):
             self.request.sendall(established)
             ends = {self.request: there, there: self.request}
             while True:
-                for one in select.select(list(ends), [], [])[0]:
-                    if not (data := one.recv(65536)):
+                for end in select.select(list(ends), [], [])[0]:
+                    if not (data := end.recv(65536)):
                         return
-                    ends[one].sendall(data)
+                    ends[end].sendall(data)
 
 
 class Socks(Tunnel):
@@ -291,7 +291,7 @@ def test_mirror_that_answers_relock_with_another_hub_is_followed_without_the_tok
     with Hub([served], host="127.0.0.2") as other, Hub([], faults=moved(other.url)) as hub:
         network = Network(endpoint=hub.url, token=TOKEN)
         ask(network, REPO, "main", ("*",), scratch=tmp_path, say=said.append)
-        names = [one.url.removeprefix("http://") for one in (hub, other)]
+        names = [server.url.removeprefix("http://") for server in (hub, other)]
     assert said == [f"network: {names[0]} redirects to {names[1]}, which gets no token"]
     assert all(request.authorization for request in hub.requests)
     assert other.requests and not any(request.authorization for request in other.requests)

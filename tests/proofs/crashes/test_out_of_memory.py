@@ -1,4 +1,4 @@
-"""A control group that is too small: the kernel's kill is told with the limit, and can pass."""
+"""A control group that is too small: the kernel's kill is reported with the limit, as transient."""
 
 import os
 import re

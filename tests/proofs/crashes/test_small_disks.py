@@ -1,7 +1,7 @@
 """A home on a file system that fills up in each stage, and is enlarged: nothing starts over.
 
-And what is written last, on disks with room for some of it: nothing is torn, nothing is ready that
-was not proven.
+And what is written last, on disks with room for some of it: nothing is truncated, nothing is
+ready that was not proven.
 """
 
 import re
@@ -15,7 +15,7 @@ import pytest
 
 from prep.home.receipt import NAME
 from sample_hub.server import Hub, sample_repos
-from tests.proofs.signals.moments import torn
+from tests.proofs.signals.moments import unreadable
 from tests.support.runs import SAMPLE, TINY, copy_home, sample, started
 from tests.system.test_full_disk import in_full, leftovers
 from tests.system.test_full_disk import (
@@ -132,7 +132,7 @@ def test_whatever_finds_room_is_whole_and_the_rest_is_as_it_was(
     complete = junit.exists() and all(before[name] != after[name] for name in names[:2])
     assert done.code == (75 if "could not be written" in done.out else 0), done.out
     assert done.code == 75 or complete, done.out
-    assert torn(home, junit) == []
+    assert unreadable(home, junit) == []
     assert after["report.html"].rstrip().endswith(b"</html>")
     assert leftovers(state) == []
     assert gate(home, TINY)[0] == 0  # what was proven before still is
