@@ -1,4 +1,4 @@
-"""The pytest plugin: options, the stages as fixtures, the outcome; the only room of pytest's.
+"""The pytest plugin: its hooks, and the stages as fixtures.
 
 Other repositories use it: ``pytest_plugins = ["prep.plugin"]`` and ``def test_mine(converted)``.
 """
@@ -13,7 +13,18 @@ import pytest
 from prep.catalogue.entries import ModelSpec
 from prep.catalogue.lock import LockedModel
 from prep.errors import Interrupted, NotTried
-from prep.plugin import outcome, parameters, reruns, run_command, signals, terminal, workspace
+from prep.plugin import (
+    expected,
+    outcome,
+    parameters,
+    report_places,
+    reruns,
+    run_command,
+    signals,
+    terminal,
+    terminal_summary,
+    workspace,
+)
 from prep.plugin.options import add_options, refuse_cache_options, settings_of
 from prep.process.child import die_with_parent
 from prep.stages.converted import Converted
@@ -47,7 +58,7 @@ pytest_cmdline_main = run_command.run_mode
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Settle the case before anything is collected: what is wrong is told at once (exit 4)."""
+    """Check options, catalogue and lock before anything is collected (exit 4)."""
     for marker, meaning in MARKERS.items():
         config.addinivalue_line("markers", f"{marker}: {meaning}")
     if config.option.help:  # configures, but runs nothing: there may be no catalogue here
@@ -56,7 +67,7 @@ def pytest_configure(config: pytest.Config) -> None:
         die_with_parent()
     refuse_cache_options(config)
     settings_of(config)
-    outcome.check_places(config)
+    report_places.check_places(config)
     signals.install(config)
     if not hasattr(config, "workerinput"):
         run_command.start_sample_hub(config)
@@ -100,14 +111,14 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
     """The case, stated."""
-    return outcome.header(settings_of(config))
+    return terminal_summary.header_lines(settings_of(config))
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_make_collect_report(
     collector: pytest.Collector,
 ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
-    """Leave out tests that no chosen model has: they are neither counted nor told as deselected."""
+    """Leave out tests that no chosen model has: they do not count as deselected."""
     report = yield
     report.result = parameters.not_empty(report.result)
     return report
@@ -121,22 +132,22 @@ def pytest_collection_modifyitems(
 
     pytest groups by parameter and would split a model's tests.
     """
-    outcome.note_expected(config, items)
+    expected.note_expected(config, items)
     yield
     parameters.sort(items)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Note what the chosen tests need, for the look beforehand."""
+    """Note what the chosen tests need, for the preflight."""
     workspace.note_wanted(session.config, session.items)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
-    """Tell an xdist worker where the embedded hub listens, and where to tell what it does."""
+    """Give an xdist worker the hub's address, the preflight and the file for its events."""
     run_command.tell_worker(node)
-    workspace.tell_worker(node)
-    terminal.tell_worker(node)
+    workspace.configure_worker(node)
+    terminal.configure_worker(node)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -242,8 +253,8 @@ def loaded(stages: Stages, spec: ModelSpec, load: Load) -> Loaded:
         with _ended_early(spec):
             return stages.loaded(spec, load)
     except NotTried as reason:
-        # No hole: what cannot be made on this machine is told with its reason, counted apart in
-        # the summary, and no verdict rests on it alone.
+        # No gap: what cannot be made on this machine is reported with its reason and counted
+        # apart in the summary, and no verdict rests on it alone.
         pytest.skip(f"{outcome.NOT_TRIED}{reason}")
 
 

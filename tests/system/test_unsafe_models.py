@@ -116,13 +116,13 @@ def lying(path: Path) -> None:
     path.write_bytes(len(text).to_bytes(8, "little") + text + body[end:])
 
 
-def test_relock_tells_all_that_is_wrong_and_locks_nothing(canary: Canary, tmp_path: Path) -> None:
+def test_relock_reports_all_unsafe_files_and_locks_nothing(canary: Canary, tmp_path: Path) -> None:
     lying(canary.folder / "model.safetensors")
     done, hub = relocked(canary, tmp_path, 'files = ["*"]')
     assert done.code == 1
     shown = json.dumps(AUTO_MAP)[:77]
     assert done.out == (
-        f"bird: will not lock acme/bird at {canary.served().commit} (4 problems):\n"
+        f"unsafe file: bird: will not lock acme/bird at {canary.served().commit} (4 problems):\n"
         f"  config.json  auto_map names code to import: {shown}…\n"
         "  model.safetensors  embeddings.LayerNorm.bias is F32 [64], which does not fill "
         "its 257 bytes\n"
@@ -155,10 +155,10 @@ def test_fetch_places_nothing_of_it(canary: Canary, tmp_path: Path, spoil: str) 
         done = run("--catalogue", path, "--hub", hub.url, "--model-home", home.root, "-x")
     assert done.code == 1, done.out
     detail = {
-        "code": "config.json is the file that the lock names, and it is not taken: auto_map names",
-        "lies": "model.safetensors is the file that the lock names, and it is not taken: "
-        "embeddings.LayerNorm.bias is F32 [64], which does not fill its 257 bytes. It was "
-        "not placed, and --relock would not lock it. Choose another model or revision.",
+        "code": "config.json matches the lock and was not placed: auto_map names",
+        "lies": "model.safetensors matches the lock and was not placed: embeddings.LayerNorm.bias "
+        "is F32 [64], which does not fill its 257 bytes. --relock would not lock it. Choose "
+        "another model or revision.",
     }[spoil]
     assert detail in done.said
     assert not home.ref("acme/bird").exists()

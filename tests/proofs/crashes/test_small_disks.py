@@ -81,8 +81,8 @@ def test_full_disk_is_told_and_the_next_run_goes_on(
             fill(disk)
             assert run.wait(timeout=300) == 75, log.read_text()
     said = " ".join(log.read_text().split())
-    assert re.search(rf"The disk is full: {disk} has \d+ bytes free \(", said), said
-    assert "Finished files are kept; make room there and run again." in said
+    assert re.search(rf"no space left: {disk} has \d+ bytes free", said), said
+    assert "Finished files are kept; free space there and run again." in said
     enlarge(disk)
     with Hub(sample_repos()) as hub:
         done = sample(home, "-m", "pins or conversion", hub=hub.url)
@@ -106,7 +106,7 @@ def test_disk_that_fills_while_publishing(tmp_path: Path, disk: Path) -> None:
             fill(disk)
             assert run.wait(timeout=300) == 75, log.read_text()
     said = " ".join(log.read_text().split())
-    assert re.search(rf"The disk is full: {disk} has \d+ bytes free \(", said), said
+    assert re.search(rf"no space left: {disk} has \d+ bytes free", said), said
     assert not list(home.glob(f"openvino/*/[0-9a-f]*/{NAME}")), "nothing is called whole"
     enlarge(disk)
     with Hub(sample_repos()) as hub:
@@ -150,7 +150,7 @@ def test_whole_run_that_can_note_nothing_leaves_no_proof(tmp_path: Path, prepare
         (state / name).unlink()
     done = in_full(state, kept, home)
     assert done.code == 75, done.out
-    assert "could not be written: The disk is full" in done.out
+    assert "could not be written: no space left" in done.out
     shutil.rmtree(state)
     kept.rename(state)
     assert not (state / "ready.json").exists() and not (state / "consumer.env").exists()

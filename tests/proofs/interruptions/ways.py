@@ -41,7 +41,7 @@ WAYS = {
         how="timeout:thread",
         args=("-n", "2"),
         first_of_a_alone=True,
-        words="the process ended early with exit code 1",
+        words="the process ended with exit code 1",
     ),
     "timeout in the call, by signal": Way(
         how="timeout-in-call:signal", first_of_a_alone=True, words=TIMED_OUT
