@@ -1,6 +1,3 @@
-"""Names the plugin; all logic lives in `prep.plugin.hooks`."""
+"""Names the plugin; all logic lies in `prep.plugin`."""
 
-import pytest
-
-pytest.register_assert_rewrite("model_tests.checks")
 pytest_plugins = ["prep.plugin"]

@@ -6,8 +6,8 @@ from pathlib import Path
 from prep.errors import CatalogueError
 from prep.files.fields import NAME, REPO, REVISION, Table, path_problem
 from prep.files.reader import Unreadable, read_toml
-from prep.tasks.consumers import consumers_of
-from prep.tasks.files import PRECISIONS, TASKS
+from prep.tasks.precisions import PRECISIONS
+from prep.tasks.registry import TASKS
 
 VERSION = 1
 
@@ -92,7 +92,7 @@ def _model(table: Table) -> ModelSpec:
     for index, glob in enumerate(spec.files or ()):
         if problem := path_problem(glob):
             table.note(f"files[{index}]", f"{glob!r} {problem}")
-    known = tuple(consumer.name for consumer in consumers_of(spec.task, None))
+    known = [consumer.name for consumer in TASKS[spec.task].consumers] if spec.task else []
     for index, consumer in enumerate(spec.consumers or ()):
         if known and consumer not in known:
             table.note(

@@ -110,7 +110,7 @@ def read_lock(path: Path) -> Lock:
     return Lock.from_dict(data, path.name)
 
 
-def answer(catalogue: Catalogue, lock: Lock, specs: Iterable[ModelSpec]) -> None:
+def check_lock(catalogue: Catalogue, lock: Lock, specs: Iterable[ModelSpec]) -> None:
     """Hold the lock against the catalogue for `specs`; `LockError` with all that does not fit."""
     problems = []
     again = []  # what to lock again

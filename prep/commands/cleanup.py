@@ -16,18 +16,17 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from prep.catalogue.entries import ModelSpec
-from prep.catalogue.lock import LockedModel, answer
+from prep.catalogue.lock import LockedModel, check_lock
 from prep.convert import conversion
-from prep.errors import ConversionError
 from prep.files.checksum import Digest, digest_file
 from prep.files.fields import COMMIT
-from prep.files.reader import read_bytes
+from prep.files.reader import Unreadable, read_bytes
 from prep.home.file_lock import NO_LOCKS
 from prep.home.layout import Home, escapes_home, link_target, make_folder
 from prep.home.ledger import Ledger, Pin, below, read_ledger
 from prep.home.receipt import NAME, read_receipt
 from prep.settings import Settings
-from prep.tasks.files import PRECISIONS
+from prep.tasks.precisions import PRECISIONS
 
 HUBS_OWN = ("CACHEDIR.TAG", ".locks")  # what its client puts into every cache
 STAGES = ("fetch", *(f"convert.{precision}" for precision in PRECISIONS))
@@ -60,7 +59,7 @@ class Found:
 def run(settings: Settings, scratch: Path, write: Callable[[str], object]) -> int:
     """Remove, or with ``--dry-run`` list, what nobody wants; print the bytes; 0."""
     # All of the lock must be right, not only what --models names: what it forgets is removed.
-    answer(settings.catalogue, settings.lock, settings.catalogue.models)
+    check_lock(settings.catalogue, settings.lock, settings.catalogue.models)
     home, dry = settings.home, settings.dry_run
     chosen = {spec.repo for spec in settings.models}
     every = settings.models == settings.catalogue.models
@@ -266,7 +265,7 @@ def _strangers(folder: Path) -> list[Path]:
     """Files in a converted folder that its receipt does not name; none where that is unreadable."""
     try:
         known = {file.path for file in read_receipt(folder).files} | {NAME}
-    except ConversionError:
+    except Unreadable:
         return []
     return [path for path in _walk(folder) if path.relative_to(folder).as_posix() not in known]
 

@@ -15,16 +15,16 @@ from typing import Any
 from prep.catalogue.entries import ModelSpec
 from prep.catalogue.lock import LockedModel
 from prep.convert import conversion
-from prep.errors import ConversionError, Exit, TransientError
+from prep.errors import Exit, TransientError
 from prep.files.fields import MOST_SECONDS, is_count, is_seconds
-from prep.files.reader import read_json
+from prep.files.reader import Unreadable, read_json
 from prep.home.layout import Home
 from prep.home.receipt import Receipt, read_receipt
 from prep.settings import Settings
 from prep.stages.plan import plan_conversion, plan_source
 from prep.stages.preflight import Facts, Need, Obstacle, judge, look, needs_of
-from prep.verify.conversion import look_at_conversion
-from prep.verify.source import look_at_source
+from prep.verify.conversion import check_conversion
+from prep.verify.source import check_source
 
 VERSION = 2
 HEAD = ("model", "revision", "there", "fetch", "precision", "action", "on disk", "time", "memory")
@@ -40,7 +40,7 @@ class PrecisionPlan:
 
     precision: str
     action: str
-    because: str
+    reason: str
     bytes: int | None
     seconds: float | None
     memory: int | None
@@ -103,16 +103,16 @@ def _model(
     locked = settings.lock.get(spec.name)
     assert locked is not None, "settings were held against the lock"
     also = settings.lock.paths_of(locked.repo, locked.commit)
-    state = look_at_source(settings.home, locked, also_locked=also, deep=False)
+    state = check_source(settings.home, locked, also_locked=also, deep=False)
     plan = plan_source(locked, state)
     need = next((need for need in needs if need.model == spec.name), None)
 
     def stuck(text: str) -> None:
         problems.append(Obstacle(models=(spec.name,), text=text, transient=False))
 
-    for problem in plan.left:
+    for problem in plan.unrepairable:
         stuck(" ".join(str(problem).split()))
-    if settings.offline and not plan.idle:
+    if settings.offline and not plan.nothing_to_do:
         stuck("its files are not as they must be; --offline repairs nothing")
     fetch = need.fetch if need else 0
     return ModelPlan(
@@ -145,26 +145,26 @@ def _precision(
 ) -> PrecisionPlan:
     home = settings.home
     at = home.stable(locked.repo, precision)
-    stable = look_at_conversion(home, locked, precision, at=at, deep=False)
+    stable = check_conversion(home, locked, precision, at=at, deep=False)
     if settings.offline:  # judged by its own receipt, whatever the tools here are
         if not stable.sound:
             stuck(f"{precision} is not there whole; --offline makes none")
-        action, because = ("keep", "as its receipt says") if stable.sound else ("lacks", "")
-        return _plan(precision, action, because, stable.receipt if stable.sound else None)
+        action, reason = ("keep", "as its receipt says") if stable.sound else ("lacks", "")
+        return _plan(precision, action, reason, stable.receipt if stable.sound else None)
     recipe = conversion.recipe_for(locked, spec.task, precision)
     place = home.conversions(locked.repo) / recipe.digest
-    made = look_at_conversion(home, locked, precision, at=place, wanted=recipe, deep=False)
+    made = check_conversion(home, locked, precision, at=place, wanted=recipe, deep=False)
     decided = plan_conversion(recipe, stable, made)
     if decided.action not in ("convert", "convert again"):
         kept = stable if decided.action in ("keep", "open") else made
-        return _plan(precision, decided.action, decided.because, kept.receipt)
+        return _plan(precision, decided.action, decided.reason, kept.receipt)
     if (receipt := _receipt(home, locked, precision)) is not None:
-        return _plan(precision, decided.action, decided.because, receipt, work=True)
+        return _plan(precision, decided.action, decided.reason, receipt, work=True)
     make = next((work for work in (need.make if need else ()) if work.precision == precision), None)
     return PrecisionPlan(
         precision=precision,
         action=decided.action,
-        because=decided.because,
+        reason=decided.reason,
         bytes=make.bytes if make else None,
         seconds=None,
         memory=make.memory if make else None,
@@ -173,14 +173,14 @@ def _precision(
 
 
 def _plan(
-    precision: str, action: str, because: str, receipt: Receipt | None, work: bool = False
+    precision: str, action: str, reason: str, receipt: Receipt | None, work: bool = False
 ) -> PrecisionPlan:
     """What a receipt says; only where something is made does it take time and memory."""
     made = receipt.made if receipt and work else {}
     return PrecisionPlan(
         precision=precision,
         action=action,
-        because=because,
+        reason=reason,
         bytes=receipt.bytes if receipt else None,
         seconds=made.get("seconds") if is_seconds(made.get("seconds")) else None,
         memory=made.get("peak-bytes") if is_count(made.get("peak-bytes")) else None,
@@ -194,7 +194,7 @@ def _receipt(home: Home, locked: LockedModel, precision: str) -> Receipt | None:
     for folder in sorted(home.conversions(locked.repo).glob("[0-9a-f]*")):
         try:
             receipt = read_receipt(folder)
-        except ConversionError:
+        except Unreadable:
             continue
         if receipt.recipe.precision == precision and dict(receipt.recipe.source) == source:
             return receipt
@@ -306,7 +306,7 @@ def _details(plan: ModelPlan) -> Iterator[str]:
             f"write    refs/main  (is {plan.ref[0]!r})" if plan.ref[0] else "write    refs/main"
         )
     lines += [
-        f"{precision.action:<8} {precision.precision}  ({precision.because})"
+        f"{precision.action:<8} {precision.precision}  ({precision.reason})"
         for precision in plan.precisions
         if precision.action != "keep"
     ]

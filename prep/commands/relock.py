@@ -6,8 +6,8 @@ from functools import partial
 from pathlib import Path
 
 from prep.catalogue.entries import ModelSpec
-from prep.catalogue.lock import Lock, LockedFile, LockedModel, answer, render
-from prep.catalogue.pin_change import is_told, meaning
+from prep.catalogue.lock import Lock, LockedFile, LockedModel, check_lock, render
+from prep.catalogue.pin_change import is_compared, meaning
 from prep.errors import HubRefused, WrongRequest, listing
 from prep.fetch import hub
 from prep.fetch.hub import RemoteModel
@@ -36,7 +36,7 @@ def run(settings: Settings, scratch: Path, write: Callable[[str], object]) -> in
         fresh[spec.name] = _locked(spec, remote)
         told += _told(settings.home, spec, old.get(spec.name), fresh[spec.name], remote)
     new = _merged(settings, fresh)
-    answer(settings.catalogue, new, settings.models)
+    check_lock(settings.catalogue, new, settings.models)
     told += [
         f"{model.name}: gone, the catalogue does not name it"
         for model in old.models
@@ -90,7 +90,7 @@ def _texts(home: Home, locked: LockedModel) -> dict[str, str]:
     texts = {}
     for file in locked.files:
         path = home.snapshot(locked.repo, locked.commit) / file.path
-        if is_told(file.path) and path.is_file() and path.stat().st_size == file.size:
+        if is_compared(file.path) and path.is_file() and path.stat().st_size == file.size:
             content = path.read_bytes()
             if hashlib.sha256(content).hexdigest() == file.sha256:
                 texts[file.path] = content.decode(errors="replace")

@@ -33,7 +33,7 @@ NO_LOCKS = append.NO_LOCKS
 log = logging.getLogger(__name__)
 
 
-class Holding:
+class HolderNote:
     """What the holder of a lock tells of itself; `saw` counts the bytes that it got so far.
 
     `locked` is False where locks do nothing, and somebody else may be at the same.
@@ -55,7 +55,7 @@ class Holding:
         """So many bytes are there by now."""
         self._told["bytes"] = count
 
-    def __enter__(self) -> "Holding":
+    def __enter__(self) -> "HolderNote":
         self._write()
         self._thread.start()
         return self
@@ -82,7 +82,7 @@ class Holding:
 
 
 @contextlib.contextmanager
-def held(path: Path, say: Callable[[str], None]) -> Iterator[Holding]:
+def lock_stage(path: Path, say: Callable[[str], None]) -> Iterator[HolderNote]:
     """Hold the lock `path`; while another process has it, name that now and then.
 
     Raises `LockTimeout` where its note has not changed for `STALE_SECONDS`.
@@ -90,14 +90,14 @@ def held(path: Path, say: Callable[[str], None]) -> Iterator[Holding]:
     make_folder(path.parent)
     note = path.with_name(f"{path.name}.holder")
     with (
-        exclusively(path, lambda: _Wait(path, note, say).look) as locked,
-        Holding(note, locked=locked) as holding,
+        lock_file(path, lambda: _Wait(path, note, say).look) as locked,
+        HolderNote(note, locked=locked) as holding,
     ):
         yield holding
 
 
 @contextlib.contextmanager
-def exclusively(
+def lock_file(
     path: Path, waiting: Callable[[], Callable[[], None]] = lambda: lambda: None
 ) -> Iterator[bool]:
     """Hold the lock `path`, with nothing beside it; gives whether locks do anything here.
@@ -139,7 +139,7 @@ class _Wait:
         now, text = time.monotonic(), self._read()
         if text != self._text:
             self._text, self._changed = text, now
-        holder = who(text)
+        holder = describe_holder(text)
         if now - self._said > SAY_SECONDS:
             self._said = now
             self._say(f"waiting for {holder}")
@@ -157,7 +157,7 @@ class _Wait:
             return ""
 
 
-def who(text: str) -> str:
+def describe_holder(text: str) -> str:
     """The holder as its note tells, for people."""
     try:
         told = parse_json(text)

@@ -217,15 +217,15 @@ def escapes_home(home: Home, path: Path) -> tuple[str, str] | None:
         part = todo.pop(0)
         at = at.parent if part == ".." else at / part
         if not at.is_relative_to(top):
-            return "outside", f"leads to {path.resolve()}, outside the home"
+            return "outside-home", f"leads to {path.resolve()}, outside the home"
         if not (target := link_target(at)):
             continue
         links += 1
         if target.is_absolute():
             if not path.resolve().is_relative_to(top):
-                return "outside", f"leads to {path.resolve()}, outside the home"
+                return "outside-home", f"leads to {path.resolve()}, outside the home"
             return (
-                "absolute",
+                "absolute-link",
                 f"goes by a link to {target}: not there where the home is mounted elsewhere",
             )
         at = at.parent

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from prep.catalogue.lock import LockedFile
-from prep.errors import ConversionError
 from prep.files.fields import COMMIT, REPO, SHA256, Table, path_problem
-from prep.files.reader import parse_json, read_bytes
-from prep.tasks.files import PRECISIONS, TASKS
+from prep.files.reader import Unreadable, parse_json, read_bytes
+from prep.tasks.precisions import PRECISIONS
+from prep.tasks.registry import TASKS
 
 VERSION = 1
 NAME = "receipt.json"
@@ -71,25 +71,23 @@ class Receipt:
 
 
 def read_receipt(folder: Path) -> Receipt:
-    """Read the folder's receipt; `ConversionError` where it is absent, torn or changed."""
+    """Read the folder's receipt; `Unreadable` where it is absent, torn or changed."""
     path = folder / NAME
     if path.exists() and not path.is_file():  # Don't open it: a pipe would never end
-        raise ConversionError("is not a file")
+        raise Unreadable("is not a file")
     try:
         text = read_bytes(path).decode()  # Don't read_text here: it takes \r for \n
         data = parse_json(text)
     except FileNotFoundError:
-        raise ConversionError("is not there: the conversion was never finished") from None
+        raise Unreadable("is not there: the conversion was never finished") from None
     except (OSError, ValueError) as error:  # ValueError: not UTF-8, not JSON
-        raise ConversionError(f"cannot be read: {error}") from None
+        raise Unreadable(f"cannot be read: {error}") from None
     problems: list[str] = []
     receipt = _receipt(Table(data, "", problems))
     if problems:
-        raise ConversionError("; ".join(problems))
+        raise Unreadable("; ".join(problems))
     if receipt.render() != text:
-        raise ConversionError(
-            "its text is not what its seal says: it was changed after it was written"
-        )
+        raise Unreadable("its text is not what its seal says: it was changed after it was written")
     return receipt
 
 

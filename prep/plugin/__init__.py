@@ -1,6 +1,8 @@
 """pytest hooks and options; nothing else knows pytest.
 
-Registering this package as a plugin registers `prep.plugin.hooks`; importing it costs nothing.
+Other repositories use it: ``-p prep.plugin``, or ``pytest_plugins = ["prep.plugin"]`` in their
+conftest.py, and ``def test_mine(converted)``. Importing it costs nothing; registering it registers
+`prep.plugin.hooks`. PYTEST_DONT_REWRITE: `prep.plugin.entry` imports it in every run.
 """
 
 pytest_plugins = ["prep.plugin.hooks"]

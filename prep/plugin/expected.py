@@ -1,5 +1,6 @@
 """Which tests the suite has for each model: without all of them there is no verdict `ready`."""
 
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from prep.plugin.options import settings_of
 from prep.plugin.parameters import model_of
 from prep.settings import SUITE, Settings
-from prep.tasks.files import TASKS
+from prep.tasks.registry import TASKS
 
 EXPECTED = pytest.StashKey[dict[str, list[str]]]()
 OWN = SUITE / "model_tests"
@@ -21,7 +22,7 @@ def note_expected(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
         if is_own(item) and (spec := model_of(item)):
             expected.setdefault(spec.name, []).append(item.nodeid)
-            files.add(item.path)
+            files.add(_resolved(item.path))
     settings = settings_of(config)
     built = {path for path in OWN.glob("test_*.py") if _applies(path, settings)}
     whole = built <= files and not any("::" in arg for arg in config.args)
@@ -35,7 +36,13 @@ def note_expected(config: pytest.Config, items: list[pytest.Item]) -> None:
 
 def is_own(item: pytest.Item) -> bool:
     """Whether the test is of this suite, and not of a repository that uses the fixtures."""
-    return item.path.is_relative_to(OWN)
+    return _resolved(item.path).is_relative_to(OWN)
+
+
+@cache
+def _resolved(path: Path) -> Path:
+    """Without links: an environment may be reached by one."""
+    return path.resolve()
 
 
 def _applies(path: Path, settings: Settings) -> bool:

@@ -33,6 +33,8 @@ from prep.stages.loaded import Loaded
 from prep.stages.pipeline import Stages
 from prep.tasks.consumers import Load
 
+pytest.register_assert_rewrite("model_tests.checks")
+
 STAGES = pytest.StashKey[Stages]()
 
 # pytest's own: it remembers these for a fixture, or ends the session by them.
@@ -59,6 +61,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Check options, catalogue and lock before anything is collected (exit 4)."""
     for marker, meaning in MARKERS.items():
         config.addinivalue_line("markers", f"{marker}: {meaning}")
+    if config.option.help:  # configures, but runs nothing: there may be no catalogue here
+        return
     if hasattr(config, "workerinput"):
         die_with_parent()
     refuse_cache_options(config)
@@ -171,7 +175,7 @@ def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
     finally:
         outcome.add_properties(item, _facts(item.config))
         if stages := item.config.stash.get(STAGES, None):
-            stages.context.progress.rest()  # stages are fixtures: what takes time is over
+            stages.context.progress.finish()  # stages are fixtures: what takes time is over
 
 
 @pytest.hookimpl(wrapper=True)
@@ -197,7 +201,7 @@ def stages(request: pytest.FixtureRequest) -> Iterator[Stages]:
         yield made
         context.progress.busy("model-prep", "ending the processes that were started")
         made.close()
-        context.progress.rest()
+        context.progress.finish()
 
 
 @pytest.fixture(scope="session")

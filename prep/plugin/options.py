@@ -12,9 +12,11 @@ from prep.errors import Exit, TransientError, WrongRequest
 from prep.fetch.hub import find_token
 from prep.machine.disk import no_temporary_folder
 from prep.settings import SAMPLE, GivenOptions, Settings, Shard, resolve_settings
-from prep.tasks.files import PRECISIONS
+from prep.tasks.precisions import PRECISIONS
 
 SETTINGS = pytest.StashKey[Settings]()
+
+NO_INI = Path(os.devnull)  # as prep.plugin.entry starts the suite of an installed package
 
 # What pytest.ini may say: used as the environment would be, where the environment says nothing.
 INI = {
@@ -177,11 +179,16 @@ def settings_of(config: pytest.Config) -> Settings:
             said = {variable: config.getini(name) for name, variable in INI.items()}
             environ = {key: value for key, value in said.items() if value} | dict(os.environ)
             config.stash[SETTINGS] = resolve_settings(
-                _given_options(config, environ), environ, config.rootpath
+                _given_options(config, environ), environ, _root(config)
             )
         except WrongRequest as error:
             raise pytest.UsageError(str(error)) from None
     return config.stash[SETTINGS]
+
+
+def _root(config: pytest.Config) -> Path:
+    """Where models.toml and the home lie: where the ini file is, or in this directory without."""
+    return config.invocation_params.dir if config.inipath == NO_INI else config.rootpath
 
 
 def _given_options(config: pytest.Config, environ: Mapping[str, str]) -> GivenOptions:

@@ -100,6 +100,7 @@ class Outcome:
         self.own = 0
         self.written: list[str] = []
 
+    @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
         """What a worker collected; all workers collect the same."""
         self.expected = getattr(node, "workeroutput", {}).get("prep_expected") or self.expected

@@ -30,7 +30,7 @@ def complete_report(config: pytest.Config, settings: Settings, report: Any) -> N
     model = rest.rstrip("]").partition(SEPARATOR)[0]
     if not bracket or model not in {spec.name for spec in settings.models}:
         return
-    where = config.rootpath / path.partition("::")[0]
+    where = (config.rootpath / path.partition("::")[0]).resolve()
     doing = f"{model}: the worker {report.node.gateway.id} of -n"
     error = crash_error(doing, _code(report.node), config.stash.get(KILLS, 0))
     report.longrepr = f"{error}\nIt was at {report.nodeid}."

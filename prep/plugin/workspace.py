@@ -17,7 +17,7 @@ from prep.plugin.options import settings_of
 from prep.plugin.parameters import model_of, precision_of
 from prep.plugin.terminal import progress_for
 from prep.stages.context import Context
-from prep.stages.preflight import Preflight, preflight
+from prep.stages.preflight import Preflight, run_preflight
 
 WANTED = pytest.StashKey[dict[str, set[str]]]()
 SHARED = pytest.StashKey[tuple[str, str | None]]()
@@ -41,12 +41,12 @@ def context_for(session: pytest.Session) -> Iterator[Context]:
     config = session.config
     workerinput = getattr(config, "workerinput", {})
     with _folder(workerinput.get("prep_scratch")) as scratch:
-        flight = workerinput.get("prep_preflight")
+        preflight = workerinput.get("prep_preflight")
         yield Context(
             settings=settings_of(config),
             scratch=scratch,
             progress=progress_for(session),
-            flight=Preflight.load(flight) if flight else None,
+            preflight=Preflight.load(preflight) if preflight else None,
             wanted=config.stash.get(WANTED, None),
         )
 
@@ -59,11 +59,11 @@ def configure_worker(node: Any) -> None:
         stack = contextlib.ExitStack()
         scratch = stack.enter_context(_folder(None))
         config.add_cleanup(stack.close)
-        settings, flight = settings_of(config), None
+        settings, preflight = settings_of(config), None
         if not settings.offline:
             workers = min(workerinput["workercount"], len(settings.models))
-            flight = preflight(settings, scratch, workers).dump()
-        config.stash[SHARED] = str(scratch), flight
+            preflight = run_preflight(settings, scratch, workers).dump()
+        config.stash[SHARED] = str(scratch), preflight
     workerinput["prep_scratch"], workerinput["prep_preflight"] = config.stash[SHARED]
 
 

@@ -13,20 +13,14 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
-from prep.convert.content import AT_MOST, MEASURES
 from prep.process.progress import span
 from prep.report import page_colours
-from prep.tasks.files import PRECISIONS, TASKS
-from prep.tasks.question_sets import (
-    EmbeddingQuestions,
-    RerankerQuestions,
-    Seq2seqQuestions,
-    read_questions,
-)
+from prep.tasks.precisions import PRECISIONS
+from prep.tasks.question_sets import Table
+from prep.tasks.registry import TASKS
 
 TEMPLATE = Path(__file__).with_name("page.html.j2")
 MOST_BYTES = 300_000
-MEASURED = {"embedding": "cosine", "reranker": "difference", "seq2seq": "same tokens"}
 RUNS, PROBLEMS, LETTERS = 24, 12, 4000  # how much of the past, of problems and of each is shown
 WORST_FIRST = ("failed", "transient", "unchecked", "repaired", "ready")
 MARKS = {"ready": "✓", "repaired": "✚", "failed": "✗", "transient": "↻", "unchecked": "–"}
@@ -127,7 +121,7 @@ def _model(
         ),
         "answers": _answers(entry),
         "lowest": _agreement(entry),
-        "measured": MEASURED.get(entry["task"], "agreement"),
+        "measured": TASKS[entry["task"]].measure.label if entry["task"] in TASKS else "agreement",
         "problem_list": [text.partition("\n")[::2] for text in problems[:PROBLEMS]],
         "more_problems": max(0, len(problems) - PROBLEMS),
         "repaired_list": [
@@ -149,9 +143,9 @@ def _sizes(entry: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _used(task: str, made: Mapping[str, Any]) -> float | None:
     """The difference to the original, of what the bound allows, in percent."""
     agreement, bound = made.get("agreement"), made.get("agreement-bound")
-    if agreement is None or bound is None:
+    if agreement is None or bound is None or task not in TASKS:
         return None
-    difference, allowed = (agreement, bound) if task in AT_MOST else (1 - agreement, 1 - bound)
+    difference, allowed = map(TASKS[task].measure.difference, (agreement, bound))
     return 100 * difference / allowed if allowed else (0.0 if difference <= 0 else 999.0)
 
 
@@ -159,7 +153,7 @@ def _agreement(entry: Mapping[str, Any]) -> dict[str, Any] | None:
     known = [row for row in _sizes(entry) if row["used"] is not None]
     if not known:
         return None
-    measure = MEASURES.get(entry["task"], "agreement").strip(",")
+    measure = TASKS[entry["task"]].measure.sentence.strip(",")
     return {**max(known, key=lambda row: row["used"]), "measure": measure}
 
 
@@ -205,52 +199,35 @@ def _answers(entry: Mapping[str, Any]) -> dict[str, Any] | None:
     given = entry["answers"]
     if not given or entry["task"] not in TASKS:
         return None
-    questions = read_questions(entry["task"])
-    if isinstance(questions, Seq2seqQuestions):
-        prompts = list(questions.prompts.values())
-        if any(len(texts) != len(prompts) for texts in given.values()):
+    table = TASKS[entry["task"]].questions().table()
+    if not table.columns:
+        if any(len(texts) != len(table.labels) for texts in given.values()):
             return None
         rows = [
-            {"prompt": prompt, "texts": [texts[place] for texts in given.values()]}
-            for place, prompt in enumerate(prompts)
+            {"prompt": label, "texts": [texts[place] for texts in given.values()]}
+            for place, label in enumerate(table.labels)
         ]
         return {"kind": "texts", "columns": list(given), "rows": rows}
-    if isinstance(questions, EmbeddingQuestions):
-        heads = [f"{kind} {n}" for kind in "PU" for n in range(1, len(questions.related) + 1)]
-        texts = [r.related for r in questions.related] + [r.unrelated for r in questions.related]
-        labels = [r.anchor for r in questions.related]
-        cells = [texts for _ in labels]
-    else:
-        assert isinstance(questions, RerankerQuestions)
-        labels = [r.query for r in questions.ranked]
-        cells = [list(r.passages) for r in questions.ranked]
-        heads = ["relevant", *(f"other {n}" for n in range(1, max(map(len, cells))))]
     maps = [
-        {"label": label, "rows": _heat_rows(values, labels, cells, entry["task"])}
+        {"label": label, "rows": _heat_rows(values, table)}
         for label, values in given.items()
-        if [len(row) for row in values] == [len(row) for row in cells]
+        if [len(row) for row in values] == [len(row) for row in table.cells]
     ]
-    return {"kind": entry["task"], "columns": heads, "maps": maps} if maps else None
+    return {"kind": "numbers", "table": table, "maps": maps} if maps else None
 
 
-def _heat_rows(
-    values: Sequence[Sequence[float | None]],
-    labels: Sequence[str],
-    cells: Sequence[Sequence[str]],
-    task: str,
-) -> list[dict[str, Any]]:
+def _heat_rows(values: Sequence[Sequence[float | None]], table: Table) -> list[dict[str, Any]]:
     known = [value for row in values for value in row if value is not None]
-    least, most = (
-        (0.0, 1.0) if task == "embedding" else (min(known, default=0), max(known, default=1))
-    )
+    least, most = table.range or (min(known, default=0), max(known, default=1))
     rows = []
-    for number, (label, row, texts) in enumerate(zip(labels, values, cells, strict=True)):
-        own = (number, number + len(labels)) if task == "embedding" else (0,)
+    for label, row, texts, framed in zip(
+        table.labels, values, table.cells, table.framed, strict=True
+    ):
         painted = []
         for place, (value, text) in enumerate(zip(row, texts, strict=True)):
             ground, ink = page_colours.heat(least if value is None else value, least, most)
             cell = {"value": value, "text": text, "ground": ground, "ink": ink}
-            painted.append({**cell, "own": place in own})
+            painted.append({**cell, "own": place in framed})
         rows.append({"label": label, "cells": painted})
     return rows
 

@@ -32,7 +32,7 @@ from prep.files.fields import (
 )
 from prep.files.fields import NAME as NAMES
 from prep.files.reader import Unreadable, read_json
-from prep.home.file_lock import exclusively
+from prep.home.file_lock import lock_file
 from prep.home.layout import Home, make_folder, now, write_text
 from prep.home.receipt import NAME
 from prep.machine.build import build
@@ -40,10 +40,11 @@ from prep.report import older_versions
 from prep.report.summary_entry import is_build
 from prep.report.verdict import Status
 from prep.settings import Settings
-from prep.tasks.files import PRECISIONS, outranked, taken_beside
-from prep.verify.conversion import look_at_conversion
+from prep.tasks.loaders import outranked, taken_beside
+from prep.tasks.precisions import PRECISIONS
+from prep.verify.conversion import check_conversion
 from prep.verify.problem import Problem
-from prep.verify.source import look_at_source
+from prep.verify.source import check_source
 
 VERSION = 2
 _SAID: Mapping[str, Shape] = {
@@ -86,7 +87,7 @@ def write_for_consumers(
     path = settings.home.state / "ready.json"
     make_folder(path.parent)
     wrong: list[str] = []
-    with exclusively(Path(f"{path}.lock")):
+    with lock_file(Path(f"{path}.lock")):
         earlier = _earlier(path)
         models = dict(earlier)
         for name, status in verdicts.items():
@@ -181,7 +182,7 @@ def _folders(
     """The snapshot and the converted folders as they lie there now; and what is wrong with them."""
     home = settings.home
     also = settings.lock.paths_of(locked.repo, locked.commit)
-    source = look_at_source(home, locked, also_locked=also, deep=False)
+    source = check_source(home, locked, also_locked=also, deep=False)
     snapshot = home.snapshot(locked.repo, locked.commit)
     problems: list[Problem] = list(source.problems)
     folders = []
@@ -190,7 +191,7 @@ def _folders(
         folders.append(_folder(home, snapshot, locked.files, harmless, converted=False))
     for precision in spec.precisions:
         stable = home.stable(locked.repo, precision)
-        state = look_at_conversion(home, locked, precision, at=stable, deep=False)
+        state = check_conversion(home, locked, precision, at=stable, deep=False)
         problems += state.problems
         if state.sound and state.receipt is not None:
             text = (stable / NAME).read_bytes()  # read_receipt has just found it whole

@@ -10,7 +10,7 @@ from typing import Any
 
 from prep.errors import Exit, PathOccupied
 from prep.files.reader import Unreadable, read_json
-from prep.home.file_lock import exclusively
+from prep.home.file_lock import lock_file
 from prep.home.layout import make_folder, now, write_text
 from prep.machine.build import build
 from prep.machine.disk import FULL
@@ -18,7 +18,7 @@ from prep.report import history, older_versions, page
 from prep.report.summary_entry import is_entry
 from prep.report.verdict import ModelRun, Status, merged
 from prep.settings import Settings
-from prep.tasks.question_sets import read_questions
+from prep.tasks.registry import TASKS
 
 VERSION = 3
 NUMBERS = re.compile(r"\[\s+(?:(?:-?\d[\d.e+-]*|null),?\s+)+\]")
@@ -29,7 +29,7 @@ def entry(run: ModelRun, status: Status, settings: Settings, name: str) -> dict[
     spec = next(spec for spec in settings.models if spec.name == name)
     locked = settings.lock.get(name)
     facts = run.facts
-    bounds = read_questions(spec.task).agreement
+    bounds = TASKS[spec.task].questions().agreement
     return {
         "status": status,
         "at": now(),
@@ -88,7 +88,7 @@ def write_summary(
     did, in seconds since the epoch. Gives what was written, and the history.
     """
     make_folder(path.parent)
-    with exclusively(Path(f"{path}.lock")):
+    with lock_file(Path(f"{path}.lock")):
         earlier = _earlier(path)
         models = dict(earlier)
         for name, fresh in entries.items():

@@ -26,7 +26,8 @@ from prep.files.fields import (
     record,
 )
 from prep.report.verdict import Status
-from prep.tasks.files import PRECISIONS, TASKS
+from prep.tasks.precisions import PRECISIONS
+from prep.tasks.registry import TASKS
 
 CUTS = ("network namespace", "seccomp filter", "Python guard only")
 STAGES = ("importing", "fetched", "converted", "loaded", "interpreter")

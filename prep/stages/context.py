@@ -17,13 +17,13 @@ from prep.errors import (
     TransientError,
     listing,
 )
-from prep.home.file_lock import Holding, held
+from prep.home.file_lock import HolderNote, lock_stage
 from prep.home.layout import Home, escapes_home, open_to_all
 from prep.process.progress import Progress
 from prep.sandbox.import_server import ImportServer
 from prep.settings import Settings
 from prep.stages.clock import Clock
-from prep.stages.preflight import Preflight, preflight
+from prep.stages.preflight import Preflight, run_preflight
 from prep.tasks.consumers import Interpreter
 from prep.verify.problem import Problem
 
@@ -56,7 +56,7 @@ class Context:
     facts: dict[str, dict[str, Any]] = field(default_factory=dict)
     unreachable: HubUnreachable | None = None
     servers: dict[Interpreter | None, ImportServer] = field(default_factory=dict)
-    flight: Preflight | None = None
+    preflight: Preflight | None = None
     wanted: Mapping[str, Collection[str]] | None = None
     clocks: dict[str, Clock] = field(default_factory=lambda: defaultdict(Clock))
 
@@ -76,20 +76,20 @@ class Context:
         """The home of this run."""
         return self.settings.home
 
-    def admit(self, model: str) -> None:
+    def check_preflight(self, model: str) -> None:
         """Begin nothing that cannot be finished: the whole set is looked at before the first byte.
 
         The first model that is refused tells of all of them.
         """
-        if self.flight is None:
+        if self.preflight is None:
             self.progress.busy(model, "looking at what all models need")
             say = functools.partial(self.progress.say, model)
-            self.flight = preflight(self.settings, self.scratch, say=say)
-        if refused := self.flight.only(self.wanted).refusal(model):
+            self.preflight = run_preflight(self.settings, self.scratch, say=say)
+        if refused := self.preflight.only(self.wanted).refusal(model):
             error, tells = refused
             raise error if tells else NotReached(model, "the preflight", error)
 
-    def tell(self, model: str, **facts: Any) -> None:
+    def record(self, model: str, **facts: Any) -> None:
         """Note facts for the reports; what was repaired adds up, the rest is replaced."""
         known = self.facts.setdefault(model, {})
         if "repaired" in facts:
@@ -106,9 +106,11 @@ class Context:
         with self.clocks[model].running("importing"):
             return self.server_of(interpreter).ready(lambda text: self.progress.begin(model, text))
 
-    def held(self, repo: str, stage: str, model: str) -> AbstractContextManager[Holding]:
+    def lock_stage(self, repo: str, stage: str, model: str) -> AbstractContextManager[HolderNote]:
         """Nobody else works on this stage of this repository meanwhile."""
-        return held(self.home.lock(repo, stage), lambda text: self.progress.begin(model, text))
+        return lock_stage(
+            self.home.lock(repo, stage), lambda text: self.progress.begin(model, text)
+        )
 
     def open_modes(self, problems: Iterable[Problem]) -> None:
         """Mend modes below the home's root; the root itself is its owner's to open."""
@@ -140,7 +142,7 @@ class Context:
         """A failed stage is tried again: ask the hub again, look at the needs again, start again
         the servers that could not be started."""
         self.unreachable = None
-        self.flight = None
+        self.preflight = None
         for server in self.servers.values():
             server.forget_failure()
 

@@ -11,13 +11,13 @@ from prep.errors import HubUnreachable, UnsafeFile
 from prep.fetch import hub
 from prep.fetch.adopt import Adopted, adopt
 from prep.files import unsafe
-from prep.home.file_lock import Holding
+from prep.home.file_lock import HolderNote
 from prep.home.layout import Home, write_text
 from prep.home.ledger import placing_blobs
 from prep.process.child import Event
 from prep.stages.context import Context, NotReached, megabytes
-from prep.stages.plan import damage, plan_source
-from prep.verify.source import SourceState, look_at_source
+from prep.stages.plan import damage_of, plan_source
+from prep.verify.source import SourceState, check_source
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,10 +53,10 @@ def fetch_model(context: Context, spec: ModelSpec, locked: LockedModel) -> Fetch
             state=state,
         )
     else:
-        context.admit(spec.name)
-        with context.held(locked.repo, "fetch", spec.name) as holding:
+        context.check_preflight(spec.name)
+        with context.lock_stage(locked.repo, "fetch", spec.name) as holding:
             fetched = _bring(context, spec, locked, holding)
-    context.tell(
+    context.record(
         spec.name,
         fetched=fetched.fetched,
         adopted=fetched.adopted,
@@ -68,12 +68,12 @@ def fetch_model(context: Context, spec: ModelSpec, locked: LockedModel) -> Fetch
     return fetched
 
 
-def _bring(context: Context, spec: ModelSpec, locked: LockedModel, holding: Holding) -> Fetched:
+def _bring(context: Context, spec: ModelSpec, locked: LockedModel, holding: HolderNote) -> Fetched:
     """Look again now that nobody else is at it, decide, do, and look at the result."""
     home = context.home
     state = _look(context, locked)
     plan = plan_source(locked, state)
-    repaired = tuple(map(str, damage(state, was_whole=_was_whole(home, locked))))
+    repaired = tuple(map(str, damage_of(state, was_whole=_was_whole(home, locked))))
     context.report_repair(spec.name, repaired)
     came = adopted = 0
     if plan.fetch:
@@ -149,7 +149,7 @@ def _fetch_files(
     spec: ModelSpec,
     locked: LockedModel,
     files: Sequence[LockedFile],
-    holding: Holding,
+    holding: HolderNote,
 ) -> int:
     """Fetch; gives how many bytes came over the network."""
     if context.unreachable is not None:  # one host, one try: not the whole wait for every model
@@ -208,7 +208,7 @@ def _note_file(context: Context, locked: LockedModel, file: LockedFile, **more: 
 
 def _look(context: Context, locked: LockedModel) -> SourceState:
     counted = context.progress.counter(locked.name, "digesting", locked.bytes)
-    return look_at_source(
+    return check_source(
         context.home,
         locked,
         also_locked=context.settings.lock.paths_of(locked.repo, locked.commit),

@@ -45,7 +45,7 @@ class Stages:
         """The model's entry in the lock; configure has seen that it answers the catalogue."""
         locked = self.context.settings.lock.get(spec.name)
         assert locked is not None, "configure holds the lock against the catalogue"
-        self.context.tell(
+        self.context.record(
             spec.name,
             repo=spec.repo,
             commit=locked.commit,
@@ -130,5 +130,5 @@ class Stages:
                 self._failed[key] = error
                 raise
             finally:
-                self.context.tell(spec.name, timeline=clock.facts())
+                self.context.record(spec.name, timeline=clock.facts())
         return cast(T, self._done[key])  # each key holds what its own stage gave

@@ -13,22 +13,22 @@ from prep.verify.conversion import ConversionState
 from prep.verify.problem import Problem
 from prep.verify.source import SourceState
 
-STAYS = ("unlocked", "unsafe")  # aspects of originals that only a person can mend
+PERMANENT_ASPECTS = ("unlocked", "unsafe")  # aspects of originals that only a person can mend
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourcePlan:
     """What brings a snapshot to the lock.
 
-    `fetch` are files to get (or to link anew), `open` problems of modes to mend, `move_ref` says
-    that refs/main must be written. `left` is what no plan may mend: extra files, and locked ones
-    that must not be run.
+    `fetch` are files to get (or to link anew), `open` problems of modes to repair, `move_ref` says
+    that refs/main must be written. `unrepairable` is what no plan may repair: unlocked files, and
+    locked ones that must not be run.
     """
 
     fetch: tuple[LockedFile, ...]
     open: tuple[Problem, ...]
     move_ref: bool
-    left: tuple[Problem, ...]
+    unrepairable: tuple[Problem, ...]
 
     @property
     def bytes(self) -> int:
@@ -36,7 +36,7 @@ class SourcePlan:
         return sum(file.size for file in self.fetch)
 
     @property
-    def idle(self) -> bool:
+    def nothing_to_do(self) -> bool:
         """Whether there is nothing to do."""
         return not (self.fetch or self.open or self.move_ref)
 
@@ -46,7 +46,7 @@ class ConversionPlan:
     """Whether to keep, to point the stable path at what is there, or to convert (again)."""
 
     action: Literal["keep", "open", "point", "convert", "convert again"]
-    because: str
+    reason: str
 
 
 def plan_source(locked: LockedModel, state: SourceState) -> SourcePlan:
@@ -56,11 +56,13 @@ def plan_source(locked: LockedModel, state: SourceState) -> SourcePlan:
         fetch=tuple(file for file in locked.files if file.path in wrong),
         open=tuple(problem for problem in state.problems if problem.aspect == "modes"),
         move_ref=any(problem.aspect == "ref" for problem in state.problems),
-        left=tuple(problem for problem in state.problems if problem.aspect in STAYS),
+        unrepairable=tuple(
+            problem for problem in state.problems if problem.aspect in PERMANENT_ASPECTS
+        ),
     )
 
 
-def damage(state: SourceState, *, was_whole: bool) -> tuple[Problem, ...]:
+def damage_of(state: SourceState, *, was_whole: bool) -> tuple[Problem, ...]:
     """Which of the problems are damage, to be reported when repaired, and not just work to do.
 
     Bytes that are not the lock's always are. What is missing is damage only where the ledger says
@@ -69,7 +71,7 @@ def damage(state: SourceState, *, was_whole: bool) -> tuple[Problem, ...]:
     return tuple(
         problem
         for problem in state.problems
-        if problem.aspect not in STAYS
+        if problem.aspect not in PERMANENT_ASPECTS
         and (was_whole or (problem.aspect in ("bytes", "links") and problem.kind != "missing"))
     )
 
@@ -84,10 +86,10 @@ def plan_conversion(
     if _serves(stable, recipe):
         return _keep_or_open(stable)
     if made.folder is None:
-        return ConversionPlan(action="convert", because=_first(stable) or "other tools")
+        return ConversionPlan(action="convert", reason=_first(stable) or "other tools")
     if not _serves(made, recipe):
-        return ConversionPlan(action="convert again", because=_first(made))
-    return ConversionPlan(action="point", because=_first(stable) or "other tools")
+        return ConversionPlan(action="convert again", reason=_first(made))
+    return ConversionPlan(action="point", reason=_first(stable) or "other tools")
 
 
 def _serves(state: ConversionState, recipe: Recipe) -> bool:
@@ -101,8 +103,8 @@ def _serves(state: ConversionState, recipe: Recipe) -> bool:
 
 def _keep_or_open(state: ConversionState) -> ConversionPlan:
     if any(problem.aspect == "modes" for problem in state.problems):
-        return ConversionPlan(action="open", because=_first(state))
-    return ConversionPlan(action="keep", because="receipt and bytes agree")
+        return ConversionPlan(action="open", reason=_first(state))
+    return ConversionPlan(action="keep", reason="receipt and bytes agree")
 
 
 def _first(state: ConversionState) -> str:

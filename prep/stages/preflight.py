@@ -26,13 +26,13 @@ from prep.errors import (
 from prep.fetch import hub
 from prep.fetch.adopt import Candidates
 from prep.home.layout import Home
-from prep.machine.disk import Disk, disk_of, nearest, why_closed
+from prep.machine.disk import Disk, disk_of, nearest, why_not_writable
 from prep.machine.memory import Memory, memory
 from prep.settings import Settings
 from prep.stages.estimates import Make, make_of
 from prep.stages.plan import plan_conversion, plan_source
-from prep.verify.conversion import look_at_conversion
-from prep.verify.source import look_at_source
+from prep.verify.conversion import check_conversion
+from prep.verify.source import check_source
 
 STATE = 1 << 20  # bytes for the suite's own notes and reports
 SMALL = 16  # files of a converted folder, and what stands around a model: folders, links, refs
@@ -111,7 +111,7 @@ def _need(settings: Settings, spec: ModelSpec, precisions: Iterable[str], seen: 
     locked = settings.lock.get(spec.name)
     assert locked is not None, "settings were held against the lock"
     also = settings.lock.paths_of(locked.repo, locked.commit)
-    state = look_at_source(settings.home, locked, also_locked=also, deep=False)
+    state = check_source(settings.home, locked, also_locked=also, deep=False)
     candidates = Candidates(settings.home, locked.repo)
     files = plan_source(locked, state).fetch
     fresh = [file for file in files if file.sha256 not in seen]
@@ -149,8 +149,8 @@ def _is_to_make(settings: Settings, spec: ModelSpec, locked: LockedModel, precis
     stable = home.stable(locked.repo, precision)
     return plan_conversion(
         recipe,
-        look_at_conversion(home, locked, precision, at=stable, deep=False),
-        look_at_conversion(home, locked, precision, at=place, wanted=recipe, deep=False),
+        check_conversion(home, locked, precision, at=stable, deep=False),
+        check_conversion(home, locked, precision, at=place, wanted=recipe, deep=False),
     ).action in ("convert", "convert again")
 
 
@@ -162,7 +162,9 @@ def look(
 ) -> Facts:
     """Look at the disks, the memory and the hub; the hub only where something is to be fetched."""
     folders = sorted({folder for need in needs for folder in need.folders})
-    closed = {folder: why for folder in folders if (why := why_closed(Path(folder))) is not None}
+    closed = {
+        folder: why for folder in folders if (why := why_not_writable(Path(folder))) is not None
+    }
     asked = {need.model: (need.repo, need.commit, need.path) for need in needs if need.path}
     return Facts(
         home=disk_of(settings.home.root),
@@ -340,7 +342,7 @@ class Preflight:
         )
 
 
-def preflight(
+def run_preflight(
     settings: Settings,
     scratch: Path,
     workers: int = 1,

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from prep.catalogue.lock import LockedModel
-from prep.errors import ConversionError
 from prep.files.patterns import is_weights
+from prep.files.reader import Unreadable
 from prep.home import receipt as receipts
 from prep.home.layout import Home, escapes_home, link_target
 from prep.home.receipt import Receipt, Recipe
 from prep.verify.files import other_digests, other_sizes, present_files, unsafe_files
-from prep.verify.modes import closed_to_others
+from prep.verify.modes import unreadable_by_others
 from prep.verify.problem import Problem
 from prep.verify.unlocked import unlocked_files
 
@@ -31,7 +31,7 @@ class ConversionState:
         return not self.problems
 
 
-def look_at_conversion(
+def check_conversion(
     home: Home,
     locked: LockedModel,
     precision: str,
@@ -55,18 +55,18 @@ def look_at_conversion(
     try:
         folder = at.resolve(strict=True)
     except PermissionError as error:
-        return broken("closed", name, f"cannot be reached: {error.strerror}")
+        return broken("unreadable", name, f"cannot be reached: {error.strerror}")
     except (OSError, RuntimeError):  # RuntimeError: a loop of links, before Python 3.13
         target = link_target(at)
         dangling = f"leads to {target}, which is not there" if target else "never converted"
         return broken("missing", name, dangling)
     astray = escapes_home(home, at)
-    if astray and astray[0] == "outside":
+    if astray and astray[0] == "outside-home":
         return broken(astray[0], name, astray[1])
     try:
         receipt = receipts.read_receipt(folder)
-    except ConversionError as error:
-        state = broken("broken", f"{name}/{receipts.NAME}", str(error))
+    except Unreadable as error:
+        state = broken("corrupt", f"{name}/{receipts.NAME}", str(error))
         return ConversionState(problems=state.problems, unused=(), folder=folder, receipt=None)
 
     problems = _against_lock(receipt, locked, precision, f"{name}/{receipts.NAME}")
@@ -84,7 +84,7 @@ def look_at_conversion(
             problems.append(
                 Problem(
                     aspect="receipt",
-                    kind="changed",
+                    kind="mismatch",
                     path=f"{name}/{receipts.NAME}",
                     detail=f"its recipe is {receipt.recipe.digest[:12]}…, {other} {digest}",
                 )
@@ -96,7 +96,7 @@ def look_at_conversion(
         problems += unsafe_files(found, receipt.files, problems)
     known = {file.path for file in receipt.files} | {receipts.NAME}
     extra, unused = unlocked_files(folder, known, converted=True)
-    modes = closed_to_others(home, [at, folder, folder / receipts.NAME, *found])
+    modes = unreadable_by_others(home, [at, folder, folder / receipts.NAME, *found])
     return ConversionState(
         problems=(*problems, *modes, *extra), unused=unused, folder=folder, receipt=receipt
     )
@@ -114,7 +114,7 @@ def _against_lock(
     )
     problems = [
         Problem(
-            aspect="receipt", kind="changed", path=path, detail=f"{what} is {got}, wanted {wanted}"
+            aspect="receipt", kind="mismatch", path=path, detail=f"{what} is {got}, wanted {wanted}"
         )
         for what, got, wanted in pairs
         if got != wanted
@@ -123,7 +123,7 @@ def _against_lock(
         problems.append(
             Problem(
                 aspect="receipt",
-                kind="changed",
+                kind="mismatch",
                 path=path,
                 detail="it was made from other bytes than the lock names",
             )
@@ -132,7 +132,7 @@ def _against_lock(
     problems += [
         Problem(
             aspect="receipt",
-            kind="changed",
+            kind="mismatch",
             path=path,
             detail=f"it lists another {name} than the lock, whose bytes every conversion keeps",
         )

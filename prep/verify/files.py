@@ -26,7 +26,7 @@ def present_files(
         try:
             real = path.resolve(strict=True)
         except PermissionError as error:
-            note("bytes", "closed", f"cannot be reached: {error.strerror}")
+            note("bytes", "unreadable", f"cannot be reached: {error.strerror}")
             continue
         except (OSError, RuntimeError):
             target = link_target(path)
@@ -38,7 +38,7 @@ def present_files(
         if not real.is_relative_to(root):
             continue
         if not real.is_file():
-            note("bytes", "changed", "is not a file")
+            note("bytes", "corrupt", "is not a file")
             continue
         found[path] = file
     return problems, found
@@ -47,7 +47,7 @@ def present_files(
 def other_sizes(found: dict[Path, LockedFile]) -> list[Problem]:
     """The quick look: what is left of a wrong file but its bytes."""
     sizes = ((file, path.stat().st_size) for path, file in found.items())
-    return [_changed(file, _other_size(size, file)) for file, size in sizes if size != file.size]
+    return [_corrupt(file, _other_size(size, file)) for file, size in sizes if size != file.size]
 
 
 def other_digests(
@@ -58,18 +58,18 @@ def other_digests(
     for path, got in digest_files(found, on_bytes).items():
         file = found[path]
         if isinstance(got, OSError):
-            problems.append(_changed(file, f"cannot be read: {got.strerror}"))
+            problems.append(_corrupt(file, f"cannot be read: {got.strerror}"))
         elif got.size != file.size:
             other = _other_size(got.size, file)
-            problems.append(_changed(file, f"{other}  (sha256 {got.sha256[:12]}…)"))
+            problems.append(_corrupt(file, f"{other}  (sha256 {got.sha256[:12]}…)"))
         elif got.sha256 != file.sha256:
             detail = f"sha256 is {got.sha256[:12]}…, locked {file.sha256[:12]}…  (same size)"
-            problems.append(_changed(file, detail))
+            problems.append(_corrupt(file, detail))
     return sorted(problems, key=lambda problem: problem.path)
 
 
-def _changed(file: LockedFile, detail: str) -> Problem:
-    return Problem(aspect="bytes", kind="changed", path=file.path, detail=detail)
+def _corrupt(file: LockedFile, detail: str) -> Problem:
+    return Problem(aspect="bytes", kind="corrupt", path=file.path, detail=detail)
 
 
 def _other_size(size: int, file: LockedFile) -> str:

@@ -8,7 +8,7 @@ from prep.home.layout import Home, can_be_seen, link_target
 from prep.verify.problem import Problem
 
 
-def closed_to_others(home: Home, paths: Iterable[Path]) -> list[Problem]:
+def unreadable_by_others(home: Home, paths: Iterable[Path]) -> list[Problem]:
     """Others must be able to read each path, and to enter each folder from the home downwards."""
     root = home.root.resolve()
     seen: dict[Path, Problem | None] = {}
@@ -45,7 +45,7 @@ def _mode(home: Home, path: Path) -> Problem | None:
     shown = home.shown(path) if path != home.root.resolve() else str(home.root)
     return Problem(
         aspect="modes",
-        kind="closed",
+        kind="unreadable",
         path=shown,
         detail=f"mode is {stat.S_IMODE(mode):04o}, other users need {need}",
     )

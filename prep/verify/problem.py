@@ -16,4 +16,4 @@ class Problem:
     detail: str
 
     def __str__(self) -> str:
-        return f"{self.kind:<8} {self.path:<24} {self.detail}".rstrip()
+        return f"{self.kind:<12} {self.path:<24} {self.detail}".rstrip()

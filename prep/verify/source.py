@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from prep.catalogue.lock import LockedModel
 from prep.home.layout import Home, can_be_seen, escapes_home
 from prep.verify.files import other_digests, other_sizes, present_files, unsafe_files
-from prep.verify.modes import closed_to_others
+from prep.verify.modes import unreadable_by_others
 from prep.verify.problem import Problem
-from prep.verify.unlocked import denied_files, unlocked_files
+from prep.verify.unlocked import no_exist_notes, unlocked_files
 
 LONGEST_REF = 200  # bytes to tell of; a commit has 40
 
@@ -35,7 +35,7 @@ class SourceState:
         return not self.problems
 
 
-def look_at_source(
+def check_source(
     home: Home,
     locked: LockedModel,
     *,
@@ -51,12 +51,12 @@ def look_at_source(
         problems += unsafe_files(found, locked.files, problems)
     known = {file.path for file in locked.files} | set(also_locked)
     extra, unused = unlocked_files(snapshot, known)
-    extra += denied_files(home, locked)
+    extra += no_exist_notes(home, locked)
     ref, wrong = _ref(home, locked)
     return SourceState(
         problems=(
             *problems,
-            *closed_to_others(home, [snapshot, *found, home.ref(locked.repo)]),
+            *unreadable_by_others(home, [snapshot, *found, home.ref(locked.repo)]),
             *extra,
             *wrong,
         ),
@@ -75,7 +75,7 @@ def _ref(home: Home, locked: LockedModel) -> tuple[str | None, list[Problem]]:
     if astray := escapes_home(home, path):
         return None, broken(*astray)
     if can_be_seen(path) and not path.is_file():  # Don't open it: a pipe would never end
-        return None, broken("changed", "is not a file")
+        return None, broken("corrupt", "is not a file")
     try:
         with path.open("rb") as file:
             text = file.read(LONGEST_REF).decode("utf-8", errors="replace")
@@ -83,4 +83,4 @@ def _ref(home: Home, locked: LockedModel) -> tuple[str | None, list[Problem]]:
         return None, broken("missing", "without it the model cannot be loaded by its name")
     if text == locked.commit:
         return text, []
-    return text, broken("changed", f"is {text!r}, locked {locked.commit!r}")
+    return text, broken("mismatch", f"is {text!r}, locked {locked.commit!r}")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from prep.catalogue.lock import LockedModel
 from prep.home.layout import Home, can_be_seen, link_target
-from prep.tasks.files import a_loader_takes
+from prep.tasks.loaders import a_loader_takes
 from prep.verify.problem import Problem
 
 
@@ -22,7 +22,7 @@ def unlocked_files(
             problems.append(
                 Problem(
                     aspect="unlocked",
-                    kind="extra",
+                    kind="unexpected",
                     path=path,
                     detail="is not locked, and a loader would take it",
                 )
@@ -32,7 +32,7 @@ def unlocked_files(
     return problems, tuple(unused)
 
 
-def denied_files(home: Home, locked: LockedModel) -> list[Problem]:
+def no_exist_notes(home: Home, locked: LockedModel) -> list[Problem]:
     """Locked files of which the hub's client has noted that upstream has none.
 
     It reads its notes first, so loads by name do not see a file that is there and whole.
@@ -41,7 +41,7 @@ def denied_files(home: Home, locked: LockedModel) -> list[Problem]:
     return [
         Problem(
             aspect="unlocked",
-            kind="denies",
+            kind="unexpected",
             path=str(notes / file.path),
             detail="the hub's client notes here that there is no such file, and looks no further",
         )

@@ -22,8 +22,8 @@ from prep.stages.context import Context
 from prep.stages.converted import Converted
 from prep.stages.loaded import Loaded
 from prep.stages.pipeline import Stages
-from prep.tasks.consumers import loads_of
-from prep.tasks.question_sets import joined, read_questions
+from prep.tasks.question_sets import joined
+from prep.tasks.registry import TASKS
 from tests.support.paths import ROOT
 from tests.support.runs import SAMPLE
 
@@ -55,7 +55,7 @@ def spec_of(stages: Stages, task: str) -> ModelSpec:
 def load(stages: Stages, task: str, wanted: str) -> Loaded:
     """The real load of that id."""
     spec = spec_of(stages, task)
-    loads = {one.id: one for one in loads_of(task, spec.repo, None, ("int8",))}
+    loads = {one.id: one for one in TASKS[task].loads(spec.repo, None, ("int8",))}
     return stages.loaded(spec, loads[wanted])
 
 
@@ -90,7 +90,7 @@ def measured(stages: Stages, task: str, source: Path, folder: Path) -> Content:
             "task": task,
             "source": str(source),
             "folder": str(folder),
-            "ask": read_questions(task).plain(),
+            "ask": TASKS[task].questions().plain(),
         },
         doing="measuring",
     )
@@ -99,7 +99,7 @@ def measured(stages: Stages, task: str, source: Path, folder: Path) -> Content:
 
 def problems_of(content: Content, precision: str) -> dict[str, str]:
     """What is wrong with it by the bounds of its task."""
-    return content.problems(precision, read_questions(content.task).agreement[precision])
+    return content.problems(precision, TASKS[content.task].questions().agreement[precision])
 
 
 def message(judge: Judge, loaded: Loaded) -> str:

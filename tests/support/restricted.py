@@ -52,7 +52,7 @@ if libc.unshare(isolation.CLONE_NEWNS) == 0:
 """
 OPENED = """
     os.environ["HF_HOME"] = sys.argv[1]
-    isolation._open_the_way(isolation._libraries())
+    isolation._uncover(isolation._libraries())
     del os.environ["HF_HOME"]
 """
 BECOME_USER = f"""

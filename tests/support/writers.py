@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from prep.catalogue.lock import Lock
-from prep.home.file_lock import Holding
+from prep.home.file_lock import HolderNote
 from prep.home.layout import Home
 from prep.plugin.terminal import _append_to
 from prep.report import summary
@@ -95,7 +95,7 @@ def events(folder: Path, name: str) -> Iterator[Write]:
 @contextmanager
 def note(folder: Path, name: str) -> Iterator[Write]:
     """The note of a lock's holder, as where locks do nothing and every process has one."""
-    holding = Holding(folder / "org--name.fetch.holder", locked=False)
+    holding = HolderNote(folder / "org--name.fetch.holder", locked=False)
 
     def write(number: int) -> None:
         holding.saw(number)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.proofs.environments import (
+from tests.proofs.environments.environment import (
     ALL_AT_ONCE,
     AROUND,
     Around,

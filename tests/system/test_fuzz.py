@@ -18,9 +18,9 @@ from tests.proofs.fuzz.readers import READERS, TRUSTED, Reader, outcome, written
 from tests.support.paths import ROOT
 
 EXAMPLES = 15
-MOST = 20_000  # bytes of an extreme; `make fuzz` takes a megabyte
+MOST = 20_000  # bytes of an extreme; the proof takes a megabyte
 SECONDS, BYTES = 4.0, 100_000_000  # what one such file may take, with memory being traced
-# The forms, once each; of other readers every sixth extreme, and all of them in `make fuzz`.
+# The forms, once each; of other readers every sixth extreme, and all of them in the proof.
 ALL_OF_THEM = ("catalogue", "lock", "ledger", "safetensors header", "config.json, what it asks")
 
 by_name = pytest.mark.parametrize("reader", READERS, ids=lambda reader: str(reader.name))

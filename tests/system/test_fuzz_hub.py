@@ -7,10 +7,21 @@ import pytest
 from prep.fetch.worker import unlike_a_hub
 from prep.files.checksum import digest_file
 from prep.home.layout import Home
-from tests.proofs.fuzz.hub import LOCKED, ROWS, SPEC, WEIGHTS, Between, Do, Row, between, outcome
+from tests.proofs.fuzz.hub import (
+    ASKED_BY,
+    LOCKED,
+    ROWS,
+    SPEC,
+    WEIGHTS,
+    Between,
+    Do,
+    Row,
+    between,
+    outcome,
+)
 
-# One or two of each place, and those that once ended the child without a sentence; `make fuzz`
-# takes all.
+# One or two of each place, and those that once ended the child without a sentence; all the others
+# are proofs.
 CHOSEN: tuple[tuple[str, Do], ...] = (
     ("info: tags that are numbers", "ask"),
     ("info: packed a thousandfold", "ask"),
@@ -24,6 +35,12 @@ CHOSEN: tuple[tuple[str, Do], ...] = (
     ("bytes: another size", "fetch"),
     ("bytes: a range of 5000 digits", "ask"),
 )
+OTHERS = [
+    pytest.param(str(row), do, marks=pytest.mark.proof)
+    for row in ROWS
+    for do in ASKED_BY[row.where]
+    if (str(row), do) not in CHOSEN
+]
 TOLD = ("HubRefused", "ChecksumMismatch", "HubBusy", "NotAHub", "HubUnreachable", "TimedOut")
 
 
@@ -54,7 +71,7 @@ def test_a_row_that_is_not_met_is_no_test(tmp_path: Path) -> None:
     assert str(caught.value) == "bytes: nothing was never met by fetch"
 
 
-@pytest.mark.parametrize(("name", "do"), CHOSEN, ids=str)
+@pytest.mark.parametrize(("name", "do"), [*CHOSEN, *OTHERS], ids=str)
 def test_an_answer_that_no_hub_gives_is_told_of_or_harmless(
     tmp_path: Path, name: str, do: Do
 ) -> None:

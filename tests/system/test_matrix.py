@@ -142,7 +142,7 @@ def test_every_row_has_a_name_of_its_own_and_says_what_must_be_told() -> None:
 def test_another_reason_a_write_and_a_torn_message_are_told() -> None:
     """What no run above comes to, on outcomes made by hand."""
     row = doing("x", seen_by=BYTES)
-    whole = "x is wrong (1 problem):\n  changed  model.safetensors\nFetch it again."
+    whole = "x is wrong (1 problem):\n  corrupt  model.safetensors\nFetch it again."
     right = Outcome(code=1, failed={BYTES[0]: whole}, passed=3, status="failed", seconds=1.0)
     assert judged(row, right, "x") == ("killed", "")
     other = replace(right, failed={**right.failed, "test_other": "y"})

@@ -85,7 +85,7 @@ def test_bytes_that_the_hub_has_wrong_too_are_tried_once_and_red(
         done = sample(home.root, "-m", "pins and not conversion", hub=hub.url)
         assert len(hub.bodies("model.safetensors")) <= 1
     assert done.code == 1, done.out
-    assert f"[{TINY}] repairing: changed model.safetensors" in done.out
+    assert f"[{TINY}] repairing: corrupt model.safetensors" in done.out
     assert weights.read_bytes() == wrong
     assert status(home.root) != "repaired"
 
@@ -101,7 +101,7 @@ def test_pin_that_moved_is_work_and_no_damage(tmp_path: Path, prepared: Path, hu
     point_link(home.stable(TINY_REPO, "int8"), recipe.digest)
     done = sample(home.root, hub=hub.url)
     assert done.code == 0, done.out
-    assert "repairing" not in done.out
+    assert "repairing:" not in done.out
     assert status(home.root) == "ready"
     assert folder.with_name(recipe.digest).is_dir(), "the old target stays"
 
@@ -123,15 +123,15 @@ def test_repair_that_breaks_off_fails_and_the_next_run_ends_it(
     with Hub([replace(served, folder=folder)]) as torn:
         done = sample(home.root, "-m", "conversion", hub=torn.url)
     assert done.code == 1, done.out
-    assert f"[{TINY}] repairing: changed model.safetensors" in done.out
-    assert f"[{TINY}] repairing: changed tokenizer.json" in done.out
+    assert f"[{TINY}] repairing: corrupt model.safetensors" in done.out
+    assert f"[{TINY}] repairing: corrupt tokenizer.json" in done.out
     assert status(home.root) == "failed"
     assert weights.read_bytes() == wrong
     assert words.read_bytes() == right
     done = sample(home.root, hub=hub.url)
     assert done.code == 0, done.out
     assert status(home.root) == "repaired"
-    assert "repairing: changed tokenizer.json" not in done.out
+    assert "repairing: corrupt tokenizer.json" not in done.out
     assert len(hub.bodies("model.safetensors")) == 1
     assert not hub.bodies("tokenizer.json")
 
@@ -167,7 +167,7 @@ def test_a_conversion_that_fails_its_check_again_is_thrown_away_and_red(
         done = run(*given, "-m", "conversion")
         assert (done.code, status(home.root)) == (1, "failed"), done.out
         assert "the int8 conversion is not what it must be, so it was thrown away:" in done.out
-        assert "repairing" not in done.out
+        assert "repairing:" not in done.out
         assert not home.stable(TINY_REPO, "int8").is_symlink()
         # Another machine's, with a receipt that is right in all but what can be measured.
         [locked] = read_lock(catalogue.with_name("models.lock.toml")).models

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from sample_hub.server import Hub, sample_repos
-from tests.proofs.signals import BOUND, WORKERS, problems_of, run_until, take
+from tests.proofs.signals.moments import BOUND, WORKERS, problems_of, run_until, take
 from tests.support.paths import ROOT
 from tests.support.runs import SAMPLE, TINY, Run, environment, sample, started, status
 

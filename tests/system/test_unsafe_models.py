@@ -17,7 +17,7 @@ from prep.catalogue.lock import Lock, LockedModel, render
 from prep.errors import ModelError
 from prep.home.layout import Home
 from prep.sandbox.import_server import ImportServer
-from prep.tasks.consumers import CONSUMERS
+from prep.tasks.registry import TASKS
 from sample_hub.server import Hub, ServedRepo
 from tests.support.paths import ROOT
 from tests.support.runs import SAMPLE, TINY, TINY_REPO, Run, run
@@ -124,7 +124,7 @@ def test_relock_tells_all_that_is_wrong_and_locks_nothing(canary: Canary, tmp_pa
     assert done.out == (
         f"bird: will not lock acme/bird at {canary.served().commit} (4 problems):\n"
         f"  config.json  auto_map names code to import: {shown}…\n"
-        "  model.safetensors  embeddings.LayerNorm.bias is told as F32 [64], which does not fill "
+        "  model.safetensors  embeddings.LayerNorm.bias is F32 [64], which does not fill "
         "its 257 bytes\n"
         "  modeling_canary.py  is code, and a model whose loading needs its own code is not taken\n"
         f"  tokenizer_config.json  auto_map names code to import: {shown}…\n"
@@ -157,7 +157,7 @@ def test_fetch_places_nothing_of_it(canary: Canary, tmp_path: Path, spoil: str) 
     detail = {
         "code": "config.json is the file that the lock names, and it is not taken: auto_map names",
         "lies": "model.safetensors is the file that the lock names, and it is not taken: "
-        "embeddings.LayerNorm.bias is told as F32 [64], which does not fill its 257 bytes. It was "
+        "embeddings.LayerNorm.bias is F32 [64], which does not fill its 257 bytes. It was "
         "not placed, and --relock would not lock it. Choose another model or revision.",
     }[spoil]
     assert detail in done.said
@@ -185,7 +185,7 @@ def test_home_that_holds_it_is_red_and_nothing_is_let_at_it(canary: Canary, tmp_
         f"bird asks to run code in {place} (2 problems): code config.json auto_map names code to",
         (
             f"bird has weights that are not what they say in {place} (1 problem): lies "
-            "model.safetensors embeddings.LayerNorm.bias is told as F32 [64], which does not fill "
+            "model.safetensors embeddings.LayerNorm.bias is F32 [64], which does not fill "
             f"its 257 bytes {REFUSE}"
         ),
     ):
@@ -199,10 +199,16 @@ def test_no_load_of_ours_would_run_it_even_so(tmp_path: Path) -> None:
     """Let at it on purpose, by every consumer of original weights: none is told to trust it."""
     server = ImportServer(tmp_path)
     ask = {"texts": ["a lamp"], "pairs": [["a lamp", "a light"]], "prompts": [["a lamp", 2]]}
-    for consumer in (consumer for consumer in CONSUMERS if consumer.reads == "source"):
-        here = tmp_path / consumer.task / consumer.name
-        bird = Canary(here / "bird", ORIGINAL.parent / f"tiny-{consumer.task}")
-        order = {"task": consumer.task, "consumer": consumer.name, "ask": ask}
+    sources = [
+        (task.name, consumer)
+        for task in TASKS.values()
+        for consumer in task.consumers
+        if consumer.reads == "source"
+    ]
+    for task, consumer in sources:
+        here = tmp_path / task / consumer.name
+        bird = Canary(here / "bird", ORIGINAL.parent / f"tiny-{task}")
+        order = {"task": task, "consumer": consumer.name, "ask": ask}
         with contextlib.suppress(ModelError):  # a known architecture loads by the library's own
             server.run(LOAD, {**order, "way": {"target": str(bird.folder)}}, doing="loading it")
         assert not bird.song.exists(), consumer

@@ -15,7 +15,7 @@ import pytest
 
 from prep.home.receipt import NAME
 from sample_hub.server import Hub, sample_repos
-from tests.proofs.signals import torn
+from tests.proofs.signals.moments import torn
 from tests.support.runs import SAMPLE, TINY, copy_home, sample, started
 from tests.system.test_full_disk import in_full, leftovers
 from tests.system.test_full_disk import (

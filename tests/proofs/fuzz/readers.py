@@ -1,8 +1,8 @@
 """Every reader of what somebody else wrote, a row each: where it lies, a valid one, who reads it.
 
-`read` does what a run does with the file, and nothing of ours may rise from it but `PrepError`.
-`reads` names the places in the code that it covers; `test_fuzz.py` holds them against the code,
-so that no reader is forgotten. What needs none is in `TRUSTED`, with the reason.
+`read` does what a run does with the file, and nothing may rise from it but `PrepError` and
+`Unreadable`. `reads` names the places in the code that it covers; `test_fuzz.py` holds them against
+the code, so that no reader is forgotten. What needs none is in `TRUSTED`, with the reason.
 """
 
 import contextlib
@@ -18,8 +18,8 @@ from typing import Any
 
 from model_tests.test_embedding import limit_of, modules_of
 from prep.catalogue.entries import read_catalogue
-from prep.catalogue.goldens import read_goldens, text_of
-from prep.catalogue.lock import Lock, answer, read_lock, render
+from prep.catalogue.goldens import read_goldens
+from prep.catalogue.lock import Lock, check_lock, read_lock, render
 from prep.catalogue.pin_change import meaning
 from prep.commands import cleanup, dry_run
 from prep.errors import LISTED, PrepError
@@ -36,8 +36,9 @@ from prep.report.ready_file import _seal, write_for_consumers
 from prep.report.verdict import ModelRun
 from prep.stages.estimates import make_of
 from prep.stages.preflight import needs_of
-from prep.verify.conversion import look_at_conversion
-from prep.verify.source import look_at_source
+from prep.tasks.golden_kinds import text_of
+from prep.verify.conversion import check_conversion
+from prep.verify.source import check_source
 from tests.proofs.fuzz.hostile import Form
 from tests.support.paths import ROOT
 from tests.support.small_homes import COMMIT, REPO, SOURCE, locked_model, tiny
@@ -72,7 +73,7 @@ def outcome(reader: Reader, folder: Path) -> str:
     """What became of it: ``read``, or the class of our error. Raises what must not rise."""
     try:
         reader.read(folder)
-    except PrepError as error:
+    except (PrepError, Unreadable) as error:
         text = str(error)
         strange = [one for one in text if not one.isprintable() and one != "\n"]
         assert text.strip(), f"{type(error).__name__} says nothing"
@@ -94,7 +95,7 @@ def _lock(folder: Path) -> None:
     render(lock)
     [f"{model.bytes} {model.bytes / 1e6:.1f} {model.digest}" for model in lock.models]
     catalogue = read_catalogue(SAMPLES / "models.toml")
-    answer(catalogue, lock, catalogue.models)
+    check_lock(catalogue, lock, catalogue.models)
 
 
 def _goldens(name: str, repo: str, task: str) -> Callable[[Path], None]:
@@ -117,7 +118,7 @@ def _receipt_path(folder: Path) -> Path:
 def _receipt(folder: Path) -> None:
     """As the gate of every run, and as the plan, which computes with it."""
     settings = settings_for(folder, locked_model())
-    state = look_at_conversion(
+    state = check_conversion(
         settings.home, locked_model(), "int8", at=Home(folder).stable(REPO, "int8"), deep=True
     )
     [str(problem) for problem in state.problems]
@@ -245,7 +246,7 @@ def _clean(folder: Path) -> None:
 
 def _named(folder: Path) -> None:
     """refs/main, as every run looks at it and as the cleanup goes by it."""
-    state = look_at_source(Home(folder), locked_model(), deep=False)
+    state = check_source(Home(folder), locked_model(), deep=False)
     [str(problem) for problem in state.problems]
     _clean(folder)
 
@@ -531,7 +532,7 @@ READERS: tuple[Reader, ...] = (
     ),
     Reader(
         name="note of a lock's holder",
-        reads=("prep/home/file_lock.py:_read", "prep/home/file_lock.py:who"),
+        reads=("prep/home/file_lock.py:_read", "prep/home/file_lock.py:describe_holder"),
         form="json",
         path=_beside("org--name.fetch.holder"),
         seed=_given(NOTE),
@@ -559,7 +560,7 @@ READERS: tuple[Reader, ...] = (
 TRUSTED: Mapping[str, str] = {
     "prep/files/reader.py": "the reader itself",
     "prep/files/append.py": "opens a file to add lines; reads its last byte alone",
-    "prep/tasks/question_sets.py:read_questions": "committed beside the code",
+    "prep/tasks/task.py:questions": "committed beside the code",
     "prep/report/page.py:render": "a template, committed beside the code",
     "prep/machine/memory.py:_text": "the kernel's",
     "prep/plugin/signals.py:_below": "the kernel's",
@@ -574,7 +575,7 @@ TRUSTED: Mapping[str, str] = {
     "prep/plugin/junit.py:in_memory": "what pytest has just written, in memory",
     "prep/fetch/download.py": "bytes to be digested, whatever they are",
     "prep/convert/conversion.py": "flushes what was just made, and reads nothing",
-    "prep/machine/disk.py:why_closed": "opens a nameless file, and reads nothing",
+    "prep/machine/disk.py:why_not_writable": "opens a nameless file, and reads nothing",
     "prep/commands/cleanup.py:_is_claimed": "opened to be locked, and read by nobody",
     "prep/stages/preflight.py:load": "this run's controlling process wrote it, in memory",
     "prep/home/layout.py:write_text": "written, not read",

@@ -88,7 +88,7 @@ CALLED_AGAIN = Way(
     failed=(),
     gone=None,
 )
-# What every `make test` runs; `make interruptions` runs them all.
+# What every `make test` runs; the proof runs them all.
 QUICK = (
     "timeout in set-up, by signal",
     "run again, a load that was interrupted",

@@ -1,10 +1,10 @@
 """Does rows: sets up a stand, runs the suite on it, reads what it said, repairs where due."""
 
-import fnmatch
 import json
 import stat
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, Future
 from functools import cache
 from pathlib import Path
 
@@ -72,14 +72,23 @@ class Runner:
         for task in sorted({task for row in rows for task in self.tasks(row)}):
             self.bench.prepared(self.original(task))
 
-    def all(self, rows: Sequence[Row], *, jobs: int = 1) -> Iterator[Finding]:
-        """Every row's finding, as they come."""
+    def all(self, rows: Sequence[Row]) -> Iterator[Finding]:
+        """Every row's finding, one batch after another."""
         self.prepare(rows)
-        with ThreadPoolExecutor(jobs) as pool:
-            for findings in pool.map(self._batch, self._batches(rows)):
-                yield from findings
+        for units in self.batches(rows):
+            yield from self.try_batch(units)
 
-    def _batches(self, rows: Sequence[Row]) -> list[list[Unit]]:
+    def submit(self, rows: Sequence[Row], pool: Executor) -> dict[str, list[Future[list[Finding]]]]:
+        """Start every batch; gives for each row's name the batches that have findings of it."""
+        self.prepare(rows)
+        found: dict[str, list[Future[list[Finding]]]] = defaultdict(list)
+        for units in self.batches(rows):
+            batch = pool.submit(self.try_batch, units)
+            for row in {row.name for unit in units for row in unit.rows}:
+                found[row].append(batch)
+        return found
+
+    def batches(self, rows: Sequence[Row]) -> list[list[Unit]]:
         """Units that can share a home and a run: the long ones first."""
         alone: list[list[Unit]] = []
         shared: dict[bool, list[Unit]] = {True: [], False: []}
@@ -107,13 +116,13 @@ class Runner:
         for (label, task), some in together.items():
             yield Unit(name=slug(f"{label} {task}"), rows=tuple(some), task=task)
 
-    def _batch(self, units: list[Unit]) -> list[Finding]:
+    def try_batch(self, units: list[Unit]) -> list[Finding]:
         """The units' findings; one that cannot be tried at all is found out by itself."""
         try:
             return self._tried(units)
         except Exception as error:
             if len(units) > 1:
-                return [finding for unit in units for finding in self._batch([unit])]
+                return [finding for unit in units for finding in self.try_batch([unit])]
             why = f"could not be tried: {error!r}"
             return [_untried(row, units[0].name, why) for row in units[0].rows]
 
@@ -145,7 +154,7 @@ class Runner:
             if unit.name not in told:
                 for row in unit.rows:
                     single = Unit(name=slug(row.name), rows=(row,), task=unit.task)
-                    findings += self._batch([single])
+                    findings += self.try_batch([single])
         return findings
 
     def _offline(self, stand: Stand, *, alone: bool) -> dict[str, Outcome]:
@@ -327,12 +336,3 @@ def is_folder(told: object) -> bool:
 def slug(name: str) -> str:
     """A row's name as a model's: letters, digits and hyphens."""
     return "-".join("".join(c if c.isalnum() else " " for c in name).split())
-
-
-def chosen(rows: Sequence[Row], only: str | None) -> list[Row]:
-    """The rows whose name or group fits the glob."""
-    return [
-        row
-        for row in rows
-        if not only or fnmatch.fnmatch(row.name, only) or fnmatch.fnmatch(row.group, only)
-    ]

@@ -225,7 +225,7 @@ SMALL_ROWS = (
             place.snapshot / "config.json", place.snapshot / "tokenizer_config.json"
         ),
         "tokenizer_config.json",
-        "changed config.json",
+        "corrupt config.json",
         group="config",
         fetches=(),
     ),

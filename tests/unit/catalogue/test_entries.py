@@ -8,7 +8,7 @@ import pytest
 from prep.catalogue.entries import Catalogue, ModelSpec, read_catalogue
 from prep.errors import CatalogueError, WrongRequest
 from prep.files.patterns import matches
-from prep.tasks.files import TASKS
+from prep.tasks.registry import TASKS
 from tests.support.paths import ROOT
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -360,7 +360,7 @@ def test_refuses_an_absent_file_by_its_whole_path(tmp_path: Path) -> None:
         read_catalogue(path)
     assert str(caught.value) == (
         f"{path} cannot be used (1 problem):\n  cannot be read: No such file or directory\n"
-        "Mend it at the places named; README.md tells every key."
+        "Correct the places named; docs/reference.md#catalogue-and-lock lists every key."
     )
 
 

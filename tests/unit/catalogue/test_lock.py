@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prep.catalogue.entries import Catalogue, ModelSpec, read_catalogue
-from prep.catalogue.lock import HEAD, Lock, LockedFile, LockedModel, answer, read_lock, render
+from prep.catalogue.lock import HEAD, Lock, LockedFile, LockedModel, check_lock, read_lock, render
 from prep.errors import LockError
 from prep.files.fields import path_problem
 from prep.files.patterns import is_pickle
@@ -271,10 +271,10 @@ SPEC = ModelSpec(
 
 
 def against(locked: tuple[LockedModel, ...], *specs: ModelSpec) -> str:
-    """What `answer` says, "" where the lock answers."""
+    """What `check_lock` says, "" where the lock answers."""
     catalogue = Catalogue(path=Path("/srv/models.toml"), models=specs)
     try:
-        answer(catalogue, Lock(models=locked), specs)
+        check_lock(catalogue, Lock(models=locked), specs)
     except LockError as error:
         return str(error)
     return ""
@@ -373,14 +373,14 @@ def test_refuses_two_commits_of_one_repo_whoever_of_them_is_chosen() -> None:
     entries = (locked_model(), dataclasses.replace(locked_model(commit=OTHER_COMMIT), name="other"))
     catalogue = Catalogue(path=Path("models.toml"), models=(SPEC, other))
     with pytest.raises(LockError) as caught:
-        answer(catalogue, Lock(models=entries), (other,))
+        check_lock(catalogue, Lock(models=entries), (other,))
     assert str(caught.value) == stale(
         "tiny,other",
         f"other: locked commit {OTHER_COMMIT}, but tiny of the same repo {COMMIT}; refs/main can "
         "name only one",
     )
     alone = Catalogue(path=Path("models.toml"), models=(other,))
-    answer(alone, Lock(models=entries), (other,))  # the catalogue names the first no more
+    check_lock(alone, Lock(models=entries), (other,))  # the catalogue names the first no more
 
 
 def test_an_entry_knows_its_files() -> None:
@@ -402,7 +402,7 @@ def test_entries_of_one_commit_know_each_others_files() -> None:
 def test_the_projects_own_lock_answers_its_catalogue() -> None:
     catalogue = read_catalogue(ROOT / "models.toml")
     lock = read_lock(catalogue.lock_path)
-    answer(catalogue, lock, catalogue.models)
+    check_lock(catalogue, lock, catalogue.models)
     assert [model.name for model in lock.models] == [spec.name for spec in catalogue.models]
     assert len(lock.models) == 3
     assert render(lock) == catalogue.lock_path.read_text(encoding="utf-8")

@@ -13,7 +13,7 @@ import pytest
 from prep.catalogue.lock import Lock, render
 from prep.report.ready_file import write_for_consumers
 from prep.report.verdict import Status
-from prep.tasks.files import a_loader_takes
+from prep.tasks.loaders import a_loader_takes
 from tests.support.paths import ROOT
 from tests.support.restricted import open_folder
 from tests.support.runs import SAMPLE, TINY, copy_home, in_namespace, listing
@@ -305,7 +305,7 @@ def test_gate_reads_globs_as_the_suite_does() -> None:
     exec(compile(GATE.read_text(), GATE, "exec"), space)
     matches = space["_matches"]
     assert callable(matches)
-    from prep.tasks.files import outranked, taken_beside
+    from prep.tasks.loaders import outranked, taken_beside
 
     paths = ["model.safetensors", "model.safetensors.index.json", "tekken.json", "README.md"]
     paths += ["1_Dense/pytorch_model.bin", "1_Dense/model.safetensors", "1_Dense/x/y.json"]

@@ -14,7 +14,7 @@ import pytest
 
 from prep.errors import LockTimeout
 from prep.home import file_lock
-from prep.home.file_lock import held, who
+from prep.home.file_lock import describe_holder, lock_stage
 from sample_hub.server import Hub
 from tests.support.paths import ROOT
 from tests.support.runs import environment, sample
@@ -23,8 +23,8 @@ HOLD = """
 import sys, time
 from pathlib import Path
 from prep.home import file_lock
-from prep.home.file_lock import held
-with held(Path(sys.argv[1]), print) as holding:
+from prep.home.file_lock import lock_stage
+with lock_stage(Path(sys.argv[1]), print) as holding:
     holding.saw(2_500_000)
     holding._write()
     print("held", holding.locked, flush=True)
@@ -60,7 +60,7 @@ def test_who_waits_names_the_holder_and_goes_on_when_it_is_done(tmp_path: Path) 
     said: list[str] = []
     with (
         holder(tmp_path / "org--name.fetch", 2) as other,
-        held(tmp_path / "org--name.fetch", said.append),
+        lock_stage(tmp_path / "org--name.fetch", said.append),
     ):
         assert other.poll() is not None or other.wait(5) == 0
     assert re.fullmatch(
@@ -79,7 +79,7 @@ def test_holder_that_gives_no_sign_is_named_and_not_waited_for(
         other.send_signal(signal.SIGSTOP)
         with (
             pytest.raises(LockTimeout) as caught,
-            held(tmp_path / "org--name.fetch", lambda text: None),
+            lock_stage(tmp_path / "org--name.fetch", lambda text: None),
         ):
             pass
     assert re.fullmatch(
@@ -104,7 +104,7 @@ def test_holder_that_renews_its_note_is_waited_for(
         note.write_text(f"{looks}")
 
     monkeypatch.setattr(file_lock, "SAY_SECONDS", 0.5)
-    with holder(tmp_path / "lock", 5), held(tmp_path / "lock", renew):
+    with holder(tmp_path / "lock", 5), lock_stage(tmp_path / "lock", renew):
         assert looks >= 3
 
 
@@ -114,20 +114,20 @@ def test_lock_and_note_of_a_dead_process_hold_nobody_up(tmp_path: Path) -> None:
         other.wait()
     assert (tmp_path / "lock.holder").is_file()
     said: list[str] = []
-    with held(tmp_path / "lock", said.append) as holding:
+    with lock_stage(tmp_path / "lock", said.append) as holding:
         assert holding.locked
     assert said == []
 
 
 def test_note_that_cannot_be_written_keeps_nobody_from_working(tmp_path: Path) -> None:
     (tmp_path / "lock.holder").mkdir()
-    with held(tmp_path / "lock", print) as holding:
+    with lock_stage(tmp_path / "lock", print) as holding:
         assert holding.locked
 
 
 def test_note_of_anything_else_is_no_name() -> None:
     unknown = "another process that works on it and left no note"
-    assert [who(text) for text in ("", "{}", "[1]", '{"pid": 1}')] == [unknown] * 4
+    assert [describe_holder(text) for text in ("", "{}", "[1]", '{"pid": 1}')] == [unknown] * 4
 
 
 @pytest.fixture(scope="module")

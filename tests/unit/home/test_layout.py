@@ -192,8 +192,8 @@ def test_a_link_of_a_folder_on_the_way_is_seen(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (home.root / "away").symlink_to("../out")
     assert escapes_home(home, home.root / "near" / "file") is None
-    assert (escapes_home(home, home.root / "far" / "file") or "")[0] == "absolute"
-    assert (escapes_home(home, home.root / "away" / "file") or "")[0] == "outside"
+    assert (escapes_home(home, home.root / "far" / "file") or "")[0] == "absolute-link"
+    assert (escapes_home(home, home.root / "away" / "file") or "")[0] == "outside-home"
 
 
 def test_a_link_is_astray_where_the_home_could_not_be_moved(tmp_path: Path) -> None:
@@ -209,9 +209,9 @@ def test_a_link_is_astray_where_the_home_could_not_be_moved(tmp_path: Path) -> N
         "in": None,
         "near": None,
         "two steps": None,
-        "up": ("outside", f"leads to {tmp_path / 'out'}, outside the home"),
-        "far": ("absolute", far),
-        "far in two": ("absolute", far),
+        "up": ("outside-home", f"leads to {tmp_path / 'out'}, outside the home"),
+        "far": ("absolute-link", far),
+        "far in two": ("absolute-link", far),
     }
     assert link_target(root / "up") == Path("../out")
     assert link_target(root / "in") is None

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prep.errors import ConversionError
+from prep.files.reader import Unreadable
 from prep.home.layout import write_text
 from prep.home.receipt import NAME, Receipt, Recipe, read_receipt
 from tests.support.small_homes import (
@@ -36,7 +36,7 @@ CHANGED = "its text is not what its seal says: it was changed after it was writt
 
 
 def refusal(folder: Path) -> str:
-    with pytest.raises(ConversionError) as caught:
+    with pytest.raises(Unreadable) as caught:
         read_receipt(folder)
     return str(caught.value)
 
@@ -104,7 +104,7 @@ def is_refused(folder: Path) -> bool:
     """As `refusal`, for thousands of times."""
     try:
         read_receipt(folder)
-    except ConversionError:
+    except Unreadable:
         return True
     return False
 

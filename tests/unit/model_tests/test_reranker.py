@@ -88,7 +88,7 @@ def test_empty_tokenizer_passes_shapes_and_fails_here(
         test_reranker.test_classifier_is_the_published, wrong
     )
     said = message(test_reranker.test_scores_are_the_published, wrong)
-    assert "scores otherwise (4 problems)" in said
+    assert "gives other scores (4 problems)" in said
     assert "(activation none)" in said
     assert "(activation sigmoid)" in said
     assert "dinner: document 1 first, published 2" in message(
@@ -193,7 +193,7 @@ def test_unsteady_answers_are_seen(stages: Stages, how: str, far: float) -> None
     wrong = spoiled(load(stages, TASK, PLAIN), lambda facts: facts.update({how: far}))
     judge = test_reranker.test_answers_are_the_same_again_and_in_a_batch
     said = message(judge, wrong)
-    assert "is not steady (1 problem)" in said
+    assert "is not reproducible (1 problem)" in said
     assert f"{how}: " in said
 
 
@@ -215,7 +215,7 @@ def test_other_order_is_seen(stages: Stages) -> None:
 
     wrong = spoiled(load(stages, TASK, PLAIN), spoil)
     said = message(test_reranker.test_order_is_the_published, wrong)
-    assert "ranks otherwise (2 problems)" in said
+    assert "puts another document first (2 problems)" in said
     assert "first, published 2" in said
     said = message(test_reranker.test_relevant_stands_above_the_others, wrong)
     assert "(6 problems)" in said
@@ -238,7 +238,7 @@ def test_scores_that_are_not_the_activations_are_seen(stages: Stages, wanted: st
 @pytest.mark.parametrize("number", [0.5, float("nan")])
 def test_one_score_that_is_off_is_seen(stages: Stages, number: float) -> None:
     wrong = spoiled(load(stages, TASK, SCORED), lambda facts: set_last(facts["scores"], number))
-    assert "scores by something else (1 problem)" in message(OF_SCORES, wrong)
+    assert "does not score by its activation (1 problem)" in message(OF_SCORES, wrong)
 
 
 def test_published_tokens_without_special_ones_are_held(stages: Stages) -> None:
@@ -249,7 +249,9 @@ def test_published_tokens_without_special_ones_are_held(stages: Stages) -> None:
     for key, tokens in (("pieces", pieces), ("expected", ids)):
         for wanted in (tokens, tokens[1:], tokens[:-1], [*tokens, *tokens], tokens[::-1]):
             golden = {"id": "one", "text": text, "specials": False, key: wanted}
-            held = replace(right, goldens=Goldens(repo="any", answers={"tokens": (golden,)}))
+            held = replace(
+                right, goldens=Goldens(repo="any", task=TASK, answers={"tokens": (golden,)})
+            )
             if wanted == tokens:
                 test_reranker.test_tokens_are_the_published(held)
             else:

@@ -36,16 +36,16 @@ def test_wait_that_a_hub_asks_for_counts_down() -> None:
 def test_stages_tell_lines_and_what_goes_on() -> None:
     events: list[Event] = []
     progress = Progress(events.append, {"tiny": 2})
-    progress.say("tiny", "repairing: changed config.json")
+    progress.say("tiny", "repairing: corrupt config.json")
     progress.begin("tiny", "importing the libraries")
     progress.bytes("tiny", "fetching", {"done": 5, "of": 5})
     progress.busy("tiny", "converting to int8")
     progress.load("tiny", "transformers:name")
     progress.load("tiny", "transformers:path")
-    progress.rest()
-    progress.rest()
+    progress.finish()
+    progress.finish()
     assert events == [
-        {"model": "tiny", "say": "repairing: changed config.json"},
+        {"model": "tiny", "say": "repairing: corrupt config.json"},
         {"model": "tiny", "say": "importing the libraries"},
         {"model": "tiny", "doing": "importing the libraries"},
         {"model": "tiny", "doing": "fetching", "done": 5, "of": 5, "unit": "bytes"},

@@ -12,7 +12,7 @@ import pytest
 from prep.report.page import MOST_BYTES, TEMPLATE, render
 from prep.report.summary import entry
 from prep.report.verdict import ModelRun, Status
-from prep.tasks.question_sets import read_questions
+from prep.tasks.registry import TASKS
 from tests.support.runs import TINY
 from tests.support.small_homes import locked_model
 from tests.support.small_settings import SPEC, settings_for
@@ -125,7 +125,7 @@ def test_the_verdict_is_one_sentence(code: int, statuses: list[Status], headline
 
 
 def test_a_model_shows_all_that_is_known_of_it() -> None:
-    repaired = model("repaired", repaired=["changed  config.json\n  size is 3"])
+    repaired = model("repaired", repaired=["corrupt  config.json\n  size is 3"])
     said = text_of(render(whole(tiny=repaired), [line("failed"), line()]))
     for words in (
         "acme/tiny c0ffee0000000000000000000000000000000000",
@@ -134,7 +134,7 @@ def test_a_model_shows_all_that_is_known_of_it() -> None:
         "none recorded: judged by properties and the PyTorch original",
         "cut by a seccomp filter",
         "refs/main moved old → new",
-        "Found and repaired in this run changed config.json size is 3",
+        "Found and repaired in this run corrupt config.json size is 3",
         "int8 made in this run 4.0 MB ✓ cosine 0.995",
         "Of int8, the lowest cosine to the PyTorch original is 0.995; the bound is 0.99.",
         "50.0 % of the allowed difference",
@@ -181,7 +181,7 @@ def test_models_of_earlier_runs_are_told_apart() -> None:
 
 @pytest.mark.parametrize("task", ["reranker", "seq2seq"])
 def test_answers_of_each_task_are_shown(task: str) -> None:
-    asked = read_questions(task).plain()
+    asked = TASKS[task].questions().plain()
     if task == "reranker":
         rows = {query: 0 for query, _ in asked["pairs"]}
         for query, _ in asked["pairs"]:

@@ -18,7 +18,7 @@ def run(*outcomes: Outcome, **facts: Any) -> ModelRun:
     ("outcomes", "facts", "status"),
     [
         (("passed", "passed"), {}, "ready"),
-        (("passed", "passed"), {"repaired": ["changed config.json"]}, "repaired"),
+        (("passed", "passed"), {"repaired": ["corrupt config.json"]}, "repaired"),
         (("passed", "passed"), {"repaired": []}, "ready"),
         (("passed", "failed"), {}, "failed"),
         (("failed", "transient"), {"repaired": ["x"]}, "failed"),

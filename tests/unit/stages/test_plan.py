@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from prep.home.receipt import Recipe
-from prep.stages.plan import ConversionPlan, damage, plan_conversion, plan_source
+from prep.stages.plan import ConversionPlan, damage_of, plan_conversion, plan_source
 from prep.verify.conversion import ConversionState
 from prep.verify.problem import Aspect, Problem
 from prep.verify.source import SourceState
@@ -30,14 +30,14 @@ def problem(aspect: Aspect, kind: str, path: str) -> Problem:
 
 
 RUNS = Problem(aspect="unsafe", kind="code", path="config.json", detail="asks to run code")
-CHANGED = problem("bytes", "changed", "config.json")
-CLOSED_TO_US = problem("bytes", "closed", "config.json")
+CHANGED = problem("bytes", "corrupt", "config.json")
+CLOSED_TO_US = problem("bytes", "unreadable", "config.json")
 MISSING = problem("bytes", "missing", "vocab.txt")
-OUTSIDE = problem("links", "outside", "model.safetensors")
-CLOSED = problem("modes", "closed", "hub")
-EXTRA = problem("unlocked", "extra", "adapter_config.json")
+OUTSIDE = problem("links", "outside-home", "model.safetensors")
+CLOSED = problem("modes", "unreadable", "hub")
+EXTRA = problem("unlocked", "unexpected", "adapter_config.json")
 NO_REF = problem("ref", "missing", "refs/main")
-OTHER_REF = problem("ref", "changed", "refs/main")
+OTHER_REF = problem("ref", "mismatch", "refs/main")
 ALL = (CHANGED, MISSING, OUTSIDE, CLOSED, EXTRA, OTHER_REF)
 
 
@@ -62,8 +62,14 @@ def absent(detail: str = "never converted") -> ConversionState:
 
 def test_nothing_is_done_where_nothing_is_wrong() -> None:
     plan = plan_source(LOCKED, source())
-    assert (plan.fetch, plan.open, plan.move_ref, plan.left, plan.bytes) == ((), (), False, (), 0)
-    assert plan.idle
+    assert (plan.fetch, plan.open, plan.move_ref, plan.unrepairable, plan.bytes) == (
+        (),
+        (),
+        False,
+        (),
+        0,
+    )
+    assert plan.nothing_to_do
 
 
 def test_each_problem_has_its_own_remedy() -> None:
@@ -72,8 +78,8 @@ def test_each_problem_has_its_own_remedy() -> None:
     assert plan.bytes == sum(len(SOURCE[file.path]) for file in plan.fetch)
     assert plan.open == (CLOSED,)
     assert plan.move_ref
-    assert plan.left == (EXTRA,)
-    assert not plan.idle
+    assert plan.unrepairable == (EXTRA,)
+    assert not plan.nothing_to_do
 
 
 @pytest.mark.parametrize(
@@ -94,44 +100,44 @@ def test_one_problem_brings_one_remedy(
 ) -> None:
     plan = plan_source(LOCKED, source(seen))
     assert [file.path for file in plan.fetch] == fetch
-    assert (plan.open, plan.move_ref, plan.left) == (opened, moves, ())
-    assert not plan.idle
+    assert (plan.open, plan.move_ref, plan.unrepairable) == (opened, moves, ())
+    assert not plan.nothing_to_do
 
 
 def test_extra_files_are_left_and_nothing_is_done_for_them() -> None:
     plan = plan_source(LOCKED, source(EXTRA))
-    assert plan.left == (EXTRA,)
-    assert plan.idle
+    assert plan.unrepairable == (EXTRA,)
+    assert plan.nothing_to_do
 
 
 def test_a_file_with_two_problems_is_fetched_once() -> None:
-    both = problem("links", "absolute", "config.json")
+    both = problem("links", "absolute-link", "config.json")
     plan = plan_source(LOCKED, source(both, CHANGED))
     assert [file.path for file in plan.fetch] == ["config.json"]
 
 
 def test_a_file_that_is_only_closed_is_opened_and_not_fetched() -> None:
-    plan = plan_source(LOCKED, source(problem("modes", "closed", "config.json")))
+    plan = plan_source(LOCKED, source(problem("modes", "unreadable", "config.json")))
     assert plan.fetch == ()
     assert len(plan.open) == 1
 
 
 def test_what_was_never_whole_is_damaged_only_where_bytes_are_wrong() -> None:
-    assert damage(source(*ALL, NO_REF), was_whole=False) == (CHANGED, OUTSIDE)
+    assert damage_of(source(*ALL, NO_REF), was_whole=False) == (CHANGED, OUTSIDE)
 
 
 def test_what_was_whole_is_damaged_by_everything_but_extra_files() -> None:
     wanted = (CHANGED, MISSING, OUTSIDE, CLOSED, OTHER_REF)
-    assert damage(source(*ALL), was_whole=True) == wanted
-    assert damage(source(), was_whole=True) == ()
+    assert damage_of(source(*ALL), was_whole=True) == wanted
+    assert damage_of(source(), was_whole=True) == ()
 
 
-BROKEN = problem("receipt", "broken", "receipt.json")
-FIRST = "broken receipt.json got this, wanted that"  # one line, whatever the detail
+BROKEN = problem("receipt", "corrupt", "receipt.json")
+FIRST = "corrupt receipt.json got this, wanted that"  # one line, whatever the detail
 
 
 @pytest.mark.parametrize(
-    ("stable", "made", "action", "because"),
+    ("stable", "made", "action", "reason"),
     [
         pytest.param(
             conversion(RECIPE), conversion(RECIPE), "keep", "receipt and bytes agree", id="whole"
@@ -154,7 +160,7 @@ FIRST = "broken receipt.json got this, wanted that"  # one line, whatever the de
             conversion(RECIPE, CLOSED, EXTRA),
             conversion(RECIPE, CLOSED, EXTRA),
             "open",
-            "closed hub got this, wanted that",
+            "unreadable hub got this, wanted that",
             id="closed",
         ),
         pytest.param(
@@ -184,13 +190,13 @@ FIRST = "broken receipt.json got this, wanted that"  # one line, whatever the de
         ),
         pytest.param(
             absent(), conversion(RECIPE, CHANGED), "convert again",
-            "changed config.json got this, wanted that", id="link lost and bytes wrong",
+            "corrupt config.json got this, wanted that", id="link lost and bytes wrong",
         ),
         pytest.param(
             conversion(RECIPE, CHANGED),
             conversion(RECIPE, CHANGED),
             "convert again",
-            "changed config.json got this, wanted that",
+            "corrupt config.json got this, wanted that",
             id="bytes wrong",
         ),
         pytest.param(
@@ -212,15 +218,15 @@ FIRST = "broken receipt.json got this, wanted that"  # one line, whatever the de
     ],
 )  # fmt: skip
 def test_a_conversion_is_planned_from_what_was_seen(
-    stable: ConversionState, made: ConversionState, action: str, because: str
+    stable: ConversionState, made: ConversionState, action: str, reason: str
 ) -> None:
     plan = plan_conversion(RECIPE, stable, made)
-    assert plan == ConversionPlan(action=action, because=because)  # type: ignore[arg-type]
+    assert plan == ConversionPlan(action=action, reason=reason)  # type: ignore[arg-type]
 
 
 def test_a_healthy_home_needs_nothing(tmp_path: Path) -> None:
     model = tiny(tmp_path / "home")
-    assert plan_source(model.locked, model.source()).idle
+    assert plan_source(model.locked, model.source()).nothing_to_do
     assert planned(model) == "keep"
 
 

@@ -1,22 +1,19 @@
 """What keeps a set from being prepared is told before the first byte, all of it in one list."""
 
-import json
 import re
-import struct
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from prep.errors import HubRefused, HubUnreachable, PreflightFailed, PreflightTransient
-from prep.home.layout import Home
-from prep.machine.disk import Disk, why_closed
+from prep.machine.disk import Disk, why_not_writable
 from prep.machine.memory import Memory, memory
-from prep.stages.estimates import GRAPH, LIBRARIES, Make, make_of
+from prep.stages.estimates import Make
 from prep.stages.preflight import Facts, Need, Preflight, judge
 from sample_hub.server import Fault, Hub, sample_repos
 from tests.support.runs import TINY, copy_home, in_namespace, sample, summary
-from tests.support.small_homes import locked_model, place_source, write_bytes
+from tests.support.small_homes import write_bytes
 
 GB = 10**9
 ROOMY = Facts(
@@ -144,27 +141,6 @@ def test_a_look_is_the_same_in_another_process_and_narrowed_to_what_was_chosen()
     assert flight.only({}).needs == ()
 
 
-def test_numbers_are_counted_by_the_header_where_the_file_is_there(tmp_path: Path) -> None:
-    header = json.dumps(
-        {"__metadata__": {}, "a": {"dtype": "F16", "shape": [4], "data_offsets": [0, 8]}}
-    ).encode()
-    weights = struct.pack("<Q", len(header)) + header + bytes(8)
-    files = {"config.json": b"{}", "model.safetensors": weights}
-    home, locked = Home(tmp_path), locked_model(files)
-    by_size = make_of(home, locked, "int8")
-    assert by_size == Make(
-        precision="int8",
-        bytes=len(weights) // 4 + 2 + GRAPH,
-        temporary=len(weights) // 4 * 4 + 2 + GRAPH,
-        memory=LIBRARIES + int(len(weights) // 4 * 4 * 1.4),
-    )
-    snapshot = place_source(home, locked, files)
-    assert make_of(home, locked, "fp16").bytes == 4 * 2 + 2 + GRAPH
-    (snapshot / "model.safetensors").unlink()
-    write_bytes(snapshot / "model.safetensors", b"\xff" * 100)
-    assert make_of(home, locked, "int8").bytes == by_size.bytes
-
-
 def machine(root: Path, **files: str) -> Memory:
     """What is told of a machine whose /proc and /sys/fs/cgroup hold these files."""
     write_bytes(
@@ -218,7 +194,7 @@ def test_memory_of_version_1_in_a_container_is_told_by_its_root(tmp_path: Path) 
 
 def test_trying_to_write_leaves_no_trace(tmp_path: Path) -> None:
     before = tmp_path.stat().st_mtime_ns
-    assert why_closed(tmp_path) is None
+    assert why_not_writable(tmp_path) is None
     assert (tmp_path.stat().st_mtime_ns, list(tmp_path.iterdir())) == (before, [])
 
 

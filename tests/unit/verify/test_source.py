@@ -14,7 +14,7 @@ from prep.errors import listing
 from prep.home.layout import point_link, write_text
 from prep.home.receipt import NAME
 from prep.verify.problem import Problem
-from prep.verify.source import look_at_source
+from prep.verify.source import check_source
 from tests.support.small_homes import (
     COMMIT,
     OTHER_COMMIT,
@@ -56,10 +56,10 @@ def convert_instead(tiny: Tiny, locked: LockedModel, precision: str = "int8") ->
 
 
 SOURCE_DAMAGE: dict[str, tuple[Damage, str]] = {
-    "byte changed": (lambda t: flip(t.snapshot / WEIGHTS), f"bytes changed {WEIGHTS}"),
-    "truncated": (lambda t: os.truncate(t.snapshot / WEIGHTS, 700), f"bytes changed {WEIGHTS}"),
-    "emptied": (lambda t: os.truncate(t.snapshot / WEIGHTS, 0), f"bytes changed {WEIGHTS}"),
-    "grown": (lambda t: os.truncate(t.snapshot / WEIGHTS, 1300), f"bytes changed {WEIGHTS}"),
+    "byte changed": (lambda t: flip(t.snapshot / WEIGHTS), f"bytes corrupt {WEIGHTS}"),
+    "truncated": (lambda t: os.truncate(t.snapshot / WEIGHTS, 700), f"bytes corrupt {WEIGHTS}"),
+    "emptied": (lambda t: os.truncate(t.snapshot / WEIGHTS, 0), f"bytes corrupt {WEIGHTS}"),
+    "grown": (lambda t: os.truncate(t.snapshot / WEIGHTS, 1300), f"bytes corrupt {WEIGHTS}"),
     "missing": (lambda t: (t.snapshot / WEIGHTS).unlink(), f"bytes missing {WEIGHTS}"),
     "deep one missing": (
         lambda t: (t.snapshot / "1_Pooling/config.json").unlink(),
@@ -67,84 +67,87 @@ SOURCE_DAMAGE: dict[str, tuple[Damage, str]] = {
     ),
     "dangling": (lambda t: (t.snapshot / WEIGHTS).resolve().unlink(), f"bytes missing {WEIGHTS}"),
     "loop": (lambda t: lead(t.snapshot / WEIGHTS, WEIGHTS), f"bytes missing {WEIGHTS}"),
-    "link out": (lambda t: leave(t.snapshot / WEIGHTS, t.home), f"links outside {WEIGHTS}"),
+    "link out": (lambda t: leave(t.snapshot / WEIGHTS, t.home), f"links outside-home {WEIGHTS}"),
     "absolute link": (
         lambda t: lead(t.snapshot / WEIGHTS, (t.snapshot / WEIGHTS).resolve()),
-        f"links absolute {WEIGHTS}",
+        f"links absolute-link {WEIGHTS}",
     ),
-    "folder": (lambda t: replace_by_folder(t.snapshot / WEIGHTS), f"bytes changed {WEIGHTS}"),
-    "pipe": (lambda t: replace_by_pipe(t.snapshot / WEIGHTS), f"bytes changed {WEIGHTS}"),
+    "folder": (lambda t: replace_by_folder(t.snapshot / WEIGHTS), f"bytes corrupt {WEIGHTS}"),
+    "pipe": (lambda t: replace_by_pipe(t.snapshot / WEIGHTS), f"bytes corrupt {WEIGHTS}"),
     "no ref": (lambda t: t.ref.unlink(), "ref missing refs/main"),
-    "other ref": (lambda t: write_text(t.ref, OTHER_COMMIT), "ref changed refs/main"),
-    "ref with newline": (lambda t: write_text(t.ref, f"{COMMIT}\n"), "ref changed refs/main"),
-    "ref emptied": (lambda t: write_text(t.ref, ""), "ref changed refs/main"),
-    "ref not text": (lambda t: t.ref.write_bytes(b"\xff"), "ref changed refs/main"),
-    "ref a folder": (lambda t: replace_by_folder(t.ref), "ref changed refs/main"),
-    "ref a pipe": (lambda t: replace_by_pipe(t.ref), "ref changed refs/main"),
-    "ref endless": (lambda t: lead(t.ref, "/dev/zero"), "ref outside refs/main"),
-    "ref leads out": (lambda t: leave(t.ref, t.home), "ref outside refs/main"),
+    "other ref": (lambda t: write_text(t.ref, OTHER_COMMIT), "ref mismatch refs/main"),
+    "ref with newline": (lambda t: write_text(t.ref, f"{COMMIT}\n"), "ref mismatch refs/main"),
+    "ref emptied": (lambda t: write_text(t.ref, ""), "ref mismatch refs/main"),
+    "ref not text": (lambda t: t.ref.write_bytes(b"\xff"), "ref mismatch refs/main"),
+    "ref a folder": (lambda t: replace_by_folder(t.ref), "ref corrupt refs/main"),
+    "ref a pipe": (lambda t: replace_by_pipe(t.ref), "ref corrupt refs/main"),
+    "ref endless": (lambda t: lead(t.ref, "/dev/zero"), "ref outside-home refs/main"),
+    "ref leads out": (lambda t: leave(t.ref, t.home), "ref outside-home refs/main"),
     "blob closed": (
         lambda t: (t.snapshot / WEIGHTS).chmod(0o640),
-        f"modes closed {REPO}/blobs/{BLOB}",
+        f"modes unreadable {REPO}/blobs/{BLOB}",
     ),
     "plain file closed": (
         lambda t: resolved(t.snapshot / WEIGHTS).chmod(0o640),
-        f"modes closed {SNAPSHOT}/{WEIGHTS}",
+        f"modes unreadable {SNAPSHOT}/{WEIGHTS}",
     ),
-    "ref closed": (lambda t: t.ref.chmod(0o600), f"modes closed {REPO}/refs/main"),
+    "ref closed": (lambda t: t.ref.chmod(0o600), f"modes unreadable {REPO}/refs/main"),
     "denied by a note": (
         lambda t: write_bytes(t.home.repo(REPO_NAME) / ".no_exist" / COMMIT / WEIGHTS, b""),
-        f"unlocked denies .no_exist/{COMMIT}/{WEIGHTS}",
+        f"unlocked unexpected .no_exist/{COMMIT}/{WEIGHTS}",
     ),
-    "refs closed": (lambda t: t.ref.parent.chmod(0o700), f"modes closed {REPO}/refs"),
-    "snapshot closed": (lambda t: t.snapshot.chmod(0o750), f"modes closed {SNAPSHOT}"),
-    "snapshot not entered": (lambda t: t.snapshot.chmod(0o744), f"modes closed {SNAPSHOT}"),
+    "refs closed": (lambda t: t.ref.parent.chmod(0o700), f"modes unreadable {REPO}/refs"),
+    "snapshot closed": (lambda t: t.snapshot.chmod(0o750), f"modes unreadable {SNAPSHOT}"),
+    "snapshot not entered": (lambda t: t.snapshot.chmod(0o744), f"modes unreadable {SNAPSHOT}"),
     "folder of links closed": (  # what the links lead to is open
         lambda t: (t.snapshot / "1_Pooling").chmod(0o700),
-        f"modes closed {SNAPSHOT}/1_Pooling",
+        f"modes unreadable {SNAPSHOT}/1_Pooling",
     ),
-    "hub closed": (lambda t: t.home.hub.chmod(0o711), "modes closed hub"),
-    "root closed": (lambda t: t.home.root.chmod(0o700), "modes closed ROOT"),
+    "hub closed": (lambda t: t.home.hub.chmod(0o711), "modes unreadable hub"),
+    "root closed": (lambda t: t.home.root.chmod(0o700), "modes unreadable ROOT"),
 }
 
 CONVERSION_DAMAGE: dict[str, tuple[Damage, str]] = {
     "never converted": (lambda t: t.stable.unlink(), f"receipt missing {STABLE}"),
     "dangling": (lambda t: lead(t.stable, "0" * 64), f"receipt missing {STABLE}"),
     "loop": (lambda t: lead(t.stable, "int8"), f"receipt missing {STABLE}"),
-    "leads out": (lambda t: leave(t.stable, t.home), f"receipt outside {STABLE}"),
-    "absolute link": (lambda t: lead(t.stable, t.folder), f"links absolute {STABLE}"),
+    "leads out": (lambda t: leave(t.stable, t.home), f"receipt outside-home {STABLE}"),
+    "absolute link": (lambda t: lead(t.stable, t.folder), f"links absolute-link {STABLE}"),
     "a file": (
         lambda t: write_bytes(t.home.conversions(t.locked.repo) / "x", b"").replace(t.stable),
-        f"receipt broken {STABLE}/{NAME}",
+        f"receipt corrupt {STABLE}/{NAME}",
     ),
-    "no receipt": (lambda t: (t.folder / NAME).unlink(), f"receipt broken {STABLE}/{NAME}"),
-    "receipt changed": (lambda t: flip(t.folder / NAME), f"receipt broken {STABLE}/{NAME}"),
+    "no receipt": (lambda t: (t.folder / NAME).unlink(), f"receipt corrupt {STABLE}/{NAME}"),
+    "receipt changed": (lambda t: flip(t.folder / NAME), f"receipt corrupt {STABLE}/{NAME}"),
     "receipt emptied": (
         lambda t: os.truncate(t.folder / NAME, 0),
-        f"receipt broken {STABLE}/{NAME}",
+        f"receipt corrupt {STABLE}/{NAME}",
     ),
-    "byte changed": (lambda t: flip(t.folder / IR), f"bytes changed {IR}"),
-    "truncated": (lambda t: os.truncate(t.folder / IR, 1), f"bytes changed {IR}"),
+    "byte changed": (lambda t: flip(t.folder / IR), f"bytes corrupt {IR}"),
+    "truncated": (lambda t: os.truncate(t.folder / IR, 1), f"bytes corrupt {IR}"),
     "missing": (lambda t: (t.folder / IR).unlink(), f"bytes missing {IR}"),
-    "file leads out": (lambda t: leave(t.folder / IR, t.home), f"links outside {IR}"),
-    "closed": (lambda t: t.folder.chmod(0o700), f"modes closed {FOLDER}"),
-    "file closed": (lambda t: (t.folder / IR).chmod(0o600), f"modes closed {FOLDER}/{IR}"),
-    "receipt closed": (lambda t: (t.folder / NAME).chmod(0o600), f"modes closed {FOLDER}/{NAME}"),
+    "file leads out": (lambda t: leave(t.folder / IR, t.home), f"links outside-home {IR}"),
+    "closed": (lambda t: t.folder.chmod(0o700), f"modes unreadable {FOLDER}"),
+    "file closed": (lambda t: (t.folder / IR).chmod(0o600), f"modes unreadable {FOLDER}/{IR}"),
+    "receipt closed": (
+        lambda t: (t.folder / NAME).chmod(0o600),
+        f"modes unreadable {FOLDER}/{NAME}",
+    ),
     "of another commit": (
         lambda t: convert_instead(t, locked_model(commit=OTHER_COMMIT)),
-        f"receipt changed {STABLE}/{NAME}",
+        f"receipt mismatch {STABLE}/{NAME}",
     ),
     "of other bytes": (
         lambda t: convert_instead(t, locked_model({**SOURCE, "config.json": b"{}"})),
-        f"receipt changed {STABLE}/{NAME}",
+        f"receipt mismatch {STABLE}/{NAME}",
     ),
     "of another precision": (
         lambda t: convert_instead(t, t.locked, "fp16"),
-        f"receipt changed {STABLE}/{NAME}",
+        f"receipt mismatch {STABLE}/{NAME}",
     ),
     "folder of another name": (
         lambda t: lead(t.stable, t.folder.rename(t.folder.with_name("f" * 64)).name),
-        f"receipt changed {STABLE}/{NAME}",
+        f"receipt mismatch {STABLE}/{NAME}",
     ),
 }
 
@@ -220,13 +223,13 @@ def test_without_digests_only_a_change_of_the_same_size_stays_unseen(model: Tiny
     assert seen(model.source(deep=False)) == seen(model.conversion(deep=False)) == []
     os.truncate(model.snapshot / WEIGHTS, 1)
     os.truncate(model.folder / IR, 1)
-    assert seen(model.source(deep=False)) == [f"bytes changed {WEIGHTS}"]
-    assert seen(model.conversion(deep=False)) == [f"bytes changed {IR}"]
+    assert seen(model.source(deep=False)) == [f"bytes corrupt {WEIGHTS}"]
+    assert seen(model.conversion(deep=False)) == [f"bytes corrupt {IR}"]
 
 
 def test_every_byte_is_told_of_while_it_is_digested(model: Tiny) -> None:
     told: list[int] = []
-    look_at_source(model.home, model.locked, deep=True, on_bytes=told.append)
+    check_source(model.home, model.locked, deep=True, on_bytes=told.append)
     assert sum(told) == model.locked.bytes
 
 
@@ -234,9 +237,10 @@ def test_other_tools_count_only_where_a_recipe_is_in_force(model: Tiny) -> None:
     newer = recipe_for(model.locked, openvino="2027.1.0")
     assert model.conversion().sound
     state = model.conversion(wanted=newer)
-    assert [str(problem) for problem in state.problems] == [
-        f"changed  {STABLE}/{NAME} its recipe is {RECIPE[:12]}…, the recipe in force {newer.digest}"
-    ]
+    assert "\n".join(map(str, state.problems)) == (
+        f"mismatch     {STABLE}/{NAME} its recipe is {RECIPE[:12]}…, "
+        f"the recipe in force {newer.digest}"
+    )
 
 
 def test_a_home_that_was_never_filled_lacks_everything(tmp_path: Path) -> None:
@@ -271,10 +275,10 @@ def test_a_blob_that_is_shared_by_the_whole_cache_stays_green(model: Tiny) -> No
     lead(blob, "../../blobs/ab/cd")
     assert seen(model.source()) == []
     blob.parent.chmod(0o700)  # a step on the way, though nothing lies there
-    assert seen(model.source()) == [f"modes closed {REPO}/blobs"]
+    assert seen(model.source()) == [f"modes unreadable {REPO}/blobs"]
     blob.parent.chmod(0o755)
     shared.parent.chmod(0o700)
-    assert seen(model.source()) == ["modes closed hub/blobs/ab"]
+    assert seen(model.source()) == ["modes unreadable hub/blobs/ab"]
 
 
 def test_what_others_keep_in_the_home_stays_green(model: Tiny) -> None:
@@ -294,16 +298,16 @@ def test_what_is_closed_to_us_is_told_and_ends_nothing(reachable: Path) -> None:
     conversions.chmod(0o700)
     with as_another_user():
         source, conversion = model.source(), model.conversion()
-    assert seen(source) == [f"bytes changed {WEIGHTS}", f"modes closed {REPO}/blobs/{BLOB}"]
+    assert seen(source) == [f"bytes corrupt {WEIGHTS}", f"modes unreadable {REPO}/blobs/{BLOB}"]
     assert source.problems[0].detail == "cannot be read: Permission denied"
-    assert seen(conversion) == [f"receipt closed {STABLE}"]
+    assert seen(conversion) == [f"receipt unreadable {STABLE}"]
     assert conversion.problems[0].detail == "cannot be reached: Permission denied"
     repo.chmod(0o700)
     with as_another_user():
         source = model.source()
     assert seen(source) == [
-        *(f"bytes closed {path}" for path in SOURCE),
-        f"modes closed {REPO}",
+        *(f"bytes unreadable {path}" for path in SOURCE),
+        f"modes unreadable {REPO}",
         "ref missing refs/main",
     ]
     assert source.problems[0].detail == "cannot be reached: Permission denied"
@@ -313,7 +317,7 @@ def test_a_conversion_of_another_repo_is_none_of_this_model(model: Tiny) -> None
     place_conversion(model.home, dataclasses.replace(model.recipe, repo="acme/other"))
     lead(model.stable, "../acme--other/int8")
     assert [str(problem) for problem in model.conversion().problems] == [
-        f"changed  {STABLE}/{NAME} repo is acme/other, wanted acme/tiny"
+        f"mismatch     {STABLE}/{NAME} repo is acme/other, wanted acme/tiny"
     ]
 
 
@@ -332,16 +336,16 @@ def test_a_message_names_got_and_wanted_of_all_at_once(model: Tiny) -> None:
     assert listing("tiny is not whole", [str(problem) for problem in model.source().problems]) == (
         f"""\
 tiny is not whole (7 problems):
-  missing  modules.json             2 bytes, a link to {blob}, which is not there
-  outside  vocab.txt                leads to {away}, outside the home
-  changed  config.json              size is 3, locked 22  (sha256 {small[:12]}…)
-  changed  model.safetensors        sha256 is {digest[:12]}…, locked {BLOB[:12]}…  (same size)
-  closed   {SNAPSHOT} mode is 0700, other users need o+rx
-  extra    adapter_config.json      is not locked, and a loader would take it
-  changed  refs/main                is '{COMMIT}\\n', locked '{COMMIT}'"""
+  missing      modules.json             2 bytes, a link to {blob}, which is not there
+  outside-home vocab.txt                leads to {away}, outside the home
+  corrupt      config.json              size is 3, locked 22  (sha256 {small[:12]}…)
+  corrupt      model.safetensors        sha256 is {digest[:12]}…, locked {BLOB[:12]}…  (same size)
+  unreadable   {SNAPSHOT} mode is 0700, other users need o+rx
+  unexpected   adapter_config.json      is not locked, and a loader would take it
+  mismatch     refs/main                is '{COMMIT}\\n', locked '{COMMIT}'"""
     )
 
 
 def test_a_problem_is_one_line() -> None:
     problem = Problem(aspect="bytes", kind="missing", path="vocab.txt", detail="12 bytes")
-    assert str(problem) == "missing  vocab.txt                12 bytes"
+    assert str(problem) == "missing      vocab.txt                12 bytes"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from prep.verify.source import look_at_source
+from prep.verify.source import check_source
 from tests.support.small_homes import SOURCE, Tiny, safetensors, seen, tiny, write_bytes
 
 SHARD = "model-00001-of-00001.safetensors"
@@ -71,7 +71,7 @@ def model(tmp_path: Path) -> Tiny:
 def test_an_extra_file_that_a_loader_takes_is_a_problem(model: Tiny, path: str) -> None:
     write_bytes(model.snapshot / path, b"{}")
     write_bytes(model.folder / path, b"{}")
-    assert seen(model.source()) == seen(model.conversion()) == [f"unlocked extra {path}"]
+    assert seen(model.source()) == seen(model.conversion()) == [f"unlocked unexpected {path}"]
 
 
 @pytest.mark.parametrize("path", NOT_TAKEN)
@@ -87,7 +87,7 @@ def test_an_extra_file_that_no_loader_takes_is_only_listed(model: Tiny, path: st
 def test_an_extra_ir_is_a_problem_of_a_conversion_only(model: Tiny, path: str) -> None:
     write_bytes(model.snapshot / path, b"")
     write_bytes(model.folder / path, b"")
-    assert seen(model.conversion()) == [f"unlocked extra {path}"]
+    assert seen(model.conversion()) == [f"unlocked unexpected {path}"]
     assert model.source().unused == (path,)
 
 
@@ -121,7 +121,7 @@ def test_which_extra_a_loader_takes_depends_on_what_is_locked(
 ) -> None:
     model = tiny(tmp_path / "home", locked)
     write_bytes(model.snapshot / extra, b"")
-    assert seen(model.source()) == ([f"unlocked extra {extra}"] if taken else [])
+    assert seen(model.source()) == ([f"unlocked unexpected {extra}"] if taken else [])
 
 
 def test_a_linked_folder_of_extras_is_looked_into_without_end(model: Tiny) -> None:
@@ -129,14 +129,12 @@ def test_a_linked_folder_of_extras_is_looked_into_without_end(model: Tiny) -> No
     (model.snapshot / "additional_chat_templates").symlink_to("../../../../templates")
     (model.snapshot / "again").symlink_to(".")
     state = model.source()
-    assert seen(state) == ["unlocked extra additional_chat_templates/rag.jinja"]
+    assert seen(state) == ["unlocked unexpected additional_chat_templates/rag.jinja"]
     assert set(state.unused) == {f"again/{path}" for path in SOURCE if "/" not in path}
 
 
 def test_files_of_another_entry_in_the_same_snapshot_are_no_extras(model: Tiny) -> None:
     write_bytes(model.snapshot / "tokenizer_config.json", b"{}")
-    state = look_at_source(
-        model.home, model.locked, also_locked=["tokenizer_config.json"], deep=True
-    )
+    state = check_source(model.home, model.locked, also_locked=["tokenizer_config.json"], deep=True)
     assert state.sound
     assert state.unused == ()

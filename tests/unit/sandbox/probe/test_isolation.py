@@ -28,7 +28,7 @@ everywhere = pytest.mark.parametrize(
 LOOK = """
 def look(args):
     at = Path(args["shown"])
-    other = next(Path(one) for one in isolation.places() if one != str(at))
+    other = next(Path(one) for one in isolation.home_mounts() if one != str(at))
     return {
         "at": at.name,
         "is HF_HOME": str(at) == os.environ["HF_HOME"],
@@ -62,7 +62,7 @@ def look(args):
 """
     tail = """
 done = [sorted(shown(place, timeout=0.3)) for place in ("HF_HOME", "path")]
-state = [[path.is_symlink(), names(path)] for path in map(Path, isolation.places())]
+state = [[path.is_symlink(), names(path)] for path in map(Path, isolation.home_mounts())]
 tell(done=done, state=state, home=names(home))
 """
     told = surrounded(look + tail, on=on)

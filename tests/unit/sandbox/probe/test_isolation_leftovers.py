@@ -51,7 +51,7 @@ isolation._mount(None, "/", isolation.MS_REC | 1 << 20)  # MS_SHARED
 before = Path("/proc/self/mounts").read_text()
 told = [shown(**order)["result"] for order in orders]
 after = Path("/proc/self/mounts").read_text()
-tell(told=told, same=before == after, places=isolation.places())
+tell(told=told, same=before == after, places=isolation.home_mounts())
 """
     told = surrounded(MOUNTED + ALL_ORDERS + tail)
     assert told["same"]
@@ -110,7 +110,7 @@ if server == 0:
     shown()
 while not (home / "seen").exists():
     time.sleep(0.01)
-link = [Path(place).is_symlink() for place in isolation.places()]
+link = [Path(place).is_symlink() for place in isolation.home_mounts()]
 shutil.rmtree(private)
 os.kill(server, 9)
 tell(gone=not private.exists(), home=names(home), link=any(link))

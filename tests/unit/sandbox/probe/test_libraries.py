@@ -15,7 +15,7 @@ import pytest
 from prep.process.child import GREETING
 from prep.sandbox.import_server import MAIN, PROBE, pack
 from prep.sandbox.probe import loading
-from prep.sandbox.probe.consumers import CONSUMERS
+from prep.sandbox.probe.consumers import TASKS
 from prep.sandbox.probe.libraries import NEEDED
 from prep.sandbox.probe.loading import Way
 from tests.support.restricted import bare_python, libraries_of
@@ -169,7 +169,8 @@ def test_without_any_library_it_starts_and_says_what_each_consumer_lacks(
         "versions": {},
         "broken": {},
         "not-tried": {
-            task: {name: ABSENT[name] for name in named} for task, named in CONSUMERS.items()
+            name: {consumer: ABSENT[consumer] for consumer in task.CONSUMERS}
+            for name, task in TASKS.items()
         },
     }
     assert list(tmp_path.iterdir()) == []
@@ -311,7 +312,11 @@ def test_package_that_breaks_above_a_module_leaves_the_other_libraries_usable(
 
 
 def test_every_consumer_says_which_modules_it_needs() -> None:
-    assert {name for named in CONSUMERS.values() for name in named} == set(NEEDED) == set(ABSENT)
+    assert (
+        {consumer for task in TASKS.values() for consumer in task.CONSUMERS}
+        == set(NEEDED)
+        == set(ABSENT)
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Runs that a signal ends at random moments: `make signals`; a handful of moments in `make test`.
+"""Runs that a signal ends at random moments; `make test` has a handful of them.
 
 Every run starts in the home that the last one left, and so is its predecessor's check.
 """

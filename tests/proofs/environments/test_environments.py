@@ -1,11 +1,11 @@
-"""Each of the surroundings by itself, on a healthy home and on two spoiled ones: `make steady`."""
+"""The verdict is the same in each environment, on a valid home and on two damaged ones."""
 
 import os
 from pathlib import Path
 
 import pytest
 
-from tests.proofs.environments import AROUND, PATIENTS, differs, home_of, verdict
+from tests.proofs.environments.environment import AROUND, PATIENTS, differs, home_of, verdict
 from tests.support.restricted import AS_USER
 
 

@@ -1,4 +1,4 @@
-"""Every way by a real run, and the run after it: `make interruptions`."""
+"""Every way by a real run, and the run after it."""
 
 from pathlib import Path
 

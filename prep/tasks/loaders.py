@@ -1,19 +1,16 @@
-"""The tasks a catalogue may name, and which files of a repository each needs.
+"""Which files of a repository the loaders open: those that are locked, and those that would be
+opened without being locked.
 
-Needed is what some consumer opens: weights as safetensors (also sharded), the configuration, the
-tokenizer with the vocabularies of the slow tokenizers (older consumers ask for them). Never
-needed: pickles, which run code when loaded; other frameworks' weights; ready-made exports.
+Locked is what some consumer opens: weights as safetensors (also sharded), the configuration, the
+tokenizer with the vocabularies of the slow tokenizers (older consumers ask for them). Never locked:
+pickles, which run code when loaded; other frameworks' weights; ready-made exports.
 """
 
 from collections.abc import Collection
-from dataclasses import dataclass
 
 from prep.files.patterns import matches
 
-PRECISIONS = ("fp32", "fp16", "int8")
-
-
-_TRANSFORMERS = (
+TRANSFORMERS = (
     "config.json",
     "generation_config.json",
     "model.safetensors",
@@ -31,7 +28,7 @@ _TRANSFORMERS = (
     "sentencepiece.bpe.model",
     "tokenizer.model",
 )
-_SENTENCE_TRANSFORMERS = (
+SENTENCE_TRANSFORMERS = (
     "modules.json",
     "config_sentence_transformers.json",
     "sentence_*_config.json",
@@ -74,24 +71,6 @@ TAKEN = (
 # Taken for a vocabulary by transformers 5 where there is no tokenizer.json, vocab.txt or not.
 TAKEN_WITHOUT_TOKENIZER = ("*tekken.json*", "*tiktoken.model*", "*tokenizer.model*")
 TAKEN_CONVERTED = (*TAKEN, "openvino_*.xml", "openvino_*.bin", "openvino_config.json")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Task:
-    """What one kind of model needs."""
-
-    name: str
-    files: tuple[str, ...]
-
-
-TASKS = {
-    task.name: task
-    for task in (
-        Task(name="embedding", files=_TRANSFORMERS + _SENTENCE_TRANSFORMERS),
-        Task(name="reranker", files=_TRANSFORMERS),
-        Task(name="seq2seq", files=_TRANSFORMERS),
-    )
-}
 
 
 def a_loader_takes(path: str, known: Collection[str], *, converted: bool = False) -> bool:
