@@ -1,4 +1,4 @@
-"""Another repository borrows the fixtures: its own tests, its own exit codes."""
+"""Another repository uses the fixtures: its own tests, its own exit codes."""
 
 import re
 import subprocess
@@ -65,7 +65,7 @@ def test_failures_of_another_repository_keep_pytests_exit_code(tmp_path: Path) -
         check=False,
     )
     assert done.returncode == 1, done.stdout + done.stderr
-    assert "cannot be reached" in done.stdout
+    assert "hub unreachable" in done.stdout
 
 
 def read_golden_text() -> str:

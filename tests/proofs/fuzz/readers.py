@@ -1,8 +1,8 @@
 """Every reader of what somebody else wrote, a row each: where it lies, a valid one, who reads it.
 
 `read` does what a run does with the file, and nothing may rise from it but `PrepError` and
-`Unreadable`. `reads` names the places in the code that it covers; `test_fuzz.py` holds them against
-the code, so that no reader is forgotten. What needs none is in `TRUSTED`, with the reason.
+`Unreadable`. `reads` names the places in the code that it covers; `test_fuzz.py` holds them
+against the code, so that no reader is forgotten. What needs none is in `TRUSTED`, with the reason.
 """
 
 import contextlib
@@ -75,7 +75,7 @@ def outcome(reader: Reader, folder: Path) -> str:
         reader.read(folder)
     except (PrepError, Unreadable) as error:
         text = str(error)
-        strange = [one for one in text if not one.isprintable() and one != "\n"]
+        strange = [sign for sign in text if not sign.isprintable() and sign != "\n"]
         assert text.strip(), f"{type(error).__name__} says nothing"
         assert not strange, f"{strange[0]!r} in {text!r}"
         assert text.count("\n") < LISTED + 10, f"{text.count(chr(10))} lines"
@@ -104,9 +104,9 @@ def _goldens(name: str, repo: str, task: str) -> Callable[[Path], None]:
         if goldens is not None:
             goldens.ask()
             for kind in ("vectors", "tokens"):
-                [text_of(one) for one in goldens.of(kind)]
-            for one in (*goldens.of("scores"), *goldens.of("vectors")):
-                float((one.get("tolerance") or one["least-cosine"])["int8"])
+                [text_of(golden) for golden in goldens.of(kind)]
+            for golden in (*goldens.of("scores"), *goldens.of("vectors")):
+                float((golden.get("tolerance") or golden["least-cosine"])["int8"])
 
     return read
 
@@ -157,8 +157,8 @@ def _summary_seed(folder: Path) -> bytes:
 
 
 def _history_seed(folder: Path) -> bytes:
-    told = [history.line(name, model(), code) for name in ("tiny", "other") for code in (0, 1, 75)]
-    return "".join(json.dumps(one) + "\n" for one in told).encode()
+    lines = [history.line(name, model(), code) for name in ("tiny", "other") for code in (0, 1, 75)]
+    return "".join(json.dumps(line) + "\n" for line in lines).encode()
 
 
 def _plan_time(folder: Path) -> None:
@@ -239,9 +239,9 @@ def _clean(folder: Path) -> None:
     """The ledger as a run reads it, and as the cleanup goes by it; nothing is removed."""
     settings = cleaning(folder, locked_model({**SOURCE, "config.json": b"{}"}), dry_run=True)
     read_ledger(settings.home)
-    told: list[str] = []
-    cleanup.run(settings, folder, told.append)
-    "".join(told).encode()
+    said: list[str] = []
+    cleanup.run(settings, folder, said.append)
+    "".join(said).encode()
 
 
 def _named(folder: Path) -> None:
@@ -268,7 +268,7 @@ def _unsafe(path: str) -> Callable[[Path], None]:
     def read(folder: Path) -> None:
         finding = unsafe.of_path(path, folder / path, {"model-00001-of-00002.safetensors"})
         if finding is not None:
-            strange = [one for one in finding.detail if not one.isprintable()]
+            strange = [sign for sign in finding.detail if not sign.isprintable()]
             assert not strange, f"{strange[0]!r} in {finding.detail!r}"
 
     return read
@@ -312,7 +312,7 @@ INDEX = (
 def _waited(folder: Path) -> None:
     said: list[str] = []
     wait = _Wait(folder / "org--name.fetch", folder / "org--name.fetch.holder", said.append)
-    wait.look()
+    wait.check()
     assert len(said) == 1
     assert said[0].isprintable(), said[0]
     said[0].encode()
@@ -327,12 +327,12 @@ def _followed(folder: Path) -> None:
         except Unreadable:
             continue
         if is_event(event) and "doing" in event:
-            one = doing.setdefault(event["model"], Doing(event["model"], None, 0.0, 0.0))
+            doer = doing.setdefault(event["model"], Doing(event["model"], None, 0.0, 0.0))
             for now in (1.0, 2.0):
-                one.take(event, now)
-                one.line(now)
-                one.figures(now)
-                one.share  # noqa: B018
+                doer.take(event, now)
+                doer.line(now)
+                doer.figures(now)
+                doer.share  # noqa: B018
 
 
 def _beside(name: str) -> Callable[[Path], Path]:
@@ -348,8 +348,8 @@ def _file(path: Path) -> Callable[[Path], bytes]:
 
 
 EVENTS = b"".join(
-    json.dumps({"who": "gw0", "model": "tiny", **one}).encode() + b"\n"
-    for one in (
+    json.dumps({"who": "gw0", "model": "tiny", **event}).encode() + b"\n"
+    for event in (
         {"say": "fetching 10 files"},
         {"doing": "fetching"},
         {"doing": "fetching", "done": 10, "of": 100, "unit": "bytes"},
@@ -455,7 +455,7 @@ READERS: tuple[Reader, ...] = (
     ),
     Reader(
         name="ledger",
-        reads=("prep/home/layout.py:_placed", "prep/home/layout.py:placed"),
+        reads=("prep/home/ledger.py:_parsed", "prep/home/ledger.py:read_ledger"),
         form="lines",
         path=lambda folder: Home(folder).ledger,
         seed=lambda folder: Home(folder).ledger.read_bytes(),
@@ -465,8 +465,8 @@ READERS: tuple[Reader, ...] = (
     Reader(
         name="refs/main",
         reads=(
-            "prep/commands/cleanup.py:_named",
-            "prep/verify/source.py:_ref",
+            "prep/commands/cleanup.py:_commit_of",
+            "prep/verify/source.py:_check_ref",
             "deploy/ready.py:_ref",
         ),
         form="text",
@@ -576,7 +576,7 @@ TRUSTED: Mapping[str, str] = {
     "prep/fetch/download.py": "bytes to be digested, whatever they are",
     "prep/convert/conversion.py": "flushes what was just made, and reads nothing",
     "prep/machine/disk.py:why_not_writable": "opens a nameless file, and reads nothing",
-    "prep/commands/cleanup.py:_is_claimed": "opened to be locked, and read by nobody",
+    "prep/commands/cleanup.py:_is_locked": "opened to be locked, and read by nobody",
     "prep/stages/preflight.py:load": "this run's controlling process wrote it, in memory",
     "prep/home/layout.py:write_text": "written, not read",
     "prep/process/child.py": "a process of ours: tests/unit/process/test_child.py",
