@@ -84,8 +84,8 @@ def test_live_lines_stand_below_and_leave_nothing_behind(suite: Path) -> None:
     final = "\n".join(watched.final)
     assert not SPINNING.search(final)
     for name in ("one", "two"):
-        told = f"\n[{name}] fetching 1 file\n[{name}] fetched 1.0 MB\n.\n"
-        assert told in re.sub(" +\n", "\n", final), final
+        lines = f"\n[{name}] fetching 1 file\n[{name}] fetched 1.0 MB\n.\n"
+        assert lines in re.sub(" +\n", "\n", final), final
     assert watched.gap < 5  # two seconds on a machine of one's own
     text = junit.read_text(encoding="utf-8")
     assert "words of a test" not in text
@@ -185,8 +185,8 @@ def test_without_a_terminal_lines_are_plain_and_few(suite: Path, args: list[str]
         check=False,
     )
     assert done.returncode == 0, done.stdout
-    told = [line for line in done.stdout.splitlines() if "fetch" in line]
-    assert sorted(told) == [
+    lines = [line for line in done.stdout.splitlines() if "fetch" in line]
+    assert sorted(lines) == [
         "[one] fetched 1.0 MB",
         "[one] fetching 1 file",
         "[two] fetched 1.0 MB",
