@@ -36,7 +36,7 @@ beat = (while sleep $(1) >/dev/null 2>&1 && kill -0 $$$$ 2>/dev/null; do echo ".
 INSTALL = $(call beat,8,still installing) $(PIP) install -c requirements-tested.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo prep test lint coverage consumers faults fuzz matrix page-test full-size interruptions deaths signals steady bench image-test recipes clean
+.PHONY: help demo prep test lint coverage proof matrix consumers faults image-test page-test bench full-size recipes clean
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -56,47 +56,35 @@ lint: $(DEV_STAMP) ## ruff and mypy
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 
+# Each lies below tests/proofs/ or is marked so: `make proof ARGS="-k signals"`, and `make proof
+# ARGS="--collect-only -q"` lists them. An option of a file is a variable, told in its first lines.
+PROOF = $(call beat,30,still testing) $(PY) -m pytest -c tests/pytest.ini -rs -m proof
+proof: $(DEV_STAMP) ## every proof: hours. ARGS="-k fuzz" chooses: crashes, environments, fuzz, interruptions, signals …
+	@$(PROOF) $(if $(filter tests/%,$(ARGS)),,tests) $(ARGS)
+
 # Two more environments, of services that read what was prepared: minutes, and 3 GB on the disk.
 consumers: $(DEV_STAMP) $(VENV)-old/.made $(VENV)-newest/.made ## both an old and a new service's libraries read the models
 	@export OLD_PYTHON=$(abspath $(VENV)-old/bin/python) NEWEST_PYTHON=$(abspath $(VENV)-newest/bin/python); \
-	  $(call beat,30,still testing) $(PY) -m pytest -c tests/pytest.ini -m proof tests/proofs/consumers/test_two_environments.py $(ARGS)
+	  $(PROOF) tests/proofs/consumers $(ARGS)
 
 matrix: $(DEV_STAMP) ## every named damage and harmless change to a home, through pytest --offline
-	@$(call beat,30,still judging) $(PY) -m tests.proofs.matrix --json reports/matrix.json -j 2 $(ARGS)
+	@$(PROOF) tests/proofs/matrix -k samples $(ARGS)
 
 # Each row of docs/operations.md by a whole run, and a real model whose run is killed ten times.
 faults: $(DEV_STAMP) ## every fault of the network by a whole run: minutes, mostly waiting
-	@$(call beat,30,still testing) $(PY) -m pytest -c tests/pytest.ini -m proof tests/proofs/faults $(ARGS)
+	@$(PROOF) tests/proofs/faults $(ARGS)
 
-# ARGS="--seconds 20 --only lock": shorter, and of some readers.
-fuzz: $(DEV_STAMP) ## hostile bytes for every reader, minutes each; figures in reports/fuzz.json
-	@$(PY) -m tests.proofs.fuzz $(ARGS)
+image-test: $(DEV_STAMP) ## build the image and run it, as containers are run
+	@$(PROOF) tests/proofs/image $(ARGS)
 
-steady: $(DEV_STAMP) ## the same verdict in every surrounding, and twenty times out of twenty: two hours
-	@$(call beat,30,still testing) $(PY) -m pytest -c tests/pytest.ini -m proof tests/proofs/environments/test_every_environment.py $(ARGS)
-	@$(PY) -m tests.proofs.environments.twenty_times
+page-test: $(DEV_STAMP) ## the page of real runs in a headless Chromium; pictures in reports/page
+	@$(PROOF) tests/proofs/page $(ARGS)
 
 bench: $(DEV_STAMP) ## a second run against one bare script, in turn: a quarter of an hour on an idle machine
 	@$(PY) -m benchmarks.warm $(ARGS)
 
 full-size: $(DEV_STAMP) ## stand-ins of the real reranker and seq2seq model, full size: times and memory
 	$(PY) -m benchmarks.full_size $(ARGS)
-
-image-test: $(DEV_STAMP) ## build the image and run it, as containers are run
-	@$(call beat,30,still testing) $(PY) -m pytest -c tests/pytest.ini -rs -m proof tests/proofs/image/test_image.py $(ARGS)
-
-page-test: $(DEV_STAMP) ## the page of real runs in a headless Chromium; pictures in reports/page
-	@$(call beat,30,still testing) $(PY) -m pytest -c tests/pytest.ini -m proof tests/proofs/page/test_chromium.py $(ARGS)
-
-interruptions: $(DEV_STAMP) ## whatever ends a test early, each by a real run, and the run after it: a quarter of an hour
-	@$(call beat,30,still testing) $(PY) -m pytest -c tests/pytest.ini -m proof tests/proofs/interruptions/test_all_ways.py $(ARGS)
-
-deaths: $(DEV_STAMP) ## kills at fifty random moments, disks that fill up, too little memory, eight at once: an hour
-	@$(PY) -m pytest -c tests/pytest.ini -s -m proof tests/proofs/crashes/test_killed.py tests/proofs/crashes/test_small_disks.py tests/proofs/crashes/test_out_of_memory.py $(ARGS)
-
-# What was done is kept in reports/signals: the same command goes on where it was stopped.
-signals: $(DEV_STAMP) ## 200 runs that SIGINT or SIGTERM ends at random moments: an hour or two on idle cores
-	@nice -n 5 $(PY) -m tests.proofs.signals $(ARGS)
 
 recipes: $(DEV_STAMP) ## the steps of the CI recipes in docs/ci.md, with every check
 	@export RECIPE_CHECKS=; $(call beat,30,still testing) $(PY) -m pytest -c tests/pytest.ini tests/system/test_ci.py $(ARGS)

@@ -136,7 +136,7 @@ def prove(folder: Path) -> dict[str, Run]:
     catalogue.write_text("\n".join(["catalogue-version = 1", *map(_entry, STAND_INS)]), "utf-8")
     # Empty, but there: else the goldens of the originals would be asked of their stand-ins.
     (folder / "goldens").mkdir()
-    served = [ServedRepo.of(one.repo, folder / one.repo, one.license) for one in STAND_INS]
+    served = [ServedRepo.of(model.repo, folder / model.repo, model.license) for model in STAND_INS]
     home = folder / "home"
     with Hub(served) as hub:
         case = ("--catalogue", catalogue, "--hub", hub.url)

@@ -21,7 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prep.tasks.question_sets import RerankerQuestions, read_questions
+from prep.tasks.registry import TASKS
+from prep.tasks.reranker import RerankerQuestions
 from sample_hub.served import SAMPLES
 
 if TYPE_CHECKING:
@@ -129,10 +130,10 @@ def _decide(model: "XLMRobertaForSequenceClassification", folder: Path) -> None:
     import torch
     from transformers import AutoTokenizer
 
-    questions = read_questions("reranker")
+    questions = TASKS["reranker"].questions()
     assert isinstance(questions, RerankerQuestions)
-    pairs = [(one.query, passage) for one in questions.ranked for passage in one.passages]
-    relevant = {(one.query, one.relevant) for one in questions.ranked}
+    pairs = [(ranked.query, passage) for ranked in questions.ranked for passage in ranked.passages]
+    relevant = {(ranked.query, ranked.relevant) for ranked in questions.ranked}
     wanted = torch.tensor([SURE if pair in relevant else -SURE for pair in pairs]).double()
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     seen: list[torch.Tensor] = []

@@ -9,8 +9,8 @@ once, as a plain load by the owner), asks each the same questions, and measures 
 against its original. It has no checks, no report, no pytest, no child processes, no mounts, no
 other user and no cut network: what the suite takes more is the price of a verdict.
 
-Both have the same environment. They run in turn, and told are the medians in seconds of the clock
-and of the processors. Other work on the machine makes the clock worthless.
+Both have the same environment. They run in turn; the medians are printed, in seconds of the
+clock and of the processors. Other work on the machine makes the clock worthless.
 """
 
 import argparse
@@ -32,8 +32,9 @@ from prep.home.layout import Home
 from prep.home.receipt import read_receipt
 from prep.process.child import environment
 from prep.settings import SUITE, GivenOptions, Settings, resolve_settings
-from prep.tasks.consumers import Case, loads_of
-from prep.tasks.question_sets import Ask, joined, read_questions
+from prep.tasks.consumers import Case
+from prep.tasks.question_sets import Ask, joined
+from prep.tasks.registry import TASKS
 from sample_hub.server import Hub, sample_repos
 
 TARGET = 1.25
@@ -73,10 +74,10 @@ def _compare(home: Path, scratch: Path, times: int) -> int:
     took: dict[str, list[Took]] = {name: [] for name in commands}
     for number in range(times):
         for name, command in commands.items():
-            one = _run(command, _environment(scratch, home))
-            took[name].append(one)
-            _tell(
-                f"{number + 1}  {name:<12}{one.clock:8.1f} s{one.processors:8.1f} s of processors"
+            run = _run(command, _environment(scratch, home))
+            took[name].append(run)
+            _print(
+                f"{number + 1}  {name:<12}{run.clock:8.1f} s{run.processors:8.1f} s of processors"
             )
     medians = {
         name: Took(
@@ -86,10 +87,10 @@ def _compare(home: Path, scratch: Path, times: int) -> int:
         for name, runs in took.items()
     }
     suite, script = medians["suite"], medians["bare script"]
-    for name, one in medians.items():
-        _tell(f"median  {name:<12}{one.clock:8.1f} s{one.processors:8.1f} s of processors")
+    for name, median in medians.items():
+        _print(f"median  {name:<12}{median.clock:8.1f} s{median.processors:8.1f} s of processors")
     ratio = suite.clock / script.clock
-    _tell(
+    _print(
         f"ratio   {ratio:.2f} by the clock, {suite.processors / script.processors:.2f} of "
         f"processors; wanted at most {TARGET} by the clock"
     )
@@ -142,15 +143,15 @@ def bare(home: Home) -> None:
         locked = settings.lock.get(spec.name)
         assert locked is not None
         loads += _bare_model(settings, spec, locked)
-    _tell(f"{loads} loads of {len(settings.models)} models")
+    _print(f"{loads} loads of {len(settings.models)} models")
 
 
 def _bare_model(settings: Settings, spec: ModelSpec, locked: LockedModel) -> int:
     """Digest, measure and load one model; gives how many loads that were."""
     from prep.convert import content
-    from prep.sandbox.probe.consumers import load
+    from prep.sandbox.probe import consumers as probe
 
-    home, questions = settings.home, read_questions(spec.task)
+    home, questions = settings.home, TASKS[spec.task].questions()
     snapshot = home.snapshot(locked.repo, locked.commit)
     digest_files(snapshot / file.path for file in locked.files)
     for precision in spec.precisions:
@@ -166,15 +167,15 @@ def _bare_model(settings: Settings, spec: ModelSpec, locked: LockedModel) -> int
         )
     goldens = read_goldens(settings.goldens, spec.name, spec.repo, spec.task)
     asks: list[Ask] = [questions.all(), *([goldens.ask()] if goldens else [])]
-    loads = loads_of(spec.task, spec.repo, spec.consumers, spec.precisions)
-    for one in loads:
-        path = home.stable(locked.repo, one.precision) if one.precision else snapshot
-        load(
+    loads = TASKS[spec.task].loads(spec.repo, spec.consumers, spec.precisions)
+    for load in loads:
+        path = home.stable(locked.repo, load.precision) if load.precision else snapshot
+        probe.load(
             {
                 "task": spec.task,
-                "consumer": one.consumer.name,
+                "consumer": load.consumer.name,
                 "ask": joined(*asks),
-                "way": _way(one.case, home, locked, path),
+                "way": _way(load.case, home, locked, path),
                 "shown": str(home.root),
             }
         )
@@ -191,7 +192,7 @@ def _way(case: Case, home: Home, locked: LockedModel, path: Path) -> dict[str, o
     }
 
 
-def _tell(line: str) -> None:
+def _print(line: str) -> None:
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
 

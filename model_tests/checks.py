@@ -1,13 +1,14 @@
-"""How judges speak: got, wanted and what to do, all problems of a kind in one list."""
+"""What the checks share: messages with what was found, what was expected and what to do."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
 import pytest
 
-from prep.catalogue.goldens import Goldens, text_of
+from prep.catalogue.goldens import Goldens
 from prep.errors import listing
 from prep.stages.loaded import Loaded
+from prep.tasks.golden_kinds import text_of
 
 
 def none_of(problems: Iterable[object], head: str, remedy: str) -> None:
@@ -20,7 +21,7 @@ def none_of(problems: Iterable[object], head: str, remedy: str) -> None:
 def farthest(got: Sequence[float], wanted: Sequence[float]) -> float:
     """The greatest difference of a component; NaN counts as infinitely far."""
     far = [abs(a - b) for a, b in zip(got, wanted, strict=True)]
-    return math.inf if any(math.isnan(one) for one in far) else max(far, default=0.0)
+    return math.inf if any(map(math.isnan, far)) else max(far, default=0.0)
 
 
 def norm(vector: Sequence[float]) -> float:
@@ -31,12 +32,7 @@ def norm(vector: Sequence[float]) -> float:
 def unit(vector: Sequence[float]) -> list[float]:
     """The vector at length 1; a zero vector stays as it is."""
     length = norm(vector)
-    return [one / length for one in vector] if length else list(vector)
-
-
-def cosine(one: Sequence[float], other: Sequence[float]) -> float:
-    """The cosine of two vectors."""
-    return sum(a * b for a, b in zip(unit(one), unit(other), strict=True))
+    return [number / length for number in vector] if length else list(vector)
 
 
 def goldens_of(loaded: Loaded) -> Goldens:
@@ -58,11 +54,11 @@ def tokens_are(loaded: Loaded, remedy: str) -> None:
             wanted = golden.get(key)
             if wanted is not None and got != wanted:
                 problems.append(f"{golden['id']}: {got}, published {wanted}")
-    none_of(problems, f"{loaded.spec.name}: {loaded.load.id} reads text otherwise", remedy)
+    none_of(problems, f"{loaded.name} tokenizes differently", remedy)
 
 
 def facts_are(loaded: Loaded, got: Mapping[str, object], remedy: str) -> None:
-    """Fail where what was loaded is not what the goldens tell of it."""
+    """Fail where what was loaded is not what the goldens say of it."""
     wanted = goldens_of(loaded).facts
     none_of(
         (
@@ -70,6 +66,6 @@ def facts_are(loaded: Loaded, got: Mapping[str, object], remedy: str) -> None:
             for key, value in got.items()
             if key in wanted and wanted[key] != value
         ),
-        f"{loaded.spec.name}: {loaded.load.id} built another pipeline",
+        f"{loaded.name} built another pipeline",
         remedy,
     )

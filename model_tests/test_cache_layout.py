@@ -8,12 +8,14 @@ from prep.stages.fetched import Fetched
 
 pytestmark = pytest.mark.layout
 
-LINKS = "Such links dangle where the home is mounted elsewhere. Without --offline, pytest mends it."
+LINKS = (
+    "Such links dangle where the home is mounted elsewhere. Without --offline, pytest repairs it."
+)
 MODES = (
     "Services run as other users. Without --offline, pytest opens what it may below the home; the "
     "home's own folder is yours to open: chmod o+rx."
 )
-EXTRAS = (
+UNLOCKED = (
     "A loader would take it before or beside the locked files, so answers could change. It is not "
     "ours, so it is never removed: take it away by hand, or lock it."
 )
@@ -42,7 +44,7 @@ def test_no_loader_takes_an_unlocked_file(fetched: Fetched) -> None:
     none_of(
         (problem for problem in fetched.state.problems if problem.aspect == "unlocked"),
         f"{fetched.spec.name} has unlocked files in {fetched.home.shown(fetched.snapshot)}",
-        EXTRAS,
+        UNLOCKED,
     )
 
 
@@ -69,5 +71,5 @@ def test_no_loader_takes_an_unlisted_converted_file(converted: Converted) -> Non
     none_of(
         (problem for problem in converted.state.problems if problem.aspect == "unlocked"),
         f"{converted.model}: unlisted files in {converted.home.shown(converted.path)}",
-        EXTRAS,
+        UNLOCKED,
     )

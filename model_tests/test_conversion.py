@@ -36,7 +36,7 @@ def test_content_is_right(converted: Converted, aspect: str) -> None:
 
 
 def need(converted: Converted, seen: object) -> None:
-    """Pass nothing that nobody looked at: other tests tell why, or none where they are left out."""
+    """Pass nothing that was not checked: other tests say why, or none where they are left out."""
     if not seen:
         assert not converted.state.sound, "a sound folder is always measured"
         cause = ChecksumMismatch(" ".join(str(converted.state.problems[0]).split()))

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from model_tests.checks import (
-    cosine,
     facts_are,
     farthest,
     goldens_of,
@@ -20,10 +19,11 @@ from model_tests.checks import (
     tokens_are,
     unit,
 )
-from prep.catalogue.goldens import text_of
 from prep.files.reader import Unreadable, read_json
 from prep.stages.loaded import Loaded
-from prep.tasks.question_sets import EmbeddingQuestions
+from prep.tasks.embedding import EmbeddingQuestions
+from prep.tasks.golden_kinds import text_of
+from prep.tasks.measure import cosine
 
 pytestmark = [pytest.mark.answers, pytest.mark.task("embedding")]
 
@@ -52,7 +52,7 @@ def test_vectors_are_the_published(loaded: Loaded) -> None:
         least = golden.get("least-cosine", {}).get(loaded.precision)
         if least is not None and not (near := cosine(got, wanted)) >= least:
             problems.append(f"{golden['id']}: cosine {near:.6f}, at least {least}")
-    none_of(problems, f"{loaded.spec.name}: {loaded.load.id} answers otherwise", WRONG)
+    none_of(problems, f"{loaded.name} gives other vectors", WRONG)
 
 
 @pytest.mark.goldens
@@ -60,21 +60,21 @@ def test_similarities_are_the_published(loaded: Loaded) -> None:
     """The cosine of a query with each of its documents."""
     problems = []
     for golden in goldens_of(loaded).of("similarities"):
-        query = loaded.vector(golden["query"])
-        got = [cosine(query, loaded.vector(text)) for text in golden["documents"]]
+        query = vector_of(loaded, golden["query"])
+        got = [cosine(query, vector_of(loaded, text)) for text in golden["documents"]]
         limit = golden["tolerance"][loaded.precision]
         if not (far := farthest(got, golden["expected"])) <= limit:
-            shown = [round(one, 4) for one in got]
+            shown = [round(number, 4) for number in got]
             problems.append(
                 f"{golden['id']}: {shown}, published {golden['expected']}: {far:.2e} off, "
                 f"allowed {limit}"
             )
-    none_of(problems, f"{loaded.spec.name}: {loaded.load.id} compares otherwise", WRONG)
+    none_of(problems, f"{loaded.name} gives other similarities", WRONG)
 
 
 @pytest.mark.goldens
 def test_pipeline_is_the_published(loaded: Loaded) -> None:
-    """Modules, pooling, length limit, dimension and vocabulary, as the goldens tell them."""
+    """Modules, pooling, length limit, dimension and vocabulary, as the goldens say."""
     facts = loaded.facts
     got = {
         "dimension": len(next(iter(facts["vectors"].values()))),
@@ -99,7 +99,13 @@ def test_pipeline_is_the_repositorys(loaded: Loaded) -> None:
     limits = folder / "sentence_bert_config.json"
     if limits.is_file() and (limit := limit_of(limits)) != loaded.facts["max_length"]:
         problems.append(f"longest text is {loaded.facts['max_length']} tokens, the file: {limit}")
-    none_of(problems, f"{loaded.spec.name}: {loaded.load.id} built another pipeline", WRONG)
+    none_of(problems, f"{loaded.name} built another pipeline", WRONG)
+
+
+def vector_of(loaded: Loaded, text: str) -> list[float]:
+    """The vector of a text that was asked."""
+    vector: list[float] = loaded.facts["vectors"][text]
+    return vector
 
 
 def modules_of(path: Path) -> object:
@@ -129,7 +135,7 @@ def test_every_answer_is_a_vector(loaded: Loaded) -> None:
             problems.append(f"{shown}: is zero")
         elif "Normalize" in loaded.facts.get("modules", ()) and abs(norm(vector) - 1) > 1e-3:
             problems.append(f"{shown}: has length {norm(vector):.4f}, not 1")
-    none_of(problems, f"{loaded.spec.name}: {loaded.load.id} gives no usable vectors", WRONG)
+    none_of(problems, f"{loaded.name} gives no usable vectors", WRONG)
 
 
 def test_answers_are_the_same_again_and_in_a_batch(loaded: Loaded) -> None:
@@ -141,22 +147,22 @@ def test_answers_are_the_same_again_and_in_a_batch(loaded: Loaded) -> None:
         for how in ("again", "batch")
         if not loaded.facts[how] <= limit
     ]
-    none_of(problems, f"{loaded.spec.name}: {loaded.load.id} is not steady", WRONG)
+    none_of(problems, f"{loaded.name} is not reproducible", WRONG)
 
 
 def test_related_stands_above_unrelated(loaded: Loaded) -> None:
     """Needs no golden: whatever the model, a paraphrase is nearer than another subject."""
     problems = []
     questions = loaded.asked(EmbeddingQuestions)
-    for one in questions.related:
-        anchor = loaded.vector(one.anchor)
-        near = cosine(anchor, loaded.vector(one.related))
-        far = cosine(anchor, loaded.vector(one.unrelated))
+    for triple in questions.related:
+        anchor = vector_of(loaded, triple.anchor)
+        near = cosine(anchor, vector_of(loaded, triple.related))
+        far = cosine(anchor, vector_of(loaded, triple.unrelated))
         if not near - far >= questions.margin:
-            problems.append(f"{one.anchor!r}: related {near:.3f}, unrelated {far:.3f}")
+            problems.append(f"{triple.anchor!r}: related {near:.3f}, unrelated {far:.3f}")
     none_of(
         problems,
-        f"{loaded.spec.name}: {loaded.load.id} does not tell meanings apart by {questions.margin}",
+        f"{loaded.name} does not separate related from unrelated texts by {questions.margin}",
         "The tokenizer or the weights are not what they should be.",
     )
 
@@ -173,7 +179,7 @@ def _cut_elsewhere(loaded: Loaded, golden: dict[str, Any], limit: int | None) ->
 def _comparable(loaded: Loaded, golden: dict[str, Any]) -> tuple[list[float], list[float]]:
     """Both vectors in one form: unit length, unless both are raw; as far as was published."""
     wanted: list[float] = golden["expected"]
-    got = loaded.vector(text_of(golden))
+    got = vector_of(loaded, text_of(golden))
     if golden["normalized"]:
         return unit(got)[: len(wanted)], wanted
     if loaded.facts["pooled"] == RAW:

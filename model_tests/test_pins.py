@@ -19,21 +19,21 @@ MADE_AGAIN = (
     "Whoever loads it could run somebody else's code. Nothing of ours was let at it. "
     "Without --offline, pytest converts it again."
 )
-HEAL = "The lock is the authority. Without --offline, pytest fetches these again."
+FETCHED_AGAIN = "The lock is the authority. Without --offline, pytest fetches these again."
 
 
 def test_lock_answers_the_catalogue(spec: ModelSpec, locked: LockedModel) -> None:
-    """The lock was made for this wish, and not for an earlier one."""
+    """The lock was made for this entry as it is, and not for an earlier one."""
     got = (locked.repo, locked.requested_revision, locked.requested_files)
     assert got == (spec.repo, spec.revision, spec.files)
 
 
 def test_source_is_what_the_lock_says(fetched: Fetched) -> None:
-    """Changed and missing files: every byte is digested, and all are told in one list."""
+    """Corrupt and missing files: every byte is digested, and all problems are in one list."""
     none_of(
         (problem for problem in fetched.state.problems if problem.aspect == "bytes"),
         f"{fetched.spec.name} is not what the lock says in {fetched.home.shown(fetched.snapshot)}",
-        HEAL,
+        FETCHED_AGAIN,
     )
 
 

@@ -1,7 +1,7 @@
 """A reranker answers as its publisher says, and as any reranker must.
 
 Raw logits are asked everywhere: a sigmoid presses wrong ones together at 0 and 1, where no
-tolerance tells them apart.
+tolerance separates them.
 """
 
 import math
@@ -10,7 +10,7 @@ import pytest
 
 from model_tests.checks import facts_are, farthest, goldens_of, none_of, tokens_are
 from prep.stages.loaded import Loaded
-from prep.tasks.question_sets import RerankerQuestions
+from prep.tasks.reranker import RerankerQuestions
 
 pytestmark = [pytest.mark.answers, pytest.mark.task("reranker")]
 
@@ -30,16 +30,16 @@ def test_scores_are_the_published(loaded: Loaded) -> None:
     """The raw logit, or what the named activation makes of it."""
     problems = []
     for golden in goldens_of(loaded).of("scores"):
-        raw = [loaded.logit(golden["query"], text) for text in golden["documents"]]
-        got = raw if golden["activation"] == "none" else [sigmoid(one) for one in raw]
+        raw = [logit_of(loaded, golden["query"], text) for text in golden["documents"]]
+        got = raw if golden["activation"] == "none" else [sigmoid(logit) for logit in raw]
         limit = golden["tolerance"][loaded.precision]
         if not (far := farthest(got, golden["expected"])) <= limit:
             problems.append(
-                f"{golden['id']}: {[round(one, 4) for one in got]}, published "
+                f"{golden['id']}: {[round(number, 4) for number in got]}, published "
                 f"{golden['expected']} (activation {golden['activation']}): {far:.2e} off, "
                 f"allowed {limit}"
             )
-    none_of(problems, f"{loaded.spec.name}: {loaded.load.id} scores otherwise", WRONG)
+    none_of(problems, f"{loaded.name} gives other scores", WRONG)
 
 
 @pytest.mark.goldens
@@ -47,16 +47,16 @@ def test_order_is_the_published(loaded: Loaded) -> None:
     """Which document comes first, where nobody published a number."""
     problems = []
     for golden in goldens_of(loaded).of("orders"):
-        scores = [loaded.logit(golden["query"], text) for text in golden["documents"]]
+        scores = [logit_of(loaded, golden["query"], text) for text in golden["documents"]]
         best = scores.index(max(scores))
         if best != golden["best"]:
             problems.append(f"{golden['id']}: document {best} first, published {golden['best']}")
-    none_of(problems, f"{loaded.spec.name}: {loaded.load.id} ranks otherwise", WRONG)
+    none_of(problems, f"{loaded.name} puts another document first", WRONG)
 
 
 @pytest.mark.goldens
 def test_classifier_is_the_published(loaded: Loaded) -> None:
-    """Vocabulary, longest text, number of labels and activation, as the goldens tell them."""
+    """Vocabulary, longest text, number of labels and activation, as the goldens say."""
     facts = loaded.facts
     got = {"vocabulary": facts["vocabulary"], "max-length": facts["max_length"]}
     got |= {key: facts[key] for key in ("labels", "activation") if key in facts}
@@ -68,7 +68,7 @@ def test_one_logit_a_pair(loaded: Loaded) -> None:
     labels = loaded.facts["labels"]
     none_of(
         [] if labels == 1 else [f"{labels} labels, wanted 1"],
-        f"{loaded.spec.name}: {loaded.load.id} built another head",
+        f"{loaded.name} built another head",
         "The configuration is not that of a reranker: choose another model, or its right revision.",
     )
 
@@ -76,17 +76,18 @@ def test_one_logit_a_pair(loaded: Loaded) -> None:
 @pytest.mark.consumers(*CROSS_ENCODERS)
 def test_scores_are_the_activation_of_the_logits(loaded: Loaded) -> None:
     """What CrossEncoder hands out by itself, by the activation that it names."""
-    if loaded.facts["activation"] != SIGMOID:
-        wanted = {tuple(row[:2]): row[2] for row in loaded.facts["logits"]}
-    else:
-        wanted = {tuple(row[:2]): sigmoid(row[2]) for row in loaded.facts["logits"]}
+    is_sigmoid = loaded.facts["activation"] == SIGMOID
+    wanted = {
+        (query, document): sigmoid(logit) if is_sigmoid else logit
+        for query, document, logit in loaded.facts["logits"]
+    }
     problems = [
         f"{query[:30]!r}, {document[:30]!r}: {score:.4f}, its activation "
         f"({loaded.facts['activation']}) gives {wanted[query, document]:.4f}"
         for query, document, score in loaded.facts["scores"]
         if not abs(score - wanted[query, document]) <= 1e-3
     ]
-    none_of(problems, f"{loaded.spec.name}: {loaded.load.id} scores by something else", WRONG)
+    none_of(problems, f"{loaded.name} does not score by its activation", WRONG)
 
 
 def test_every_answer_is_a_number(loaded: Loaded) -> None:
@@ -96,37 +97,42 @@ def test_every_answer_is_a_number(loaded: Loaded) -> None:
         for query, document, logit in loaded.facts["logits"]
         if not math.isfinite(logit)
     ]
-    none_of(problems, f"{loaded.spec.name}: {loaded.load.id} gives no usable scores", WRONG)
+    none_of(problems, f"{loaded.name} gives no usable scores", WRONG)
 
 
 def test_answers_are_the_same_again_and_in_a_batch(loaded: Loaded) -> None:
     """The same pair gets the same logit: twice, and among others of other lengths."""
     questions = loaded.asked(RerankerQuestions)
-    asked = [loaded.logit(query, text) for query, text in questions.plain()["pairs"]]
+    asked = [logit_of(loaded, query, text) for query, text in questions.plain()["pairs"]]
     limit = questions.batch[loaded.precision] * (max(asked) - min(asked))
     problems = [
         f"{how}: {loaded.facts[how]:.2e} off, allowed {limit:.2e}"
         for how in ("again", "batch")
         if not loaded.facts[how] <= limit
     ]
-    none_of(problems, f"{loaded.spec.name}: {loaded.load.id} is not steady", WRONG)
+    none_of(problems, f"{loaded.name} is not reproducible", WRONG)
 
 
 def test_relevant_stands_above_the_others(loaded: Loaded) -> None:
     """Needs no golden: whatever the model, the passage that answers comes first."""
     questions = loaded.asked(RerankerQuestions)
     problems = []
-    for one in questions.ranked:
-        relevant = loaded.logit(one.query, one.relevant)
-        best = max(loaded.logit(one.query, other) for other in one.others)
+    for ranked in questions.ranked:
+        relevant = logit_of(loaded, ranked.query, ranked.relevant)
+        best = max(logit_of(loaded, ranked.query, other) for other in ranked.others)
         if not relevant - best >= questions.margin:
-            problems.append(f"{one.query!r}: relevant {relevant:.3f}, best other {best:.3f}")
+            problems.append(f"{ranked.query!r}: relevant {relevant:.3f}, best other {best:.3f}")
     none_of(
         problems,
-        f"{loaded.spec.name}: {loaded.load.id} does not put what is relevant first by "
-        f"{questions.margin}",
+        f"{loaded.name} does not put what is relevant first by {questions.margin}",
         "The tokenizer or the weights are not what they should be.",
     )
+
+
+def logit_of(loaded: Loaded, query: str, document: str) -> float:
+    """The raw logit of a pair that was asked."""
+    logits = loaded.facts["logits"]
+    return next(float(logit) for *pair, logit in logits if pair == [query, document])
 
 
 def sigmoid(logit: float) -> float:

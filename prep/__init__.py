@@ -6,7 +6,7 @@ errors      what can go wrong: permanent and transient, each class says who must
 files       bytes: bounded readers, checked fields, checksums, appended lines, unsafe content
 machine     disk space and memory
 process     child processes, numbered orders and answers, progress events
-tasks       all that is known of embedding, reranker, seq2seq
+tasks       everything that is known of a kind of model, a module each
 catalogue   models.toml, models.lock.toml, goldens, what a new pin means
 home        layout, receipts, ledger, file locks
 verify      checksums, links, modes, unlocked files

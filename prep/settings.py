@@ -12,12 +12,12 @@ from urllib.parse import SplitResult, urlsplit
 
 from prep.catalogue.entries import Catalogue, ModelSpec, read_catalogue
 from prep.catalogue.goldens import read_goldens
-from prep.catalogue.lock import Lock, answer, read_lock
+from prep.catalogue.lock import Lock, check_lock, read_lock
 from prep.errors import LockError, WrongRequest
 from prep.fetch.hub import DEFAULT_ENDPOINT, Network
 from prep.home.layout import Home
 from prep.tasks.consumers import Interpreter
-from prep.tasks.files import PRECISIONS
+from prep.tasks.precisions import PRECISIONS
 
 SUITE = Path(__file__).resolve().parent.parent
 SAMPLE = "sample"
@@ -134,7 +134,7 @@ def resolve_settings(given: GivenOptions, environ: Mapping[str, str], root: Path
     models = _chosen(catalogue, given.models)
     lock = _read_lock(catalogue.lock_path, given)
     if not given.relock:
-        answer(catalogue, lock, models)
+        check_lock(catalogue, lock, models)
     goldens = _goldens(catalogue)
     for spec in models:  # an invalid file is refused before anything is done
         read_goldens(goldens, spec.name, spec.repo, spec.task)

@@ -1,7 +1,7 @@
 """What a new pin means to those who use the model, in words. Pure.
 
-Told from two entries of the lock and from the small JSON files behind them, as far as they are
-known: the new ones came from the hub, the old ones lie in the home, if it has them still.
+Derived from two entries of the lock and from the small JSON files behind them, as far as they are
+known: the new ones came from the hub, the old ones lie in the home, if it still has them.
 """
 
 import json
@@ -11,15 +11,10 @@ from typing import Any
 from prep.catalogue.lock import LockedModel
 from prep.files.patterns import matches
 from prep.files.reader import Unreadable, parse_json
+from prep.tasks.registry import TASKS
 
 Texts = Mapping[str, str]
 
-# What follows for a service where anything changed that its answers come from.
-FOLLOWS = {
-    "embedding": "indexes must be rebuilt",
-    "reranker": "scores change, thresholds must be looked at again",
-    "seq2seq": "texts change",
-}
 WEIGHTS = ("*.safetensors", "*.safetensors.index.json", "*/model.safetensors")
 TOKENIZER = (
     *("tokenizer*.json", "special_tokens_map.json", "added_tokens.json", "chat_template.*"),
@@ -37,8 +32,8 @@ SENTENCE = ("sentence_*_config.json",)
 NO_LIMIT = 1_000_000  # tokens; a tokenizer without a limit gives a number far beyond
 
 
-def is_told(path: str) -> bool:
-    """Whether the values of a file are told, and not only that it changed."""
+def is_compared(path: str) -> bool:
+    """Whether the values of a file are compared, and not only its checksum."""
     return path.endswith(".json") and not matches(path, LARGE)
 
 
@@ -66,15 +61,17 @@ def meaning(
             lines.append(f"{what}: {was} → {now}")
     rest = [path for path in changed if not matches(path, (*WEIGHTS, *TOKENIZER))]
     for path in rest:
-        told = list(_values(path, old, new))
-        lines += told
-        idle = _idle(path, old, new) or (path == "generation_config.json" and task != "seq2seq")
+        values = list(_values(path, old, new))
+        lines += values
+        idle = _idle(path, old, new) or (
+            path == "generation_config.json" and not TASKS[task].generates
+        )
         if not idle:
             reasons.append(path)
-        elif not told:
+        elif not values:
             lines.append(f"{path}: nothing changed that is computed with")
     verdict = f"yes ({', '.join(reasons)})" if reasons else "no (nothing that answers come from)"
-    return [*lines, f"{FOLLOWS[task]}: {verdict}"]
+    return [*lines, f"{TASKS[task].new_pin}: {verdict}"]
 
 
 def _changed(before: LockedModel, after: LockedModel) -> set[str]:
@@ -84,14 +81,14 @@ def _changed(before: LockedModel, after: LockedModel) -> set[str]:
 
 
 def _idle(path: str, old: Texts, new: Texts) -> bool:
-    """Whether nothing changed in it but what says where it came from; what is unknown is not."""
+    """Whether nothing changed in it but where it came from; an unknown file is not idle."""
     sides = [_object(texts, path) for texts in (old, new)]
     return None not in sides and not list(_differing(*sides))
 
 
 def _values(path: str, old: Texts, new: Texts) -> Iterator[str]:
     """The keys of a file that changed, with both values."""
-    if not is_told(path):
+    if not is_compared(path):
         return
     was, now = _object(old, path), _object(new, path)
     if now is None:
@@ -116,7 +113,7 @@ def _object(texts: Texts, path: str) -> dict[str, Any] | None:
     except (KeyError, Unreadable):
         return None
     if isinstance(data, list):
-        return {str(index): one for index, one in enumerate(data)}
+        return {str(index): item for index, item in enumerate(data)}
     return data if isinstance(data, dict) else None
 
 

@@ -18,6 +18,7 @@ from prep.catalogue.lock import LockedFile, LockedModel
 from prep.files.checksum import digest_files
 from prep.home.layout import Home, make_folder, now, open_to_all, point_link, write_text
 from prep.home.receipt import NAME, Receipt, Recipe
+from prep.machine.build import build
 from prep.sandbox.import_server import ImportServer
 
 TOOLS = ("torch", "transformers", "optimum", "optimum-intel", "openvino", "nncf")
@@ -58,10 +59,10 @@ def recipe_for(locked: LockedModel, task: str, precision: str) -> Recipe:
 
 
 def make(server: ImportServer, home: Home, recipe: Recipe) -> Draft:
-    """Convert into a folder beside the final one, and digest what came out."""
-    place = home.conversions(recipe.repo)
-    make_folder(place)
-    folder = place / f".{recipe.precision}.{uuid.uuid4().hex}"
+    """Convert into a folder beside the final one, and digest its files."""
+    conversions = home.conversions(recipe.repo)
+    make_folder(conversions)
+    folder = conversions / f".{recipe.precision}.{uuid.uuid4().hex}"
     home.note_placed("draft", folder, repo=recipe.repo)  # a kill leaves it behind
     folder.mkdir()
     open_to_all(folder)
@@ -79,7 +80,7 @@ def make(server: ImportServer, home: Home, recipe: Recipe) -> Draft:
             may_write=[folder],
         )
         files = _digested(folder)
-    except BaseException:  # Ctrl-C too: a draft without a receipt serves nobody
+    except BaseException:  # Ctrl-C too: a draft without a receipt is of no use
         shutil.rmtree(folder, ignore_errors=True)
         raise
     return Draft(
@@ -88,12 +89,17 @@ def make(server: ImportServer, home: Home, recipe: Recipe) -> Draft:
 
 
 def publish(home: Home, draft: Draft, content: Mapping[str, Any]) -> Receipt:
-    """Give a checked draft its receipt and its name; what had the name is moved aside."""
+    """Give a checked draft its receipt and its name; what had that name is moved aside."""
     receipt = Receipt(
         recipe=draft.recipe,
         files=draft.files,
         content=content,
-        made={"at": now(), "seconds": round(draft.seconds, 2), "peak-bytes": draft.peak},
+        made={
+            "at": now(),
+            "seconds": round(draft.seconds, 2),
+            "peak-bytes": draft.peak,
+            "model-prep": build().record(),
+        },
     )
     write_text(draft.folder / NAME, receipt.render())
     final = home.conversions(draft.recipe.repo) / draft.recipe.digest
@@ -126,7 +132,7 @@ def point(home: Home, recipe: Recipe) -> None:
 
 
 def discard(draft: Draft) -> None:
-    """Throw a draft away whose content is wrong."""
+    """Delete a draft; nothing is left of one that was published."""
     shutil.rmtree(draft.folder, ignore_errors=True)
 
 

@@ -8,25 +8,18 @@ from typing import Any
 from prep.errors import ConversionError
 from prep.files.patterns import is_weights
 from prep.machine.disk import hidden_full
-
-# Per task: the class that converts and the class that the converted folder is loaded with.
-CLASSES = {
-    "embedding": "OVModelForFeatureExtraction",
-    "reranker": "OVModelForSequenceClassification",
-    "seq2seq": "OVModelForSeq2SeqLM",
-}
+from prep.tasks.registry import TASKS
 
 
 def make(order: dict[str, Any]) -> dict[str, Any]:
     """Write the IR and everything its consumers read into ``order["folder"]``.
 
-    A full disk is told as such, whatever the libraries make of it: as long as nobody cleaned up.
+    A full disk is reported as such, whatever error the libraries raise: before anybody cleans up.
     """
     try:
         return _make(order)
     except Exception as error:
-        places = Path(order["folder"]), Path(tempfile.gettempdir())
-        if full := hidden_full(error, *places):
+        if full := hidden_full(error, Path(order["folder"]), Path(tempfile.gettempdir())):
             raise full from error
         raise
 
@@ -36,7 +29,7 @@ def _make(order: dict[str, Any]) -> dict[str, Any]:
 
     source, folder = Path(order["source"]), Path(order["folder"])
     options = order["options"]
-    model = getattr(optimum.intel, CLASSES[order["task"]]).from_pretrained(
+    model = getattr(optimum.intel, TASKS[order["task"]].export_class).from_pretrained(
         source,
         export=True,
         compile=False,
@@ -59,9 +52,9 @@ def _make(order: dict[str, Any]) -> dict[str, Any]:
     return {}
 
 
-def _weights(wanted: Any) -> dict[str, Any]:
-    if wanted in ("f32", "f16"):
+def _weights(stored: Any) -> dict[str, Any]:
+    if stored in ("f32", "f16"):
         return {"load_in_8bit": False}
     from optimum.intel import OVWeightQuantizationConfig
 
-    return {"quantization_config": OVWeightQuantizationConfig(**wanted)}
+    return {"quantization_config": OVWeightQuantizationConfig(**stored)}

@@ -1,9 +1,9 @@
-"""Files that were in the home before: recognised by digest, used where they are, never moved.
+"""Files that were in the home before: found by their checksum, used where they are, never moved.
 
 `hf download` leaves them in ``hub/``, perhaps under another commit, as plain files where links
-were resolved, or under another blob's name. The place before that was the home itself
+were resolved, or under another blob's name. Older versions used the home itself
 (``<home>/models--ORG--NAME``): from there a file is hard-linked into ``hub/``, or copied where that
-cannot be. Their owner's files keep name, bytes and mode, whatever becomes of ours.
+is impossible. The owner's files keep name, bytes and mode, whatever becomes of ours.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ How = Literal["in place", "linked", "copied"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Adopted:
-    """One file that need not be fetched: where it was, and how the snapshot got at it."""
+    """One file that need not be fetched: where it was, and how it got into the snapshot."""
 
     file: LockedFile
     path: Path
@@ -32,7 +32,7 @@ class Adopted:
 
 
 class Candidates:
-    """Whole files of one repository anywhere in the home, by size; each name of a file counts."""
+    """Whole files of one repository anywhere in the home, by size; hard links count once."""
 
     def __init__(self, home: Home, repo: str) -> None:
         self._home = home
@@ -47,7 +47,7 @@ class Candidates:
                     self._by_size.setdefault(stat.st_size, []).append(path)
 
     def of(self, file: LockedFile) -> list[Path]:
-        """Files of the right size; only their digest says whether they are the right ones."""
+        """Files of the right size; only their checksum says whether they are the right ones."""
         return self._by_size.get(file.size, [])
 
 
@@ -55,10 +55,10 @@ def adopt(
     home: Home,
     locked: LockedModel,
     files: Sequence[LockedFile],
-    note: Callable[[Adopted], None],
+    before_use: Callable[[Adopted], None],
     on_bytes: Callable[[int], None] | None = None,
 ) -> tuple[Adopted, ...]:
-    """Use what is there of `files`; gives what was found. `note` hears of each one beforehand."""
+    """Use those of `files` that are in the home; `before_use` is called with each."""
     candidates = Candidates(home, locked.repo)
     chosen = {path for file in files for path in candidates.of(file)}
     digests = digest_files(chosen, on_bytes)
@@ -69,10 +69,10 @@ def adopt(
             got = digests[path]
             if isinstance(got, OSError) or (got.size, got.sha256) != wanted:
                 continue
-            one = Adopted(file=file, path=path, how=_how(candidates.blobs, path))
-            note(one)
-            _place(home, locked, one, candidates.blobs)
-            found.append(one)
+            adopted = Adopted(file=file, path=path, how=_how(candidates.blobs, path))
+            before_use(adopted)
+            _place(home, locked, adopted, candidates.blobs)
+            found.append(adopted)
             break
     return tuple(found)
 
@@ -81,39 +81,39 @@ def _files(folder: Path) -> Iterator[Path]:
     """Plain files of a hub's folder for a repository: blobs, and copies in its snapshots."""
     for name in ("blobs", "snapshots"):
         for top, _, names in os.walk(folder / name):  # Don't follow links: they may lead anywhere
-            for one in sorted(names):
-                path = Path(top) / one
-                if not path.is_symlink() and path.is_file() and not one.endswith(".incomplete"):
+            for entry in sorted(names):
+                path = Path(top) / entry
+                if not path.is_symlink() and path.is_file() and not entry.endswith(".incomplete"):
                     yield path
 
 
 def _how(blobs: Path, path: Path) -> How:
-    """What can be done without a change to the file: a link shares its mode, so others must see."""
+    """A hard link shares the file's mode, so it must be readable for all; else it is copied."""
     if path.parent == blobs:
         return "in place"
     return "linked" if path.stat().st_mode & READ_ALL == READ_ALL else "copied"
 
 
-def _place(home: Home, locked: LockedModel, one: Adopted, blobs: Path) -> None:
+def _place(home: Home, locked: LockedModel, adopted: Adopted, blobs: Path) -> None:
     """A blob, unless it is one already, and the snapshot's link to it."""
-    blob = one.path
-    if one.how != "in place":
-        blob = blobs / one.file.sha256
+    blob = adopted.path
+    if adopted.how != "in place":
+        blob = blobs / adopted.file.sha256
         make_folder(blobs)
-        _bring(one, blob)
-    link = home.snapshot(locked.repo, locked.commit) / one.file.path
+        _link_or_copy(adopted, blob)
+    link = home.snapshot(locked.repo, locked.commit) / adopted.file.path
     make_folder(link.parent)
     point_link(link, os.path.relpath(blob, link.parent))
 
 
-def _bring(one: Adopted, blob: Path) -> None:
-    """The file under a second name, or a copy of it; beside first, then renamed."""
-    with tempfile.TemporaryDirectory(dir=blob.parent, prefix=".adopt.") as beside:
-        fresh = Path(beside) / blob.name
-        if one.how == "linked":
+def _link_or_copy(adopted: Adopted, blob: Path) -> None:
+    """In a temporary folder beside it, then renamed."""
+    with tempfile.TemporaryDirectory(dir=blob.parent, prefix=".adopt.") as folder:
+        fresh = Path(folder) / blob.name
+        if adopted.how == "linked":
             with contextlib.suppress(OSError):  # another disk, or a kernel that protects others'
-                os.link(one.path, fresh)
+                os.link(adopted.path, fresh)
         if not fresh.exists():
-            shutil.copyfile(one.path, fresh)
+            shutil.copyfile(adopted.path, fresh)
             fresh.chmod(0o644)
         fresh.replace(blob)

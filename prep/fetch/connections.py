@@ -16,13 +16,14 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
 import httpcore
 import httpx
 
-from prep.errors import HubRefused
+from prep.errors import ConnectionMisconfigured
 
 STAGGER_SECONDS = 0.25  # RFC 8305: until the next address is tried beside those before it
 PROXY_SCHEMES = ("http", "https", "socks5", "socks5h")
@@ -81,9 +82,9 @@ def proxy_for(url: httpx.URL, proxies: Mapping[str, str]) -> str | None:
 
 
 class Addresses(httpcore.SyncBackend):
-    """Connects to the first address of a host that answers (RFC 8305, "happy eyeballs").
+    """Connects to the first address of a host that accepts (RFC 8305, "happy eyeballs").
 
-    Which one that is gets remembered for as long as it works.
+    It is remembered for as long as it works.
     """
 
     def __init__(self, resolve: Resolve | None = None) -> None:
@@ -112,18 +113,18 @@ class Addresses(httpcore.SyncBackend):
 
 
 def resolved(host: str, port: int) -> list[str]:
-    """A host's addresses, those of both families in turn; raises `OSError`."""
+    """A host's addresses, those of both families alternating; raises `OSError`."""
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     families: dict[int, list[str]] = {}
     for family, _, _, _, place in found:
         families.setdefault(family, []).append(str(place[0]))
-    turns = itertools.zip_longest(*families.values())
-    return [address for turn in turns for address in turn if address is not None]
+    alternating = itertools.zip_longest(*families.values())
+    return [address for pair in alternating for address in pair if address is not None]
 
 
 def first_of(addresses: list[str], port: int, timeout: float | None) -> str:
-    """The address that takes a connection first; each gets a head start before the next."""
-    ends = time.monotonic() + (timeout or 60.0)
+    """The address that accepts a connection first; each gets a head start before the next."""
+    end = time.monotonic() + (timeout or 60.0)
     waiting, error = list(addresses), None
     with contextlib.ExitStack() as stack:
         selector = stack.enter_context(selectors.DefaultSelector())
@@ -134,16 +135,16 @@ def first_of(addresses: list[str], port: int, timeout: float | None) -> str:
                 except OSError as refused:
                     error = refused
                     continue
-            left = ends - time.monotonic()
+            left = end - time.monotonic()
             if left <= 0:
                 break
             for key, _ in selector.select(min(left, STAGGER_SECONDS) if waiting else left):
-                one: socket.socket = key.fileobj  # type: ignore[assignment]
-                code = one.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+                connecting: socket.socket = key.fileobj  # type: ignore[assignment]
+                code = connecting.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
                 if not code:
                     return str(key.data)
                 error = OSError(code, os.strerror(code))
-                selector.unregister(one)
+                selector.unregister(connecting)
     if error is None:
         raise httpcore.ConnectTimeout("timed out")
     raise httpcore.ConnectError(str(error)) from error
@@ -152,17 +153,17 @@ def first_of(addresses: list[str], port: int, timeout: float | None) -> str:
 def _begin(
     address: str, port: int, selector: selectors.BaseSelector, stack: contextlib.ExitStack
 ) -> None:
-    """Begin to connect; the selector tells when that is decided."""
+    """Begin to connect; the socket is writable when that succeeded or failed."""
     family, kind, _, _, place = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM)[0]
-    one = stack.enter_context(socket.socket(family, kind))
-    one.setblocking(False)
+    connecting = stack.enter_context(socket.socket(family, kind))
+    connecting.setblocking(False)
     with contextlib.suppress(BlockingIOError):
-        one.connect(place)
-    selector.register(one, selectors.EVENT_WRITE, address)
+        connecting.connect(place)
+    selector.register(connecting, selectors.EVENT_WRITE, address)
 
 
 class ProxyUnreachable(httpx.ConnectError):
-    """The proxy takes no connection; `proxy` is its host and port."""
+    """The proxy accepts no connection; `proxy` is its host and port."""
 
     def __init__(self, message: str, proxy: str) -> None:
         super().__init__(message)
@@ -170,19 +171,12 @@ class ProxyUnreachable(httpx.ConnectError):
 
 
 class ToProxy(Addresses):
-    """Connections to a proxy: where there is none, that says nothing of the host behind it."""
+    """Connections to a proxy: that one fails says nothing of the host behind it."""
 
-    def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
-    ) -> httpcore.NetworkStream:
+    def connect_tcp(self, host: str, port: int, *args: Any, **more: Any) -> httpcore.NetworkStream:
         """As `Addresses`; raises `ProxyUnreachable`."""
         try:
-            return super().connect_tcp(host, port, timeout, local_address, socket_options)
+            return super().connect_tcp(host, port, *args, **more)
         except httpcore.ConnectError as error:
             name = f"[{host}]" if ":" in host else host
             raise ProxyUnreachable(str(error), f"{name}:{port}") from error
@@ -199,7 +193,7 @@ class Transport(httpx.BaseTransport):
         self._lock = threading.Lock()
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """One request, one answer; whose body is still to be read."""
+        """The answer to a request, whose body is still to be read."""
         pool = self._pool(proxy_for(request.url, self._proxies))
         url = httpcore.URL(
             scheme=request.url.raw_scheme,
@@ -242,11 +236,11 @@ class Transport(httpx.BaseTransport):
 
 
 def _proxy(text: str) -> httpcore.Proxy:
-    told = urlsplit(text)
-    if told.scheme not in PROXY_SCHEMES or not told.hostname:
-        raise HubRefused(
-            f"The environment names a proxy that cannot be used ({told.scheme}://"
-            f"{told.hostname or ''}): give one of {', '.join(PROXY_SCHEMES)} in HTTPS_PROXY, "
+    parts = urlsplit(text)
+    if parts.scheme not in PROXY_SCHEMES or not parts.hostname:
+        raise ConnectionMisconfigured(
+            f"the environment names a proxy that cannot be used ({parts.scheme}://"
+            f"{parts.hostname or ''}): give one of {', '.join(PROXY_SCHEMES)} in HTTPS_PROXY, "
             "HTTP_PROXY or ALL_PROXY, as in http://proxy.example:3128."
         )
     url = httpx.URL(text)

@@ -1,7 +1,7 @@
-"""The only room that talks to a hub's network side; all of it happens in a child process.
+"""What the rest of the suite asks of a hub; all of it happens in a child process.
 
-The child gets an environment made for it: the token that was resolved before, the endpoint, no
-Xet, and a HOME of its own, so that nothing but what we place appears in the home.
+The child gets an environment made for it: the token that was found before, the endpoint, no Xet,
+and a HOME of its own, so that nothing but what we place appears in the home.
 """
 
 import os
@@ -15,14 +15,14 @@ from urllib.parse import urlsplit
 
 from prep.catalogue.lock import LockedFile
 from prep.errors import HubUnreachable, PrepError, TransientError
-from prep.fetch.host_watch import SILENCE_SECONDS, HostWatch
+from prep.fetch.host_watch import CONNECT_LIMIT_SECONDS, HostWatch
 from prep.files.reader import read_bytes
 from prep.home.layout import Home, make_folder
 from prep.process.child import Emit, Event, as_error, environment, run
 
 CHILD = "prep.fetch.worker"
-LONGEST_TOKEN = 1 << 16  # bytes of the file that holds it
-GRACE_SECONDS = 10  # the child ends by itself at its timeout, and says it better than its watch
+TOKEN_FILE_MAX = 1 << 16  # bytes
+GRACE_SECONDS = 10  # the child ends by itself at its timeout, with a better message
 Say = Callable[[str], object]
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 DEFAULT_ENDPOINT = "https://huggingface.co"
@@ -47,9 +47,9 @@ class Network:
             more["HF_TOKEN"] = self.token
             more["HF_HUB_DISABLE_IMPLICIT_TOKEN"] = "0"
         host = urlsplit(self.endpoint).hostname or ""
-        if host in LOOPBACK:  # no proxy leads to this machine itself, under whichever of its names
-            said = os.environ.get("NO_PROXY") or os.environ.get("no_proxy")
-            names = ",".join(filter(None, (said, *LOOPBACK)))
+        if host in LOOPBACK:  # no proxy leads to this machine itself, by any of its names
+            given = os.environ.get("NO_PROXY") or os.environ.get("no_proxy")
+            names = ",".join(filter(None, (given, *LOOPBACK)))
             more["NO_PROXY"] = more["no_proxy"] = names
         # The hub's client no longer reads what requests reads; many machines set that.
         bundle = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
@@ -63,8 +63,8 @@ class Network:
 class RemoteFile:
     """A file as the hub describes it; `sha256` was computed here unless the hub's LFS names it.
 
-    `unsafe` says why it must not be run, None where nothing is wrong with it. `text` is that of a
-    small file of settings, for telling what changed.
+    `unsafe` says why it must not be run, None where it may. `text` is that of a small file of
+    settings, to show what changed.
     """
 
     path: str
@@ -76,7 +76,7 @@ class RemoteFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoteModel:
-    """What a revision of a repository turned out to be. `others` are files nobody asked for.
+    """A revision of a repository. `others` are its files that no glob named.
 
     `head` is where the name alone leads now, for a revision that is a commit.
     """
@@ -89,10 +89,10 @@ class RemoteModel:
 
 
 def find_token(environ: Mapping[str, str]) -> str | None:
-    """The hub's token, where the hub's own client would find it before HF_HOME is moved.
+    """The hub's token, where the hub's own client would find it before HF_HOME is set.
 
-    Written out rather than asked of `huggingface_hub.get_token`, whose import takes longer than
-    planning may; a test holds the two together.
+    Not by `huggingface_hub.get_token`, whose import takes longer than planning may; a test
+    compares the two.
     """
     for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
         if token := environ.get(name, "").strip():
@@ -101,10 +101,8 @@ def find_token(environ: Mapping[str, str]) -> str | None:
     hf_home = environ.get("HF_HOME", os.path.join(cache, "huggingface"))
     path = environ.get("HF_TOKEN_PATH", os.path.join(hf_home, "token"))
     try:
-        return (
-            read_bytes(Path(os.path.expandvars(path)).expanduser(), LONGEST_TOKEN).decode().strip()
-            or None
-        )
+        file = Path(os.path.expandvars(path)).expanduser()
+        return read_bytes(file, TOKEN_FILE_MAX).decode().strip() or None
     except (OSError, RuntimeError, UnicodeDecodeError):
         return None  # RuntimeError: neither HOME nor an entry in passwd
 
@@ -124,10 +122,10 @@ def fetch_files(
 ) -> int:
     """Fetch files of one commit into the home, each digested before it gets its name there.
 
-    `locked` are the paths of all files of the model, of those that are there already too.
-    Not `alone`, as where locks do nothing, is to have partial files that nobody else goes on with.
-    `on_event` hears of bytes, `say` of waits, as lines for people. Gives the number of bytes that
-    came over the network. Raises what the tree of errors says.
+    `locked` are the paths of all files of the model, of those that are there already too. Where it
+    may not be `alone` (locks do not work), its partial files are not shared with other processes.
+    `on_event` gets events of bytes and waits, `say` lines for people. Gives the number of bytes
+    that came over the network.
     """
     partial = home.partial if alone else home.partial / f"{socket.gethostname()}-{os.getpid()}"
     for folder in (partial, home.repo(repo) / "blobs", home.snapshot(repo, commit)):
@@ -158,14 +156,9 @@ def ask(
     scratch: Path,
     say: Say = lambda text: None,
 ) -> RemoteModel:
-    """Ask the hub what `revision` is, and digest the files that the globs name."""
-    order = {
-        "do": "ask",
-        "repo": repo,
-        "revision": revision,
-        "globs": globs,
-    }
-    result = _child(network, order, f"asking about {repo}", scratch, _nobody, say)
+    """Ask the hub what `revision` is, with the checksums of the files that the globs name."""
+    order = {"do": "ask", "repo": repo, "revision": revision, "globs": globs}
+    result = _child(network, order, f"asking about {repo}", scratch, _ignore, say)
     return RemoteModel(
         commit=result["commit"],
         head=result["head"],
@@ -178,44 +171,37 @@ def ask(
 def access(
     network: Network, asked: Mapping[str, tuple[str, str, str]], *, scratch: Path, say: Say
 ) -> dict[str, PrepError]:
-    """Why models cannot be fetched, seen from one file of each; who is in no answer can be.
+    """Why models cannot be fetched, by one file of each; those that can be are left out.
 
     `asked` is repo, commit and path by model. A hub that is merely busy is no obstacle yet: the
     fetching itself tries again.
     """
+    order = {"do": "access", "asked": asked}
     try:
-        result = _child(
-            network, {"do": "access", "asked": asked}, "asking the hub", scratch, _nobody, say
-        )
+        result = _child(network, order, "asking the hub", scratch, _ignore, say)
     except HubUnreachable as error:
         return dict.fromkeys(asked, error)
     except TransientError:
         return {}
-    return {model: as_error(told) for model, told in result["refused"].items()}
+    return {model: as_error(refusal) for model, refusal in result["refused"].items()}
 
 
-def reach(network: Network, *, scratch: Path, say: Say = lambda text: None) -> None:
-    """Whether the hub's host answers at all; `HubUnreachable` or `HubBusy` where it does not."""
-    _child(network, {"do": "reach"}, f"reaching {network.endpoint}", scratch, _nobody, say)
-
-
-def _nobody(event: Event) -> None:
-    """Takes events that nobody wants."""
+def _ignore(event: Event) -> None:
+    """For events that nobody needs."""
 
 
 def _child(
     network: Network, order: dict[str, Any], doing: str, scratch: Path, on_event: Emit, say: Say
 ) -> dict[str, Any]:
     hub = urlsplit(network.endpoint).netloc.rpartition("@")[2]
-    watch = HostWatch(hub, network.timeout + GRACE_SECONDS, network.deadline, SILENCE_SECONDS)
+    watch = HostWatch(hub, network.timeout + GRACE_SECONDS, network.deadline, CONNECT_LIMIT_SECONDS)
 
-    def sort_out(event: Event) -> None:
+    def dispatch(event: Event) -> None:
         if event["event"] == "said":
             say(event["text"])
-        elif not watch.hears(event):
+        elif not watch.handle(event):
             on_event(event)
 
     order |= {"timeout": network.timeout, "deadline": network.deadline}
-    return run(
-        CHILD, order, network.environment(scratch), doing=doing, on_event=sort_out, watch=watch
-    )
+    env = network.environment(scratch)
+    return run(CHILD, order, env, doing=doing, on_event=dispatch, watch=watch)

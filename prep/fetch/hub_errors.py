@@ -1,14 +1,11 @@
-"""What a hub's failure means: whether it can pass by itself, and what a person should do.
+"""The errors of the client, the network and the disk as ours, with what a person should do.
 
-Sentences are ours and never hold a URL's query or a token; the client's own texts may.
+Messages are ours and never hold a URL's query or a token; the client's own texts may.
 """
 
 import contextlib
-import ssl
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Literal
 
 import httpx
@@ -20,61 +17,49 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
-from huggingface_hub.utils import (  # type: ignore[attr-defined]  # documented
-    parse_ratelimit_headers,
-)
 
-from prep.errors import HubBusy, HubRefused, HubUnreachable, NotAHub, PrepError
+from prep.errors import (
+    ConnectionMisconfigured,
+    HubBusy,
+    HubRefused,
+    HubUnreachable,
+    NotAHub,
+    PrepError,
+)
 from prep.fetch.connections import ProxyUnreachable
-from prep.fetch.host_watch import unreachable, which
+from prep.fetch.host_watch import named, unreachable
+from prep.fetch.retry import RETRY_AFTER_MAX, RetriesExhausted
 from prep.fetch.session import (
     ServerUnavailable,
     SignatureRefused,
     UnexpectedAnswer,
-    count_of,
     host_of,
-    sentence_of,
+    server_message,
 )
+from prep.fetch.transient import TRUNCATED, TruncatedBody, certificate, reason, request_of
 from prep.files.reader import printable
 from prep.machine.disk import storage_error
 
-LONGEST_ASKED_WAIT = 330.0  # seconds without progress between: a hub's windows are 300 s
-Shown = Literal["public", "gated", "hidden", "unknown"]
-
-
-class TruncatedBody(Exception):
-    """A body ended before its time, without an error of the connection."""
-
-    def __init__(self, response: httpx.Response | None = None) -> None:
-        super().__init__()
-        self.response = response
-
-
-class RetriesExhausted(Exception):
-    """It was tried often enough, or would take too long; the cause says what it was."""
-
-    def __init__(
-        self,
-        cause: BaseException,
-        tries: int,
-        asked: float | None = None,
-        by_deadline: bool = False,
-        in_all: float = 0.0,
-    ) -> None:
-        super().__init__(tries)
-        self.cause, self.tries, self.asked, self.by_deadline = cause, tries, asked, by_deadline
-        self.in_all = in_all  # seconds, with the waits before this one
+Visibility = Literal["public", "gated", "hidden", "unknown"]
+RESUME = "Received bytes are kept; run again to resume."
+PROXY_PASSWORD = (
+    "Give its user and password in HTTPS_PROXY, as in http://USER:PASSWORD@HOST:PORT, or have it "
+    "let this machine through."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HubRequest:
-    """What was asked of whom. `shown` finds out what the hub shows to somebody without a token."""
+    """What was asked of which hub, for messages.
+
+    `visibility` finds out what the hub shows of the repository to somebody without a token.
+    """
 
     endpoint: str
     repo: str
     revision: str
     has_token: bool
-    shown: Callable[[], Shown]
+    visibility: Callable[[], Visibility]
 
     @property
     def host(self) -> str:
@@ -82,72 +67,9 @@ class HubRequest:
         return host_of(httpx.URL(self.endpoint))
 
 
-def passes(error: BaseException) -> bool:
-    """Whether it can pass by itself, so that it is tried again."""
-    if isinstance(error, httpx.TransportError):
-        return not isinstance(error, httpx.UnsupportedProtocol) and not _untrusted(error)
-    return isinstance(
-        error, ServerUnavailable | SignatureRefused | TruncatedBody | httpx.DecodingError
-    )
-
-
-def in_short(error: BaseException) -> str:
-    """A few words for a line of progress."""
-    if isinstance(error, ServerUnavailable):
-        return str(error.response.status_code)
-    if isinstance(error, SignatureRefused):
-        return f"{error.response.status_code} from {host_of(error.response.request.url)}"
-    if isinstance(error, TruncatedBody | httpx.DecodingError) or _broke_off(error):
-        return "the answer broke off"
-    return _reason(error)
-
-
-def asked_wait(error: BaseException) -> float | None:
-    """How many seconds the hub asks to wait, None where it asks nothing.
-
-    ``Retry-After`` in seconds or as a date, which is held against the hub's own clock; else when
-    the limit of ``RateLimit`` is renewed, as the hub's client reads it.
-    """
-    if not isinstance(error, ServerUnavailable):
-        return None
-    headers = error.response.headers
-    said = headers.get("Retry-After", "").strip()
-    if (seconds := count_of(said)) is not None:
-        return float(seconds)
-    with contextlib.suppress(ValueError, OverflowError):
-        there = _date(headers.get("Date", "")) if "Date" in headers else datetime.now(UTC)
-        return max(0.0, (_date(said) - there).total_seconds())
-    with contextlib.suppress(ValueError, OverflowError):
-        limit = parse_ratelimit_headers(headers)
-        return float(limit.reset_in_seconds) if limit and limit.remaining == 0 else None
-    return None
-
-
-def _date(text: str) -> datetime:
-    date = parsedate_to_datetime(text)
-    return date if date.tzinfo else date.replace(tzinfo=UTC)
-
-
-def url_of(error: BaseException) -> httpx.URL | None:
-    """Which request failed; behind a redirect that is not the hub's own."""
-    request = _request(error)
-    return None if request is None else request.url
-
-
-def _request(error: BaseException) -> httpx.Request | None:
-    if isinstance(error, ServerUnavailable | UnexpectedAnswer | SignatureRefused | HfHubHTTPError):
-        return error.response.request
-    if isinstance(error, TruncatedBody):
-        return error.response.request if error.response is not None else None
-    if isinstance(error, httpx.RequestError):
-        with contextlib.suppress(RuntimeError):
-            return error.request
-    return None
-
-
 @contextlib.contextmanager
-def hub_errors(asked: HubRequest) -> Iterator[None]:
-    """Turn what the client and the disk raise into our errors, with host and repository named."""
+def hub_errors(request: HubRequest) -> Iterator[None]:
+    """Raise what the client and the disk raise as our errors, with host and repository named."""
     try:
         yield
     except PrepError:
@@ -156,291 +78,236 @@ def hub_errors(asked: HubRequest) -> Iterator[None]:
         *(RetriesExhausted, ServerUnavailable, TruncatedBody, UnexpectedAnswer, SignatureRefused),
         *(httpx.HTTPError, httpx.InvalidURL, OSError),
     ) as error:
-        raise meaning(error, asked) from error
+        raise our_error(error, request) from error
 
 
-def meaning(
-    error: BaseException, asked: HubRequest, gave_up: RetriesExhausted | None = None
+def our_error(
+    error: BaseException, request: HubRequest, exhausted: RetriesExhausted | None = None
 ) -> PrepError:
     """The error of ours that says what happened."""
     if isinstance(error, RetriesExhausted):
-        return meaning(error.cause, asked, error)
+        return our_error(error.cause, request, error)
     if isinstance(error, ServerUnavailable):
-        return _busy(error, asked, gave_up)
+        return _unavailable(error, request, exhausted)
     if isinstance(error, UnexpectedAnswer):
-        return _no_hub(error.response, error.what, asked)
+        return _not_a_hub(error.response, error.what, request)
     if isinstance(error, SignatureRefused):
-        return _signature(error, asked, gave_up)
+        return _signature_refused(error, request, exhausted)
     if isinstance(error, HfHubHTTPError):
-        return _quoting(_refused(error, asked), error, asked)
+        return _quoting(_refused(error, request), error, request)
     if isinstance(error, httpx.TooManyRedirects | httpx.InvalidURL | httpx.UnsupportedProtocol):
-        how = "in circles" if isinstance(error, httpx.TooManyRedirects) else "to no address"
+        how = "in a loop" if isinstance(error, httpx.TooManyRedirects) else "to an invalid URL"
         return NotAHub(
-            f"{asked.host} redirects {how} for {asked.repo}. Is it a hub? Check --hub "
-            "(HF_ENDPOINT), the proxy, or whether this network wants a login first."
+            f"{request.host} redirects {how} for {request.repo}. Check --hub (HF_ENDPOINT), the "
+            "proxy, or whether this network wants a login first."
         )
-    if isinstance(error, TruncatedBody | httpx.DecodingError) or _broke_off(error):
+    if isinstance(error, TRUNCATED):
         return HubBusy(
-            f"{_who(error, asked)} broke off in the middle of an answer{_times(gave_up)}. What "
-            "came so far is kept; run again to go on from there."
+            f"{_named(error, request)} closed the connection in the middle of an "
+            f"answer{_times(exhausted)}. {RESUME}"
         )
     if isinstance(error, httpx.HTTPError):
-        return _transport(error, asked)
+        return _no_answer(error, request)
     if isinstance(error, OSError) and (known := storage_error(error)):
         return known
     raise error
 
 
-def _transport(error: httpx.HTTPError, asked: HubRequest) -> PrepError:
-    """No answer came."""
-    host = _host(error, asked)
-    if _untrusted(error):
-        return HubRefused(
-            f"The TLS certificate of {host} is not trusted ({_verdict(error)}). Name the "
-            "file of the CA that signed it in SSL_CERT_FILE (REQUESTS_CA_BUNDLE is read as "
-            "well), and check this machine's clock. Nothing was fetched."
+def _no_answer(error: httpx.HTTPError, request: HubRequest) -> PrepError:
+    host, name = _host(error, request), _named(error, request)
+    if problem := certificate(error):
+        return ConnectionMisconfigured(
+            f"the TLS certificate of {host} is not trusted ({problem}). Name the file of the CA "
+            "that signed it in SSL_CERT_FILE (REQUESTS_CA_BUNDLE is read as well), and check this "
+            "machine's clock. Nothing was fetched."
         )
-    who = _which(error, asked)
     if isinstance(error, ProxyUnreachable):
         return HubUnreachable(
-            f"The proxy {error.proxy} cannot be reached ({_reason(error)}), by which {host} is "
-            "asked. Check HTTPS_PROXY, HTTP_PROXY and ALL_PROXY, or name the host in NO_PROXY if "
-            "no proxy is needed for it, then run again. Nothing was fetched."
+            f"{host}: no connection to its proxy {error.proxy} ({reason(error)}). Check "
+            "HTTPS_PROXY, HTTP_PROXY and ALL_PROXY, or name the host in NO_PROXY if no proxy is "
+            "needed for it, then run again. Nothing was fetched."
         )
     if isinstance(error, httpx.ReadTimeout):
         return HubUnreachable(
-            f"{who} took the connection, and gave no answer within --download-timeout. Run again, "
-            "or give a longer one: a mirror that has to fetch a file first is silent meanwhile."
+            f"{name} accepted the connection, and gave no answer within --download-timeout. Run "
+            "again, or give a longer one: a mirror that has to fetch a file first is silent "
+            "meanwhile."
         )
     if isinstance(error, httpx.ProxyError):
+        remedy = (
+            PROXY_PASSWORD
+            if str(error).startswith("407")
+            else "Have it allow that host, or name the host in NO_PROXY if no proxy is needed for "
+            "it."
+        )
         return HubUnreachable(
-            f"{who} cannot be reached, because the proxy refuses to connect to it ({error}). "
-            f"{_for_proxy(str(error))} Nothing was fetched."
+            f"{name}: the proxy refuses to connect to it ({error}). {remedy} Nothing was fetched."
         )
-    return HubUnreachable(unreachable(who, _reason(error)))
+    return HubUnreachable(unreachable(name, reason(error)))
 
 
-def _for_proxy(text: str) -> str:
-    if text.startswith("407"):
-        return (
-            "Give its user and password in HTTPS_PROXY, as in http://USER:PASSWORD@HOST:PORT, or "
-            "have it let this machine through."
-        )
-    return "Have it allow that host, or name the host in NO_PROXY if no proxy is needed for it."
-
-
-def _busy(
-    error: ServerUnavailable, asked: HubRequest, gave_up: RetriesExhausted | None
+def _unavailable(
+    error: ServerUnavailable, request: HubRequest, exhausted: RetriesExhausted | None
 ) -> PrepError:
-    head = f"{_who(error, asked)} answered {error.response.status_code} for {asked.repo}"
-    if gave_up is None or gave_up.asked is None:
-        return HubBusy(
-            f"{head}{_times(gave_up)}. What came so far is kept; run again later to go on."
-        )
-    bound = (
-        "than is left of --download-deadline"
-        if gave_up.by_deadline
-        else f"than the {LONGEST_ASKED_WAIT:.0f} s that a run waits without progress "
-        "when it is asked to"
+    head = f"{_named(error, request)} answered {error.response.status_code} for {request.repo}"
+    if exhausted is None or exhausted.retry_after is None:
+        return HubBusy(f"{head}{_times(exhausted)}. {RESUME}")
+    limit = (
+        "is left of --download-deadline"
+        if exhausted.by_deadline
+        else f"the {RETRY_AFTER_MAX:.0f} s that a run waits without progress when it is asked to"
     )
-    wait = f"{gave_up.asked:.0f} s"
-    if not gave_up.by_deadline and gave_up.asked <= LONGEST_ASKED_WAIT:
-        wait += f" more, {gave_up.in_all:.0f} s in all"
-    more = "" if asked.has_token else " A token in HF_TOKEN may have higher limits."
+    wait = f"{exhausted.retry_after:.0f} s"
+    if not exhausted.by_deadline and exhausted.retry_after <= RETRY_AFTER_MAX:
+        wait += f" more, {exhausted.total_wait:.0f} s in all"
+    hint = "" if request.has_token else " A token in HF_TOKEN may have higher limits."
     return HubBusy(
-        f"{head} and asks to wait {wait}, longer {bound}. What came so "
-        f"far is kept; run again after that time.{more}"
+        f"{head} and asks to wait {wait}, longer than {limit}. Received bytes are kept; run again "
+        f"after that time.{hint}"
     )
 
 
-def _no_hub(response: httpx.Response, what: str, asked: HubRequest) -> NotAHub:
+def _not_a_hub(response: httpx.Response, what: str, request: HubRequest) -> NotAHub:
     """A gateway, a proxy or a login page answers; or `--hub` names what never was a hub."""
-    request = response.request
     server = response.headers.get("Server")
-    seen = (
-        f"{response.status_code}, Server: {printable(server, 60)}"
-        if server
-        else str(response.status_code)
-    )
-    who = which(host_of(request.url), asked.host, *_role(request)).removeprefix("The hub at ")
+    seen = f"{response.status_code}" + (f", Server: {printable(server, 60)}" if server else "")
+    role, cdn = _role(response.request)
     allow = (
-        f"{asked.host} (for huggingface.co also *.hf.co, its hosts for files)"
-        if request.extensions["role"] == "hub"
-        else f"{request.extensions['cdn']} (huggingface.co's hosts for files are *.hf.co)"
+        f"{request.host} (for huggingface.co also *.hf.co, its hosts for files)"
+        if role == "hub"
+        else f"{cdn} (huggingface.co's hosts for files are *.hf.co)"
     )
     return NotAHub(
-        f"{who} answers for {asked.repo} with {what} ({seen}), not as a hub does: a gateway, a "
-        f"proxy or a login page stands in between. Have it allow {allow}, or log in to this "
-        "network, or check --hub (HF_ENDPOINT); then run again."
+        f"{named(host_of(response.request.url), request.host, role, cdn)} answers for "
+        f"{request.repo} with {what} ({seen}): probably a gateway, a proxy or a login page. Have "
+        f"it allow {allow}, or log in to this network, or check --hub (HF_ENDPOINT); then run "
+        "again."
     )
 
 
-def _signature(
-    error: SignatureRefused, asked: HubRequest, gave_up: RetriesExhausted | None
+def _signature_refused(
+    error: SignatureRefused, request: HubRequest, exhausted: RetriesExhausted | None
 ) -> PrepError:
     """Every try had a fresh signature, and one of them asked for no range."""
     if error.page:
-        return _no_hub(error.response, "a web page", asked)
-    said = sentence_of(error.response)
+        return _not_a_hub(error.response, "a web page", request)
+    message = server_message(error.response)
+    quoted = f': "{message}"' if message else ""
     return HubBusy(
-        f"{_who(error, asked)} refused the signed address of {asked.repo} "
-        f"({error.response.status_code}){_times(gave_up)}, each with a fresh signature"
-        f"{f': {chr(34)}{said}{chr(34)}' if said else ''}. What came so far is kept; run again "
-        "later. If it stays: check this machine's clock, and whether a proxy or gateway allows "
+        f"{_named(error, request)} refused the signed URL of {request.repo} "
+        f"({error.response.status_code}){_times(exhausted)}, each with a fresh signature{quoted}. "
+        f"{RESUME} If it stays: check this machine's clock, and whether a proxy or gateway allows "
         "that host."
     )
 
 
-def _quoting(error: PrepError, answer: HfHubHTTPError, asked: HubRequest) -> PrepError:
-    """The same, with the server's own sentence at its end."""
-    if not (said := sentence_of(answer.response)):
+def _quoting(error: PrepError, answer: HfHubHTTPError, request: HubRequest) -> PrepError:
+    """The same, with the server's own message at its end."""
+    if not (message := server_message(answer.response)):
         return error
-    return type(error)(f'{error} {_host(answer, asked)} says: "{said}"')
+    return type(error)(f'{error} {_host(answer, request)} says: "{message}"')
 
 
-def _refused(error: HfHubHTTPError, asked: HubRequest) -> PrepError:
+def _refused(error: HfHubHTTPError, request: HubRequest) -> PrepError:
     """The answer is no, and trying again would not change it."""
-    code, host, repo = error.response.status_code, _host(error, asked), asked.repo
-    said = sentence_of(error.response).lower()
-    if error.response.request.extensions["role"] == "bytes":
+    code, host, repo = error.response.status_code, _host(error, request), request.repo
+    page = f"{request.endpoint}/{repo}"
+    message = server_message(error.response).lower()
+    if _role(error.response.request)[0] == "bytes":
         return HubRefused(
-            f"{_who(error, asked)} answered {code} for {repo}, which running again will not "
-            "change. Ask the hub's keeper."
+            f"{_named(error, request)} answered {code} for {repo}, which running again will not "
+            "change. Ask the hub's operator."
         )
     if code == 407:
-        return HubRefused(f"The proxy to {host} wants to know who asks (407). {_for_proxy('407')}")
-    if isinstance(error, DisabledRepoError) or "is disabled" in said:
+        return ConnectionMisconfigured(
+            f"the proxy to {host} asks for a password (407). {PROXY_PASSWORD}"
+        )
+    if isinstance(error, DisabledRepoError) or "is disabled" in message:
         return HubRefused(
             f"{repo} is disabled at {host} ({code}), and no token changes that. Choose another "
-            "model, or ask who keeps it."
+            "model, or ask its owner."
         )
-    if "fine-grained token" in said:
+    if "fine-grained token" in message:
         return HubRefused(
-            f"{host} refused the token for {repo} ({code}): it is a fine-grained one without the "
-            f"permission. Give it the permission at {asked.endpoint}/settings/tokens, or pass "
-            "another one in HF_TOKEN."
+            f"{host} does not accept the token for {repo} ({code}): it is a fine-grained one "
+            f"without the permission. Give it the permission at {request.endpoint}/settings/tokens,"
+            " or pass another one in HF_TOKEN."
         )
-    if isinstance(error, GatedRepoError) and "awaiting a review" in said:
+    if isinstance(error, GatedRepoError) and "awaiting a review" in message:
         return HubRefused(
-            f"{repo} is gated, and the access that this token's account asked for was not granted "
-            f"yet. Its authors review it; {asked.endpoint}/{repo} shows when they did."
+            f"{repo} is gated, and access for this token's account is requested but not granted "
+            f"yet. Its authors review it; {page} shows when they did."
         )
     if isinstance(error, GatedRepoError):
-        who = "this token has no access to it" if asked.has_token else "no token was given"
+        why = "this token has no access to it" if request.has_token else "no token was given"
         return HubRefused(
-            f"{repo} is gated, and {who}. Ask for access at {asked.endpoint}/{repo}, then pass a "
-            "token of that account in HF_TOKEN."
+            f"{repo} is gated, and {why}. Ask for access at {page}, then pass a token of that "
+            "account in HF_TOKEN."
         )
     if isinstance(error, RevisionNotFoundError):
         return HubRefused(
-            f"{repo} has no revision {asked.revision or 'of that name'} at {host} (404). Correct "
+            f"{repo} has no revision {request.revision or 'of that name'} at {host} (404). Correct "
             "the revision in the catalogue, then pytest --relock."
         )
-    if asked.has_token and (code in (401, 403) or isinstance(error, RepositoryNotFoundError)):
-        return HubRefused(_rejected(code, asked))
+    if request.has_token and (code in (401, 403) or isinstance(error, RepositoryNotFoundError)):
+        return HubRefused(
+            f"{host} does not accept the token for {repo} ({code}){_token_remedy(request)}"
+        )
     if isinstance(error, RepositoryNotFoundError):
         return HubRefused(
-            f"{host} knows no repository {repo}, or shows it only with a token ({code}). Check the "
-            "repo in the catalogue; for a private or gated one pass HF_TOKEN."
+            f"{repo} not found at {host}, or shown only with a token ({code}). Check the repo in "
+            "the catalogue; for a private or gated one pass HF_TOKEN."
         )
     if isinstance(error, EntryNotFoundError):
-        path = error.response.url.path.rpartition(f"/{asked.revision}/")[2]
+        path = error.response.url.path.rpartition(f"/{request.revision}/")[2]
         return HubRefused(
-            f"{repo} has no file {path} at revision {asked.revision} (404). The lock names it: "
+            f"{repo} has no file {path} at revision {request.revision} (404). The lock names it: "
             "pytest --relock and review the diff."
         )
     if code in (401, 403):
         return HubRefused(
-            f"{host} refused {repo} ({code}), and no token was given. If it is private or gated, "
-            "pass a token that may read it in HF_TOKEN."
+            f"{host} answered {code} for {repo}, and no token was given. If it is private or "
+            "gated, pass a token that may read it in HF_TOKEN."
         )
     return HubRefused(f"{host} answered {code} for {repo}, which running again will not change.")
 
 
-def _rejected(code: int, asked: HubRequest) -> str:
-    """With a token it is refused: what the hub shows without one says where the fault lies."""
-    host, repo = asked.host, asked.repo
-    head = f"{host} refused the token for {repo} ({code})"
-    shown = asked.shown()
-    if shown == "public":
+def _token_remedy(request: HubRequest) -> str:
+    """What the hub shows without the token says where the fault lies."""
+    visibility = request.visibility()
+    if visibility == "public":
         return (
-            f"{head}; the repository is public without it: the token was rejected. Unset HF_TOKEN "
-            f"(or the hub's token file), or renew it at {asked.endpoint}/settings/tokens."
+            "; the repository is public without it. Unset HF_TOKEN (or the hub's token file), or "
+            f"renew it at {request.endpoint}/settings/tokens."
         )
-    if shown == "gated":
+    if visibility == "gated":
         return (
-            f"{head}; the repository is gated. Ask for access at {asked.endpoint}/{repo}, then "
+            f"; the repository is gated. Ask for access at {request.endpoint}/{request.repo}, then "
             "pass a valid token of that account in HF_TOKEN."
         )
-    if shown == "hidden":
+    if visibility == "hidden":
         return (
-            f"{head}, and shows nothing of that name without it: it is private, or not there. "
-            "Check the repo in the catalogue, and pass a token that may read it in HF_TOKEN."
+            ", and shows nothing of that name without it: it is private, or does not exist. Check "
+            "the repo in the catalogue, and pass a token that may read it in HF_TOKEN."
         )
-    return f"{head}. Renew HF_TOKEN, or unset it if the model is public."
+    return ". Renew HF_TOKEN, or unset it if the model is public."
 
 
-def _host(error: BaseException, asked: HubRequest) -> str:
-    url = url_of(error)
-    return asked.host if url is None else host_of(url)
+def _host(error: BaseException, request: HubRequest) -> str:
+    failed = request_of(error)
+    return request.host if failed is None else host_of(failed.url)
 
 
-def _role(request: httpx.Request | None) -> tuple[str, str | None]:
-    """What the host was asked as, and to whom the hub had sent for the bytes."""
-    if request is None:
+def _role(failed: httpx.Request | None) -> tuple[str, str | None]:
+    """What the host was asked as, and to whom the hub had redirected for the bytes."""
+    if failed is None:
         return "hub", None
-    return request.extensions.get("role", "hub"), request.extensions.get("cdn")
+    return failed.extensions.get("role", "hub"), failed.extensions.get("cdn")
 
 
-def _which(error: BaseException, asked: HubRequest) -> str:
-    return which(_host(error, asked), asked.host, *_role(_request(error)))
+def _named(error: BaseException, request: HubRequest) -> str:
+    return named(_host(error, request), request.host, *_role(request_of(error)))
 
 
-def _who(error: BaseException, asked: HubRequest) -> str:
-    return _which(error, asked).removeprefix("The hub at ")
-
-
-def _times(gave_up: RetriesExhausted | None) -> str:
-    return f", {gave_up.tries} times in a row" if gave_up and gave_up.tries > 1 else ""
-
-
-def _broke_off(error: BaseException) -> bool:
-    broken = httpx.RemoteProtocolError | httpx.ReadError | httpx.WriteError | httpx.CloseError
-    return isinstance(error, broken)
-
-
-def _untrusted(error: BaseException | None) -> bool:
-    """httpx hides the error of the TLS library behind two of its own."""
-    while error is not None:
-        if isinstance(error, ssl.SSLCertVerificationError):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
-
-
-def _verdict(error: BaseException | None) -> str:
-    """What the TLS library says is wrong with the certificate."""
-    while error is not None:
-        if isinstance(error, ssl.SSLCertVerificationError):
-            return error.verify_message
-        error = error.__cause__ or error.__context__
-    return "not verified"
-
-
-def _reason(error: BaseException) -> str:
-    if isinstance(error, httpx.TimeoutException):
-        return "no answer in time"
-    text = str(error)
-    if isinstance(error, httpx.ProxyError):
-        return f"the proxy says: {text}"
-    for known, words in (
-        ("Connection refused", "connection refused"),
-        ("Name or service not known", "its name cannot be resolved"),
-        ("Temporary failure in name resolution", "its name cannot be resolved"),
-        ("No address associated", "its name cannot be resolved"),
-        ("Network is unreachable", "network is unreachable"),
-        ("No route to host", "no route to it"),
-    ):
-        if known in text:
-            return words
-    return type(error).__name__
+def _times(exhausted: RetriesExhausted | None) -> str:
+    return f", {exhausted.tries} times in a row" if exhausted and exhausted.tries > 1 else ""

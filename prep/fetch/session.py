@@ -1,8 +1,8 @@
-"""Requests by rules of our own: whom the token is for, and what a redirect leads to.
+"""Requests by rules of our own: which host gets the token, and what a redirect leads to.
 
-A hub says what a file is (commit, ETag, size) in its own answers, and sends for the bytes to
-another host, by a signed address. Other hubs, gateways and login pages redirect too. So redirects
-are followed here, one by one, and each answer is taken for what its place in the row makes it.
+A hub says what a file is (commit, ETag, size) in its own answers, and redirects for the bytes to
+another host, by a signed URL. Other hubs, gateways and login pages redirect too. So redirects are
+followed here, one by one, and what an answer means depends on the redirects before it.
 """
 
 import contextlib
@@ -10,32 +10,33 @@ import re
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import httpx
 from huggingface_hub import hf_raise_for_status
 from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]  # documented
 
 from prep.fetch.connections import Transport
+from prep.fetch.timer import ProgressTimer
 from prep.files.reader import parse_json, printable
 from prep.process.child import Emit
 
 TRANSIENT_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
-REFUSED_SIGNATURE = frozenset({400, 401, 403})  # S3 says 400 for an address that is too old
-MOST_REDIRECTS = 10
-READ_AT_MOST = 4096  # bytes of a refusal's or a redirect's body
-SENTENCE_AT_MOST = 300
-MOST_ANSWERED = 64 << 20  # bytes of an answer that is kept in memory, unpacked
+SIGNATURE_REFUSED_STATUSES = frozenset({400, 401, 403})  # S3 says 400 for one that expired
+MAX_REDIRECTS = 10
+ERROR_BODY_MAX = 4096  # bytes of a refusal's or a redirect's body
+MESSAGE_MAX = 300
+BODY_MAX = 64 << 20  # bytes of an answer that is kept in memory, unpacked
 COUNT = re.compile("[0-9]{1,40}")
-PAGES = ("text/html", "application/xhtml+xml")
+PAGE_TYPES = ("text/html", "application/xhtml+xml")
 # A hub's own answer has one of these, whatever else it is.
-OF_A_HUB = ("X-Request-Id", "X-Repo-Commit", "X-Linked-Etag", "X-Error-Code", "X-Error-Message")
+HUB_HEADERS = ("X-Request-Id", "X-Repo-Commit", "X-Linked-Etag", "X-Error-Code", "X-Error-Message")
 KEPT_HEADERS = frozenset({b"x-error-code", b"x-error-message", b"server", b"content-type"})
 Role = Literal["hub", "bytes"]
 
 
 class ServerUnavailable(Exception):
-    """An answer that says: not now."""
+    """An answer with one of `TRANSIENT_STATUSES`."""
 
     def __init__(self, response: httpx.Response) -> None:
         super().__init__(response.status_code)
@@ -51,24 +52,11 @@ class UnexpectedAnswer(Exception):
 
 
 class SignatureRefused(Exception):
-    """The host of the bytes refuses the address that the hub signed; `page`: with a web page."""
+    """The storage host refuses the URL that the hub signed; `page`: with a web page."""
 
     def __init__(self, response: httpx.Response, page: bool) -> None:
         super().__init__(response.status_code)
         self.response, self.page = response, page
-
-
-class Bounds(Protocol):
-    """How long a request may take; `prep.fetch.retry.Pace` knows."""
-
-    def left(self) -> float:
-        """Seconds until there was no progress for too long."""
-
-    def bounds(self) -> httpx.Timeout:
-        """How long a connection, or a row of bytes, may stand still."""
-
-    def sent_on(self) -> None:
-        """A redirect came."""
 
 
 class Hosts:
@@ -77,26 +65,26 @@ class Hosts:
     def __init__(self, emit: Emit) -> None:
         self._emit = emit
         self._lock = threading.Lock()
-        self._told: set[tuple[str, str]] = set()
+        self._seen: set[tuple[str, str]] = set()
 
-    def heard(self, url: httpx.URL) -> bool:
+    def has_answered(self, url: httpx.URL) -> bool:
         """Whether that host ever answered."""
-        return ("answered", host_of(url)) in self._told
+        return ("answered", host_of(url)) in self._seen
 
-    def tell(self, event: str, url: httpx.URL, role: Role) -> None:
-        """One event for each host: it is asked, took the connection, answered."""
+    def record(self, event: str, url: httpx.URL, role: Role) -> None:
+        """One event for each host: it is asked, accepted the connection, answered."""
         host = host_of(url)
         with self._lock:
-            if (event, host) not in self._told:
-                self._told.add((event, host))
+            if (event, host) not in self._seen:
+                self._seen.add((event, host))
                 self._emit({"event": event, "host": host, "role": role})
 
 
 @dataclass(slots=True, kw_only=True)
 class Answer:
-    """The last answer of a row, and what the hub's answers on the way said of the file.
+    """The answer behind all redirects, and what the hub's answers on the way said of the file.
 
-    `size` in bytes is the hub's word for it (``X-Linked-Size``), never a length of some body.
+    `size` in bytes is what the hub says (``X-Linked-Size``), never a length of some body.
     """
 
     response: httpx.Response = field(init=False)
@@ -104,8 +92,8 @@ class Answer:
     etag: str | None = None
     size: int | None = None
 
-    def on_event(self, response: httpx.Response) -> bool:
-        """Take what one of the hub's answers says; gives whether it says anything."""
+    def read_headers(self, response: httpx.Response) -> bool:
+        """Take what one of the hub's answers says of the file; gives whether it says anything."""
         headers = response.headers
         commit, linked = headers.get("X-Repo-Commit"), headers.get("X-Linked-Etag")
         self.commit = self.commit or commit
@@ -117,19 +105,22 @@ class Answer:
 
 
 class Session:
-    """Asks the hub at `endpoint`, and whom it redirects to; `say` takes lines for people."""
+    """Requests to the hub at `endpoint`, and to hosts that it redirects to.
+
+    `say` takes lines for people.
+    """
 
     def __init__(
         self,
         endpoint: str,
         token: str | None,
-        pace: Bounds,
+        timer: ProgressTimer,
         hosts: Hosts,
         say: Callable[[str], object],
     ) -> None:
         self.hosts = hosts
         self._endpoint, self._token = httpx.URL(endpoint), token
-        self._pace, self._say = pace, say
+        self._timer, self._say = timer, say
         self._headers: dict[str, str] = build_hf_headers(token=False)
         self._client = httpx.Client(transport=Transport(), timeout=None, trust_env=False)
         self._said: set[str] = set()
@@ -143,36 +134,36 @@ class Session:
         *,
         token: bool = True,
         accept: Collection[int] = (),
-        to_the_end: bool = True,
+        follow_download: bool = True,
     ) -> Iterator[Answer]:
-        """Ask, and follow redirects to the answer that is none; its body is still to be read.
+        """Follow redirects to the answer that is none; its body is still to be read.
 
-        Its status is 200, 206 or one of `accept`. Not `to_the_end`, a redirect in which the hub
-        says what the file is will do. Raises `ServerUnavailable`, `UnexpectedAnswer`,
+        Its status is 200, 206 or one of `accept`. Not `follow_download`, a redirect in which the
+        hub says what the file is will do. Raises `ServerUnavailable`, `UnexpectedAnswer`,
         `SignatureRefused`, the errors of huggingface_hub, and those of httpx.
         """
         answer, at, cdn = Answer(), httpx.URL(url), None
         role: Role = "hub"
         moved = [at]
-        for _ in range(MOST_REDIRECTS):
+        for _ in range(MAX_REDIRECTS):
             request = self._request(method, at, role, cdn, headers or {}, token)
             with self._sent(request) as response:
                 answer.response = response
-                named = role == "hub" and answer.on_event(response)
+                describes_file = role == "hub" and answer.read_headers(response)
                 redirected = 300 <= response.status_code < 400 and "Location" in response.headers
-                if not redirected or (named and not to_the_end):
+                if not redirected or (describes_file and not follow_download):
                     if not redirected:
                         _check(response, accept)
                     if len(moved) > 1 and response.status_code < 400:
-                        self._tell_moved(moved)
+                        self._report_redirect(moved)
                     yield answer
                     return
                 target = target_of(at, response.headers["Location"])
                 _drain(response)
-            self._pace.sent_on()
-            self._tell_renamed(httpx.URL(url), target)
+            self._timer.redirected()
+            self._report_rename(httpx.URL(url), target)
             if _origin(target) != _origin(at):
-                if role == "hub" and named:
+                if describes_file:
                     role, cdn = "bytes", host_of(target)
                 elif role == "hub":
                     moved.append(target)
@@ -187,7 +178,7 @@ class Session:
             except ValueError:
                 raise UnexpectedAnswer(answer.response, "something that is not JSON") from None
 
-    def no_hub(self, url: str, what: str) -> UnexpectedAnswer:
+    def unexpected(self, url: str, what: str) -> UnexpectedAnswer:
         """The error for an answer whose form is right and whose content is not."""
         request = self._client.build_request("GET", url, extensions={"role": "hub", "cdn": None})
         return UnexpectedAnswer(httpx.Response(200, request=request), what)
@@ -207,40 +198,45 @@ class Session:
         headers: Mapping[str, str],
         token: bool,
     ) -> httpx.Request:
-        mine = {**self._headers, **headers}
-        if token and self._token and self._is_named(url):
-            mine["Authorization"] = f"Bearer {self._token}"
+        ours = {**self._headers, **headers}
+        if token and self._token and self._gets_token(url):
+            ours["Authorization"] = f"Bearer {self._token}"
         request = self._client.build_request(
-            method, url, headers=mine, timeout=self._pace.bounds(), extensions={"role": role}
+            method,
+            url,
+            headers=ours,
+            timeout=self._timer.request_timeout(),
+            extensions={"role": role},
         )
-        # The first byte may take as long as --download-timeout says, once somebody took the
-        # connection: a mirror that fetches a file first is silent meanwhile. Between bytes, silence
+        # The first byte may take as long as --download-timeout says, once the connection was
+        # accepted: a mirror that fetches a file first is silent meanwhile. Between bytes, silence
         # means that the connection died, and there must be time to ask again.
-        bounds, silence = request.extensions["timeout"], request.extensions["timeout"]["read"]
-        bounds["read"] = max(silence, self._pace.left())
+        timeouts = request.extensions["timeout"]
+        between_bytes = timeouts["read"]
+        timeouts["read"] = max(between_bytes, self._timer.remaining())
         through_proxy = False  # CONNECT is the proxy's to answer, and says nothing of the host
 
         def trace(event: str, info: Mapping[str, Any]) -> None:
             nonlocal through_proxy
             if event == "http11.send_request_headers.started":
                 if not (through_proxy := info["request"].method == b"CONNECT"):
-                    self.hosts.tell("connected", url, role)
+                    self.hosts.record("connected", url, role)
             elif event == "http11.receive_response_headers.complete" and not through_proxy:
-                bounds["read"] = silence
+                timeouts["read"] = between_bytes
 
         request.extensions |= {"trace": trace, "cdn": cdn}
         return request
 
-    def _is_named(self, url: httpx.URL) -> bool:
-        """Whether the user named this host: the token is for no other."""
-        mine, theirs = _origin(self._endpoint), _origin(url)
-        upgraded = (mine[0], mine[2], theirs[0], theirs[2]) == ("http", 80, "https", 443)
-        return mine == theirs or (upgraded and mine[1] == theirs[1])
+    def _gets_token(self, url: httpx.URL) -> bool:
+        """Whether the user named this host as the hub: the token is for no other."""
+        named, asked = _origin(self._endpoint), _origin(url)
+        upgraded = (named[0], named[2], asked[0], asked[2]) == ("http", 80, "https", 443)
+        return named == asked or (upgraded and named[1] == asked[1])
 
     @contextlib.contextmanager
     def _sent(self, request: httpx.Request) -> Iterator[httpx.Response]:
         role = request.extensions["role"]
-        self.hosts.tell("asking", request.url, role)
+        self.hosts.record("asking", request.url, role)
         try:
             response = self._client.send(request, stream=True)
         except httpx.RemoteProtocolError as error:  # httpx looks at redirects it does not follow
@@ -248,21 +244,21 @@ class Session:
                 raise httpx.InvalidURL(str(error)) from error
             raise
         try:
-            self.hosts.tell("answered", request.url, role)
+            self.hosts.record("answered", request.url, role)
             if response.status_code in TRANSIENT_STATUSES:
                 raise ServerUnavailable(response)
             yield response
         finally:
             response.close()
 
-    def _tell_moved(self, moved: list[httpx.URL]) -> None:
-        more = ", which gets no token" if self._token and not self._is_named(moved[-1]) else ""
+    def _report_redirect(self, moved: list[httpx.URL]) -> None:
+        more = ", which gets no token" if self._token and not self._gets_token(moved[-1]) else ""
         here, there = host_of(moved[0]), host_of(moved[-1])
         if here == there:  # from http to https, most often
             here, there = f"{moved[0].scheme}://{here}", f"{moved[-1].scheme}://{there}"
         self.say_once(f"network: {here} redirects to {there}{more}")
 
-    def _tell_renamed(self, asked: httpx.URL, target: httpx.URL) -> None:
+    def _report_rename(self, asked: httpx.URL, target: httpx.URL) -> None:
         """A repository that was renamed, or is spelled otherwise, is redirected to."""
         here, there = _repo(asked), _repo(target)
         if here and there and here != there:
@@ -274,8 +270,8 @@ def whole(response: httpx.Response) -> bytes:
     body = bytearray()
     for block in response.iter_bytes():
         body += block
-        if len(body) > MOST_ANSWERED:
-            raise UnexpectedAnswer(response, f"more than {MOST_ANSWERED} bytes")
+        if len(body) > BODY_MAX:
+            raise UnexpectedAnswer(response, f"more than {BODY_MAX} bytes")
     return bytes(body)
 
 
@@ -297,23 +293,23 @@ def count_of(text: str) -> int | None:
 
 
 def renamed(here: str, there: str) -> str:
-    """The one line for a repository that has another name at the hub."""
+    """The line for a repository that has another name at the hub."""
     return f"{here} is {printable(there)} at the hub; the home keeps the catalogue's name, {here}"
 
 
-def sentence_of(response: httpx.Response) -> str:
-    """The server's own words for a refusal, in one line; "" where it has none.
+def server_message(response: httpx.Response) -> str:
+    """The server's own message with a refusal, in one line; "" where it has none.
 
-    Never more than its sentence: S3 answers a wrong signature with all that it was made of.
+    Never more than its message: S3 answers a wrong signature with all that it was made of.
     """
-    told: str = response.extensions.get("sentence", "")
-    return told
+    message: str = response.extensions.get("message", "")
+    return message
 
 
-def own_sentence(response: httpx.Response) -> str:
+def read_message(response: httpx.Response) -> str:
     """The same, of an answer whose body was not read yet."""
-    if said := response.headers.get("X-Error-Message"):
-        return _one_line(said)
+    if message := response.headers.get("X-Error-Message"):
+        return _one_line(message)
     if is_page(response):
         return ""
     try:
@@ -333,12 +329,12 @@ def own_sentence(response: httpx.Response) -> str:
 
 
 def is_page(response: httpx.Response) -> bool:
-    """Whether it is for a browser: what a gateway, a proxy or a login answers, and no hub."""
+    """Whether it is for a browser, as a gateway, a proxy or a login answers, and no hub."""
     kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    if kind not in PAGES or response.request.url.path.endswith((".html", ".htm")):
+    if kind not in PAGE_TYPES or response.request.url.path.endswith((".html", ".htm")):
         return False
     role = response.request.extensions["role"]
-    return role == "bytes" or not any(name in response.headers for name in OF_A_HUB)
+    return role == "bytes" or not any(name in response.headers for name in HUB_HEADERS)
 
 
 def host_of(url: httpx.URL) -> str:
@@ -354,21 +350,21 @@ def _check(response: httpx.Response, accept: Collection[int]) -> None:
     page = is_page(response)
     if code in (200, 206) and not page:
         return
-    told = httpx.Response(
+    kept = httpx.Response(
         code,
         # Bytes: httpx reads what is not ASCII, and would not write it.
         headers=[
             (key, value) for key, value in response.headers.raw if key.lower() in KEPT_HEADERS
         ],
         request=response.request,
-        extensions={"sentence": own_sentence(response)},
+        extensions={"message": read_message(response)},
     )
-    if role == "bytes" and code in REFUSED_SIGNATURE:
-        raise SignatureRefused(told, page)
+    if role == "bytes" and code in SIGNATURE_REFUSED_STATUSES:
+        raise SignatureRefused(kept, page)
     if page:
-        raise UnexpectedAnswer(told, "a web page")
-    hf_raise_for_status(told)  # its classes tell the refusals apart
-    raise UnexpectedAnswer(told, "what is neither a file nor a refusal")
+        raise UnexpectedAnswer(kept, "a web page")
+    hf_raise_for_status(kept)  # its classes distinguish the refusals
+    raise UnexpectedAnswer(kept, "what is neither a file nor a refusal")
 
 
 def _drain(response: httpx.Response) -> bytes:
@@ -376,9 +372,9 @@ def _drain(response: httpx.Response) -> bytes:
     body = b""
     for block in response.iter_bytes():
         body += block
-        if len(body) > READ_AT_MOST:
+        if len(body) > ERROR_BODY_MAX:
             break
-    return body[:READ_AT_MOST]
+    return body[:ERROR_BODY_MAX]
 
 
 def _one_line(text: object) -> str:
@@ -386,12 +382,11 @@ def _one_line(text: object) -> str:
     words = " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
     words = re.sub(r"\?\S*=\S*", "?…", words)  # an address's query may sign it
     words = re.sub(r"\b(hf_\w{8,}|[\w+/=~-]{48,})", "…", words)
-    return words if len(words) <= SENTENCE_AT_MOST else f"{words[:SENTENCE_AT_MOST]}…"
+    return words if len(words) <= MESSAGE_MAX else f"{words[:MESSAGE_MAX]}…"
 
 
 def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
-    usual = {"http": 80, "https": 443}
-    return url.scheme, url.host, url.port or usual.get(url.scheme)
+    return url.scheme, url.host, url.port or {"http": 80, "https": 443}.get(url.scheme)
 
 
 def _repo(url: httpx.URL) -> str | None:

@@ -1,1 +1,1 @@
-"""Files: read within bounds, checked for shape, digested, appended to, held unsafe."""
+"""Files: limited readers, checked fields, checksums, appended lines, unsafe content."""

@@ -1,11 +1,11 @@
-"""Lines at the end of a file that several processes write: whole, in one piece each, none lost.
+"""Lines appended to a file by several processes: each whole, none lost.
 
-A line is one write to the end that the file has then (O_APPEND), so lines never mix. What is left
-is a line that was cut off, by a kill or by a full disk: the next must not run into it. Who looks
-and then writes needs a lock from the one to the other, or a second writer comes in between and what
-was seen is no longer so. The file is its own lock, so that none lies about. Where there is no lock
-(a file system that knows none; somebody who does not let go), every line brings a newline before
-it: then an empty line is the worst, and readers pass those over.
+A line is one write to the end that the file has then (O_APPEND), so lines never mix. What remains
+is a line that was truncated, by a kill or by a full disk: the next must not continue it. Looking
+for that and writing needs a lock around both, or a second writer comes in between. The file is its
+own lock, so that none is left behind. Without a lock (a file system that has none; another process
+that keeps it), every line has a newline before it: then an empty line is the worst, and readers
+skip those.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ from prep.errors import PathOccupied
 
 NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 LOCK_SECONDS = 10.0  # a line takes microseconds; whoever may read a file may lock it as well
-ASK_SECONDS = 0.001
+POLL_SECONDS = 0.001
 
 
 def append_lines(path: Path, lines: Iterable[str]) -> None:
@@ -30,10 +30,10 @@ def append_lines(path: Path, lines: Iterable[str]) -> None:
     try:
         handle = os.open(path, flags, 0o644)
     except IsADirectoryError:
-        raise PathOccupied(_in_the_way(path)) from None
+        raise _occupied(path) from None
     try:
         if not stat.S_ISREG(os.fstat(handle).st_mode):  # a pipe, which nobody may ever read
-            raise PathOccupied(_in_the_way(path))
+            raise _occupied(path)
         append_to(handle, lines)
     except OSError as error:
         error.filename = error.filename or str(path)  # a full disk does not say where
@@ -43,7 +43,7 @@ def append_lines(path: Path, lines: Iterable[str]) -> None:
 
 
 def append_to(handle: int, lines: Iterable[str]) -> None:
-    """The same for an open file, for reading as well and with O_APPEND."""
+    """The same for an open file: for reading and writing, with O_APPEND."""
     text = "".join(f"{line}\n" for line in lines).encode()
     if not text:
         return
@@ -52,7 +52,7 @@ def append_to(handle: int, lines: Iterable[str]) -> None:
         torn = size > 0 and not (locked and os.pread(handle, 1, size - 1) == b"\n")
         rest = memoryview(b"\n" * torn + text)
         try:
-            while rest:  # once, but for a disk that is filling up: that takes a part first
+            while rest:  # once, except on a disk that is filling up: that takes a part first
                 rest = rest[os.write(handle, rest) :]
         except OSError:
             if locked:  # leave no part of a line behind
@@ -63,17 +63,17 @@ def append_to(handle: int, lines: Iterable[str]) -> None:
 
 @contextlib.contextmanager
 def _locked(handle: int) -> Iterator[bool]:
-    """Hold the file; gives whether we really do."""
-    ends = time.monotonic() + LOCK_SECONDS
+    """Lock the file; gives whether that worked."""
+    end = time.monotonic() + LOCK_SECONDS
     locked = False
     while not locked:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             locked = True
         except BlockingIOError:
-            if time.monotonic() > ends:
+            if time.monotonic() > end:
                 break
-            time.sleep(ASK_SECONDS)
+            time.sleep(POLL_SECONDS)
         except OSError as error:
             if error.errno not in NO_LOCKS:
                 raise
@@ -85,8 +85,8 @@ def _locked(handle: int) -> Iterator[bool]:
             fcntl.flock(handle, fcntl.LOCK_UN)
 
 
-def _in_the_way(path: Path) -> str:
-    return (
-        f"{path} is not a file, and lines must be added to a file of that name. Nothing was "
-        "removed: take it away by hand, and run again."
+def _occupied(path: Path) -> PathOccupied:
+    return PathOccupied(
+        f"{path} is no regular file, and lines must be appended to it. Nothing was removed: move "
+        "it away, and run again."
     )

@@ -1,8 +1,8 @@
-"""At the door: takes a parsed table apart and notes every problem with its place.
+"""Checked fields of parsed TOML and JSON: every problem is noted with its place in the file.
 
 A reader asks a `Table` for each key it knows; what is missing, of the wrong type or unknown is
-noted, and the reader raises once, with all of it. Values of a wrong shape come out as a harmless
-empty one, so that one problem does not hide the next.
+noted, and the reader raises once, with all of it. An invalid value is read as an empty one, so that
+one problem does not hide the next.
 """
 
 import math
@@ -21,7 +21,7 @@ REPO = re.compile(
     re.ASCII,
 )
 REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*")
-MOST = 2**63 - 1  # of what is counted, as file systems count bytes
+MOST = 2**63 - 1  # as file systems count bytes
 MOST_SECONDS = 1e9  # thirty years
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{3})?\+00:00", re.ASCII)
 
@@ -41,34 +41,30 @@ class Table:
             self.note("", f"must be a table, got {shown(data)}")
 
     def note(self, key: str, problem: str) -> None:
-        """Note a problem at `key` of this table ("" for the table itself)."""
-        where = ".".join(part for part in (self.place, key) if part)
+        """Note a problem at `key` of this table; "" for the table itself."""
+        where = self._path(key)
         self.problems.append(f"in '{where}': {problem}" if where else problem)
 
     def has(self, key: str) -> bool:
-        """Whether the file gives `key`; asking makes it known."""
+        """Whether the table has `key`, which is a known one."""
         self._asked.add(key)
         return key in self._data
 
     def text(self, key: str, pattern: re.Pattern[str] | None = None, wanted: str = "") -> str:
         """A string that is not empty, and matches `pattern` whole (`wanted` says it in words)."""
-        value = self._get(key)
-        if value is _ABSENT:
-            return ""
-        if not isinstance(value, str) or not value.strip():
-            self.note(key, f"must be {wanted or 'a text'}, got {shown(value)}")
-            return ""
-        if pattern and not pattern.fullmatch(value):
-            self.note(key, f"must be {wanted}, got {shown(value)}")
-            return ""
-        return value
+        has_form = like(pattern) if pattern else is_text
+
+        def is_valid(value: Any) -> bool:
+            return has_form(value) and bool(value.strip())
+
+        return str(self._valid(key, is_valid, wanted or "a text", ""))
 
     def number(self, key: str, least: int = 0) -> int:
         """A whole number of at least `least`."""
         value = self._get(key)
         if value is _ABSENT:
             return least
-        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        if type(value) is not int or value < least:
             self.note(key, f"must be a whole number of at least {least}, got {shown(value)}")
             return least
         if value > MOST:
@@ -78,54 +74,38 @@ class Table:
 
     def texts(self, key: str, among: tuple[str, ...] = ()) -> tuple[str, ...]:
         """A list of strings, not empty, each one of `among` where that is given, none twice."""
-        value = self._get(key)
-        if value is _ABSENT:
-            return ()
-        if not isinstance(value, list) or not value:
-            self.note(key, f"must be a list of texts, got {shown(value)}")
-            return ()
+        values = self._valid(
+            key, lambda value: isinstance(value, list) and value, "a list of texts", []
+        )
+        wanted = f"one of {', '.join(among)}" if among else "a text"
         seen: set[str] = set()
-        for index, one in enumerate(value):
-            if not isinstance(one, str) or not one or (among and one not in among):
-                wanted = f"one of {', '.join(among)}" if among else "a text"
-                self.note(f"{key}[{index}]", f"must be {wanted}, got {shown(one)}")
+        for index, text in enumerate(values):
+            if not isinstance(text, str) or not text or (among and text not in among):
+                self.note(f"{key}[{index}]", f"must be {wanted}, got {shown(text)}")
                 continue
-            if one in seen:
-                self.note(f"{key}[{index}]", f"{one!r} stands there twice")
-            seen.add(one)
-        return tuple(one for one in value if isinstance(one, str))
+            if text in seen:
+                self.note(f"{key}[{index}]", f"{text!r} stands there twice")
+            seen.add(text)
+        return tuple(text for text in values if isinstance(text, str))
 
     def choice(self, key: str, among: tuple[str, ...]) -> str:
         """One of the strings in `among`."""
-        value = self._get(key)
-        if value is _ABSENT:
-            return ""
-        if value not in among:
-            self.note(key, f"must be one of {', '.join(among)}, got {shown(value)}")
-            return ""
-        return str(value)
+        wanted = f"one of {', '.join(among)}"
+        return str(self._valid(key, lambda value: value in among, wanted, ""))
 
     def tables(self, key: str) -> Iterator["Table"]:
-        """The tables of an array of tables; none is fine for the shape."""
-        value = self._get(key)
-        if value is _ABSENT:
-            return
-        if not isinstance(value, list):
-            self.note(key, f"must be an array of tables, got {shown(value)}")
-            return
-        for index, one in enumerate(value):
-            here = ".".join(part for part in (self.place, f"{key}[{index}]") if part)
-            yield Table(one, here, self.problems)
+        """The tables of an array of tables, which may be empty."""
+        values = self._valid(key, lambda value: isinstance(value, list), "an array of tables", [])
+        for index, table in enumerate(values):
+            yield Table(table, self._path(f"{key}[{index}]"), self.problems)
 
     def table(self, key: str) -> "Table":
         """The table at `key`."""
-        value = self._get(key)
-        here = ".".join(part for part in (self.place, key) if part)
-        return Table(value, here, self.problems)
+        return Table(self._get(key), self._path(key), self.problems)
 
     @property
     def raw(self) -> Mapping[str, Any]:
-        """The table as it stands, for parts whose keys are free."""
+        """The table as it was parsed, for parts whose keys are free."""
         return self._data
 
     def version(self, key: str, known: int) -> bool:
@@ -137,11 +117,24 @@ class Table:
         return right
 
     def done(self) -> None:
-        """Note every key that nobody asked for."""
+        """Note every unknown key."""
         for key in self._data:
             if key not in self._asked:
                 known = ", ".join(sorted(self._asked))
                 self.note(key, f"is not a key that is known here; known are {known}")
+
+    def _valid(self, key: str, check: Callable[[Any], object], wanted: str, empty: Any) -> Any:
+        """The value at `key`; noted and `empty` where it is missing or invalid."""
+        value = self._get(key)
+        if value is _ABSENT:
+            return empty
+        if check(value):
+            return value
+        self.note(key, f"must be {wanted}, got {shown(value)}")
+        return empty
+
+    def _path(self, key: str) -> str:
+        return ".".join(filter(None, (self.place, key)))
 
     def _get(self, key: str) -> Any:
         self._asked.add(key)
@@ -160,7 +153,7 @@ _ABSENT = _Absent()
 
 
 Shape = Callable[[object], bool]
-"""Whether a value of a file that may be replaced is as we would write it."""
+"""Whether a value has the form that we write."""
 
 
 def is_text(value: object) -> bool:
@@ -179,7 +172,7 @@ def is_count(value: object) -> bool:
 
 
 def is_number(value: object) -> bool:
-    """A number that can be computed with."""
+    """A finite number."""
     return type(value) in (int, float) and math.isfinite(value) and abs(value) <= MOST  # type: ignore[arg-type]
 
 
@@ -189,7 +182,7 @@ def is_seconds(value: object) -> bool:
 
 
 def is_time(value: object) -> bool:
-    """A time as we write it, UTC; one that there is."""
+    """A time as we write it, in UTC, on a day that exists."""
     if not isinstance(value, str) or not TIME.fullmatch(value):
         return False
     try:
@@ -199,13 +192,13 @@ def is_time(value: object) -> bool:
 
 
 def like(pattern: re.Pattern[str]) -> Shape:
-    """A text that matches whole."""
+    """A text that matches the whole pattern."""
     return lambda value: isinstance(value, str) and bool(pattern.fullmatch(value))
 
 
 def one_of(*values: object) -> Shape:
     """One of these, of the same type: true is not 1."""
-    return lambda value: any(type(value) is type(one) and value == one for one in values)
+    return lambda value: any(type(value) is type(known) and value == known for known in values)
 
 
 def maybe(shape: Shape) -> Shape:

@@ -1,29 +1,20 @@
-"""What the name of a file says: pickles, weights, and globs of a repository's paths."""
+"""What a file's name says: pickle or weights, and which globs it matches."""
 
 from fnmatch import fnmatchcase
 
 # Formats that run code, or may, when a library loads them: never in a lock.
 PICKLES = (
-    "*.bin",
-    "*.pt",
-    "*.pth",
-    "*.ckpt",
-    "*.pkl",
-    "*.pickle",
-    "*.joblib",
-    "*.npy",
-    "*.npz",
-    "*.h5",
-    "*.keras",
+    *("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.pickle", "*.joblib"),
+    *("*.npy", "*.npz", "*.h5", "*.keras"),
 )
 
 
 def matches(path: str, globs: tuple[str, ...]) -> bool:
-    """Whether a path of a repository is one of those that the globs name; ``*`` stops at ``/``."""
+    """Whether a path of a repository matches one of the globs; ``*`` stops at ``/``."""
     parts = path.split("/")
     return any(
-        len(parts) == len(glob.split("/")) and all(map(fnmatchcase, parts, glob.split("/")))
-        for glob in globs
+        len(parts) == len(globbed) and all(map(fnmatchcase, parts, globbed))
+        for globbed in (glob.split("/") for glob in globs)
     )
 
 

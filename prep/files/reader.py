@@ -1,10 +1,10 @@
-"""Files and answers that somebody else wrote: read within bounds, and every fault is one of two.
+"""Strict readers, with limits, of files and answers that somebody else wrote.
 
-What cannot be opened or is no file is an `OSError`; what was read and means nothing is
-`Unreadable`. A pipe is never waited for. JSON and TOML are read strictly: UTF-8 alone, no key
-twice (readers differ in which one they take), numbers that are finite, texts that can be written,
-and nothing nested so deep that whoever walks it fails. Not for what libraries read as well: what
-they let pass must be looked at, see `prep.files.unsafe`.
+What cannot be opened or is no file is an `OSError`; what was read and is invalid is `Unreadable`. A
+pipe is never waited for. JSON and TOML are read strictly: only UTF-8, no key twice (parsers differ
+in which value they take), finite numbers, valid Unicode, and nothing nested so deep that recursion
+fails. Not for what libraries read as well: what they accept must be searched, see
+`prep.files.unsafe`.
 """
 
 import errno
@@ -14,6 +14,7 @@ import os
 import re
 import stat
 import tomllib
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
@@ -24,34 +25,34 @@ LONGEST_PATH = 4096  # bytes, as the kernel has it
 DEEPEST = 60  # tables in lists in tables; what we write has eight
 LONGEST_NUMBER = 400  # digits; a float64 written out has at most 309 before the point
 MOST_PARTS = 32  # of a dotted TOML key, whose parser takes the square of them
-# Anywhere in the text: in a string as well, where so many would stand for nothing that we know.
+# Anywhere in the text, also in a string: none of ours has so many.
 DOTTED = re.compile(rf"""(?:\.[ \t]*+(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+){{{MOST_PARTS},}}""")
 
 
 class Unreadable(ValueError):
-    """What was read is not what it should be; the text says why."""
+    """What was read is invalid; the text says why."""
 
 
 def read_bytes(path: Path, most: int = MOST_BYTES) -> bytes:
-    """A whole file. Raises `OSError`, with ``strerror``, for all that cannot be had as one."""
+    """A whole regular file. Raises `OSError`, with ``strerror``."""
     with open_file(path) as handle:
         size = os.fstat(handle.fileno()).st_size
         if size > most:
             raise OSError(errno.EFBIG, f"File too large, {size} bytes", str(path))
-        data: bytes = handle.read(size)  # Don't ask for more: room for all of it is taken first
+        data: bytes = handle.read(size)  # not `most`: so much memory would be allocated first
         return data
 
 
 def read_lines(path: Path) -> Iterator[bytes]:
-    """The lines of a file that may be JSON objects, none longer than any of ours, as bytes.
+    """The lines of a file that may be JSON objects of ours, as bytes.
 
-    Nothing behind the first `MOST_BYTES`. Raises `OSError`.
+    Only of its first `MOST_BYTES`. Raises `OSError`.
     """
     with open_file(path) as handle:
         whole = True  # whether the next piece begins a line
         while handle.tell() < MOST_BYTES and (piece := handle.readline(LONGEST_LINE)):
             line = piece.strip()
-            if whole and line.startswith(b"{") and line.endswith(b"}"):  # else not worth a try
+            if whole and line.startswith(b"{") and line.endswith(b"}"):
                 yield line
             whole = piece.endswith(b"\n")
 
@@ -70,7 +71,7 @@ def open_file(path: Path) -> Any:
         if not stat.S_ISREG(mode):
             raise OSError(errno.EINVAL, "Not a regular file", str(path))
         return os.fdopen(handle, "rb")
-    except BaseException:  # Ctrl-C too: nobody else knows of the handle
+    except BaseException:  # Ctrl-C too: nothing else would close the handle
         os.close(handle)
         raise
 
@@ -118,7 +119,7 @@ def parse_toml(data: bytes) -> dict[str, Any]:
 
 
 def is_path(text: object) -> bool:
-    """Whether a text can be a path at all: not what it leads to, or whether that is there."""
+    """Whether a text can be a path at all, which need not exist."""
     if not isinstance(text, str) or not text or "\0" in text:
         return False
     try:
@@ -128,18 +129,22 @@ def is_path(text: object) -> bool:
 
 
 def printable(text: str, most: int = 200) -> str:
-    """Somebody else's text for one line of a terminal: nothing in it is obeyed or unwritable."""
-    shown = "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text[: most + 1])
+    """Somebody else's text for one line of a terminal: control characters are escaped."""
+    shown = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text[: most + 1])
     return shown if len(shown) <= most else f"{shown[: most - 1]}…"
 
 
+def duplicate_key(pairs: list[tuple[str, Any]]) -> str | None:
+    """A key that is there twice; parsers differ in which value they take."""
+    if len(dict(pairs)) == len(pairs):
+        return None
+    return Counter(key for key, _ in pairs).most_common(1)[0][0]
+
+
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        seen: set[str] = set()
-        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+    if (twice := duplicate_key(pairs)) is not None:
         raise Unreadable(f"the key {twice[:40]!a} stands there twice")
-    return found
+    return dict(pairs)
 
 
 def _float(text: str) -> float:
@@ -164,19 +169,19 @@ def _too_deep() -> NoReturn:
 
 
 def _checked(value: Any) -> Any:
-    """The value, no deeper than it may be, of texts that can be written. Never recursing."""
+    """The value, if its depth and its texts are valid; without recursion."""
     level = [value]
     for _ in range(DEEPEST):
         deeper: list[Any] = []
-        for one in level:
-            if isinstance(one, dict):
-                deeper += one
-                deeper += one.values()
-            elif isinstance(one, list):
-                deeper += one
-            elif isinstance(one, str) and not one.isascii():
-                _check_text(one)
-            elif isinstance(one, int) and abs(one) >= 10**LONGEST_NUMBER:  # TOML's have no hook
+        for item in level:
+            if isinstance(item, dict):
+                deeper += item
+                deeper += item.values()
+            elif isinstance(item, list):
+                deeper += item
+            elif isinstance(item, str) and not item.isascii():
+                _check_text(item)
+            elif isinstance(item, int) and abs(item) >= 10**LONGEST_NUMBER:  # TOML's have no hook
                 raise Unreadable("a number of too many digits")
         if not deeper:
             return value

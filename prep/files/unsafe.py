@@ -1,15 +1,14 @@
-"""What must not be run: files that ask a library to run code, and weights whose header lies.
+"""Unsafe files: settings that ask a library to run code, and weights whose header lies.
 
-Pure: a file is judged by its path and by a reader of its bytes, so that the same sentences come
-from a hub's answers (``--relock``), from bytes on their way (fetch) and from a prepared home. Our
-own loads never trust remote code; who reads the home later may, or be of a version that does so
-unasked: https://huggingface.co/docs/transformers/models#custom-models
+Pure: a file is checked by its path and by a reader of its bytes, so that the messages are the same
+for a hub's answers (``--relock``), for fetched files and for a prepared home. Our own loads never
+trust remote code; a consumer may, or be of a version that does so without being asked:
+https://huggingface.co/docs/transformers/models#custom-models
 """
 
 import contextlib
 import json
 import os
-from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,15 +16,15 @@ from typing import Any, Literal
 
 from prep.files.fields import path_problem
 from prep.files.patterns import is_pickle, matches
-from prep.files.reader import DEEPEST, LONGEST_NUMBER, open_file, printable
+from prep.files.reader import DEEPEST, LONGEST_NUMBER, duplicate_key, open_file, printable
 
 Read = Callable[[int, int], bytes]
-"""``read(start, count)``: that part of a file, less where the file ends before."""
+"""``read(start, count)``: that part of a file, less where the file ends earlier."""
 
 CODE = ("*.py", "*.pyc", "*.pyd", "*.so", "*.dll", "*.dylib")
-# Their keys are words of a text, and no library looks for settings in them.
+# Their keys are words of a language, and no library reads settings from them.
 VOCABULARIES = ("tokenizer.json", "vocab.json", "added_tokens.json")
-# A key that says which code of the repository, or of another, stands for a class.
+# A key that names code of this repository, or of another, for a class.
 CODE_KEYS = ("auto_map", "custom_pipelines", "auto_mapping")
 # A key whose value may name a repository of compiled kernels: transformers, hub_kernels.py.
 KERNEL_KEYS = (
@@ -44,7 +43,7 @@ CLASS_KEYS = (
 MODULES = "sentence_transformers."
 KNOWN_CLASSES = (MODULES, "torch.")
 
-# The format's own cap, and its types with the bits of an element:
+# The format's own limit, and its types with the bits of an element:
 # https://github.com/huggingface/safetensors/blob/main/safetensors/src/tensor.rs
 LONGEST_HEADER = 100_000_000
 MOST_BITS = 2**64 - 1
@@ -58,18 +57,18 @@ BITS |= dict.fromkeys(("I64", "U64", "F64", "C64"), 64)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unsafe:
-    """`kind` is ``code`` (it would be run) or ``lies``; `detail` says what, and what would come."""
+    """`kind` is ``code`` (it would be run) or ``lies`` (its header); `detail` says what."""
 
     kind: Literal["code", "lies"]
     detail: str
 
 
-class _Lie(Exception):
-    """What a header says that is not so."""
+class _InvalidHeader(Exception):
+    """A header or an index does not fit its file."""
 
 
 class _Pairs(dict[str, Any]):
-    """A JSON object with all that it says: of a key that stands twice, readers take either."""
+    """A JSON object with all its pairs: of a key that is there twice, parsers take either value."""
 
     def __init__(self, pairs: list[tuple[str, Any]]) -> None:
         super().__init__(pairs)
@@ -98,29 +97,29 @@ def is_read(path: str) -> bool:
 
 
 def of_file(path: str, size: int, read: Read, locked: Collection[str]) -> Unsafe | None:
-    """What is wrong with a file of `size` bytes; `locked` are the paths of all files of its model.
+    """Why a file of `size` bytes is unsafe; `locked` are the paths of all files of its model.
 
     Raises only what `read` raises.
     """
     if not is_read(path):
         return None
     if path.endswith(".safetensors"):
-        return _lies(lambda: _check_header(size, read))
+        return _checked(lambda: _check_header(size, read))
     if size > LONGEST_HEADER:
         detail = f"has {size} bytes, too many to be searched for code to import"
         return Unsafe(kind="code", detail=detail)
     text = read(0, size)
     if path.endswith(".safetensors.index.json"):
-        return _lies(lambda: _check_index(path, text, locked))
+        return _checked(lambda: _check_index(path, text, locked))
     try:
         settings = json.loads(text, object_pairs_hook=_Pairs, parse_int=_number)
-        asked = list(dict.fromkeys(_asked(path, settings)))
+        requests = list(dict.fromkeys(_code_requests(path, settings)))
     except RecursionError:
-        # How deep a library follows it depends on its Python: a deep one would hide what it asks.
+        # How deep a library reads depends on its Python: deeper settings could be hidden from us.
         return Unsafe(kind="code", detail="is nested too deep to be searched for code to import")
     except ValueError:
-        return None  # no library reads settings in it either, and loading will tell
-    return Unsafe(kind="code", detail="; ".join(asked)) if asked else None
+        return None  # no library reads settings from it either, and loading will fail
+    return Unsafe(kind="code", detail="; ".join(requests)) if requests else None
 
 
 def of_path(path: str, file: Path, locked: Collection[str]) -> Unsafe | None:
@@ -139,13 +138,13 @@ def tensors_of(file: Path) -> list[tuple[str, int]] | None:
     with _opened(file) as (size, read):
         try:
             return [(dtype, ends - begin) for begin, ends, _, dtype in _check_header(size, read)]
-        except _Lie:
+        except _InvalidHeader:
             return None
 
 
 @contextlib.contextmanager
 def _opened(file: Path) -> Iterator[tuple[int, Read]]:
-    """Its size, and a reader of its bytes."""
+    """The size of the file, and a reader of its bytes."""
     with open_file(file) as handle:
 
         def read(start: int, count: int) -> bytes:
@@ -156,8 +155,8 @@ def _opened(file: Path) -> Iterator[tuple[int, Read]]:
         yield os.fstat(handle.fileno()).st_size, read
 
 
-def _asked(path: str, settings: object) -> Iterator[str]:
-    """What a configuration asks to run, sentence by sentence."""
+def _code_requests(path: str, settings: object) -> Iterator[str]:
+    """What settings ask to run."""
     if path.rpartition("/")[2] == "modules.json" and isinstance(settings, list):
         for module in settings:
             kinds = module.all("type") if isinstance(module, _Pairs) else [None]
@@ -181,73 +180,79 @@ def _module(kind: object) -> str:
 
 
 def _is_foreign(name: object, known: tuple[str, ...]) -> bool:
-    """Whether it is a dotted name of a class that lies elsewhere than in the `known` packages."""
+    """Whether it is the dotted name of a class outside the `known` packages."""
     return isinstance(name, str) and "." in name and not name.startswith(known)
 
 
 def _settings(data: object) -> Iterator[tuple[str, object]]:
-    """Every key with its value: sub-configurations ask too. Raises `RecursionError`."""
+    """Every key with its value, in nested tables too. Raises `RecursionError`."""
     level = [data]
     for _ in range(DEEPEST):
         deeper: list[object] = []
-        for one in level:
-            if isinstance(one, _Pairs):
-                yield from one.pairs
-                deeper += (value for _, value in one.pairs)
-            elif isinstance(one, list):
-                deeper += one
+        for item in level:
+            if isinstance(item, _Pairs):
+                yield from item.pairs
+                deeper += (value for _, value in item.pairs)
+            elif isinstance(item, list):
+                deeper += item
         if not deeper:
             return
         level = deeper
     raise RecursionError
 
 
-def _lies(check: Callable[[], object]) -> Unsafe | None:
+def _checked(check: Callable[[], object]) -> Unsafe | None:
     try:
         check()
-    except _Lie as lie:
-        return Unsafe(kind="lies", detail=str(lie))
+    except _InvalidHeader as error:
+        return Unsafe(kind="lies", detail=str(error))
     return None
 
 
 def _check_header(size: int, read: Read) -> list[tuple[int, int, str, str]]:
-    """Hold a safetensors header against the format and against the file's size.
+    """Compare a safetensors header with the format and with the file's size.
 
     Gives where each tensor begins and ends, its name and its type.
     """
     if size < 8:
-        raise _Lie(f"{size} bytes cannot hold a safetensors header")
+        raise _InvalidHeader(f"{size} bytes cannot hold a safetensors header")
     length = int.from_bytes(read(0, 8), "little")
     if length > LONGEST_HEADER or 8 + length > size:
         least = min(LONGEST_HEADER, size - 8)
-        raise _Lie(f"the header claims {length} bytes, and at most {least} can be there")
+        raise _InvalidHeader(f"the header claims {length} bytes, and at most {least} can be there")
     header = _object(read(8, length), "the header")
     metadata = header.pop("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
-        raise _Lie("the header's __metadata__ does not map texts to texts")
-    spans = sorted((*_span(name, told), name, told["dtype"]) for name, told in header.items())
+        raise _InvalidHeader("the header's __metadata__ does not map texts to texts")
+    spans = sorted((*_span(name, entry), name, entry["dtype"]) for name, entry in header.items())
     end = 0
     for begin, ends, name, _ in spans:
         if begin != end:
             what = "leaves a hole before" if begin > end else "overlaps with the one before"
-            raise _Lie(f"{_shown(name)} {what}: it begins at {begin}, and {end} was reached")
+            raise _InvalidHeader(
+                f"{_shown(name)} {what}: it begins at {begin}, and {end} was reached"
+            )
         end = ends
     if end != size - 8 - length:
-        raise _Lie(f"the tensors end at {end}, and {size - 8 - length} bytes follow the header")
+        raise _InvalidHeader(
+            f"the tensors end at {end}, and {size - 8 - length} bytes follow the header"
+        )
     return spans
 
 
-def _span(name: str, told: object) -> tuple[int, int]:
-    """Where a tensor begins and ends among the data, as its shape and type say as well."""
-    if not isinstance(told, dict) or told.keys() != {"dtype", "shape", "data_offsets"}:
-        raise _Lie(f"{_shown(name)} is not told by dtype, shape and data_offsets: {_shown(told)}")
-    dtype, shape, offsets = told["dtype"], told["shape"], told["data_offsets"]
+def _span(name: str, entry: object) -> tuple[int, int]:
+    """Where a tensor begins and ends among the data, which must fit its shape and type."""
+    if not isinstance(entry, dict) or entry.keys() != {"dtype", "shape", "data_offsets"}:
+        raise _InvalidHeader(
+            f"{_shown(name)} must have exactly dtype, shape and data_offsets: {_shown(entry)}"
+        )
+    dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
     if not isinstance(dtype, str) or dtype not in BITS:
-        raise _Lie(f"{_shown(name)} has the unknown type {_shown(dtype)}")
+        raise _InvalidHeader(f"{_shown(name)} has the unknown type {_shown(dtype)}")
     if not _are_counts(shape):
-        raise _Lie(f"{_shown(name)} has the shape {_shown(shape)}")
+        raise _InvalidHeader(f"{_shown(name)} has the shape {_shown(shape)}")
     if not _are_counts(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:
-        raise _Lie(f"{_shown(name)} has the offsets {_shown(offsets)}")
+        raise _InvalidHeader(f"{_shown(name)} has the offsets {_shown(offsets)}")
     span = offsets[1] - offsets[0]
     bits = BITS[dtype]
     for count in shape:
@@ -256,50 +261,50 @@ def _span(name: str, told: object) -> tuple[int, int]:
             break
     if bits != 8 * span:
         claim = f"{dtype} {_shown(shape)}"
-        raise _Lie(f"{_shown(name)} is told as {claim}, which does not fill its {span} bytes")
+        raise _InvalidHeader(f"{_shown(name)} is {claim}, which does not fill its {span} bytes")
     return offsets[0], offsets[1]
 
 
 def _check_index(path: str, text: bytes, locked: Collection[str]) -> None:
-    """An index of shards may lead to locked files beside it, and nowhere else."""
+    """An index of shards may name locked files beside it, and nothing else."""
     shards = _object(text, "the index").get("weight_map")
     if not isinstance(shards, dict) or not all(isinstance(shard, str) for shard in shards.values()):
-        raise _Lie("the index has no weight_map of weights to files")
+        raise _InvalidHeader("the index has no weight_map of weights to files")
     folder = path.rpartition("/")[0]
     for shard in sorted(set(shards.values())):
         if problem := path_problem(shard):
-            raise _Lie(f"the index leads to {_shown(shard)}, which {problem}")
+            raise _InvalidHeader(f"the index leads to {_shown(shard)}, which {problem}")
         place = f"{folder}/{shard}" if folder else shard
         if not matches(shard, ("*.safetensors",)) or place not in locked:
-            raise _Lie(f"the index leads to {_shown(shard)}, which is no locked safetensors file")
+            raise _InvalidHeader(
+                f"the index leads to {_shown(shard)}, which is no locked safetensors file"
+            )
 
 
 def _object(text: bytes, what: str) -> dict[str, Any]:
-    """A JSON object in which no key stands twice: readers differ in which one they take."""
+    """A JSON object without duplicate keys: parsers differ in which value they take."""
 
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) < len(pairs):
-            twice = max(Counter(name for name, _ in pairs).items(), key=lambda one: one[1])[0]
-            raise _Lie(f"{what} names {_shown(twice)} twice")
-        return found
+        if (twice := duplicate_key(pairs)) is not None:
+            raise _InvalidHeader(f"{what} names {_shown(twice)} twice")
+        return dict(pairs)
 
     try:
-        told = json.loads(text.decode(), object_pairs_hook=once, parse_int=_number)
+        value = json.loads(text.decode(), object_pairs_hook=once, parse_int=_number)
     except (ValueError, RecursionError):
-        raise _Lie(f"{what} is not JSON") from None
-    if not isinstance(told, dict):
-        raise _Lie(f"{what} is not a JSON object")
-    return told
+        raise _InvalidHeader(f"{what} is not JSON") from None
+    if not isinstance(value, dict):
+        raise _InvalidHeader(f"{what} is not a JSON object")
+    return value
 
 
 def _are_counts(value: object) -> bool:
     """A list of whole numbers of at least 0; True is none."""
-    return isinstance(value, list) and all(type(one) is int and one >= 0 for one in value)
+    return isinstance(value, list) and all(type(count) is int and count >= 0 for count in value)
 
 
 def _shown(value: object) -> str:
-    """The value, cut to one short line."""
+    """The value in a short line."""
     shown = value if isinstance(value, str) else _dumped(value)
     shown = printable(" ".join(shown.split()), 81)
     return shown if len(shown) <= 80 else f"{shown[:77]}…"
@@ -308,10 +313,10 @@ def _shown(value: object) -> str:
 def _dumped(value: object) -> str:
     try:
         return json.dumps(value, ensure_ascii=False)
-    except RecursionError:  # could just be read, of a header or an index
+    except RecursionError:  # just shallow enough to be parsed
         return "something nested deep"
 
 
 def _number(text: str) -> int:
-    """A whole number; of one so long that Python would not read it, only that it is huge."""
+    """A whole number; `HUGE` for one of more digits than Python reads."""
     return int(text) if len(text) <= LONGEST_NUMBER else HUGE

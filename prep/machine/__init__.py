@@ -1,1 +1,1 @@
-"""What this machine gives: space on its disks, memory for its processes."""
+"""Disk space and memory of this machine."""

@@ -1,23 +1,40 @@
-"""What memory a process may have here: the machine's, or less where a control group says so.
+"""How much memory a process may have: the machine's, or less where a control group says so.
 
-Containers, services and CI jobs run in control groups; the smallest bound on the way up counts.
+Containers, services and CI jobs run in control groups; the smallest limit on the way up counts.
 Version 2 of the kernel's interface is one tree, version 1 has a tree for memory alone.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 PROC, CGROUPS = Path("/proc"), Path("/sys/fs/cgroup")
-UNBOUND = 1 << 60  # version 1 writes "no limit" as a number near the largest
+UNLIMITED = 1 << 60  # version 1 writes "no limit" as a number near the largest
+
+
+class _Files(NamedTuple):
+    """The files of a control group that hold these numbers."""
+
+    limit: str
+    used: str
+    peak: str
+    kills: str
+
+
+VERSION_1 = _Files(
+    *("memory.limit_in_bytes", "memory.usage_in_bytes"),
+    *("memory.max_usage_in_bytes", "memory.oom_control"),
+)
+VERSION_2 = _Files("memory.max", "memory.current", "memory.peak", "memory.events")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Memory:
-    """Bytes. `free` is what can still be had; `limit` the bound that counts, `bound` its name.
+    """Bytes. `free` is what can still be allocated below `limit`; `bound` says whose limit that is.
 
-    `peak` is the most that was used below that bound, None where the kernel does not tell; `kills`
-    counts the processes that it killed for want of memory.
+    `peak` is the most that was used below that limit, None where the kernel does not say; `kills`
+    counts the processes that it killed out of memory.
     """
 
     free: int
@@ -28,69 +45,54 @@ class Memory:
 
 
 def memory(proc: Path = PROC, cgroups: Path = CGROUPS) -> Memory:
-    """The bound that leaves the least, of the machine and every control group above us."""
-    return min(_bounds(proc, cgroups), key=lambda one: one.free)
+    """The limit that leaves the least, of the machine and every control group above us."""
+    return min(_limits(proc, cgroups), key=lambda limit: limit.free)
 
 
-def _bounds(proc: Path, cgroups: Path) -> Iterator[Memory]:
-    told = _table(proc / "meminfo")
-    kills = _table(proc / "vmstat").get("oom_kill", 0)
-    swap = told.get("SwapFree:", 0) << 10
+def _limits(proc: Path, cgroups: Path) -> Iterator[Memory]:
+    kilobytes = _table(proc / "meminfo")
     yield Memory(
-        free=(told["MemAvailable:"] << 10) + swap,
-        limit=told["MemTotal:"] << 10,
+        free=(kilobytes["MemAvailable:"] + kilobytes.get("SwapFree:", 0)) << 10,
+        limit=kilobytes["MemTotal:"] << 10,
         bound="this machine",
-        kills=kills,
+        kills=_table(proc / "vmstat").get("oom_kill", 0),
     )
     for line in _text(proc / "self" / "cgroup").splitlines():
         _, controllers, path = line.split(":", 2)
         if controllers == "":
-            trees, look = [cgroups, cgroups / "unified"], _version_2
+            trees, files = [cgroups, cgroups / "unified"], VERSION_2
         elif "memory" in controllers.split(","):
-            trees, look = [cgroups / "memory"], _version_1
+            trees, files = [cgroups / "memory"], VERSION_1
         else:
             continue
         for tree in trees:
-            yield from _upwards(tree, path, look)
+            yield from _upwards(tree, path, files)
 
 
-def _upwards(tree: Path, path: str, look: Callable[[Path], Memory | None]) -> Iterator[Memory]:
-    """Every bound from our own group to the root: in a container the root is all that is seen."""
-    at = tree / path.strip("/")
-    while at.is_relative_to(tree):
-        if bound := look(at):
-            yield bound
-        at = at.parent
+def _upwards(tree: Path, path: str, files: _Files) -> Iterator[Memory]:
+    """Every limit from our own group to the root: in a container only the root is visible."""
+    group = tree / path.strip("/")
+    while group.is_relative_to(tree):
+        if limit := _limit(group, files):
+            yield limit
+        group = group.parent
 
 
-def _version_2(group: Path) -> Memory | None:
-    limit = _number(group / "memory.max")
-    if limit is None:
+def _limit(group: Path, files: _Files) -> Memory | None:
+    limit = _number(group / files.limit)
+    if limit is None or limit >= UNLIMITED:
         return None
     return Memory(
-        free=_free(limit, _number(group / "memory.current"), group),
+        free=_free(limit, _number(group / files.used), group),
         limit=limit,
         bound=f"the control group {group}",
-        peak=_number(group / "memory.peak"),
-        kills=_table(group / "memory.events").get("oom_kill", 0),
-    )
-
-
-def _version_1(group: Path) -> Memory | None:
-    limit = _number(group / "memory.limit_in_bytes")
-    if limit is None or limit >= UNBOUND:
-        return None
-    return Memory(
-        free=_free(limit, _number(group / "memory.usage_in_bytes"), group),
-        limit=limit,
-        bound=f"the control group {group}",
-        peak=_number(group / "memory.max_usage_in_bytes"),
-        kills=_table(group / "memory.oom_control").get("oom_kill", 0),
+        peak=_number(group / files.peak),
+        kills=_table(group / files.kills).get("oom_kill", 0),
     )
 
 
 def _free(limit: int, used: int | None, group: Path) -> int:
-    """What is left; pages of files that nobody uses just now are given back when asked for."""
+    """What is left; the kernel frees inactive pages of files on demand."""
     stat = _table(group / "memory.stat")
     cached = stat.get("total_inactive_file", stat.get("inactive_file", 0))
     return max(0, limit - max(0, (used or 0) - cached))
@@ -104,8 +106,8 @@ def _number(path: Path) -> int | None:
 
 def _table(path: Path) -> dict[str, int]:
     """Lines of a name and a number."""
-    rows = (line.split() for line in _text(path).splitlines())
-    return {row[0]: int(row[1]) for row in rows if len(row) > 1 and row[1].isdecimal()}
+    lines = (line.split() for line in _text(path).splitlines())
+    return {words[0]: int(words[1]) for words in lines if len(words) > 1 and words[1].isdecimal()}
 
 
 def _text(path: Path) -> str:

@@ -10,7 +10,18 @@ import pytest
 from prep.catalogue.entries import ModelSpec
 from prep.catalogue.lock import LockedModel
 from prep.errors import Interrupted, NotTried
-from prep.plugin import outcome, parameters, reruns, run_command, signals, terminal, workspace
+from prep.plugin import (
+    expected,
+    outcome,
+    parameters,
+    report_places,
+    reruns,
+    run_command,
+    signals,
+    terminal,
+    terminal_summary,
+    workspace,
+)
 from prep.plugin.options import add_options, refuse_cache_options, settings_of
 from prep.process.child import die_with_parent
 from prep.stages.converted import Converted
@@ -53,7 +64,7 @@ def pytest_configure(config: pytest.Config) -> None:
         die_with_parent()
     refuse_cache_options(config)
     settings_of(config)
-    outcome.check_places(config)
+    report_places.check_places(config)
     signals.install(config)
     if not hasattr(config, "workerinput"):
         run_command.start_sample_hub(config)
@@ -97,7 +108,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
     """The settings."""
-    return outcome.header(settings_of(config))
+    return terminal_summary.header_lines(settings_of(config))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -118,7 +129,7 @@ def pytest_collection_modifyitems(
 
     pytest groups by parameter and would split a model's tests.
     """
-    outcome.note_expected(config, items)
+    expected.note_expected(config, items)
     yield
     parameters.sort(items)
 
@@ -132,8 +143,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 def pytest_configure_node(node: Any) -> None:
     """Give an xdist worker what it shares with this process."""
     run_command.pass_endpoint(node)
-    workspace.tell_worker(node)
-    terminal.tell_worker(node)
+    workspace.configure_worker(node)
+    terminal.configure_worker(node)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -161,7 +172,7 @@ def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
     finally:
         outcome.add_properties(item, _facts(item.config))
         if stages := item.config.stash.get(STAGES, None):
-            stages.context.progress.rest()  # stages are fixtures: what takes time is over
+            stages.context.progress.finish()  # stages are fixtures: what takes time is over
 
 
 @pytest.hookimpl(wrapper=True)
@@ -187,7 +198,7 @@ def stages(request: pytest.FixtureRequest) -> Iterator[Stages]:
         yield made
         context.progress.busy("model-prep", "ending the processes that were started")
         made.close()
-        context.progress.rest()
+        context.progress.finish()
 
 
 @pytest.fixture(scope="session")

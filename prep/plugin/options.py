@@ -12,7 +12,7 @@ from prep.errors import Exit, TransientError, WrongRequest
 from prep.fetch.hub import find_token
 from prep.machine.disk import no_temporary_folder
 from prep.settings import SAMPLE, GivenOptions, Settings, Shard, resolve_settings
-from prep.tasks.files import PRECISIONS
+from prep.tasks.precisions import PRECISIONS
 
 SETTINGS = pytest.StashKey[Settings]()
 

@@ -8,7 +8,8 @@ import pytest
 from prep.catalogue.entries import ModelSpec
 from prep.plugin.options import settings_of
 from prep.settings import Settings
-from prep.tasks.consumers import Load, loads_of
+from prep.tasks.consumers import Load
+from prep.tasks.registry import TASKS
 
 LEVELS = ("pins", "layout", "conversion", "load", "answers")
 SEPARATOR = ":"  # a catalogue name cannot hold it, so an id tells its model
@@ -102,7 +103,7 @@ def _rows(settings: Settings, spec: ModelSpec, columns: Sequence[str]) -> list[R
     precisions = settings.precisions_of(spec)
     if "load" in columns:
         interpreters = settings.interpreters
-        loads = loads_of(spec.task, spec.repo, spec.consumers, precisions, interpreters)
+        loads = TASKS[spec.task].loads(spec.repo, spec.consumers, precisions, interpreters)
         if "precision" in columns:
             return [(spec, load, load.precision) for load in loads if load.precision]
         return [(spec, load) for load in loads]

@@ -1,7 +1,7 @@
-"""What the stages of a process are given: its scratch folder, and the look beforehand.
+"""What the stages of a process are given: its scratch folder, and the preflight.
 
-Under xdist the controlling process makes both once and hands them to its workers: one look at the
-hub for the whole run, and one folder that goes with the run, even where a worker was killed.
+Under xdist the controlling process makes both once for all workers: one preflight for the whole
+run, and one folder that is removed at its end, even where a worker was killed.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ from prep.plugin.options import settings_of
 from prep.plugin.parameters import model_of, precision_of
 from prep.plugin.terminal import progress_for
 from prep.stages.context import Context
-from prep.stages.preflight import Preflight, preflight
+from prep.stages.preflight import Preflight, run_preflight
 
 WANTED = pytest.StashKey[dict[str, set[str]]]()
 SHARED = pytest.StashKey[tuple[str, str | None]]()
@@ -39,32 +39,32 @@ def note_wanted(config: pytest.Config, items: list[pytest.Item]) -> None:
 def context_for(session: pytest.Session) -> Iterator[Context]:
     """A run's context; its scratch folder is removed at the end."""
     config = session.config
-    told = getattr(config, "workerinput", {})
-    with _folder(told.get("prep_scratch")) as scratch:
-        flight = told.get("prep_preflight")
+    workerinput = getattr(config, "workerinput", {})
+    with _folder(workerinput.get("prep_scratch")) as scratch:
+        preflight = workerinput.get("prep_preflight")
         yield Context(
             settings=settings_of(config),
             scratch=scratch,
             progress=progress_for(session),
-            flight=Preflight.load(flight) if flight else None,
+            preflight=Preflight.load(preflight) if preflight else None,
             wanted=config.stash.get(WANTED, None),
         )
 
 
-def tell_worker(node: Any) -> None:
-    """Look once, before the first worker starts; every worker gets the same."""
-    config, told = node.config, node.workerinput
+def configure_worker(node: Any) -> None:
+    """One preflight before the first worker starts; every worker gets its result."""
+    config, workerinput = node.config, node.workerinput
     worker_crashes.note_kills(config)
     if SHARED not in config.stash:
         stack = contextlib.ExitStack()
         scratch = stack.enter_context(_folder(None))
         config.add_cleanup(stack.close)
-        settings, flight = settings_of(config), None
+        settings, preflight = settings_of(config), None
         if not settings.offline:
-            workers = min(told["workercount"], len(settings.models))
-            flight = preflight(settings, scratch, workers).dump()
-        config.stash[SHARED] = str(scratch), flight
-    told["prep_scratch"], told["prep_preflight"] = config.stash[SHARED]
+            workers = min(workerinput["workercount"], len(settings.models))
+            preflight = run_preflight(settings, scratch, workers).dump()
+        config.stash[SHARED] = str(scratch), preflight
+    workerinput["prep_scratch"], workerinput["prep_preflight"] = config.stash[SHARED]
 
 
 @contextlib.contextmanager

@@ -1,1 +1,1 @@
-"""Child processes: numbered orders and answers, and the events that tell of progress."""
+"""Child processes with numbered orders and answers, and progress events."""

@@ -1,13 +1,13 @@
 """Child processes: an environment made for them, numbered JSON orders in, numbered JSON lines out.
 
-Everything heavy or hazardous runs in a child, so that its memory is given back, its deadline can
-be enforced and its environment is ours: libraries read theirs when they are imported. A child
-dies with its parent.
+Everything heavy or unsafe runs in a child, so that its memory is freed, its deadline can be
+enforced and its environment is ours: libraries read theirs when they are imported. A child is
+killed with its parent.
 
 An answer belongs to its order. Every order has a number that no other order of this process has,
-and every line that answers it repeats the number. An exchange that does not come to its end,
-whatever interrupts it (an error of ours, pytest-timeout's alarm, Ctrl-C), ends the child: what it
-would still have said is never read. `Child.exchange` is the only way to ask.
+and every line that answers it repeats the number. An exchange that is interrupted, by whatever (an
+error of ours, pytest-timeout's alarm, Ctrl-C), kills the child: its later answers are never read.
+`Child.exchange` is the only way to give an order.
 """
 
 import contextlib
@@ -36,9 +36,9 @@ log = logging.getLogger(__name__)
 Event = dict[str, Any]
 Emit = Callable[[Event], None]
 
-# What a child may see of our environment. Tokens, HF_* and TRANSFORMERS_* are not among it: what a
-# child needs of those it is given by name.
-KEPT = frozenset(
+# What a child may see of our environment. Not tokens, HF_* and TRANSFORMERS_*: those that it needs
+# are given by name.
+PASSED_ENV = frozenset(
     {
         *("PATH", "LANG", "LANGUAGE", "TZ", "LD_LIBRARY_PATH", "LD_PRELOAD", "VIRTUAL_ENV"),
         *("TMPDIR", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"),
@@ -46,7 +46,7 @@ KEPT = frozenset(
         *("COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG", "COVERAGE_FILE"),
     }
 )
-KEPT_FOR_NETWORK = frozenset(
+PASSED_ENV_NETWORK = frozenset(
     {
         *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
         *("http_proxy", "https_proxy", "all_proxy", "no_proxy"),
@@ -57,9 +57,9 @@ END_SECONDS = 2
 MINIMUM_RATE = 1024  # bytes per second; slower is no progress
 PR_SET_PDEATHSIG = 1
 PARENT = "MODEL_PREP_PARENT"  # who started a child, in its environment
-LONGEST_ANSWER = 1 << 26  # bytes of a line; the answers of a whole model have some hundred thousand
+LINE_MAX = 1 << 26  # bytes; the answers of a whole model have some hundred thousand
 REPORT = "Run again, and report this."
-GREETING = 0  # the number of what a child says before it was given an order
+GREETING = 0  # the number of what a child writes before it was given an order
 _NUMBERS = itertools.count(GREETING + 1)
 
 # How children find this package. Installed, they find it without: and all of site-packages would
@@ -77,13 +77,13 @@ def environment(private_home: Path, *, network: bool, **more: str) -> dict[str, 
     telemetry = private_home / "intel" / "openvino_telemetry"
     telemetry.parent.mkdir(parents=True, exist_ok=True)
     telemetry.write_text("0", encoding="ascii")
-    kept = KEPT | KEPT_FOR_NETWORK if network else KEPT
-    ours = {key: value for key, value in os.environ.items() if key in kept or key[:3] == "LC_"}
+    names = PASSED_ENV | PASSED_ENV_NETWORK if network else PASSED_ENV
+    passed = {key: value for key, value in os.environ.items() if key in names or key[:3] == "LC_"}
     return {
-        # Threads that wait for work take turns with those that have some, where there are more of
-        # them than cores: spinning made a load three times as long.
+        # Where there are more threads than cores, those that wait for work must not spin: that made
+        # a load three times as long.
         "OMP_WAIT_POLICY": "PASSIVE",
-        **ours,
+        **passed,
         "HOME": str(private_home),
         **SOURCE,
         "PYTHONDONTWRITEBYTECODE": "1",
@@ -100,20 +100,20 @@ def environment(private_home: Path, *, network: bool, **more: str) -> dict[str, 
 
 
 class Watch:
-    """Says when a child has made no progress for too long, or has run for too long altogether.
+    """Raises when a child has made no progress for too long, or has run for too long altogether.
 
-    `patience` and `deadline` are seconds, None for no bound. `total` is a count of bytes that only
-    grows; fewer than `MINIMUM_RATE` a second over the whole of `patience` is no progress.
+    `timeout` and `deadline` are seconds, None for no limit. Fewer than `MINIMUM_RATE` bytes a
+    second over the whole of `timeout` is no progress.
     """
 
-    def __init__(self, patience: float | None, deadline: float | None = None) -> None:
-        self.patience = patience
+    def __init__(self, timeout: float | None, deadline: float | None = None) -> None:
+        self.timeout = timeout
         self.deadline = deadline
         self._start = self._mark = time.monotonic()
         self._marked_bytes = 0
 
     def saw(self, total: int) -> None:
-        """The child has moved `total` bytes so far."""
+        """The child has moved `total` bytes so far, a count that only grows."""
         moved = total - self._marked_bytes
         if moved >= MINIMUM_RATE * max(1.0, time.monotonic() - self._mark):
             self._mark, self._marked_bytes = time.monotonic(), total
@@ -123,27 +123,27 @@ class Watch:
         self._mark = time.monotonic()
 
     def check(self, doing: str) -> None:
-        """Raise `TimedOut` where one of the bounds is passed."""
+        """Raise `TimedOut` where a limit is exceeded."""
         now = time.monotonic()
-        if self.patience is not None and now - self._mark > self.patience:
-            raise TimedOut(no_progress(doing, self.patience))
+        if self.timeout is not None and now - self._mark > self.timeout:
+            raise TimedOut(no_progress(doing, self.timeout))
         if self.deadline is not None and now - self._start > self.deadline:
-            raise TimedOut(late(doing, self.deadline))
+            raise TimedOut(past_deadline(doing, self.deadline))
 
 
-def no_progress(doing: str, patience: float) -> str:
-    """The one sentence for a network that brings nothing, or next to nothing."""
+def no_progress(doing: str, timeout: float) -> str:
+    """The message for a network that brings nothing, or next to nothing."""
     return (
-        f"{doing}: no progress for {patience:g} s (a drip below {MINIMUM_RATE} bytes a second is "
-        "none). What came so far is kept; run again, or give a longer --download-timeout."
+        f"{doing}: no progress for {timeout:g} s (less than {MINIMUM_RATE} bytes a second counts "
+        "as none). Received bytes are kept; run again, or give a longer --download-timeout."
     )
 
 
-def late(doing: str, deadline: float) -> str:
-    """The one sentence for what took too long altogether."""
+def past_deadline(doing: str, deadline: float) -> str:
+    """The message for what took too long altogether."""
     return (
-        f"{doing}: not done within the {deadline:g} s of --download-deadline. What came so far is "
-        "kept; run again to go on from there."
+        f"{doing}: not done within the {deadline:g} s of --download-deadline. Received bytes are "
+        "kept; run again to resume."
     )
 
 
@@ -156,14 +156,14 @@ def run(
     on_event: Emit,
     watch: Watch,
 ) -> Event:
-    """Run ``python -m module`` on one order and give its result; raises what rose in the child."""
+    """Run ``python -m module`` on one order; gives its result, or raises the child's error."""
     child = Child([sys.executable, "-m", module], env, Path(env["HOME"]) / f"{module}.log")
     try:
         with child.exchange(doing, order) as answer:
             while True:
                 line = answer(0.5)
                 if line is None or "event" in line:
-                    watch.check(doing)  # always: who tells a lot is not done in time for that
+                    watch.check(doing)  # always: many events do not extend the deadline
                 if line is not None and "event" in line:
                     watch.saw(line.get("total_done", 0))
                     on_event(line)
@@ -181,7 +181,7 @@ def unwrap(line: Event) -> Event:
         raise as_error(line["error"])
     result = line.get("result")
     if not isinstance(result, dict):
-        raise ChildCrashed(f"The process gave what is no result: {shown(result)}. {REPORT}")
+        raise ChildCrashed(f"invalid result: {shown(result)}. {REPORT}")
     return result
 
 
@@ -198,7 +198,7 @@ _EVENTS: Mapping[str, Mapping[str, Shape]] = {
 
 
 def is_answer(message: object) -> bool:
-    """Whether it is of a form that children answer in; what a result is, its reader knows."""
+    """Whether it has a form that children answer in; the result itself is its reader's to check."""
     if not isinstance(message, dict):
         return False
     if "event" in message:
@@ -214,7 +214,7 @@ def is_answer(message: object) -> bool:
 
 
 class _OutputEnded(Exception):
-    """The child reads or writes no more. Not `EOFError`, which an interruption may raise too."""
+    """The child closed its pipes. Not `EOFError`, which an interruption may raise too."""
 
 
 class Child:
@@ -240,11 +240,11 @@ class Child:
     def exchange(
         self, doing: str, order: Mapping[str, Any] | None = None
     ) -> Iterator[Callable[[float], Event | None]]:
-        """Give one order, or none to hear the greeting; gives a function that reads answers to it.
+        """Give one order, or none to read the greeting; gives a function that reads the answers.
 
         That function waits so many seconds for the next line, and gives None where none came. A
-        child that died, or answered another order, raises here as an error of ours that names what
-        it was `doing`. Whatever leaves the block before its end, of any class, ends the child.
+        child that crashed, or answered another order, raises here an error of ours that names what
+        it was `doing`. Any exception that leaves the block kills the child.
         """
         number = GREETING if order is None else next(_NUMBERS)
         self.idle = False  # first of all: an alarm may come before this block is entered
@@ -277,16 +277,16 @@ class Child:
             message = json.loads(line)  # not strictly: a broken model's vectors hold NaN
         except (ValueError, RecursionError):
             message = None
-        told = message.get("order") if isinstance(message, dict) else None
-        if type(told) is int and told != number:
+        answered = message.get("order") if isinstance(message, dict) else None
+        if type(answered) is int and answered != number:
             raise ChildCrashed(
-                f"{doing}: the process answered order {shown(told)}, asked was order {number}. "
-                f"It was ended and its answer was not used. {REPORT}"
+                f"{doing}: the process answered order {shown(answered)}, expected order {number}. "
+                f"It was stopped and its answer was not used. {REPORT}"
             )
-        if type(told) is not int or not is_answer(message):
+        if type(answered) is not int or not is_answer(message):
             raise ChildCrashed(
-                f"{doing}: the process wrote what is no answer: {shown(bytes(line[:200]))}. "
-                f"It was ended. {REPORT}"
+                f"{doing}: the process wrote an invalid answer: {shown(bytes(line[:200]))}. "
+                f"It was stopped. {REPORT}"
             )
         answer: Event = message
         return answer
@@ -295,16 +295,16 @@ class Child:
         """The next line, None when none came within `timeout` seconds."""
         assert self.process.stdout is not None
         handle = self.process.stdout.fileno()
-        ends = time.monotonic() + timeout
-        seen = 0  # so much has no end of a line in it
+        until = time.monotonic() + timeout
+        seen = 0  # so many bytes hold no end of a line
         while (end := self._buffer.find(b"\n", seen)) < 0:
             seen = len(self._buffer)
-            if seen > LONGEST_ANSWER:
+            if seen > LINE_MAX:
                 raise ChildCrashed(
-                    f"{doing}: the process wrote a line of more than {LONGEST_ANSWER} bytes. It "
-                    f"was ended. {REPORT}"
+                    f"{doing}: the process wrote a line of more than {LINE_MAX} bytes. It was "
+                    f"stopped. {REPORT}"
                 )
-            if not select.select([handle], [], [], max(0.0, ends - time.monotonic()))[0]:
+            if not select.select([handle], [], [], max(0.0, until - time.monotonic()))[0]:
                 return None
             data = os.read(handle, 1 << 16)
             if not data:
@@ -315,13 +315,13 @@ class Child:
         return line
 
     def _ended(self, doing: str) -> PrepError:
-        """How it ended, as an error; called after its output ended."""
+        """The error for a child whose output ended."""
         code = self.process.wait()
         tail = self.stderr.read_text(encoding="utf-8", errors="replace").strip()
         return crash_error(doing, code, self.kills, tail)
 
     def end(self) -> None:
-        """Let it end by itself for a moment, as it does when nothing more is asked of it."""
+        """Let it end by itself, as it does when its input ends."""
         assert self.process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
             self.process.stdin.close()
@@ -329,7 +329,7 @@ class Child:
             self.process.wait(timeout=END_SECONDS)
 
     def stop(self) -> None:
-        """End it and all that it started, now."""
+        """Kill it and its process group."""
         try:
             os.killpg(self.process.pid, signal.SIGKILL)
         except (ProcessLookupError, PermissionError):
@@ -346,30 +346,25 @@ def crash_error(doing: str, code: int, before: int, tail: str = "") -> PrepError
 
     `before` is as in `killed`.
     """
-    last = f" It said last:\n{tail[-1500:]}" if tail else ""
+    last = f" Last output:\n{tail[-1500:]}" if tail else ""
     if code == -signal.SIGKILL:
         return ChildKilled(f"{doing}: {killed(memory(), before)}{last}")
     try:
         how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
     except ValueError:  # not every number has a name
         how = f"signal {-code}"
-    return ChildCrashed(f"{doing}: the process ended early with {how}.{last}")
+    return ChildCrashed(f"{doing}: the process ended with {how}.{last}")
 
 
 def killed(now: Memory, before: int) -> str:
-    """Why a process was killed (SIGKILL), as far as the kernel tells, and what to raise.
+    """Why a process was killed (SIGKILL), as far as the kernel says, and what to raise.
 
     `before` is how many it had killed for want of memory when the process was started.
     """
     peak = f"; at most {now.peak} were used" if now.peak is not None else ""
-    told = f"{now.bound} allows {now.limit} bytes{peak}, and {now.free} are free"
-    if now.kills > before:
-        return (
-            f"the kernel killed the process (SIGKILL), because memory ran out: {told}. What is "
-            "finished is kept. Raise that limit, or prepare fewer models at once, and run again."
-        )
+    cause = "out of memory" if now.kills > before else "by SIGKILL, most often out of memory"
     return (
-        f"the process was killed (SIGKILL), most often because memory ran out: {told}. What is "
+        f"{cause}: {now.bound} allows {now.limit} bytes{peak}, and {now.free} are free. What is "
         "finished is kept. Raise the memory limit, or prepare fewer models at once, and run again."
     )
 
@@ -377,17 +372,17 @@ def killed(now: Memory, before: int) -> str:
 def serve_one(work: Callable[[Event, Emit], Event]) -> NoReturn:
     """A child's whole main: read one order, do it, send the result or the error, end.
 
-    The protocol keeps stdout for itself; whatever libraries print goes to stderr.
+    stdout is the protocol's alone; whatever libraries print goes to stderr.
     """
     die_with_parent()
     os.umask(0o022)
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     order = json.loads(sys.stdin.readline())
-    number, whole = order.pop("order"), threading.Lock()
+    number, lock = order.pop("order"), threading.Lock()
 
     def emit(message: Event) -> None:
-        with whole:  # threads tell what they do, and no line may stand in another
+        with lock:  # threads send events, and lines must not mix
             out.write(json.dumps({"order": number, **message}).encode() + b"\n")
             out.flush()
 
@@ -396,11 +391,11 @@ def serve_one(work: Callable[[Event, Emit], Event]) -> NoReturn:
 
 
 def outcome(work: Callable[[], Event]) -> Event:
-    """The result of `work` as a message, or the error that rose in it."""
+    """The result of `work` as a message, or the error that it raised."""
     try:
         return {"result": work()}
     except Exception as error:
-        # Whatever a library raises ends here, once: the parent reports it, the log keeps the rest.
+        # Whatever a library raises: the parent reports it, the log has the traceback.
         return {"error": outcome_of(error)}
 
 
@@ -408,30 +403,30 @@ def outcome_of(error: Exception) -> Event:
     """An error as a message, which `as_error` reads."""
     if not isinstance(error, PrepError):
         log.error("unexpected in a child", exc_info=error)
-    told: Event = {"class": type(error).__name__, "message": str(error)}
+    message: Event = {"class": type(error).__name__, "message": str(error)}
     if isinstance(error, OSError):
         path = error.filename if isinstance(error.filename, str) else None
-        told |= {"errno": error.errno, "strerror": error.strerror, "path": path}
-    return told
+        message |= {"errno": error.errno, "strerror": error.strerror, "path": path}
+    return message
 
 
-def as_error(told: Mapping[str, Any]) -> PrepError:
-    """The error that a child told of, as one of ours: its own class where it is of our tree."""
+def as_error(message: Mapping[str, Any]) -> PrepError:
+    """The error of such a message, as ours: of its own class where it is in our tree."""
     try:
-        return by_name(told["class"])(told["message"])
+        return by_name(message["class"])(message["message"])
     except LookupError:
         pass
-    if told.get("errno") is not None:
-        known = storage_error(OSError(told["errno"], told["strerror"], told["path"]))
+    if message.get("errno") is not None:
+        known = storage_error(OSError(message["errno"], message["strerror"], message["path"]))
         if known is not None:
             return known
-    return ChildCrashed(f"{told['class']}: {told['message']}")
+    return ChildCrashed(f"{message['class']}: {message['message']}")
 
 
 def die_with_parent() -> None:
-    """Ask the kernel to kill this process when the one that started it is gone.
+    """Ask the kernel to kill this process when its parent is gone.
 
-    The kernel tells nothing of a parent that died before it was asked, while this one imported.
+    The kernel sends nothing for a parent that ended before the call, while this process imported.
     """
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.environ.get(PARENT, str(os.getppid())) != str(os.getppid()):

@@ -13,37 +13,31 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
-from prep.convert.content import AT_MOST, MEASURES
 from prep.process.progress import span
 from prep.report import page_colours
-from prep.tasks.files import PRECISIONS, TASKS
-from prep.tasks.question_sets import (
-    EmbeddingQuestions,
-    RerankerQuestions,
-    Seq2seqQuestions,
-    read_questions,
-)
+from prep.tasks.precisions import PRECISIONS
+from prep.tasks.question_sets import Table
+from prep.tasks.registry import TASKS
 
 TEMPLATE = Path(__file__).with_name("page.html.j2")
 MOST_BYTES = 300_000
-MEASURED = {"embedding": "cosine", "reranker": "difference", "seq2seq": "same tokens"}
 RUNS, PROBLEMS, LETTERS = 24, 12, 4000  # how much of the past, of problems and of each is shown
-WORST_FIRST = ("red", "undelivered", "unchecked", "healed", "ready")
-MARKS = {"ready": "✓", "healed": "✚", "red": "✗", "undelivered": "↻", "unchecked": "–"}
+WORST_FIRST = ("failed", "transient", "unchecked", "repaired", "ready")
+MARKS = {"ready": "✓", "repaired": "✚", "failed": "✗", "transient": "↻", "unchecked": "–"}
 MEANINGS = {
     "ready": "everything the suite has for it passed",
-    "healed": "ready, after damage that was found and mended",
-    "red": "something is wrong that stays",
-    "undelivered": "only failures that can pass by themselves: run again",
+    "repaired": "ready, after damage that was found and repaired",
+    "failed": "a failure that stays until somebody acts",
+    "transient": "only transient failures: run again",
     "unchecked": "the run left checks out",
 }
 EXITS = {
     0: "every chosen model passed every chosen check",
-    1: "what is red stays red until somebody acts; its card says what to do",
+    1: "what failed stays so until somebody acts; the card of the model says what to do",
     2: "stopped by Ctrl-C",
     3: "an error inside the suite",
     5: "nothing was checked",
-    75: "every failure can pass by itself: run again",
+    75: "every failure is transient: run again",
     143: "stopped by SIGTERM",
 }
 STAGES = {
@@ -51,7 +45,7 @@ STAGES = {
     "fetched": "fetch and digest",
     "converted": "convert and check",
     "loaded": "load and answer",
-    "interpreter": "meet an interpreter",
+    "interpreter": "ask an interpreter",
 }
 
 
@@ -64,8 +58,8 @@ def render(run: Mapping[str, Any], past: Sequence[Mapping[str, Any]]) -> str:
     view = {
         "run": run,
         "models": [
-            {"number": number, **_model(name, one, run, past)}
-            for number, (name, one) in enumerate(run["models"].items(), 1)
+            {"number": number, **_model(name, entry, run, past)}
+            for number, (name, entry) in enumerate(run["models"].items(), 1)
         ],
         "timeline": _timeline(run),
         "palette": page_colours.PALETTE,
@@ -85,7 +79,7 @@ def render(run: Mapping[str, Any], past: Sequence[Mapping[str, Any]]) -> str:
 
 def _headline(run: Mapping[str, Any]) -> dict[str, str]:
     """The verdict in one look: a sentence, and the status whose colour it has."""
-    counts = Counter(one["status"] for one in run["models"].values())
+    counts = Counter(model["status"] for model in run["models"].values())
     total, code = sum(counts.values()), run["exit"]
     meaning = EXITS.get(code, "see the terminal")
     if code in (2, 3, 5, 143):
@@ -95,51 +89,53 @@ def _headline(run: Mapping[str, Any]) -> dict[str, str]:
     of = f"{count} of {_count(total, 'model')}"
     is_are = "is" if count == 1 else "are"
     sentence = {
-        "red": f"{of} {is_are} red",
-        "undelivered": f"{of} could not be delivered: run again",
+        "failed": f"{of} failed",
+        "transient": f"{of} failed with transient errors: run again",
         "unchecked": f"{of} {is_are} not wholly checked",
-        "healed": f"All {total} models are ready, {count} of them healed",
+        "repaired": f"All {total} models are ready, {count} of them repaired",
         "ready": f"All {total} models are ready",
     }[tone]
     if total == 1:
         sentence = {
-            "red": "The model is red",
-            "undelivered": "The model could not be delivered: run again",
+            "failed": "The model failed",
+            "transient": "The model failed with transient errors: run again",
             "unchecked": "The model is not wholly checked",
-            "healed": "The model is ready, and was healed",
+            "repaired": "The model is ready, and was repaired",
             "ready": "The model is ready",
         }[tone]
     return {"headline": sentence, "tone": tone, "meaning": meaning}
 
 
 def _model(
-    name: str, one: Mapping[str, Any], run: Mapping[str, Any], past: Sequence[Mapping[str, Any]]
+    name: str, entry: Mapping[str, Any], run: Mapping[str, Any], past: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
-    problems = [text[:LETTERS].strip() for text in one["problems"]]
+    problems = [text[:LETTERS].strip() for text in entry["problems"]]
     return {
-        **one,
+        **entry,
         "name": name,
-        "earlier": one["at"] < run["began"],
-        "sizes": _sizes(one),
-        "consumers": _consumers(one["loads"]),
+        "earlier": entry["at"] < run["began"],
+        "sizes": _sizes(entry),
+        "consumers": _consumers(entry["loads"]),
         "not_tried": Counter(
-            load["not-tried"] for load in one["loads"].values() if "not-tried" in load
+            load["not-tried"] for load in entry["loads"].values() if "not-tried" in load
         ),
-        "answers": _answers(one),
-        "lowest": _agreement(one),
-        "measured": MEASURED.get(one["task"], "agreement"),
+        "answers": _answers(entry),
+        "lowest": _agreement(entry),
+        "measured": TASKS[entry["task"]].measure.label if entry["task"] in TASKS else "agreement",
         "problem_list": [text.partition("\n")[::2] for text in problems[:PROBLEMS]],
         "more_problems": max(0, len(problems) - PROBLEMS),
-        "healed_list": [" ".join(text.split())[:LETTERS] for text in one["healed"][:PROBLEMS]],
+        "repaired_list": [
+            " ".join(text.split())[:LETTERS] for text in entry["repaired"][:PROBLEMS]
+        ],
         "past": _past(line for line in past if line["model"] == name),
     }
 
 
-def _sizes(one: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _sizes(entry: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The original and each precision: bytes, and how much of the allowed difference is used."""
-    rows = [{"label": "original", "bytes": one["bytes"], "used": None, "made": None}]
-    for precision, made in one["precisions"].items():
-        rows.append({"label": precision, **made, "used": _used(one["task"], made)})
+    rows = [{"label": "original", "bytes": entry["bytes"], "used": None, "made": None}]
+    for precision, made in entry["precisions"].items():
+        rows.append({"label": precision, **made, "used": _used(entry["task"], made)})
     most = max([row["bytes"] or 0 for row in rows] + [1])
     return [{**row, "share": 100 * (row["bytes"] or 0) / most} for row in rows]
 
@@ -147,17 +143,17 @@ def _sizes(one: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _used(task: str, made: Mapping[str, Any]) -> float | None:
     """The difference to the original, of what the bound allows, in percent."""
     agreement, bound = made.get("agreement"), made.get("agreement-bound")
-    if agreement is None or bound is None:
+    if agreement is None or bound is None or task not in TASKS:
         return None
-    difference, allowed = (agreement, bound) if task in AT_MOST else (1 - agreement, 1 - bound)
+    difference, allowed = map(TASKS[task].measure.difference, (agreement, bound))
     return 100 * difference / allowed if allowed else (0.0 if difference <= 0 else 999.0)
 
 
-def _agreement(one: Mapping[str, Any]) -> dict[str, Any] | None:
-    known = [row for row in _sizes(one) if row["used"] is not None]
+def _agreement(entry: Mapping[str, Any]) -> dict[str, Any] | None:
+    known = [row for row in _sizes(entry) if row["used"] is not None]
     if not known:
         return None
-    measure = MEASURES.get(one["task"], "agreement").strip(",")
+    measure = TASKS[entry["task"]].measure.sentence.strip(",")
     return {**max(known, key=lambda row: row["used"]), "measure": measure}
 
 
@@ -177,14 +173,14 @@ def _consumers(loads: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
             "precision": precision,
             "consumer": consumer,
             "loads": made,
-            "tried": sum("seconds" in one for one in made),
-            "ways": list(dict.fromkeys(one["way"] for one in made)),
+            "tried": sum("seconds" in load for load in made),
+            "ways": list(dict.fromkeys(load["way"] for load in made)),
             "cache_dir": _tried(made, "cache_dir"),
             "other": _tried(made, "other"),
             "read_only": _tried(made, "read-only"),
-            "latency": _median(one.get("latency") for one in made),
-            "seconds": _median(one.get("seconds") for one in made),
-            "peak": max((one.get("peak-bytes", 0) for one in made), default=0),
+            "latency": _median(load.get("latency") for load in made),
+            "seconds": _median(load.get("seconds") for load in made),
+            "peak": max((load.get("peak-bytes", 0) for load in made), default=0),
         }
         for (python, precision, consumer), made in groups.items()
     ]
@@ -195,60 +191,43 @@ def _tried(loads: Sequence[Mapping[str, Any]], how: str) -> str:
     meant = [load for load in loads if how in load["more"]]
     if not meant:
         return ""
-    return "yes" if any("seconds" in one for one in meant) else "not tried"
+    return "yes" if any("seconds" in load for load in meant) else "not tried"
 
 
-def _answers(one: Mapping[str, Any]) -> dict[str, Any] | None:
+def _answers(entry: Mapping[str, Any]) -> dict[str, Any] | None:
     """Heat maps or texts; None where the questions are not those that were asked."""
-    given = one["answers"]
-    if not given or one["task"] not in TASKS:
+    given = entry["answers"]
+    if not given or entry["task"] not in TASKS:
         return None
-    questions = read_questions(one["task"])
-    if isinstance(questions, Seq2seqQuestions):
-        prompts = list(questions.prompts.values())
-        if any(len(texts) != len(prompts) for texts in given.values()):
+    table = TASKS[entry["task"]].questions().table()
+    if not table.columns:
+        if any(len(texts) != len(table.labels) for texts in given.values()):
             return None
         rows = [
-            {"prompt": prompt, "texts": [texts[place] for texts in given.values()]}
-            for place, prompt in enumerate(prompts)
+            {"prompt": label, "texts": [texts[place] for texts in given.values()]}
+            for place, label in enumerate(table.labels)
         ]
         return {"kind": "texts", "columns": list(given), "rows": rows}
-    if isinstance(questions, EmbeddingQuestions):
-        heads = [f"{kind} {n}" for kind in "PU" for n in range(1, len(questions.related) + 1)]
-        texts = [r.related for r in questions.related] + [r.unrelated for r in questions.related]
-        labels = [r.anchor for r in questions.related]
-        cells = [texts for _ in labels]
-    else:
-        assert isinstance(questions, RerankerQuestions)
-        labels = [r.query for r in questions.ranked]
-        cells = [list(r.passages) for r in questions.ranked]
-        heads = ["relevant", *(f"other {n}" for n in range(1, max(map(len, cells))))]
     maps = [
-        {"label": label, "rows": _heat_rows(values, labels, cells, one["task"])}
+        {"label": label, "rows": _heat_rows(values, table)}
         for label, values in given.items()
-        if [len(row) for row in values] == [len(row) for row in cells]
+        if [len(row) for row in values] == [len(row) for row in table.cells]
     ]
-    return {"kind": one["task"], "columns": heads, "maps": maps} if maps else None
+    return {"kind": "numbers", "table": table, "maps": maps} if maps else None
 
 
-def _heat_rows(
-    values: Sequence[Sequence[float | None]],
-    labels: Sequence[str],
-    cells: Sequence[Sequence[str]],
-    task: str,
-) -> list[dict[str, Any]]:
+def _heat_rows(values: Sequence[Sequence[float | None]], table: Table) -> list[dict[str, Any]]:
     known = [value for row in values for value in row if value is not None]
-    least, most = (
-        (0.0, 1.0) if task == "embedding" else (min(known, default=0), max(known, default=1))
-    )
+    least, most = table.range or (min(known, default=0), max(known, default=1))
     rows = []
-    for number, (label, row, texts) in enumerate(zip(labels, values, cells, strict=True)):
-        own = (number, number + len(labels)) if task == "embedding" else (0,)
+    for label, row, texts, framed in zip(
+        table.labels, values, table.cells, table.framed, strict=True
+    ):
         painted = []
         for place, (value, text) in enumerate(zip(row, texts, strict=True)):
             ground, ink = page_colours.heat(least if value is None else value, least, most)
             cell = {"value": value, "text": text, "ground": ground, "ink": ink}
-            painted.append({**cell, "own": place in own})
+            painted.append({**cell, "own": place in framed})
         rows.append({"label": label, "cells": painted})
     return rows
 
@@ -291,16 +270,16 @@ def _timeline(run: Mapping[str, Any]) -> dict[str, Any] | None:
     """The models of this run side by side in time."""
     began = datetime.fromisoformat(run["began"])
     rows = []
-    for name, one in run["models"].items():
-        if not one["timeline"] or one["at"] < run["began"]:
+    for name, entry in run["models"].items():
+        if not entry["timeline"] or entry["at"] < run["began"]:
             continue
-        offset = (datetime.fromisoformat(one["timeline"]["began"]) - began).total_seconds()
-        stretches = one["timeline"]["stretches"]
+        offset = (datetime.fromisoformat(entry["timeline"]["began"]) - began).total_seconds()
+        stretches = entry["timeline"]["stretches"]
         ends = offset + max((s["at"] + s["seconds"] for s in stretches), default=0.0)
         totals: Counter[str] = Counter()
         for stretch in stretches:
             totals[stretch["stage"]] += stretch["seconds"]
-        rows.append((name, one["timeline"], max(0.0, offset), ends, totals))
+        rows.append((name, entry["timeline"], max(0.0, offset), ends, totals))
     whole = max([ends for *_, ends, _ in rows] + [0.0])
     if whole <= 0:
         return None

@@ -18,12 +18,12 @@ PALETTE: Mapping[str, Mapping[str, str]] = {
         "line": "#d3d9e2",
         "ready": "#0a6630",
         "ready-tint": "#dcf4e4",
-        "healed": "#0a5a6e",
-        "healed-tint": "#d7f0f6",
-        "red": "#a0131c",
-        "red-tint": "#fde4e5",
-        "undelivered": "#744700",
-        "undelivered-tint": "#fcefd0",
+        "repaired": "#0a5a6e",
+        "repaired-tint": "#d7f0f6",
+        "failed": "#a0131c",
+        "failed-tint": "#fde4e5",
+        "transient": "#744700",
+        "transient-tint": "#fcefd0",
         "unchecked": "#474f5d",
         "unchecked-tint": "#e4e8ee",
         "importing": "#697484",
@@ -42,12 +42,12 @@ PALETTE: Mapping[str, Mapping[str, str]] = {
         "line": "#374150",
         "ready": "#82e2a6",
         "ready-tint": "#11331e",
-        "healed": "#83d9ec",
-        "healed-tint": "#0e323d",
-        "red": "#ff9ea4",
-        "red-tint": "#451519",
-        "undelivered": "#ffd07a",
-        "undelivered-tint": "#3d2b06",
+        "repaired": "#83d9ec",
+        "repaired-tint": "#0e323d",
+        "failed": "#ff9ea4",
+        "failed-tint": "#451519",
+        "transient": "#ffd07a",
+        "transient-tint": "#3d2b06",
         "unchecked": "#bcc5d2",
         "unchecked-tint": "#2b323d",
         "importing": "#8b96a6",
@@ -59,7 +59,7 @@ PALETTE: Mapping[str, Mapping[str, str]] = {
 }
 SURFACES = ("page", "card", "sunken")
 INKS = ("ink", "muted", "link")
-STATUSES = ("ready", "healed", "red", "undelivered", "unchecked")
+STATUSES = ("ready", "repaired", "failed", "transient", "unchecked")
 STAGES = ("importing", "fetched", "converted", "loaded", "interpreter")
 
 # Heat: from least to most. Its cells carry the darker or the lighter of INK_ON_HEAT.
@@ -67,9 +67,9 @@ HEAT: Sequence[Color] = ((246, 248, 252), (142, 188, 235), (38, 99, 180), (8, 38
 INK_ON_HEAT = ("#000000", "#ffffff")
 
 
-def contrast(one: str, other: str) -> float:
+def contrast(ink: str, ground: str) -> float:
     """The contrast of two colours, from 1 to 21, as WCAG 2.2 defines it."""
-    darker, lighter = sorted((_luminance(one), _luminance(other)))
+    darker, lighter = sorted((_luminance(ink), _luminance(ground)))
     return (lighter + 0.05) / (darker + 0.05)
 
 
@@ -82,7 +82,7 @@ def heat(value: float, least: float, most: float) -> tuple[str, str]:
         round(a + (b - a) * (place - lower))
         for a, b in zip(HEAT[lower], HEAT[lower + 1], strict=True)
     ]
-    ground = "#" + "".join(f"{one:02x}" for one in mixed)
+    ground = "#" + "".join(f"{channel:02x}" for channel in mixed)
     return ground, max(INK_ON_HEAT, key=lambda ink: contrast(ink, ground))
 
 
@@ -105,11 +105,11 @@ def bars(timeline: Mapping[str, Any], offset: float, whole: float) -> list[dict[
     """A model's stretches as shares of the whole, in percent."""
     return [
         {
-            **one,
-            "left": round(100 * (offset + one["at"]) / whole, 3),
-            "width": round(max(0.15, 100 * one["seconds"] / whole), 3),
+            **stretch,
+            "left": round(100 * (offset + stretch["at"]) / whole, 3),
+            "width": round(max(0.15, 100 * stretch["seconds"] / whole), 3),
         }
-        for one in timeline["stretches"]
+        for stretch in timeline["stretches"]
     ]
 
 

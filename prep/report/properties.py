@@ -1,4 +1,4 @@
-"""junit properties of one test: `docs/reports.md` tells each name."""
+"""junit properties of one test: docs/reports.md explains each name."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -53,8 +53,8 @@ def properties(
             yield "memory.peak", str(took["peak-bytes"])
     if facts.get("adopted"):
         yield "bytes.adopted", str(facts["adopted"])
-    if facts.get("healed"):
-        yield "healed", str(len(facts["healed"]))
+    if facts.get("repaired"):
+        yield "repaired", str(len(facts["repaired"]))
     if facts.get("cut"):
         yield "network-cut", facts["cut"]
     for package, version in facts.get("versions", {}).items():

@@ -26,25 +26,31 @@ from prep.files.fields import (
     is_time,
     like,
     listed,
+    maybe,
     one_of,
     record,
 )
 from prep.files.fields import NAME as NAMES
 from prep.files.reader import Unreadable, read_json
-from prep.home.file_lock import exclusively
+from prep.home.file_lock import lock_file
 from prep.home.layout import Home, make_folder, now, write_text
 from prep.home.receipt import NAME
+from prep.machine.build import build
+from prep.report import older_versions
+from prep.report.summary_entry import is_build
 from prep.report.verdict import Status
 from prep.settings import Settings
-from prep.tasks.files import PRECISIONS, outranked, taken_beside
-from prep.verify.conversion import look_at_conversion
+from prep.tasks.loaders import outranked, taken_beside
+from prep.tasks.precisions import PRECISIONS
+from prep.verify.conversion import check_conversion
 from prep.verify.problem import Problem
-from prep.verify.source import look_at_source
+from prep.verify.source import check_source
 
-VERSION = 1
+VERSION = 2
 _SAID: Mapping[str, Shape] = {
     "status": one_of(*get_args(Status)),
     "at": is_time,
+    "model-prep": maybe(is_build),
     "entry": like(SHA256),
     "repo": like(REPO),
     "commit": like(COMMIT),
@@ -65,7 +71,7 @@ _is_proof = either(
         }
     ),
 )
-GREEN = ("ready", "healed")
+GREEN = ("ready", "repaired")
 CLOCKS_DIFFER = 60  # seconds that a file server's clock may be behind ours
 PLAIN = re.compile(r"[\w/.@:+,%=-]+", re.ASCII)  # means the same to docker, systemd and a shell
 
@@ -81,7 +87,7 @@ def write_for_consumers(
     path = settings.home.state / "ready.json"
     make_folder(path.parent)
     wrong: list[str] = []
-    with exclusively(Path(f"{path}.lock")):
+    with lock_file(Path(f"{path}.lock")):
         earlier = _earlier(path)
         models = dict(earlier)
         for name, status in verdicts.items():
@@ -89,7 +95,13 @@ def write_for_consumers(
             wrong += problems
             if not _keeps(models.get(name), fresh):
                 models[name] = fresh
-        whole = {"ready-version": VERSION, "at": now(), "models": models, "seal": _seal(models)}
+        whole = {
+            "ready-version": VERSION,
+            "model-prep": build().record(),
+            "at": now(),
+            "models": models,
+            "seal": _seal(models),
+        }
         files = {
             path: json.dumps(whole, indent=1, ensure_ascii=False) + "\n",
             path.with_name("consumer.env"): environment(settings.home, models),
@@ -148,6 +160,7 @@ def _model(
     entry: dict[str, Any] = {
         "status": status,
         "at": now(),
+        "model-prep": build().record(),
         "entry": locked.digest,
         "repo": locked.repo,
         "commit": locked.commit,
@@ -158,7 +171,7 @@ def _model(
     folders, problems = _folders(settings, spec, locked)
     problems += _changed(settings.home, folders, since) if not problems else []
     if problems:
-        return entry | {"status": "red"}, [f"{name}: {problem}" for problem in problems]
+        return entry | {"status": "failed"}, [f"{name}: {problem}" for problem in problems]
     ref = settings.home.shown(settings.home.ref(locked.repo))
     return entry | {"ref": {"path": ref, "text": locked.commit}, "folders": folders}, []
 
@@ -169,7 +182,7 @@ def _folders(
     """The snapshot and the converted folders as they lie there now; and what is wrong with them."""
     home = settings.home
     also = settings.lock.paths_of(locked.repo, locked.commit)
-    source = look_at_source(home, locked, also_locked=also, deep=False)
+    source = check_source(home, locked, also_locked=also, deep=False)
     snapshot = home.snapshot(locked.repo, locked.commit)
     problems: list[Problem] = list(source.problems)
     folders = []
@@ -178,7 +191,7 @@ def _folders(
         folders.append(_folder(home, snapshot, locked.files, harmless, converted=False))
     for precision in spec.precisions:
         stable = home.stable(locked.repo, precision)
-        state = look_at_conversion(home, locked, precision, at=stable, deep=False)
+        state = check_conversion(home, locked, precision, at=stable, deep=False)
         problems += state.problems
         if state.sound and state.receipt is not None:
             text = (stable / NAME).read_bytes()  # read_receipt has just found it whole
@@ -243,11 +256,16 @@ def _earlier(path: Path) -> dict[str, Any]:
         data = read_json(path)
     except (OSError, Unreadable):
         return {}
-    known = isinstance(data, dict) and data.get("ready-version") == VERSION
-    models = data.get("models") if known else None
+    models = data.get("models") if isinstance(data, dict) else None
     if not isinstance(models, dict) or data.get("seal") != _seal(models):
         return {}
-    return {name: one for name, one in models.items() if NAMES.fullmatch(name) and _is_proof(one)}
+    if data.get("ready-version") == older_versions.READY_BEFORE:
+        models = {name: older_versions.upgraded(model) for name, model in models.items()}
+    elif data.get("ready-version") != VERSION:
+        return {}
+    return {
+        name: model for name, model in models.items() if NAMES.fullmatch(name) and _is_proof(model)
+    }
 
 
 def _seal(models: Mapping[str, Any]) -> str:

@@ -26,7 +26,8 @@ from prep.files.fields import (
     record,
 )
 from prep.report.verdict import Status
-from prep.tasks.files import PRECISIONS, TASKS
+from prep.tasks.precisions import PRECISIONS
+from prep.tasks.registry import TASKS
 
 CUTS = ("network namespace", "seccomp filter", "Python guard only")
 STAGES = ("importing", "fetched", "converted", "loaded", "interpreter")
@@ -56,10 +57,14 @@ _interpreter = record(
     {"python": is_text, "versions": mapped(is_text), "not-tried": mapped(is_text)}
 )
 
+is_build: Shape = record({"version": is_text, "commit": maybe(like(COMMIT))})
+"""Whether a value names a version of model-prep as `prep.machine.build` does."""
+
 is_entry: Shape = record(
     {
         "status": one_of(*get_args(Status)),
         "at": is_time,
+        "model-prep": maybe(is_build),
         "entry": maybe(like(SHA256)),
         "home": is_text,
         "wanted-precisions": listed(_precision),
@@ -85,7 +90,7 @@ is_entry: Shape = record(
         "cpu-inference-default": maybe(is_text),
         "goldens": maybe(is_flag),
         "versions": mapped(is_text),
-        "healed": _texts,
+        "repaired": _texts,
         "moved-ref": maybe(listed(is_text, 2)),
         "unused-files": _texts,
         "tests": record(dict.fromkeys(("passed", "failed", "not-reached", "not-tried"), is_count)),

@@ -4,13 +4,13 @@ from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Outcome = Literal["passed", "red", "passing", "not tried", "not run"]
-Status = Literal["ready", "healed", "red", "undelivered", "unchecked"]
+Outcome = Literal["passed", "failed", "transient", "not tried", "not run"]
+Status = Literal["ready", "repaired", "failed", "transient", "unchecked"]
 
 
 @dataclass(slots=True)
 class ModelRun:
-    """One model in one run: what became of each of its tests, and what its stages told."""
+    """One model in one run: what became of each of its tests, and what its stages reported."""
 
     tests: dict[str, Outcome] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
@@ -27,17 +27,17 @@ class ModelRun:
 def judge(run: ModelRun, expected: Set[str] | None) -> Status:
     """The status of a model. `expected`: every test the suite has for it; None if unknown.
 
-    One red test makes it red; failures that can all pass by themselves make it undelivered; a
+    One failed test makes it failed; failures that are all transient make it transient; a
     verdict needs every test, but for loads that this machine cannot make.
     """
-    if run.count("red"):
-        return "red"
-    if run.count("passing"):
-        return "undelivered"
-    settled = {name for name, one in run.tests.items() if one in ("passed", "not tried")}
-    if not expected or not expected <= settled or not run.count("passed"):
+    if run.count("failed"):
+        return "failed"
+    if run.count("transient"):
+        return "transient"
+    judged = {name for name, outcome in run.tests.items() if outcome in ("passed", "not tried")}
+    if not expected or not expected <= judged or not run.count("passed"):
         return "unchecked"
-    return "healed" if run.facts.get("healed") else "ready"
+    return "repaired" if run.facts.get("repaired") else "ready"
 
 
 # What must be equal for an earlier verdict to speak of the same thing.

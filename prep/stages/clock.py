@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-LEAST_SECONDS = 0.05  # what took less is not told
-JOIN_SECONDS = 1.0  # loads of one consumer are one stretch, with what is judged between them
+LEAST_SECONDS = 0.05  # what took less is not reported
+JOIN_SECONDS = 1.0  # loads of one consumer are one stretch, with the tests between them
 
 
 @dataclass(slots=True)
 class _Stretch:
-    """A time in which one stage was at work, in seconds since the model's first."""
+    """A time in which one stage was at work, in seconds since the model's first stage."""
 
     stage: str
     which: str
@@ -36,7 +36,7 @@ class Clock:
 
     @contextmanager
     def running(self, stage: str, which: str = "") -> Iterator[None]:
-        """This stage is at work: `which` tells the precision, or the consumer of a load."""
+        """This stage is at work: `which` is the precision, or the consumer of a load."""
         self._cut()
         self._open.append((stage, which))
         try:

@@ -1,4 +1,4 @@
-"""What every stage works with: the case's settings, the home, the server, the facts so far."""
+"""What every stage works with: settings, home, import servers, and the facts for the reports."""
 
 import functools
 from collections import defaultdict
@@ -17,37 +17,37 @@ from prep.errors import (
     TransientError,
     listing,
 )
-from prep.home.file_lock import Holding, held
+from prep.home.file_lock import HolderNote, lock_stage
 from prep.home.layout import Home, escapes_home, open_to_all
 from prep.process.progress import Progress
 from prep.sandbox.import_server import ImportServer
 from prep.settings import Settings
 from prep.stages.clock import Clock
-from prep.stages.preflight import Preflight, preflight
+from prep.stages.preflight import Preflight, run_preflight
 from prep.tasks.consumers import Interpreter
 from prep.verify.problem import Problem
 
 
 class NotReached(ModelError):
-    """A stage that an earlier failure keeps from being reached; the cause was told before."""
+    """A stage that was not reached because of an earlier failure, which was reported by itself."""
 
     def __init__(self, model: str, stage: str, cause: BaseException) -> None:
-        self.passing = is_transient(cause)
+        self.transient = is_transient(cause)
         super().__init__(f"{model}: not reached, because {stage} failed before")
 
 
 def is_transient(error: BaseException) -> bool:
-    """Whether the failure can pass by itself."""
-    return isinstance(error, TransientError) or (isinstance(error, NotReached) and error.passing)
+    """Whether running again may be enough."""
+    return isinstance(error, TransientError) or (isinstance(error, NotReached) and error.transient)
 
 
 @dataclass(slots=True)
 class Context:
-    """One run of one process. `facts` is what reports tell of each model, by its name.
+    """One run of one process. `facts` are for the reports, by the model's name.
 
     `unreachable` remembers that the hub did not answer: one try a run, not one for every model.
-    `flight` is the look beforehand, made where first something lacks, or handed to us; `wanted`
-    narrows it to the models and precisions that this run's tests are for.
+    `preflight` is made when something is first found missing, or comes from the main process;
+    `wanted` narrows it to the models and precisions that this run's tests are for.
     """
 
     settings: Settings
@@ -56,7 +56,7 @@ class Context:
     facts: dict[str, dict[str, Any]] = field(default_factory=dict)
     unreachable: HubUnreachable | None = None
     servers: dict[Interpreter | None, ImportServer] = field(default_factory=dict)
-    flight: Preflight | None = None
+    preflight: Preflight | None = None
     wanted: Mapping[str, Collection[str]] | None = None
     clocks: dict[str, Clock] = field(default_factory=lambda: defaultdict(Clock))
 
@@ -76,84 +76,74 @@ class Context:
         """The home of this run."""
         return self.settings.home
 
-    def admit(self, model: str) -> None:
-        """Begin nothing that cannot be finished: the whole set is looked at before the first byte.
-
-        The first model that is refused tells of all of them.
-        """
-        if self.flight is None:
-            self.progress.busy(model, "looking at what all models need")
+    def check_preflight(self, model: str) -> None:
+        """Begin nothing that cannot be finished; the first refused model reports all obstacles."""
+        if self.preflight is None:
+            self.progress.busy(model, "checking what all models need")
             say = functools.partial(self.progress.say, model)
-            self.flight = preflight(self.settings, self.scratch, say=say)
-        if refused := self.flight.only(self.wanted).refusal(model):
-            error, tells = refused
-            raise error if tells else NotReached(model, "the preflight", error)
+            self.preflight = run_preflight(self.settings, self.scratch, say=say)
+        if refusal := self.preflight.only(self.wanted).refusal(model):
+            error, is_first = refusal
+            raise error if is_first else NotReached(model, "the preflight", error)
 
-    def tell(self, model: str, **facts: Any) -> None:
-        """Note facts for the reports; what was healed adds up, the rest is replaced."""
+    def record(self, model: str, **facts: Any) -> None:
+        """Note facts for the reports; repairs add up, the rest is replaced."""
         known = self.facts.setdefault(model, {})
-        if "healed" in facts:
-            facts["healed"] = [*known.get("healed", ()), *facts["healed"]]
+        if "repaired" in facts:
+            facts["repaired"] = [*known.get("repaired", ()), *facts["repaired"]]
         known.update(facts)
 
     def report_repair(self, model: str, problems: Iterable[str]) -> None:
-        """Healing is never silent."""
+        """No repair is silent."""
         for problem in problems:
-            self.progress.say(model, f"healing: {' '.join(problem.split())}")
+            self.progress.say(model, f"repairing: {' '.join(problem.split())}")
 
     def server_ready(self, model: str, interpreter: Interpreter | None = None) -> dict[str, Any]:
         """Wait for an import server; gives what it has and how its network is cut."""
         with self.clocks[model].running("importing"):
-            return self.server_of(interpreter).ready(lambda text: self.progress.begin(model, text))
+            begin = functools.partial(self.progress.begin, model)
+            return self.server_of(interpreter).ready(begin)
 
-    def held(self, repo: str, stage: str, model: str) -> AbstractContextManager[Holding]:
-        """Nobody else works on this stage of this repository meanwhile."""
-        return held(self.home.lock(repo, stage), lambda text: self.progress.begin(model, text))
+    def lock_stage(self, repo: str, stage: str, model: str) -> AbstractContextManager[HolderNote]:
+        """No other process works on this stage of this repository meanwhile."""
+        begin = functools.partial(self.progress.begin, model)
+        return lock_stage(self.home.lock(repo, stage), begin)
 
     def open_modes(self, problems: Iterable[Problem]) -> None:
-        """Mend modes below the home's root; the root itself is its owner's to open."""
+        """Open modes below the home's root; the root itself is its owner's to open."""
         for problem in problems:
             path = self.home.root / problem.path
             if problem.aspect == "modes" and path != self.home.root:
                 try:
                     open_to_all(path)
                 except PermissionError:
-                    continue  # somebody else's file: the next look tells it as it is
+                    continue  # another user's file: the next check reports it
 
     def refuse_escaping_link(self, model: str, folder: Path) -> None:
-        """Write nothing through a link that leaves the home: it is somebody's, not ours."""
-        if astray := escapes_home(self.home, folder):
+        """Write nothing through a link that leaves the home."""
+        if escape := escapes_home(self.home, folder):
             raise LinkEscapesHome(
-                f"{model}: {self.home.shown(folder)} {astray[1]}. Nothing was written there: put "
-                "a folder, or a relative link that stays in the home, in place of that link."
+                f"{model}: {self.home.shown(folder)} {escape[1]}. Nothing was written there: "
+                "replace that link by a folder, or by a relative link that stays in the home."
             )
 
     def refuse_folders(self, model: str, paths: Iterable[Path]) -> None:
-        """Put nothing where somebody's folder stands: what is in it is not ours to remove."""
-        if found := [self.home.shown(path) for path in paths if _is_folder(path)]:
+        """Replace no folder by a file: what is in it is not ours to remove."""
+        folders = (path for path in paths if path.is_dir() and not path.is_symlink())
+        if found := [self.home.shown(path) for path in folders]:
             raise PathOccupied(
-                f"{listing(f'{model}: folders stand where files of the model belong', found)}\n"
-                "Nothing was removed: take them away by hand, and run again."
+                f"{listing(f'{model}: folders in place of files of the model', found)}\n"
+                "Nothing was removed: remove them by hand, and run again."
             )
 
     def forget_failures(self) -> None:
-        """A failed stage is tried again: ask the hub again, look at the needs again, start again
-        the servers that could not be started."""
+        """A failed stage is tried again, and with it the hub, the preflight and import servers."""
         self.unreachable = None
-        self.flight = None
+        self.preflight = None
         for server in self.servers.values():
             server.forget_failure()
 
     def need(self, model: str, stage: str, problems: object) -> None:
-        """Go no further on what is known to be wrong; its own test tells what it is."""
+        """Go no further on what is known to be wrong; its own test reports it."""
         if problems:
             raise NotReached(model, stage, ChecksumMismatch(stage))
-
-
-def _is_folder(path: Path) -> bool:
-    return path.is_dir() and not path.is_symlink()
-
-
-def megabytes(count: int) -> str:
-    """Bytes for people: decimal megabytes."""
-    return f"{count / 1e6:.1f} MB"

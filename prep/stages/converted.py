@@ -1,4 +1,4 @@
-"""`converted`: one precision; receipt, bytes and content looked at, made where that is needed."""
+"""`converted`: one precision; receipt, bytes and content checked, converted where needed."""
 
 import time
 from collections.abc import Mapping
@@ -8,12 +8,13 @@ from pathlib import Path
 from prep.convert import conversion
 from prep.convert.content import Content
 from prep.errors import ConversionError, ModelError
+from prep.files.tree import megabytes
 from prep.home.layout import Home
-from prep.stages.context import Context, megabytes
+from prep.stages.context import Context
 from prep.stages.fetched import Fetched
 from prep.stages.plan import ConversionPlan, plan_conversion
-from prep.tasks.question_sets import read_questions
-from prep.verify.conversion import ConversionState, look_at_conversion
+from prep.tasks.registry import TASKS
+from prep.verify.conversion import ConversionState, check_conversion
 from prep.verify.problem import Problem
 
 
@@ -22,7 +23,8 @@ class Converted:
     """One converted precision. `path` is the stable one that consumers configure.
 
     `content` is None where the bytes are wrong already, or it cannot be loaded; `content_problems`
-    are what is wrong with it. `made` tells whether it was converted in this run.
+    are what is wrong with it. `made`: it was converted in this run. `repaired` is the damage that
+    was found and repaired.
     """
 
     model: str
@@ -33,26 +35,26 @@ class Converted:
     content: Content | None
     content_problems: Mapping[str, str] = field(default_factory=dict)
     made: bool = False
-    healed: tuple[str, ...] = ()
+    repaired: tuple[str, ...] = ()
 
     @property
     def sound(self) -> bool:
-        """Whether consumers may be let at it."""
+        """Whether consumers may load it."""
         return self.state.sound and not self.content_problems
 
 
 def convert_model(context: Context, fetched: Fetched, precision: str) -> Converted:
-    """Look at the precision; online, make it where it is missing, other or wrong."""
+    """Check the precision; online, convert where it is missing, of another recipe or corrupt."""
     name = fetched.spec.name
     context.need(name, "fetched", fetched.state.problems)
     began = time.monotonic()
     if context.settings.offline:
-        state = _as_this_project_makes_it(fetched, _look(context, fetched, precision), precision)
+        state = _with_recipe_checked(fetched, _check(context, fetched, precision), precision)
         converted = _judge(context, fetched, precision, state)
     else:
-        converted = _make_sure(context, fetched, precision)
+        converted = _repair_or_make(context, fetched, precision)
     receipt, content = converted.state.receipt, converted.content
-    facts = {
+    record = {
         "path": str(converted.path),
         "made": converted.made,
         "seconds": round(time.monotonic() - began, 2),
@@ -62,11 +64,11 @@ def convert_model(context: Context, fetched: Fetched, precision: str) -> Convert
         "tools-differ": _other_tools(context, fetched, converted),
     }
     known = context.facts[name].get("precisions", {})
-    context.tell(name, precisions={**known, precision: facts}, healed=converted.healed)
+    context.record(name, precisions={**known, precision: record}, repaired=converted.repaired)
     return converted
 
 
-def _make_sure(context: Context, fetched: Fetched, precision: str) -> Converted:
+def _repair_or_make(context: Context, fetched: Fetched, precision: str) -> Converted:
     spec, locked = fetched.spec, fetched.locked
     plan, state, _ = _plan(context, fetched, precision)
     if plan.action == "keep":
@@ -75,30 +77,30 @@ def _make_sure(context: Context, fetched: Fetched, precision: str) -> Converted:
             return converted
     context.refuse_escaping_link(spec.name, context.home.conversions(locked.repo))
     if plan.action in ("convert", "convert again"):
-        context.admit(spec.name)
-    with context.held(locked.repo, f"convert.{precision}", spec.name):
+        context.check_preflight(spec.name)
+    with context.lock_stage(locked.repo, f"convert.{precision}", spec.name):
         plan, state, stable = _plan(context, fetched, precision)
-        healed: tuple[str, ...] = ()
+        repaired: tuple[str, ...] = ()
         if plan.action == "keep":  # somebody else made it meanwhile, or its content is wrong
             converted = _judge(context, fetched, precision, state)
             if not converted.content_problems:
                 return converted
-            healed = tuple(converted.content_problems.values())
+            repaired = tuple(converted.content_problems.values())
         elif plan.action in ("open", "convert again") or _is_broken(stable):
-            healed = (plan.because,)
-        context.report_repair(spec.name, healed)
+            repaired = (plan.reason,)
+        context.report_repair(spec.name, repaired)
         if plan.action == "open":
             context.open_modes(state.problems)
         elif plan.action == "point":
             conversion.point(context.home, conversion.recipe_for(locked, spec.task, precision))
         else:
-            return replace(_make(context, fetched, precision), healed=healed)
-        state = _look(context, fetched, precision)
-        return replace(_judge(context, fetched, precision, state), healed=healed)
+            return replace(_make(context, fetched, precision), repaired=repaired)
+        state = _check(context, fetched, precision)
+        return replace(_judge(context, fetched, precision, state), repaired=repaired)
 
 
 def _make(context: Context, fetched: Fetched, precision: str) -> Converted:
-    """Convert beside, check the content, publish; what fails its check is thrown away."""
+    """Convert beside, check the content, publish; a conversion that fails its check is deleted."""
     spec, locked = fetched.spec, fetched.locked
     context.server_ready(spec.name)
     doing = f"converting to {precision}"
@@ -125,7 +127,7 @@ def _make(context: Context, fetched: Fetched, precision: str) -> Converted:
         precision=precision,
         home=context.home,
         path=context.home.stable(locked.repo, precision),
-        state=_look(context, fetched, precision),
+        state=_check(context, fetched, precision),
         content=content,
         made=True,
     )
@@ -134,29 +136,27 @@ def _make(context: Context, fetched: Fetched, precision: str) -> Converted:
 def _plan(
     context: Context, fetched: Fetched, precision: str
 ) -> tuple[ConversionPlan, ConversionState, ConversionState]:
-    """The plan, the state it rests on, and the stable path's."""
+    """The plan, the state that it is made from, and the state of the stable path."""
     locked = fetched.locked
     recipe = conversion.recipe_for(locked, fetched.spec.task, precision)
-    stable = _look(context, fetched, precision)
+    stable = _check(context, fetched, precision)
     made = stable
     if stable.receipt is None or stable.receipt.recipe.digest != recipe.digest:
         place = context.home.conversions(locked.repo) / recipe.digest
-        made = look_at_conversion(
-            context.home, locked, precision, at=place, wanted=recipe, deep=True
-        )
+        made = check_conversion(context.home, locked, precision, at=place, wanted=recipe, deep=True)
     return plan_conversion(recipe, stable, made), made, stable
 
 
-def _look(context: Context, fetched: Fetched, precision: str) -> ConversionState:
+def _check(context: Context, fetched: Fetched, precision: str) -> ConversionState:
     at = context.home.stable(fetched.locked.repo, precision)
     context.progress.busy(fetched.spec.name, f"digesting the {precision} conversion")
-    return look_at_conversion(context.home, fetched.locked, precision, at=at, deep=True)
+    return check_conversion(context.home, fetched.locked, precision, at=at, deep=True)
 
 
-def _as_this_project_makes_it(
+def _with_recipe_checked(
     fetched: Fetched, state: ConversionState, precision: str
 ) -> ConversionState:
-    """The state, with what the receipt says of task and options held against ours.
+    """The state, with the task and the options of the receipt compared with ours.
 
     Other tools are another machine's; another task or other options are another conversion.
     """
@@ -167,7 +167,7 @@ def _as_this_project_makes_it(
     problems = tuple(
         Problem(
             aspect="receipt",
-            kind="changed",
+            kind="mismatch",
             path=f"{precision}/receipt.json",
             detail=f"{what} is {got!r}, wanted {wanted!r}",
         )
@@ -181,14 +181,14 @@ def _as_this_project_makes_it(
 
 
 def _judge(context: Context, fetched: Fetched, precision: str, state: ConversionState) -> Converted:
-    """What is there, with its content measured where its bytes are right."""
+    """The conversion as it is, with its content measured where its bytes are right."""
     content: Content | None = None
     problems: Mapping[str, str] = {}
     if state.sound and state.folder is not None:
         try:
             content = _measure(context, fetched, precision, state.folder)
             problems = content.problems(precision, _bound(fetched, precision))
-        except ModelError as error:  # as wrong as wrong answers, and made again like those
+        except ModelError as error:  # as wrong as wrong answers, and converted again like those
             problems = {"agreement": f"it gives no answers: {' '.join(str(error).split())}"}
     return Converted(
         model=fetched.spec.name,
@@ -212,7 +212,7 @@ def _measure(context: Context, fetched: Fetched, precision: str, folder: Path) -
             "source": str(fetched.snapshot),
             "folder": str(folder),
             "task": spec.task,
-            "ask": read_questions(spec.task).plain(),
+            "ask": TASKS[spec.task].questions().plain(),
         },
         doing=f"{doing} of {spec.name}",
     )
@@ -220,11 +220,11 @@ def _measure(context: Context, fetched: Fetched, precision: str, folder: Path) -
 
 
 def _bound(fetched: Fetched, precision: str) -> float:
-    return read_questions(fetched.spec.task).agreement[precision]
+    return TASKS[fetched.spec.task].questions().agreement[precision]
 
 
 def _is_broken(stable: ConversionState) -> bool:
-    """Whether the stable path is there and broken: a link that leads nowhere, a torn folder.
+    """Whether the stable path is there and broken: a dangling link, an incomplete folder.
 
     An intact receipt of another commit is no damage: the pin has moved, and there is work to do.
     """
@@ -234,7 +234,7 @@ def _is_broken(stable: ConversionState) -> bool:
 
 
 def _other_tools(context: Context, fetched: Fetched, converted: Converted) -> list[str]:
-    """Tools whose version here is not the receipt's: told under --offline, never red."""
+    """Tools whose version here is not the receipt's: reported, never a failure."""
     if converted.state.receipt is None:
         return []
     here = conversion.recipe_for(fetched.locked, fetched.spec.task, converted.precision).tools

@@ -1,9 +1,9 @@
-"""How much a conversion takes, computed from what the lock names: disk, TMPDIR and memory.
+"""The disk, TMPDIR and memory that a conversion needs, estimated from the files in the lock.
 
 A safetensors file is its numbers and a short header. optimum-intel writes them once as float32 into
 TMPDIR, and a precision keeps so many bytes of each number. Where the file is not there yet its
-numbers count as float32, as models of these tasks are published; of a seq2seq model, whose halves
-each hold the embeddings, what is computed is the least.
+numbers count as float32, as such models are published; of an encoder and a decoder that
+each hold the vocabulary, what is computed is the least.
 """
 
 from dataclasses import dataclass
@@ -54,5 +54,5 @@ def _numbers(path: Path, size: int) -> int:
     except OSError:
         tensors = None
     if tensors is None:
-        return size // 4  # not there, or not what it should be: its own judges tell
+        return size // 4  # missing, or corrupt: reported by its own checks
     return sum(span // WIDTH.get(dtype, 1) for dtype, span in tensors)

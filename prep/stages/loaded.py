@@ -8,21 +8,21 @@ from prep.catalogue.goldens import Goldens, read_goldens
 from prep.errors import NotTried, UnsuitableInterpreter, listing
 from prep.process.child import Event
 from prep.sandbox.import_server import JobResult
-from prep.stages.answers import shown
 from prep.stages.context import Context
 from prep.stages.converted import Converted
 from prep.stages.fetched import Fetched
-from prep.tasks.consumers import Interpreter, Load, consumers_of
-from prep.tasks.question_sets import Questions, joined, read_questions
+from prep.tasks.consumers import Interpreter, Load
+from prep.tasks.question_sets import Questions, joined
+from prep.tasks.registry import TASKS
 
 Q = TypeVar("Q", bound=Questions)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loaded:
-    """What a consumer got. `facts` are the probe's; `path` is what it was given, or should read.
+    """One load. `facts` are what the probe measured; `path` is what the consumer should read.
 
-    `cut` tells how the process was kept from the network.
+    `cut` says how the process was cut off from the network.
     """
 
     spec: ModelSpec
@@ -33,6 +33,11 @@ class Loaded:
     cut: str
     goldens: Goldens | None
     questions: Questions
+
+    @property
+    def name(self) -> str:
+        """The model and the load, as messages begin."""
+        return f"{self.spec.name}: {self.load.id}"
 
     @property
     def precision(self) -> str:
@@ -54,35 +59,19 @@ class Loaded:
         found: list[str] = self.facts["tokens"][text]["pieces" if specials else "plain-pieces"]
         return found
 
-    def vector(self, text: str) -> list[float]:
-        """An embedding's vector of a text that was asked."""
-        found: list[float] = self.facts["vectors"][text]
-        return found
-
-    def logit(self, query: str, document: str) -> float:
-        """A reranker's raw logit of a pair that was asked."""
-        rows = self.facts["logits"]
-        return next(float(row[2]) for row in rows if row[:2] == [query, document])
-
-    def written(self, prompt: str, new_tokens: int) -> dict[str, Any]:
-        """What a seq2seq model wrote to a prompt that was asked with that length."""
-        asked = (prompt, new_tokens)
-        rows: list[dict[str, Any]] = self.facts["written"]
-        return next(row for row in rows if (row["prompt"], row["new_tokens"]) == asked)
-
 
 def check_interpreter(context: Context, spec: ModelSpec, interpreter: Interpreter) -> Event:
-    """What an interpreter has to load with; one that can try no consumer of the model is red."""
+    """What an interpreter has to load with; one that can be no consumer of the model fails."""
     ready = context.server_ready(spec.name, interpreter)
     untried: dict[str, str] = ready["not-tried"][spec.task]
-    consumers = [consumer.name for consumer in consumers_of(spec.task, spec.consumers)]
+    consumers = [consumer.name for consumer in TASKS[spec.task].consumers_named(spec.consumers)]
     known = context.facts.get(spec.name, {}).get("interpreters", {})
-    told = {
+    record = {
         "python": str(interpreter.python),
         "versions": {"python": ready["python"], **ready["versions"]},
         "not-tried": {name: untried[name] for name in consumers if name in untried},
     }
-    context.tell(spec.name, interpreters={**known, interpreter.label: told})
+    context.record(spec.name, interpreters={**known, interpreter.label: record})
     if all(name in untried for name in consumers):
         lines = [f"{name}  {untried[name]}" for name in consumers]
         head = f"{spec.name}: {interpreter.python} can be none of its consumers"
@@ -96,7 +85,7 @@ def check_interpreter(context: Context, spec: ModelSpec, interpreter: Interprete
 def load_model(
     context: Context, fetched: Fetched, converted: Converted | None, load: Load
 ) -> Loaded:
-    """Load it as the consumer would, and ask the task's questions and the goldens'."""
+    """Load it as the consumer does, and ask the questions of the task and of the goldens."""
     spec, case = fetched.spec, load.case
     context.need(spec.name, "fetched", fetched.state.problems)
     if converted is not None:
@@ -104,7 +93,9 @@ def load_model(
     ready = context.server_ready(spec.name, load.interpreter)
     name = load.consumer.name
     if why := ready["not-tried"][spec.task].get(name):
-        if load.interpreter is None:  # not the machine's fault: a verdict without it proves nothing
+        if (
+            load.interpreter is None
+        ):  # not the machine's fault: a verdict without this load proves nothing
             raise UnsuitableInterpreter(
                 f"{spec.name}: this environment cannot be the consumer {name}: {why}. Install what "
                 "requirements.txt names, or name the consumers that count in the catalogue."
@@ -112,7 +103,7 @@ def load_model(
         raise NotTried(f"{name} is {why}")
     path = converted.path if converted else fetched.snapshot
     goldens = read_goldens(context.settings.goldens, spec.name, spec.repo, spec.task)
-    questions = read_questions(spec.task)
+    questions = TASKS[spec.task].questions()
     root = context.home.root
     doing = f"loading by {load.id}"
     order = {
@@ -138,7 +129,7 @@ def load_model(
             case=case,
         )
     except NotTried as reason:
-        context.tell(spec.name, loads={**loads, load.id: {"not-tried": str(reason)}})
+        context.record(spec.name, loads={**loads, load.id: {"not-tried": str(reason)}})
         raise
     took = {
         "seconds": round(result.seconds, 3),
@@ -149,12 +140,12 @@ def load_model(
     if load.interpreter is None:
         facts |= {"cut": ready["cut"], "versions": ready["versions"]}
         answers = context.facts[spec.name].get("answers", {})
-        whose = load.precision or "original"
-        if whose not in answers and (given := shown(questions, result.value)) is not None:
-            facts["answers"] = {**answers, whose: given}
+        weights = load.precision or "original"
+        if weights not in answers and (given := questions.answers(result.value)) is not None:
+            facts["answers"] = {**answers, weights: given}
     if "cpu_default" in result.value:
         facts["cpu_default"] = result.value["cpu_default"]
-    context.tell(spec.name, **facts)
+    context.record(spec.name, **facts)
     return Loaded(
         spec=spec,
         load=load,

@@ -13,22 +13,22 @@ from prep.verify.conversion import ConversionState
 from prep.verify.problem import Problem
 from prep.verify.source import SourceState
 
-STAYS = ("unlocked", "unsafe")  # aspects of originals that only a person can mend
+CONVERTS = ("convert", "convert again")  # the actions that take time, disk and memory
+PERMANENT_ASPECTS = ("unlocked", "unsafe")  # of original files: only a person can repair these
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourcePlan:
     """What brings a snapshot to the lock.
 
-    `fetch` are files to get (or to link anew), `open` problems of modes to mend, `move_ref` says
-    that refs/main must be written. `left` is what no plan may mend: extra files, and locked ones
-    that must not be run.
+    `fetch` are files to get (or to link anew), `open` problems of modes to repair, `move_ref` says
+    that refs/main must be written. `unrepairable` are unlocked and unsafe files.
     """
 
     fetch: tuple[LockedFile, ...]
     open: tuple[Problem, ...]
     move_ref: bool
-    left: tuple[Problem, ...]
+    unrepairable: tuple[Problem, ...]
 
     @property
     def bytes(self) -> int:
@@ -36,8 +36,8 @@ class SourcePlan:
         return sum(file.size for file in self.fetch)
 
     @property
-    def idle(self) -> bool:
-        """Whether there is nothing to do."""
+    def nothing_to_do(self) -> bool:
+        """Whether nothing can be repaired or has to be fetched."""
         return not (self.fetch or self.open or self.move_ref)
 
 
@@ -46,22 +46,26 @@ class ConversionPlan:
     """Whether to keep, to point the stable path at what is there, or to convert (again)."""
 
     action: Literal["keep", "open", "point", "convert", "convert again"]
-    because: str
+    reason: str
 
 
 def plan_source(locked: LockedModel, state: SourceState) -> SourcePlan:
     """What to do for the original files."""
-    wrong = {problem.path for problem in state.problems if problem.aspect in ("bytes", "links")}
+
+    def of(*aspects: str) -> tuple[Problem, ...]:
+        return tuple(problem for problem in state.problems if problem.aspect in aspects)
+
+    wrong = {problem.path for problem in of("bytes", "links")}
     return SourcePlan(
         fetch=tuple(file for file in locked.files if file.path in wrong),
-        open=tuple(problem for problem in state.problems if problem.aspect == "modes"),
-        move_ref=any(problem.aspect == "ref" for problem in state.problems),
-        left=tuple(problem for problem in state.problems if problem.aspect in STAYS),
+        open=of("modes"),
+        move_ref=bool(of("ref")),
+        unrepairable=of(*PERMANENT_ASPECTS),
     )
 
 
-def damage(state: SourceState, *, was_whole: bool) -> tuple[Problem, ...]:
-    """Which of the problems are damage, to be reported when healed, and not just work to do.
+def damage_of(state: SourceState, *, was_whole: bool) -> tuple[Problem, ...]:
+    """Which of the problems are damage, to be reported when repaired, and not just work to do.
 
     Bytes that are not the lock's always are. What is missing is damage only where the ledger says
     that this commit was whole before; else it was never finished.
@@ -69,7 +73,7 @@ def damage(state: SourceState, *, was_whole: bool) -> tuple[Problem, ...]:
     return tuple(
         problem
         for problem in state.problems
-        if problem.aspect not in STAYS
+        if problem.aspect not in PERMANENT_ASPECTS
         and (was_whole or (problem.aspect in ("bytes", "links") and problem.kind != "missing"))
     )
 
@@ -77,32 +81,28 @@ def damage(state: SourceState, *, was_whole: bool) -> tuple[Problem, ...]:
 def plan_conversion(
     recipe: Recipe, stable: ConversionState, made: ConversionState
 ) -> ConversionPlan:
-    """What to do, seen the stable path and the folder that is named by the recipe in force.
+    """What to do, from the states of the stable path and of the folder that `recipe` names.
 
     A stable path that is a whole folder itself (a copy with links resolved) serves as well.
     """
-    if _serves(stable, recipe):
-        return _keep_or_open(stable)
+    if _is_usable(stable, recipe):
+        if any(problem.aspect == "modes" for problem in stable.problems):
+            return ConversionPlan(action="open", reason=_first(stable))
+        return ConversionPlan(action="keep", reason="receipt and bytes agree")
     if made.folder is None:
-        return ConversionPlan(action="convert", because=_first(stable) or "other tools")
-    if not _serves(made, recipe):
-        return ConversionPlan(action="convert again", because=_first(made))
-    return ConversionPlan(action="point", because=_first(stable) or "other tools")
+        return ConversionPlan(action="convert", reason=_first(stable) or "other tools")
+    if not _is_usable(made, recipe):
+        return ConversionPlan(action="convert again", reason=_first(made))
+    return ConversionPlan(action="point", reason=_first(stable) or "other tools")
 
 
-def _serves(state: ConversionState, recipe: Recipe) -> bool:
-    """Whether the folder is that recipe's and whole; modes are mended, extra files only told.
+def _is_usable(state: ConversionState, recipe: Recipe) -> bool:
+    """Whether the folder is that recipe's and whole: modes are repaired, unlocked files reported.
 
-    A file that must not be run and that the receipt names is no whole conversion's: made again.
+    An unsafe file that the receipt names makes it unusable: it is converted again.
     """
     whole = all(problem.aspect in ("modes", "unlocked") for problem in state.problems)
     return whole and state.receipt is not None and state.receipt.recipe.digest == recipe.digest
-
-
-def _keep_or_open(state: ConversionState) -> ConversionPlan:
-    if any(problem.aspect == "modes" for problem in state.problems):
-        return ConversionPlan(action="open", because=_first(state))
-    return ConversionPlan(action="keep", because="receipt and bytes agree")
 
 
 def _first(state: ConversionState) -> str:

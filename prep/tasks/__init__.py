@@ -1,1 +1,1 @@
-"""Everything that is known of a kind of model: files, consumers, questions, measures."""
+"""Everything that is known of a kind of model: each task in one module, named in `registry`."""

@@ -1,17 +1,16 @@
-"""The consumers' table: who will read a prepared model, as what, and in which cases.
+"""What a consumer is, the cases in which it loads a model, and one load of it.
 
-A case is how a service meets the model: how it names it, where its library looks for it, as which
+A case is how a service loads the model: how it names it, where its library looks for it, as which
 user it runs, on what mount. OpenVINO consumers are given the path of a converted folder only: by
-name they list the repository online, or export again.
+name they list the repository online, or export again. Which consumers there are, each task's own
+module says.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 Way = Literal["name", "short-name", "commit", "path"]
-SHORT_OWNER = "sentence-transformers"  # the owner that SentenceTransformer("NAME") stands for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,16 +25,13 @@ class Case:
     @property
     def id(self) -> str:
         """The way, and what differs from a service that runs as the owner with HF_HOME set."""
-        usual = ("HF_HOME", "owner", "read-write", None)
-        return ":".join((self.way, *_others((self.cache, self.user, self.mount), usual)))
+        usual = ("HF_HOME", "owner", "read-write")
+        differing = (value for value in (self.cache, self.user, self.mount) if value not in usual)
+        return ":".join((self.way, *filter(None, differing)))
 
 
-def _others(values: Sequence[str | None], usual: Sequence[str | None]) -> tuple[str, ...]:
-    return tuple(value for value in values if value is not None and value not in usual)
-
-
-# Pairwise: every two values of two axes meet in a row at least (a test holds it). The first three
-# need no right at all, so that every way and cache is tried in any container.
+# Pairwise: every two values of two axes stand together in at least one row (a test holds it). The
+# first three need no right at all, so that every way and cache is tried in any container.
 BY_NAME_OR_PATH = (
     Case(way="name", cache="HF_HOME"),
     Case(way="commit", cache="cache_dir"),
@@ -58,129 +54,24 @@ BY_SHORT_NAME = Case(way="short-name", cache="HF_HOME")
 class Consumer:
     """One library's way into a model: `classes` are what a service calls.
 
-    It `reads` the original weights or a converted precision; `asks` and `expects` say in a word
-    what its answers are.
+    It `reads` the original weights or a converted precision. A repository of the owner
+    `short_owner` may be named without its owner.
     """
 
     name: str
-    task: str
     classes: str
     reads: Literal["source", "converted"]
-    cases: tuple[Case, ...]
-    asks: str
-    expects: str
+    short_owner: str | None = None
 
+    @property
+    def cases(self) -> tuple[Case, ...]:
+        """Those of any repository."""
+        return BY_NAME_OR_PATH if self.reads == "source" else BY_PATH
 
-_SENTENCES = "sentences, goldens, odd texts"
-_PAIRS = "queries with passages, goldens, odd texts"
-_PROMPTS = "prompts, goldens, odd texts; one at a time, greedy, to a stated length"
-_OWN_MEAN = "vectors by the service's own mean over tokens, not normalised"
-_PIPELINE = "vectors as modules.json says"
-_LOGITS = "one raw logit a pair"
-_SCORES = "one raw logit a pair, and the score that its activation makes of it"
-_WRITTEN = "text, token ids and their log-probabilities"
-
-CONSUMERS = (
-    Consumer(
-        name="transformers",
-        task="embedding",
-        classes="AutoModel, AutoTokenizer",
-        reads="source",
-        cases=BY_NAME_OR_PATH,
-        asks=_SENTENCES,
-        expects=_OWN_MEAN,
-    ),
-    Consumer(
-        name="sentence-transformers",
-        task="embedding",
-        classes="SentenceTransformer",
-        reads="source",
-        cases=BY_NAME_OR_PATH,
-        asks=_SENTENCES,
-        expects=_PIPELINE,
-    ),
-    Consumer(
-        name="optimum-intel",
-        task="embedding",
-        classes="OVModelForFeatureExtraction, AutoTokenizer",
-        reads="converted",
-        cases=BY_PATH,
-        asks=_SENTENCES,
-        expects=_OWN_MEAN,
-    ),
-    Consumer(
-        name="sentence-transformers-openvino",
-        task="embedding",
-        classes='SentenceTransformer(backend="openvino")',
-        reads="converted",
-        cases=BY_PATH,
-        asks=_SENTENCES,
-        expects=_PIPELINE,
-    ),
-    Consumer(
-        name="transformers",
-        task="reranker",
-        classes="AutoModelForSequenceClassification, AutoTokenizer",
-        reads="source",
-        cases=BY_NAME_OR_PATH,
-        asks=_PAIRS,
-        expects=_LOGITS,
-    ),
-    Consumer(
-        name="sentence-transformers",
-        task="reranker",
-        classes="CrossEncoder",
-        reads="source",
-        cases=BY_NAME_OR_PATH,
-        asks=_PAIRS,
-        expects=_SCORES,
-    ),
-    Consumer(
-        name="optimum-intel",
-        task="reranker",
-        classes="OVModelForSequenceClassification, AutoTokenizer",
-        reads="converted",
-        cases=BY_PATH,
-        asks=_PAIRS,
-        expects=_LOGITS,
-    ),
-    Consumer(
-        name="sentence-transformers-openvino",
-        task="reranker",
-        classes='CrossEncoder(backend="openvino")',
-        reads="converted",
-        cases=BY_PATH,
-        asks=_PAIRS,
-        expects=_SCORES,
-    ),
-    Consumer(
-        name="transformers",
-        task="seq2seq",
-        classes="AutoModelForSeq2SeqLM, AutoTokenizer",
-        reads="source",
-        cases=BY_NAME_OR_PATH,
-        asks=_PROMPTS,
-        expects=_WRITTEN,
-    ),
-    Consumer(
-        name="transformers-slow",
-        task="seq2seq",
-        classes="AutoModelForSeq2SeqLM, the slow tokenizer (T5Tokenizer)",
-        reads="source",
-        cases=BY_NAME_OR_PATH,
-        asks=_PROMPTS,
-        expects=_WRITTEN,
-    ),
-    Consumer(
-        name="optimum-intel",
-        task="seq2seq",
-        classes="OVModelForSeq2SeqLM, AutoTokenizer",
-        reads="converted",
-        cases=BY_PATH,
-        asks=_PROMPTS,
-        expects=_WRITTEN,
-    ),
-)
+    def cases_of(self, repo: str) -> tuple[Case, ...]:
+        """Those of this repository."""
+        short = self.short_owner is not None and repo.startswith(f"{self.short_owner}/")
+        return (*self.cases, BY_SHORT_NAME) if short else self.cases
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,34 +100,3 @@ class Load:
         python = f"python={self.interpreter.label}" if self.interpreter else None
         parts = (self.precision, self.consumer.name, self.case.id, python)
         return ":".join(part for part in parts if part is not None)
-
-
-def consumers_of(task: str, names: tuple[str, ...] | None) -> tuple[Consumer, ...]:
-    """The task's consumers, or those of them that the catalogue names."""
-    return tuple(
-        consumer
-        for consumer in CONSUMERS
-        if consumer.task == task and (names is None or consumer.name in names)
-    )
-
-
-def loads_of(
-    task: str,
-    repo: str,
-    names: tuple[str, ...] | None,
-    precisions: tuple[str, ...],
-    interpreters: tuple[Interpreter, ...] = (),
-) -> tuple[Load, ...]:
-    """Every load that a model must stand: the original's first, and ours before other Pythons'."""
-    return tuple(
-        Load(consumer=consumer, case=case, precision=precision, interpreter=interpreter)
-        for interpreter in (None, *interpreters)
-        for consumer in consumers_of(task, names)
-        for precision in ((None,) if consumer.reads == "source" else precisions)
-        for case in _cases(consumer, repo)
-    )
-
-
-def _cases(consumer: Consumer, repo: str) -> tuple[Case, ...]:
-    short = consumer.classes == "SentenceTransformer" and repo.startswith(f"{SHORT_OWNER}/")
-    return (*consumer.cases, BY_SHORT_NAME) if short else consumer.cases

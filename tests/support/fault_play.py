@@ -42,24 +42,24 @@ def deaf(address: str = "127.0.0.1", port: int = 0) -> Iterator[int]:
         listening.bind((address, port))
         listening.listen(0)
         for _ in range(4):
-            one = stack.enter_context(socket.socket(family))
-            one.setblocking(False)
-            one.connect_ex(listening.getsockname()[:2])
+            client = stack.enter_context(socket.socket(family))
+            client.setblocking(False)
+            client.connect_ex(listening.getsockname()[:2])
         time.sleep(0.1)
         yield int(listening.getsockname()[1])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One fault: what goes wrong, the sentence that a user sees (a template), and what is kept.
+    """One fault: its class, the sentence that a user sees (a template), and what is kept.
 
-    `faults` makes them, given where the bytes can be had elsewhere; None for a hub that is well.
+    `faults` makes it, given the URL of the storage host; None for a hub that works.
     """
 
     id: str
     fault: str
     sentence: str
-    code: int
+    error: type[PrepError] | None = None  # None where the run goes on
     kept: str = "nothing"
     faults: Callable[[str], Faults] | None = None
     endpoint: str | None = None
@@ -71,11 +71,19 @@ class Row:
     tls: bool = False
     moved: bool = False  # the hub sends all that is asked to another one
 
-    def told(self, **names: str) -> str:
-        """The sentence, with these names in it."""
-        return self.sentence.format_map(
+    @property
+    def code(self) -> int:
+        """The exit code of a run."""
+        if self.error is None:
+            return 0
+        return int(Exit.TRANSIENT) if issubclass(self.error, TransientError) else 1
+
+    def message(self, **names: str) -> str:
+        """The sentence with these names in it, behind the term of its class."""
+        text = self.sentence.format_map(
             {"file": f"{REPO}: {NAME}", "size": str(len(BODY)), "sha256": FILE.sha256, **names}
         )
+        return str(self.error(text)) if self.error else text
 
 
 def always(fault: Fault) -> Callable[[str], Faults]:
@@ -160,9 +168,9 @@ def set_up(row: Row, folder: Path, stack: ExitStack) -> Stage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Played:
-    """What became of a row: the exit code, all that was said, what it should have said."""
+    """The result of a row: the class of its error, the output, what the output should be."""
 
-    code: int
+    error: type[PrepError] | None
     said: str
     wanted: str
     kept: str
@@ -175,7 +183,7 @@ def play(row: Row, folder: Path) -> Played:
     if row.left is not None:
         home.partial.mkdir(parents=True)
         (home.partial / FILE.sha256).write_bytes(row.left)
-    code = 0
+    kind: type[PrepError] | None = None
     with ExitStack() as stack:
         stage = set_up(row, folder, stack)
         try:
@@ -191,18 +199,18 @@ def play(row: Row, folder: Path) -> Played:
                 say=said.append,
             )
         except PrepError as error:
-            code = int(Exit.TRANSIENT) if isinstance(error, TransientError) else 1
+            kind = type(error)
             said = [str(error)]
     return Played(
-        code=code,
+        error=kind,
         said=re.sub(r"again in \d+ s", "again in 2 s", "\n".join(said)),
-        wanted=row.told(**stage.names(row)),
+        wanted=row.message(**stage.names(row)),
         kept=kept(home, stage.served.commit),
     )
 
 
 def kept(home: Home, commit: str) -> str:
-    """What lies in a home afterwards; the key of `KEPT`."""
+    """What a home holds of the file afterwards: `nothing`, `part` or `whole`."""
     parts = [path for path in home.partial.iterdir() if path.name == FILE.sha256]
     strange = [path.name for path in home.partial.iterdir() if path not in parts]
     assert strange == [], "one name for each digest, and nothing beside it"

@@ -1,4 +1,4 @@
-"""What the tests of the judges share: real loads by the stages, and substitutes made of them."""
+"""What the tests of model_tests share: real loads by the stages, and substitutes for them."""
 
 import copy
 import json
@@ -22,8 +22,8 @@ from prep.stages.context import Context
 from prep.stages.converted import Converted
 from prep.stages.loaded import Loaded
 from prep.stages.pipeline import Stages
-from prep.tasks.consumers import loads_of
-from prep.tasks.question_sets import joined, read_questions
+from prep.tasks.question_sets import joined
+from prep.tasks.registry import TASKS
 from tests.support.paths import ROOT
 from tests.support.runs import SAMPLE
 
@@ -31,6 +31,8 @@ Judge = Callable[[Loaded], None]
 Facts = dict[str, Any]
 Tensors = dict[str, tuple[str, list[int], bytes]]
 """The weights of a file: type, shape and bytes of each, by its name."""
+
+TensorChange = Callable[[Tensors], Tensors]
 
 VOCABULARIES = ("tokenizer.json", "vocab.txt", "sentencepiece.bpe.model", "spiece.model")
 
@@ -55,7 +57,7 @@ def spec_of(stages: Stages, task: str) -> ModelSpec:
 def load(stages: Stages, task: str, wanted: str) -> Loaded:
     """The real load of that id."""
     spec = spec_of(stages, task)
-    loads = {one.id: one for one in loads_of(task, spec.repo, None, ("int8",))}
+    loads = {load.id: load for load in TASKS[task].loads(spec.repo, None, ("int8",))}
     return stages.loaded(spec, loads[wanted])
 
 
@@ -90,7 +92,7 @@ def measured(stages: Stages, task: str, source: Path, folder: Path) -> Content:
             "task": task,
             "source": str(source),
             "folder": str(folder),
-            "ask": read_questions(task).plain(),
+            "ask": TASKS[task].questions().plain(),
         },
         doing="measuring",
     )
@@ -99,7 +101,7 @@ def measured(stages: Stages, task: str, source: Path, folder: Path) -> Content:
 
 def problems_of(content: Content, precision: str) -> dict[str, str]:
     """What is wrong with it by the bounds of its task."""
-    return content.problems(precision, read_questions(content.task).agreement[precision])
+    return content.problems(precision, TASKS[content.task].questions().agreement[precision])
 
 
 def message(judge: Judge, loaded: Loaded) -> str:
@@ -110,7 +112,7 @@ def message(judge: Judge, loaded: Loaded) -> str:
 
 
 def folder_like(loaded: Loaded, to: Path) -> Path:
-    """A copy of what was loaded, to be spoiled."""
+    """A copy of what was loaded, to be changed."""
     shutil.copytree(loaded.path, to)
     return to
 
@@ -127,7 +129,7 @@ def configure(folder: Path, **changes: object) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
-def change_weights(folder: Path, change: Callable[[Tensors], Tensors]) -> None:
+def change_weights(folder: Path, change: TensorChange) -> None:
     """Write the folder's weights anew as `change` makes them."""
     path = folder / "model.safetensors"
     body = path.read_bytes()
@@ -135,9 +137,9 @@ def change_weights(folder: Path, change: Callable[[Tensors], Tensors]) -> None:
     header = json.loads(body[8:start])
     kept = {"__metadata__": header.pop("__metadata__", {})}
     tensors: Tensors = {}
-    for name, told in header.items():
-        begin, end = told["data_offsets"]
-        tensors[name] = (told["dtype"], told["shape"], body[start + begin : start + end])
+    for name, tensor in header.items():
+        begin, end = tensor["data_offsets"]
+        tensors[name] = (tensor["dtype"], tensor["shape"], body[start + begin : start + end])
     told_anew: dict[str, object] = dict(kept)
     data = b""
     for name, (dtype, shape, numbers) in change(tensors).items():
@@ -150,7 +152,7 @@ def change_weights(folder: Path, change: Callable[[Tensors], Tensors]) -> None:
     path.write_bytes(len(text).to_bytes(8, "little") + text + data)
 
 
-def renamed(prefix: str) -> Callable[[Tensors], Tensors]:
+def renamed(prefix: str) -> TensorChange:
     """Other names for all weights that begin so: loaders fill in random numbers, and only warn."""
     return lambda tensors: {
         f"other.{name}" if name.startswith(prefix) else name: tensor
@@ -158,7 +160,7 @@ def renamed(prefix: str) -> Callable[[Tensors], Tensors]:
     }
 
 
-def negated(prefix: str) -> Callable[[Tensors], Tensors]:
+def negated(prefix: str) -> TensorChange:
     """The other sign for every number (float32, little-endian) of weights that begin so."""
 
     def turn(numbers: bytes) -> bytes:
@@ -170,7 +172,7 @@ def negated(prefix: str) -> Callable[[Tensors], Tensors]:
     }
 
 
-def zeroed(*parts: str) -> Callable[[Tensors], Tensors]:
+def zeroed(*parts: str) -> TensorChange:
     """Nothing but zeros in all weights whose names hold one of the parts."""
 
     def zero(tensor: tuple[str, list[int], bytes]) -> tuple[str, list[int], bytes]:
@@ -183,7 +185,7 @@ def zeroed(*parts: str) -> Callable[[Tensors], Tensors]:
     }
 
 
-def filled(name: str, word: bytes) -> Callable[[Tensors], Tensors]:
+def filled(name: str, word: bytes) -> TensorChange:
     """One weight filled with that word of four bytes."""
 
     def fill(tensors: Tensors) -> Tensors:
@@ -226,7 +228,7 @@ def with_ready_made(right: Loaded, source: Path, to: Path) -> Path:
     return to
 
 
-def passing(module: ModuleType, loaded: Loaded, *, but: tuple[str, ...] = ()) -> list[str]:
+def passed_by(module: ModuleType, loaded: Loaded, *, but: tuple[str, ...] = ()) -> list[str]:
     """The judges of a task's answers that this load passes; `but` are not asked."""
     passed = []
     for name, judge in judges_of(module).items():

@@ -13,8 +13,8 @@ from prep.catalogue.lock import LockedFile, LockedModel
 from prep.files.patterns import is_weights
 from prep.home.layout import Home, make_folder, open_to_all, point_link, write_text
 from prep.home.receipt import NAME, Receipt, Recipe
-from prep.verify.conversion import ConversionState, look_at_conversion
-from prep.verify.source import SourceState, look_at_source
+from prep.verify.conversion import ConversionState, check_conversion
+from prep.verify.source import SourceState, check_source
 
 REPO = "acme/tiny"
 COMMIT = "c0ffee" + "0" * 34
@@ -24,8 +24,8 @@ NOBODY = 65534
 
 def safetensors(numbers: bytes, name: str = "weight") -> bytes:
     """A file of one tensor of bytes."""
-    told = {"dtype": "U8", "shape": [len(numbers)], "data_offsets": [0, len(numbers)]}
-    header = json.dumps({name: told}).encode()
+    tensor = {"dtype": "U8", "shape": [len(numbers)], "data_offsets": [0, len(numbers)]}
+    header = json.dumps({name: tensor}).encode()
     return len(header).to_bytes(8, "little") + header + numbers
 
 
@@ -161,10 +161,10 @@ class Tiny:
         return Tiny(home=Home(root), locked=self.locked, recipe=self.recipe)
 
     def source(self, *, deep: bool = True) -> SourceState:
-        return look_at_source(self.home, self.locked, deep=deep)
+        return check_source(self.home, self.locked, deep=deep)
 
     def conversion(self, *, deep: bool = True, wanted: Recipe | None = None) -> ConversionState:
-        return look_at_conversion(
+        return check_conversion(
             self.home, self.locked, "int8", at=self.stable, wanted=wanted, deep=deep
         )
 

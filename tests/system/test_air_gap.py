@@ -56,7 +56,7 @@ def through_layers(home: Path, to: Path) -> Path:
     """
     stray = f"hub/models--{TINY_REPO.replace('/', '--')}/snapshots"
     [commit] = (home / stray).iterdir()
-    hidden = f"{stray}/{commit.name}/adapter_config.json"  # red, where it is left
+    hidden = f"{stray}/{commit.name}/adapter_config.json"  # a failure, where it is left
 
     def as_builders_do(entry: tarfile.TarInfo) -> tarfile.TarInfo:
         entry.uid = entry.gid = entry.mtime = 0
@@ -114,7 +114,7 @@ def test_what_is_lost_is_told(way: str, tmp_path: Path, prepared: Path) -> None:
 
 def test_table_names_each_way_once_and_what_it_comes_to() -> None:
     assert {*GREEN} | {*LOST} == {*WAYS}
-    assert all(WAYS[way][-1].startswith("red: ") for way in LOST)
+    assert all(WAYS[way][-1].startswith("failed: ") for way in LOST)
 
 
 def test_home_with_its_links_resolved_is_proven_whole_and_as_large_as_told(
@@ -138,7 +138,7 @@ def size(folder: Path) -> int:
 
 
 def not_link(path: Path) -> bool:
-    return not any(one.is_symlink() for one in (path, *path.parents))
+    return not any(part.is_symlink() for part in (path, *path.parents))
 
 
 def test_commands_of_the_document_pack_unpack_and_prove(tmp_path: Path, prepared: Path) -> None:

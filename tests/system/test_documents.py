@@ -3,11 +3,12 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from inspect import getsource
 from pathlib import Path
 from typing import Any, get_args
@@ -15,26 +16,44 @@ from typing import Any, get_args
 import pytest
 from packaging.requirements import Requirement
 
-from prep.catalogue.entries import read_catalogue
-from prep.catalogue.goldens import FACTS, KINDS
-from prep.errors import Exit
+import prep
+from prep.catalogue.entries import ModelSpec, read_catalogue
+from prep.errors import InvalidFile, PrepError
 from prep.plugin.options import INI
 from prep.report.properties import properties
 from prep.report.summary import entry, write_summary
 from prep.report.verdict import ModelRun, Status
 from prep.settings import GivenOptions, Settings, resolve_settings
-from prep.tasks.consumers import CONSUMERS, Case, Interpreter, loads_of
+from prep.tasks.consumers import Case, Interpreter
+from prep.tasks.registry import TASKS
 from sample_hub.server import commit_of
 from tests.support.paths import ROOT
-from tests.support.runs import TINY, environment, run, summary
+from tests.support.runs import TINY, environment, run
+from tools import pages
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 REFERENCE = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
 REPORTS = (ROOT / "docs" / "reports.md").read_text(encoding="utf-8")
-GOLDENS = (ROOT / "docs" / "goldens.md").read_text(encoding="utf-8")
+ADDING = (ROOT / "docs" / "adding-a-model.md").read_text(encoding="utf-8")
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+HOW = (ROOT / "docs" / "how-it-works.md").read_text(encoding="utf-8")
 DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
+POINTER = re.compile(
+    r"(?<![\w/.{<*-])"
+    r"((?:docs|prep|tests|model_tests|sample_hub|tools|deploy|benchmarks)/(?![\w./-]*[A-Z]{4})"
+    r"[\w./-]*\w(?![\w*]*[{<*])|(?:README|CONTRIBUTING|SECURITY)\.md)(#[\w-]+)?"
+)
+# Words of the first edition that have a term of the field now.
+GONE = re.compile(
+    r"\b(?:red|heal(?:s|ed)?|mend(?:s|ed)?|undelivered|wish(?:es|ed)?|astray|hazards?|beforehand"
+    r"|surroundings|obituary|deeds?|told)\b",
+    re.IGNORECASE,
+)
+GONE_NAMES = re.compile(
+    r"\b(?:WrongBytes|HomeClosed|LinkAstray|InTheWay|CannotBegin|NotYet|Misread|Hazardous|Passing"
+    r"|NoProgress|ChildDied|InterpreterUnfit|Wishes|Persistence|Obituary)\b"
+)
 TORCH_INDEX = "https://download.pytorch.org/whl/cpu"
 REQUIREMENTS = ("requirements.txt", "requirements-dev.txt")
 
@@ -63,9 +82,20 @@ def names(text: str, before: str) -> list[str]:
     return [row[0].strip("`") for row in rows(text, before)]
 
 
-def words(cell: str) -> set[str]:
-    """All that is marked as code in a cell."""
-    return {one.partition(" = ")[0] for one in re.findall(r"`([^`]+)`", cell)}
+def words(text: str) -> set[str]:
+    """All that is marked as code in a text, without values."""
+    return {code.partition(" = ")[0] for code in re.findall(r"`([^`]+)`", text)}
+
+
+def section(text: str, heading: str) -> str:
+    """What stands below a heading, up to the next of any level."""
+    return text.split(f"\n{heading}\n", 1)[1].partition("\n#")[0]
+
+
+def listed(text: str) -> list[str]:
+    """The code before the colon of every line of a list."""
+    lines = re.findall(r"^ *- (.*?)(?:: |$)", text.replace("\n  ", " "), re.MULTILINE)
+    return [name for line in lines for name in re.findall(r"`([\w.-]+)`", line)]
 
 
 def code_blocks(text: str, language: str) -> list[str]:
@@ -82,20 +112,21 @@ def own_options(pytest_help: str) -> set[str]:
     return set(re.findall(r"^  (--[a-z-]+)", group.split("\n\n", 1)[0], re.MULTILINE))
 
 
-def test_reference_tells_every_option_and_no_other(pytest_help: str) -> None:
-    told = " ".join(row[0] for row in rows(REFERENCE, "| option |"))
-    assert options(told) == own_options(pytest_help)
+def test_reference_lists_every_option_and_no_other(pytest_help: str) -> None:
+    lines = re.findall(r"^- `(--[^`]+)`", section(REFERENCE, "## Options"), re.MULTILINE)
+    assert options(" ".join(lines)) == own_options(pytest_help)
+    assert len(lines) == len(own_options(pytest_help))
 
 
 def test_variables_that_the_reference_names_stand_in_the_help(pytest_help: str) -> None:
-    variables = [row[1].strip("`") for row in rows(REFERENCE, "| option |") if row[1]]
+    variables = re.findall(r"^- `--[^`]+` \(`(\w+)`\): ", section(REFERENCE, "## Options"), re.M)
     assert len(variables) == 6
     assert [variable for variable in variables if f"({variable})" not in pytest_help] == []
 
 
 def test_reference_names_the_keys_of_pytest_ini() -> None:
-    told = REFERENCE.split("which beats `pytest.ini` (", 1)[1].split(")", 1)[0]
-    assert set(re.findall(r"`(\w+)`", told)) == set(INI)
+    keys = REFERENCE.split("which beats `pytest.ini` (", 1)[1].split(")", 1)[0]
+    assert words(keys) == set(INI)
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
@@ -117,13 +148,13 @@ def test_make_targets_that_documents_name_exist(path: Path) -> None:
 def test_links_lead_to_files(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     links = [link for link in re.findall(r"\]\(([^)]+)\)", text) if "://" not in link]
-    assert [link for link in links if not leads_somewhere(path.parent, link)] == []
+    assert [link for link in links if not leads_somewhere(path, link)] == []
 
 
-def leads_somewhere(folder: Path, link: str) -> bool:
-    """Whether there is that file, and in it the heading that stands behind a ``#``."""
+def leads_somewhere(page: Path, link: str) -> bool:
+    """Whether there is that file, and in it the heading behind ``#``; of none, in the page."""
     name, _, heading = link.partition("#")
-    path = folder / name
+    path = page.parent / name if name else page
     if not heading or not path.exists():
         return path.exists()
     headings = re.findall(r"^#+ (.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
@@ -131,14 +162,19 @@ def leads_somewhere(folder: Path, link: str) -> bool:
 
 
 def test_link_to_no_heading_would_be_found() -> None:
-    assert leads_somewhere(ROOT / "docs", "operations.md#how-long-it-waits")
-    assert not leads_somewhere(ROOT / "docs", "operations.md#how-long-it-sleeps")
+    assert leads_somewhere(ROOT / "docs" / "ci.md", "operations.md#how-long-it-waits")
+    assert not leads_somewhere(ROOT / "docs" / "ci.md", "operations.md#how-long-it-sleeps")
 
 
-def test_references_statuses_and_exit_codes_are_the_codes() -> None:
-    assert names(REFERENCE, "| status of a model |") == [*get_args(Status)]
-    codes = [int(code) for name in names(REFERENCE, "| exit code |") for code in name.split(", ")]
-    assert sorted(codes) == sorted([*range(6), *map(int, Exit)])
+def test_reference_lists_the_statuses_and_the_keys_of_the_catalogue() -> None:
+    assert listed(section(REFERENCE, "## Status of a model")) == [*get_args(Status)]
+    keys = listed(section(REFERENCE, "## Catalogue and lock"))
+    assert keys == [field.name for field in fields(ModelSpec)]
+
+
+def test_recipe_installs_this_version() -> None:
+    recipe = (ROOT / "docs" / "ci.md").read_text(encoding="utf-8")
+    assert f'@v{prep.__version__}"' in recipe
 
 
 def test_readmes_catalogue_loads(tmp_path: Path) -> None:
@@ -149,24 +185,112 @@ def test_readmes_catalogue_loads(tmp_path: Path) -> None:
     assert spec == read_catalogue(ROOT / "models.toml").models[0]
 
 
-def test_tests_that_documents_name_exist() -> None:
-    text = (ROOT / "docs" / "how-caches-lie.md").read_text(encoding="utf-8")
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_tests_that_documents_name_exist(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
     code = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "model_tests").glob("*.py"))
-    for name, parameter in re.findall(r"`(test_\w+)(?:\[(\w+)\])?`", text):
+    for name, parameter in re.findall(r"`(test_[a-z_0-9]+)(?:\[(\w+)\])?`", text):
         assert f"def {name}(" in code
         assert not parameter or f'"{parameter}"' in code
 
 
-def test_reports_tell_every_junit_property(settings: Settings) -> None:
-    told = names(REPORTS, "## junit\n")
+def test_generated_sections_are_those_of_the_code() -> None:
+    assert pages.pages(), "no page has a generated section"
+    for path, text in pages.pages().items():
+        assert path.read_text(encoding="utf-8") == text, "python -m tools.pages"
+
+
+def test_generated_section_that_is_stale_is_written_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(ROOT / "docs", tmp_path / "docs")
+    shutil.copy(ROOT / "README.md", tmp_path)
+    stale = tmp_path / "docs" / "reference.md"
+    stale.write_text(REFERENCE.replace("`transformers-slow`", "`gone`"), encoding="utf-8")
+    monkeypatch.setattr(pages, "ROOT", tmp_path)
+    shutil.copytree(ROOT / "tools", tmp_path / "tools")
+    shutil.copytree(ROOT / "model_tests", tmp_path / "model_tests")
+    pages.main()
+    assert capsys.readouterr().out == "wrote docs/reference.md\n"
+    assert stale.read_text(encoding="utf-8") == REFERENCE
+
+
+def test_remedies_are_for_classes_and_tests_that_exist() -> None:
+    remedies = pages.remedies()
+    classes = {kind.__name__ for kind in pages.classes(PrepError)}
+    tests = {name for names in pages.model_tests().values() for name in names}
+    assert set(remedies["errors"]) - classes == set()
+    assert set(remedies["tests"]) - tests == set()
+    assert set(remedies["levels"]) == set(pages.model_tests())
+    messages = (ROOT / "docs" / "messages.md").read_text(encoding="utf-8")
+    assert {name for name in classes if f"`{name}`" not in messages} == {"PrepError"}
+
+
+def test_every_page_and_file_that_is_named_exists() -> None:
+    """In code, messages, build files and documents; a heading behind `#` exists as well."""
+    stale = {
+        f"{relative(path)}: {name}{heading}"
+        for path in texts()
+        if not relative(path).startswith(("tests/", "CHANGELOG", "sample_hub/repos/"))
+        and path.parent.name != "goldens"  # these name sources in other projects
+        for name, heading in POINTER.findall(path.read_text(encoding="utf-8"))
+        if not leads_somewhere(ROOT / "README.md", f"{name}{heading}")
+    }
+    assert stale == set()
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("see docs/none.md#how", [("docs/none.md", "#how")]),
+        ("`prep/none.py`, README.md.", [("prep/none.py", ""), ("README.md", "")]),
+        ("https://host/docs/page, model_tests/test_TASK.py, goldens/NAME.toml", []),
+    ],
+)
+def test_pointers_are_found_in_text(text: str, found: list[tuple[str, str]]) -> None:
+    assert POINTER.findall(text) == found
+
+
+def test_messages_name_the_heading_of_a_page() -> None:
+    for kind in pages.classes(InvalidFile):
+        for name, heading in POINTER.findall(getattr(kind, "remedy", "")):
+            assert heading, f"{kind.__name__} names {name} as a whole"
+
+
+def test_terms_are_defined_in_one_place_and_once() -> None:
+    terms = re.findall(r"^- \*\*(.+?)\*\*: ", section(HOW, "## Terms"), re.MULTILINE)
+    single = [term for line in terms for term in line.split(", ")]
+    assert single == [*dict.fromkeys(single)]
+    assert terms == sorted(terms)
+
+
+def test_names_that_went_do_not_come_back() -> None:
+    found = {
+        f"{relative(path)}: {name}"
+        for path in texts()
+        if path.name not in ("CHANGELOG.md", Path(__file__).name)
+        for name in GONE_NAMES.findall(path.read_text(encoding="utf-8"))
+    }
+    assert found == set()
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_words_that_went_do_not_come_back(path: Path) -> None:
+    if path.name != "CHANGELOG.md":  # it names what was renamed
+        text = re.sub(r"`[^`]*`", "", path.read_text(encoding="utf-8"))
+        assert sorted(set(GONE.findall(text))) == []
+
+
+def test_reports_list_every_junit_property(settings: Settings) -> None:
+    documented = listed(section(REPORTS, "## junit"))
     source = getsource(properties)
     given = re.findall(r'yield f?"([\w.-]+)', source) + re.findall(r'"[\w-]+", "([\w.]+)"', source)
-    assert {name.replace("PACKAGE", "") for name in told} == set(given)
-    assert len(told) == len(set(told))
+    assert {name.replace("PACKAGE", "") for name in documented} == set(given)
+    assert len(documented) == len(set(documented))
 
     spec, locked = settings.models[0], settings.lock.models[0]
     other = Interpreter(python=Path(sys.executable), label="python")
-    load = loads_of(spec.task, spec.repo, None, ("int8",), (other,))[-1]
+    load = TASKS[spec.task].loads(spec.repo, None, ("int8",), (other,))[-1]
     assert load.precision is not None
     load = replace(load, case=Case(way="name", cache="cache_dir"))
     facts: dict[str, Any] = {
@@ -177,67 +301,47 @@ def test_reports_tell_every_junit_property(settings: Settings) -> None:
         "precisions": {"int8": {"bytes": 1, "seconds": 1.0, "agreement": 1.0}},
         "loads": {load.id: {"seconds": 1.0, "latency": 0.1, "peak-bytes": 1}},
         "adopted": 1,
-        "healed": ["x"],
+        "repaired": ["x"],
     }
-    assert {name for name, _ in properties(spec, locked, "int8", load, facts)} == set(told)
+    assert {name for name, _ in properties(spec, locked, "int8", load, facts)} == set(documented)
 
 
-def test_reports_tell_every_key_of_the_summary(settings: Settings, tmp_path: Path) -> None:
+def test_schema_and_history_have_every_key(settings: Settings, tmp_path: Path) -> None:
     fresh = entry(ModelRun(), "unchecked", settings, TINY)
-    assert names(REPORTS, "### An entry of `models`\n") == [*fresh]
     whole, past = write_summary(tmp_path / "summary.json", settings, {TINY: fresh}, 0, 0.0)
-    assert names(REPORTS, "## summary.json\n") == [*whole]
-    assert names(REPORTS, "## history.jsonl\n") == [*past[0]]
-    shape = json.loads((ROOT / "docs" / "summary.schema.json").read_text(encoding="utf-8"))
-    assert [*shape["properties"]] == [*whole]
-    assert [*shape["$defs"]["model"]["properties"]] == [*fresh]
+    assert listed(section(REPORTS, "## The history")) == [*past[0]]
+    schema = json.loads((ROOT / "docs" / "summary.schema.json").read_text(encoding="utf-8"))
+    assert [*schema["properties"]] == [*whole]
+    assert [*schema["$defs"]["model"]["properties"]] == [*fresh]
 
 
 def test_loads_that_reports_name_are_made() -> None:
-    text = REPORTS.split("### An entry of `loads`", 1)[1].split("|---", 1)[0]
     other = Interpreter(python=Path(sys.executable), label="search")
-    made = {load.id for load in loads_of("embedding", "org/name", None, ("int8",), (other,))}
-    named = set(re.findall(r"`([\w-]+:[^`]+)`", text))
+    made = {load.id for load in TASKS["embedding"].loads("org/name", None, ("int8",), (other,))}
+    named = set(re.findall(r"`([\w-]+:[^`]+)`", section(REPORTS, "## The summary")))
     assert len(named) == 3
     assert named <= made
 
 
-def test_reports_tell_what_a_real_run_found(prepared: Path) -> None:
-    model = summary(prepared)["models"][TINY]
-    for heading, found in (
-        ("### An entry of `precisions`\n", model["precisions"]["int8"]),
-        ("### An entry of `loads`\n", model["loads"]["transformers:name"]),
-        ("### `timeline`\n", model["timeline"]),
-        ("### `tests`\n", model["tests"]),
-    ):
-        assert names(REPORTS, heading) == [*found]
-
-
-def test_reference_tells_every_consumer_of_every_task() -> None:
-    told = [
-        (row[0].strip("`"), row[1], row[2].replace("`", ""))
-        for row in rows(REFERENCE, "| consumer |")
-    ]
-    assert told == [(consumer.name, consumer.task, consumer.classes) for consumer in CONSUMERS]
-
-
-def test_goldens_document_tells_every_kind_and_key() -> None:
+def test_goldens_section_lists_every_kind_and_key() -> None:
     by_task = {
-        row[0].strip("`"): (words(row[1]), words(row[2])) for row in rows(GOLDENS, "| task |")
+        row[0].strip("`"): (words(row[1]), words(row[2])) for row in rows(ADDING, "| task |")
     }
-    assert by_task == {task: (set(FACTS[task]), set(kinds)) for task, kinds in KINDS.items()}
-    told = {row[0].strip("`"): words(row[1]) for row in rows(GOLDENS, "| answer |")}
-    kinds = {name: kind for kinds in KINDS.values() for name, kind in kinds.items()}
+    assert by_task == {
+        task.name: (set(task.golden_facts), set(task.golden_kinds)) for task in TASKS.values()
+    }
+    documented = {row[0].strip("`"): words(row[1]) for row in rows(ADDING, "| answer |")}
+    kinds = {name: kind for task in TASKS.values() for name, kind in task.golden_kinds.items()}
     for name, kind in kinds.items():
-        known = {*kind.keys, *kind.any_of, *kind.more, *kind.bounds} - {"id", "source"}
-        assert known <= told[name], name
+        known = kind.known.keys() - {"id", "source", "repeat"}
+        assert known <= documented[name], name
 
 
 @pytest.mark.parametrize("name", REQUIREMENTS)
 def test_ranges_have_an_end_and_admit_what_was_tested(name: str) -> None:
     tested = dict(pins("requirements-tested.txt"))
     for requirement in requirements(name):
-        operators = {one.operator for one in requirement.specifier}
+        operators = {specifier.operator for specifier in requirement.specifier}
         assert operators & {"<", "=="}, f"{requirement} has no upper bound"
         version = tested[canonical(requirement.name)]
         assert requirement.specifier.contains(version), f"{requirement}, tested {version}"
@@ -277,13 +381,13 @@ def test_make_refuses_a_python_that_was_not_tried(tmp_path: Path, version: str) 
     assert not (tmp_path / "venv").exists()
 
 
-def test_ci_runs_what_contributing_tells() -> None:
+def test_ci_runs_what_contributing_says() -> None:
     script = ROOT / ".ci" / "run"
     assert os.access(script, os.X_OK)
     commands = re.findall(r"^make \w+$", script.read_text(encoding="utf-8"), re.MULTILINE)
     assert commands == ["make lint", "make test"]
-    told = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    assert [command for command in commands if f"$ {command}" not in told] == []
+    contributing = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    assert [command for command in commands if f"$ {command}" not in contributing] == []
 
 
 def test_image_has_all_that_it_copies_and_needs() -> None:
@@ -405,9 +509,9 @@ def requirements(name: str) -> list[Requirement]:
 def pins(name: str) -> list[tuple[str, str]]:
     found = []
     for requirement in requirements(name):
-        [one] = requirement.specifier
-        assert one.operator == "==", requirement
-        found.append((canonical(requirement.name), one.version))
+        [specifier] = requirement.specifier
+        assert specifier.operator == "==", requirement
+        found.append((canonical(requirement.name), specifier.version))
     return found
 
 

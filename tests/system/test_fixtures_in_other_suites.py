@@ -5,8 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from prep.tasks.consumers import loads_of
-from prep.tasks.question_sets import EmbeddingQuestions, read_questions
+from prep.tasks.embedding import EmbeddingQuestions
+from prep.tasks.registry import TASKS
 from tests.support.paths import ROOT
 from tests.support.runs import SAMPLE, TINY, TINY_REPO, copy_home, environment
 
@@ -18,7 +18,7 @@ def test_mine(converted):
 
 @pytest.mark.consumers("transformers")
 def test_answers(loaded):
-    assert loaded.vector("will it rain tomorrow")
+    assert loaded.facts["vectors"]["will it rain tomorrow"]
 
 def test_without_a_model():
     assert True
@@ -43,7 +43,7 @@ def test_fixtures_serve_another_repository(tmp_path: Path, prepared: Path) -> No
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"test_mine[{TINY}:int8] PASSED" in done.stdout
     assert f"test_answers[{TINY}:transformers:name] PASSED" in done.stdout
-    loads = loads_of("embedding", TINY_REPO, ("transformers",), ("int8",))
+    loads = TASKS["embedding"].loads(TINY_REPO, ("transformers",), ("int8",))
     # An ordinary user cannot try those of another user.
     tried = re.findall(r"::test_answers\[(\S+)\] (?:PASSED|SKIPPED)", done.stdout)
     assert sorted(tried) == sorted(f"{TINY}:{load.id}" for load in loads)
@@ -65,11 +65,11 @@ def test_failures_of_another_repository_keep_pytests_exit_code(tmp_path: Path) -
         check=False,
     )
     assert done.returncode == 1, done.stdout + done.stderr
-    assert "cannot be reached" in done.stdout
+    assert "hub unreachable" in done.stdout
 
 
 def read_golden_text() -> str:
     """A text that every embedding model is asked."""
-    questions = read_questions("embedding")
+    questions = TASKS["embedding"].questions()
     assert isinstance(questions, EmbeddingQuestions)
     return questions.related[0].anchor

@@ -1,4 +1,4 @@
-"""Whatever stands in a file of somebody else's, a run ends with one of our errors, and soon."""
+"""Whatever is in a file of somebody else's, a run ends with one of our errors, and soon."""
 
 import ast
 import os
@@ -18,9 +18,9 @@ from tests.proofs.fuzz.readers import READERS, TRUSTED, Reader, outcome, written
 from tests.support.paths import ROOT
 
 EXAMPLES = 15
-MOST = 20_000  # bytes of an extreme; `make fuzz` takes a megabyte
+MOST = 20_000  # bytes of an extreme; the proof takes a megabyte
 SECONDS, BYTES = 4.0, 100_000_000  # what one such file may take, with memory being traced
-# The forms, once each; of other readers every sixth extreme, and all of them in `make fuzz`.
+# The forms, once each; of other readers every sixth extreme, and all of them in the proof.
 ALL_OF_THEM = ("catalogue", "lock", "ledger", "safetensors header", "config.json, what it asks")
 
 by_name = pytest.mark.parametrize("reader", READERS, ids=lambda reader: str(reader.name))
@@ -181,5 +181,5 @@ def test_no_reader_is_forgotten() -> None:
     found = {place for module in modules for place in calls(module)}
     trusted = {place for place in found if place in TRUSTED or place.partition(":")[0] in TRUSTED}
     assert sorted(found - known - trusted) == [], "each needs a row in tests/proofs/fuzz/readers.py"
-    stale = {place for place in TRUSTED if not any(one.startswith(place) for one in found)}
+    stale = {place for place in TRUSTED if not any(reader.startswith(place) for reader in found)}
     assert sorted(stale) == [], "trusted, and nothing reads there"

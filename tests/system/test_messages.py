@@ -1,21 +1,17 @@
-"""The pages for people: every message has its row, and what they tell to type is run."""
+"""The pages for people: every exit code has its row, and their commands and examples are run."""
 
-import ast
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
-from prep import errors
 from prep.catalogue.entries import read_catalogue
-from prep.errors import Exit, PrepError
+from prep.errors import Exit
 from sample_hub.server import Hub, sample_repos
 from tests.support.paths import ROOT
 from tests.support.runs import TINY, run
-from tests.system.test_documents import code_blocks, names
+from tests.system.test_documents import code_blocks, listed, names, section
 
 MESSAGES, ADDING, CONSUMERS = (
     (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
@@ -23,38 +19,13 @@ MESSAGES, ADDING, CONSUMERS = (
 )
 
 
-def test_every_class_of_error_has_a_row_and_no_other() -> None:
-    known = [
-        name
-        for name, kind in vars(errors).items()
-        if isinstance(kind, type) and issubclass(kind, PrepError)
-    ]
-    assert sorted(names(MESSAGES, "| class |")) == sorted(known)
+def test_every_exit_code_of_the_gate_has_a_row() -> None:
+    assert names(CONSUMERS, "| exit code |") == ["0", "1", "2"]
 
 
-def test_every_judge_has_a_row_and_no_other() -> None:
-    judges = {
-        node.name
-        for path in (ROOT / "model_tests").glob("test_*.py")
-        for node in ast.parse(path.read_text(encoding="utf-8")).body
-        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
-    }
-    told = names(MESSAGES, "| test |")
-    assert set(told) == judges
-    assert len(told) == len(set(told))
-
-
-@pytest.mark.parametrize(
-    ("text", "before", "codes"),
-    [
-        (MESSAGES, "| exit code |", [*range(6), *map(int, Exit)]),
-        (ADDING, "| exit code of `--relock` |", [0, 1, 4, 75]),
-        (CONSUMERS, "| exit code |", [0, 1, 2]),
-    ],
-    ids=["messages", "relock", "ready"],
-)
-def test_every_exit_code_has_a_row(text: str, before: str, codes: list[int]) -> None:
-    assert sorted(map(int, names(text, before))) == sorted(codes)
+def test_messages_list_every_exit_code_of_a_run() -> None:
+    codes = listed(section(MESSAGES, "## Exit codes"))
+    assert sorted(map(int, codes)) == sorted([*range(6), *map(int, Exit)])
 
 
 def test_options_of_the_gate_are_its_own() -> None:
@@ -64,11 +35,11 @@ def test_options_of_the_gate_are_its_own() -> None:
         text=True,
         check=True,
     )
-    told = {name.partition(" ")[0] for name in names(CONSUMERS, "| option |")}
-    assert told - {"NAME…"} == set(re.findall(r"^  (--[a-z]+)", done.stdout, re.MULTILINE))
+    documented = {name.partition(" ")[0] for name in names(CONSUMERS, "| option |")}
+    assert documented - {"NAME…"} == set(re.findall(r"^  (--[a-z]+)", done.stdout, re.MULTILINE))
 
 
-def test_adding_a_model_goes_as_it_is_told(tmp_path: Path) -> None:
+def test_commands_for_adding_a_model_run(tmp_path: Path) -> None:
     [entry] = code_blocks(ADDING, "toml")
     catalogue = tmp_path / "models.toml"
     text = "\n".join(line.strip() for line in entry.splitlines())
@@ -92,13 +63,13 @@ def test_adding_a_model_goes_as_it_is_told(tmp_path: Path) -> None:
         assert run(*case, *commands[2], "-k", "what_the_lock_says or leads_to_the_pin").code == 0
 
 
-def test_consumers_are_told_what_a_real_run_writes(prepared: Path) -> None:
+def test_consumer_variables_are_those_that_a_run_writes(prepared: Path) -> None:
     path = prepared / "model-prep" / "consumer.env"
     lines = path.read_text(encoding="utf-8").replace(str(prepared), "/srv/models").splitlines()
-    told = code_blocks(CONSUMERS, "text")[0].splitlines()
-    assert told == [line for line in lines if not line.startswith("#")]
+    documented = code_blocks(CONSUMERS, "text")[0].splitlines()
+    assert documented == [line for line in lines if not line.startswith("#")]
     assert names(CONSUMERS, "| variable |") == [
-        *(line.partition("=")[0] for line in told[:3]),
+        *(line.partition("=")[0] for line in documented[:3]),
         "MODEL_…",
     ]
     done = subprocess.run(

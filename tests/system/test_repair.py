@@ -1,6 +1,6 @@
-"""Damage is mended online: once, told, only what was wrong, and nothing of somebody else's.
+"""Damage is repaired online: once, reported, only what was wrong, and nothing of somebody else's.
 
-Some rows of the matrix in one run; ``make matrix`` heals them all, and loads them afterwards.
+Some rows of the matrix in one run; ``make matrix`` repairs them all, and loads them afterwards.
 """
 
 import shutil
@@ -30,7 +30,7 @@ NAMES = (
     *("weights link leads out", "blob is a link out", "weights 0600", "IR zero tail"),
     *("half a conversion", "stable path dangles", "stable path a file", "receipt leads out"),
     *("fp32 called int8, receipt right", "receipt of another commit", "conversion 0700"),
-    # None of our own to mend: told, and left as they are.
+    # None of our own to repair: reported, and left as they are.
     *("weights replaced by a folder", "ref is a folder", "pooling folder leads out"),
     *("adapter beside the weights", "adapter beside the IR", "lock of other bytes"),
 )
@@ -39,15 +39,15 @@ TRIED = [row for row in ROWS if row.name in NAMES]
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Finding]:
-    runner = Runner(tmp_path_factory.mktemp("healing"), model=TINY, cheap=True)
+    runner = Runner(tmp_path_factory.mktemp("repairing"), model=TINY, cheap=True)
     return {finding.row.name: finding for finding in runner.all(TRIED)}
 
 
 @pytest.mark.parametrize("row", TRIED, ids=lambda row: slug(row.name))
-def test_what_is_ours_is_mended_and_all_else_left(found: Mapping[str, Finding], row: Row) -> None:
+def test_what_is_ours_is_repaired_and_all_else_left(found: Mapping[str, Finding], row: Row) -> None:
     finding = found[row.name]
-    assert (finding.said, finding.why) == ("killed", "")
-    assert finding.healed == (True if row.online == "healed" else None)
+    assert (finding.result, finding.why) == ("killed", "")
+    assert finding.repaired == (True if row.online == "repaired" else None)
 
 
 def test_every_row_that_is_named_is_tried() -> None:
@@ -72,7 +72,7 @@ def test_damage_of_a_conversion_is_set_aside_not_lost(
 def test_bytes_that_the_hub_has_wrong_too_are_tried_once_and_red(
     tmp_path: Path, prepared: Path
 ) -> None:
-    """A second failure is told; what was there before is not made worse."""
+    """A second failure is reported; what was there before is not made worse."""
     home = Home(copy_home(prepared, tmp_path / "home"))
     weights = home.snapshot(LOCKED.repo, LOCKED.commit) / "model.safetensors"
     flip(weights)
@@ -85,13 +85,13 @@ def test_bytes_that_the_hub_has_wrong_too_are_tried_once_and_red(
         done = sample(home.root, "-m", "pins and not conversion", hub=hub.url)
         assert len(hub.bodies("model.safetensors")) <= 1
     assert done.code == 1, done.out
-    assert f"[{TINY}] healing: changed model.safetensors" in done.out
+    assert f"[{TINY}] repairing: corrupt model.safetensors" in done.out
     assert weights.read_bytes() == wrong
-    assert status(home.root) != "healed"
+    assert status(home.root) != "repaired"
 
 
 def test_pin_that_moved_is_work_and_no_damage(tmp_path: Path, prepared: Path, hub: Hub) -> None:
-    """A home of an earlier commit: fetched and converted anew, and nothing is called healed."""
+    """A home of an earlier commit: fetched and converted anew, and nothing is called repaired."""
     home = Home(copy_home(prepared, tmp_path / "home"))
     folder = converted(home)
     receipt = read_receipt(folder)
@@ -101,12 +101,12 @@ def test_pin_that_moved_is_work_and_no_damage(tmp_path: Path, prepared: Path, hu
     point_link(home.stable(TINY_REPO, "int8"), recipe.digest)
     done = sample(home.root, hub=hub.url)
     assert done.code == 0, done.out
-    assert "healing" not in done.out
+    assert "repairing:" not in done.out
     assert status(home.root) == "ready"
     assert folder.with_name(recipe.digest).is_dir(), "the old target stays"
 
 
-def test_healing_that_breaks_off_is_red_and_the_next_run_ends_it(
+def test_repair_that_breaks_off_fails_and_the_next_run_ends_it(
     tmp_path: Path, prepared: Path, hub: Hub
 ) -> None:
     """One of two files comes, then the hub has no more: what came stays, the other as it was."""
@@ -120,24 +120,24 @@ def test_healing_that_breaks_off_is_red_and_the_next_run_ends_it(
     [served] = [repo for repo in sample_repos() if repo.repo == TINY_REPO]
     folder = copy_home(served.folder, tmp_path / "served")
     (folder / "model.safetensors").write_bytes(wrong)
-    with Hub([replace(served, folder=folder)]) as torn:
-        done = sample(home.root, "-m", "conversion", hub=torn.url)
+    with Hub([replace(served, folder=folder)]) as incomplete:
+        done = sample(home.root, "-m", "conversion", hub=incomplete.url)
     assert done.code == 1, done.out
-    assert f"[{TINY}] healing: changed model.safetensors" in done.out
-    assert f"[{TINY}] healing: changed tokenizer.json" in done.out
-    assert status(home.root) == "red"
+    assert f"[{TINY}] repairing: corrupt model.safetensors" in done.out
+    assert f"[{TINY}] repairing: corrupt tokenizer.json" in done.out
+    assert status(home.root) == "failed"
     assert weights.read_bytes() == wrong
     assert words.read_bytes() == right
     done = sample(home.root, hub=hub.url)
     assert done.code == 0, done.out
-    assert status(home.root) == "healed"
-    assert "healing: changed tokenizer.json" not in done.out
+    assert status(home.root) == "repaired"
+    assert "repairing: corrupt tokenizer.json" not in done.out
     assert len(hub.bodies("model.safetensors")) == 1
     assert not hub.bodies("tokenizer.json")
 
 
 def beyond_8_bits(tensors: Tensors) -> Tensors:
-    """The same sums: a large number in each word's row, and in each place's what takes it away."""
+    """The same sums: a large number in each word's row, and in each target's what takes it away."""
 
     def moved(name: str, by: float) -> Tensors:
         dtype, shape, numbers = tensors[name]
@@ -146,8 +146,8 @@ def beyond_8_bits(tensors: Tensors) -> Tensors:
             values[row] += by
         return {name: (dtype, shape, values.tobytes())}
 
-    words, places = (f"embeddings.{kind}_embeddings.weight" for kind in ("word", "position"))
-    return {**tensors, **moved(words, 1e4), **moved(places, -1e4)}
+    words, targets = (f"embeddings.{kind}_embeddings.weight" for kind in ("word", "position"))
+    return {**tensors, **moved(words, 1e4), **moved(targets, -1e4)}
 
 
 def test_a_conversion_that_fails_its_check_again_is_thrown_away_and_red(
@@ -165,9 +165,9 @@ def test_a_conversion_that_fails_its_check_again_is_thrown_away_and_red(
         given = ("--catalogue", catalogue, "--hub", hub.url, "--model-home", home.root)
         assert run(*given, "--relock").code == 0
         done = run(*given, "-m", "conversion")
-        assert (done.code, status(home.root)) == (1, "red"), done.out
+        assert (done.code, status(home.root)) == (1, "failed"), done.out
         assert "the int8 conversion is not what it must be, so it was thrown away:" in done.out
-        assert "healing" not in done.out
+        assert "repairing:" not in done.out
         assert not home.stable(TINY_REPO, "int8").is_symlink()
         # Another machine's, with a receipt that is right in all but what can be measured.
         [locked] = read_lock(catalogue.with_name("models.lock.toml")).models
@@ -178,8 +178,8 @@ def test_a_conversion_that_fails_its_check_again_is_thrown_away_and_red(
         point_link(home.stable(TINY_REPO, "int8"), recipe.digest)
         before = listing(home.conversions(TINY_REPO))
         done = run(*given, "-m", "conversion")
-    assert (done.code, status(home.root)) == (1, "red"), done.out
-    assert f"[{TINY}] healing: the lowest cosine to the PyTorch original is " in done.out
+    assert (done.code, status(home.root)) == (1, "failed"), done.out
+    assert f"[{TINY}] repairing: the lowest cosine to the PyTorch original is " in done.out
     assert done.out.count(f"[{TINY}] converting to int8\n") == 1
     assert "the int8 conversion is not what it must be, so it was thrown away:" in done.out
     assert listing(home.conversions(TINY_REPO)) == before, "no draft stays, theirs is as it was"
@@ -193,8 +193,8 @@ def test_levels_that_found_nothing_to_look_at_are_not_green(tmp_path: Path, prep
     done = sample(home.root, "--offline", "-m", "conversion", "--junitxml", junit)
     assert done.code == 1, done.out
     assert "4 not reached in " in done.out
-    told = f"{TINY}: not reached, because looking at the int8 conversion (missing "
-    assert junit.read_text().count(told) >= 4
+    words = f"{TINY}: not reached, because looking at the int8 conversion (missing "
+    assert junit.read_text().count(words) >= 4
     assert "never converted) failed before" in junit.read_text()
 
 

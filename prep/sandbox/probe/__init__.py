@@ -2,6 +2,6 @@
 
 It needs Python 3.9, the consumer's own libraries, and nothing of ours: ``--consumer-python`` packs
 it into one file (`pack` in ``prep.sandbox.import_server``) and runs that. It imports the libraries
-once and forks a child for each load: the imports take seconds, a load tenths of one. It gives plain
-facts; judging them is the tests' work.
+once and forks a child for each load: the imports take seconds, a load tenths of one. It measures;
+the tests judge.
 """

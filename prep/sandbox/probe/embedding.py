@@ -121,3 +121,11 @@ def _pooled(tokenizer: Any, model: Any, facts: Facts) -> Embedding:
     return Embedding(
         tokenizer, embed, {"max_length": limit, "pooled": "mean, not normalised", **facts}
     )
+
+
+CONSUMERS = {
+    "transformers": transformers,
+    "sentence-transformers": sentence_transformers,
+    "optimum-intel": optimum_intel,
+    "sentence-transformers-openvino": sentence_transformers_openvino,
+}

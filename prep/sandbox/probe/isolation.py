@@ -1,4 +1,4 @@
-"""A load's surroundings: which home it is shown and where, as which user, on what mount.
+"""The sandbox of a load: which home it is shown and where, as which user, on what mount.
 
 All of it is this process's own: mounts in a namespace of its own, gone when it ends.
 """
@@ -18,7 +18,7 @@ MS_KEPT = 2 | 4 | 8 | 1024 | 2048  # nosuid, nodev, noexec, noatime, nodiratime:
 ST_RELATIME, MS_RELATIME = 4096, 1 << 21
 MNT_DETACH = 2
 PR_SET_PDEATHSIG = 1
-STRANGERS = (65534, 65533)  # nobody; where the home is his, another who owns nothing
+OTHER_USERS = (65534, 65533)  # nobody; where nobody owns the home, another who owns nothing
 NEEDS_ROOT = "needs root"
 
 
@@ -35,10 +35,10 @@ def isolate(order: dict[str, Any] | None, scratch: str) -> str | None:
     if order is None:
         return None
     home = order["home"]
-    place = places()[0 if order["as"] == "HF_HOME" else 1]
+    place = home_mounts()[0 if order["as"] == "HF_HOME" else 1]
     read_only = order["mount"] == "read-only"
     owner = os.stat(home).st_uid
-    mounted = _can_mount(home, place, read_only=read_only)
+    mounted = _mount_home(home, place, read_only=read_only)
     if not mounted:
         if read_only and not os.statvfs(home).f_flag & os.ST_RDONLY:
             raise NotTried(NEEDS_ROOT)
@@ -50,8 +50,8 @@ def isolate(order: dict[str, Any] | None, scratch: str) -> str | None:
             raise NotTried(f"the temporary folder {above} is closed to other users")
         libraries = _libraries()
         if mounted:
-            _open_the_way(libraries)
-        _become(next(uid for uid in STRANGERS if uid != owner), scratch)
+            _uncover(libraries)
+        _become(next(uid for uid in OTHER_USERS if uid != owner), scratch)
         for folder in libraries:
             _must_enter(folder, f"the interpreter's {folder} is closed to other users")
         if not mounted:  # what is closed above the home says nothing about the home
@@ -59,18 +59,18 @@ def isolate(order: dict[str, Any] | None, scratch: str) -> str | None:
     return place
 
 
-def places() -> tuple[str, str]:
+def home_mounts() -> tuple[str, str]:
     """Where a home can be shown: the private HF_HOME, and a neutral path beside it."""
     empty = os.environ["HF_HOME"]
     return empty, os.path.join(os.path.dirname(empty), "home")
 
 
-def empty_places() -> None:
+def empty_home_mounts() -> None:
     """Empty folders again, where a child that could not mount made links of them."""
-    for place in places():
-        if os.path.islink(place):
-            os.unlink(place)
-            os.mkdir(place)
+    for mount in home_mounts():
+        if os.path.islink(mount):
+            os.unlink(mount)
+            os.mkdir(mount)
 
 
 def die_with_parent() -> None:
@@ -98,7 +98,7 @@ def check(result: int, what: str) -> None:
         raise OSError(code, f"cannot {what}: {os.strerror(code)}")
 
 
-def _can_mount(home: str, place: str, *, read_only: bool) -> bool:
+def _mount_home(home: str, place: str, *, read_only: bool) -> bool:
     try:
         if libc.unshare(CLONE_NEWNS) != 0:
             enter_user_namespace(CLONE_NEWNS)
@@ -124,16 +124,16 @@ def _mounts_below(place: str) -> list[str]:
     named = [
         re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), point) for point in points
     ]
-    return [one for one in named if f"{one}/".startswith(f"{place}/")]
+    return [point for point in named if f"{point}/".startswith(f"{place}/")]
 
 
-def _become(stranger: int, scratch: str) -> None:
-    """Become a user who owns nothing in the home and is in no group; `scratch` goes with him."""
+def _become(uid: int, scratch: str) -> None:
+    """Become a user who owns nothing in the home and is in no group; `scratch` is theirs too."""
     try:
-        os.chown(scratch, stranger, stranger)
+        os.chown(scratch, uid, uid)
         os.setgroups([])
-        os.setresgid(stranger, stranger, stranger)
-        os.setresuid(stranger, stranger, stranger)
+        os.setresgid(uid, uid, uid)
+        os.setresuid(uid, uid, uid)
     except OSError:  # not allowed, or in a user namespace that knows no other user
         raise NotTried(NEEDS_ROOT) from None
     die_with_parent()  # the kernel forgets it when credentials change
@@ -152,7 +152,7 @@ def _libraries() -> list[str]:
     return sorted(path for path in named if os.path.isdir(path))
 
 
-def _open_the_way(libraries: list[str]) -> None:
+def _uncover(libraries: list[str]) -> None:
     """Where this interpreter lies in somebody's closed folder, show there the interpreter alone.
 
     Libraries go on importing while they load. The closed folder is covered by an empty one that
@@ -161,10 +161,10 @@ def _open_the_way(libraries: list[str]) -> None:
     kept: list[tuple[str, str, str]] = []
     for path in libraries:
         closed = _closed_above(path)
-        if closed is None or any(path.startswith(f"{one}/") for one, _, _ in kept):
+        if closed is None or any(path.startswith(f"{other}/") for other, _, _ in kept):
             continue
         # Never in the job's scratch folder: what is mounted there would be removed with it.
-        keep = f"{places()[1]}-{len(kept)}"
+        keep = f"{home_mounts()[1]}-{len(kept)}"
         os.makedirs(keep, exist_ok=True)
         _mount(path, keep, MS_BIND | MS_REC)
         kept.append((path, closed, keep))
@@ -188,7 +188,7 @@ def _closed_above(path: str) -> str | None:
 def _mount(
     source: str | None, target: str, flags: int, *, kind: str | None = None, options: str = ""
 ) -> None:
-    raw = [os.fsencode(one) if one else None for one in (source, target, kind, options)]
+    raw = [os.fsencode(text) if text else None for text in (source, target, kind, options)]
     check(libc.mount(raw[0], raw[1], raw[2], flags, raw[3]), f"mount {target}")
 
 

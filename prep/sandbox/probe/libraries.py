@@ -45,10 +45,10 @@ def import_all() -> dict[str, str]:
 
 
 def _error_of(name: str) -> str | None:
-    """Import a module and its lazy names; the loads that need a broken one will tell it too."""
+    """Import a module and its lazy names; the loads that need a broken module fail with it too."""
     try:
         module = importlib.import_module(name)
-        _ = [getattr(module, one, None) for one in MODULES[name]]
+        _ = [getattr(module, lazy, None) for lazy in MODULES[name]]
     except Exception as error:
         traceback.print_exc()
         return f"{type(error).__name__}: {error}"

@@ -1,4 +1,4 @@
-"""What all consumers share: how a model is named to them, and what is noted of every load."""
+"""What all consumers share: how a model is named to them, and what is recorded of every load."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 Facts = dict[str, Any]
 
-# Newer CPUs answer in bfloat16 unless told otherwise, which is too coarse for published goldens.
+# Newer CPUs compute in bfloat16 by default, which is too coarse for published goldens.
 FLOAT32 = {"INFERENCE_PRECISION_HINT": "f32"}
 LIMIT = 512  # tokens of a text, where the tokenizer names no limit of its own
 UNLIMITED = 1 << 20  # what transformers gives a tokenizer without one is far above
@@ -50,7 +50,7 @@ class Way:
 
 
 def loading_facts(model: Any, loading: Facts) -> Facts:
-    """What ``from_pretrained(…, output_loading_info=True)`` told of the weights."""
+    """What ``from_pretrained(…, output_loading_info=True)`` says of the weights."""
     return {
         "dtype": str(model.dtype).replace("torch.", ""),
         "missing": sorted(map(str, loading["missing_keys"])),
@@ -59,7 +59,7 @@ def loading_facts(model: Any, loading: Facts) -> Facts:
 
 
 def openvino_facts(model: Any, way: Way) -> Facts:
-    """Which folder an OpenVINO model was read from, and how this CPU computes unless told."""
+    """Which folder an OpenVINO model was read from, and how this CPU computes by default."""
     from openvino import Core
 
     default = Core().get_property("CPU", "INFERENCE_PRECISION_HINT")
@@ -91,7 +91,7 @@ def limit_of(tokenizer: Any) -> int:
 
 
 def each_alone(ask: Callable[[Any], Any], questions: Sequence[Any]) -> tuple[list[Any], float]:
-    """The answer to each question asked alone, and the median of the seconds that one took."""
+    """The answer to each question asked alone, and the median seconds of an answer."""
     answers, seconds = [], []
     for question in questions:
         began = time.perf_counter()
@@ -106,8 +106,8 @@ def is_short(text: str) -> bool:
 
 
 def largest_gap(some: Sequence[float], others: Sequence[float]) -> float:
-    """The greatest difference of two rows of numbers; NaN, or one more, is infinitely far."""
+    """The greatest difference of two rows of numbers; NaN, or another length, is infinitely far."""
     if len(some) != len(others):
         return math.inf
-    gaps = [abs(one - other) for one, other in zip(some, others)]
+    gaps = [abs(a - b) for a, b in zip(some, others)]
     return math.inf if any(math.isnan(gap) for gap in gaps) else max(gaps)

@@ -99,11 +99,11 @@ def sentence_transformers(way: Way, **how: Any) -> Reranker:
 
     def logits(pairs: Pairs) -> list[float]:
         found = model.predict([tuple(pair) for pair in pairs], show_progress_bar=False, **raw)
-        return [float(one) for one in found]
+        return [float(number) for number in found]
 
     def scores(pairs: Pairs) -> list[float]:
         found = model.predict([tuple(pair) for pair in pairs], show_progress_bar=False)
-        return [float(one) for one in found]
+        return [float(number) for number in found]
 
     activation = getattr(model, "activation_fn", None) or model.default_activation_function
     tokenizer = model.tokenizer
@@ -134,7 +134,15 @@ def _classified(tokenizer: Any, model: Any, facts: Facts) -> Reranker:
         )
         with torch.inference_mode():
             found: list[list[float]] = torch.as_tensor(model(**batch).logits).tolist()
-        return [row[0] for row in found]
+        return [labels[0] for labels in found]
 
     labels = int(model.config.num_labels)
     return Reranker(tokenizer, logits, {"labels": labels, "max_length": limit, **facts})
+
+
+CONSUMERS = {
+    "transformers": transformers,
+    "sentence-transformers": sentence_transformers,
+    "optimum-intel": optimum_intel,
+    "sentence-transformers-openvino": sentence_transformers_openvino,
+}

@@ -51,10 +51,29 @@ class Writer:
         return {
             "text": self.tokenizer.decode(ids, skip_special_tokens=True),
             "ids": ids,
-            "logprobs": [float(step[one]) for step, one in zip(steps, ids)],
-            # Not by the last token alone: one that goes on after its end may be cut off at another.
+            "logprobs": [float(step[token]) for step, token in zip(steps, ids)],
+            # Not by the last token alone: an answer may go on after its end, up to another end.
             "ended": ids.index(end) == len(ids) - 1 if end in ids else False,
         }
+
+    @property
+    def start(self) -> int:
+        """The token that starts the decoder."""
+        token: int = self.model.config.decoder_start_token_id
+        return token
+
+    def first_choices(self, prompt: str, written: list[int], start: int) -> tuple[list[int], bool]:
+        """The token it puts first at each place, shown those of `written` before it.
+
+        And whether all its logits were finite.
+        """
+        import torch
+
+        shown = torch.tensor([[start, *written[:-1]]])
+        with torch.inference_mode():
+            out = self.model(**self.encode(prompt), decoder_input_ids=shown)
+        logits = torch.as_tensor(out.logits)[0]
+        return logits.argmax(-1).tolist(), bool(torch.isfinite(logits).all())
 
 
 def answer(model: Writer, ask: Facts) -> Facts:
@@ -62,8 +81,8 @@ def answer(model: Writer, ask: Facts) -> Facts:
     prompts = ask["prompts"]
     answers, latency = each_alone(lambda prompt: model.write(*prompt), prompts)
     written = [
-        {"prompt": prompt, "new_tokens": length, **one}
-        for (prompt, length), one in zip(prompts, answers)
+        {"prompt": prompt, "new_tokens": length, **text}
+        for (prompt, length), text in zip(prompts, answers)
     ]
     return {
         "tokens": ids_of(model.tokenizer, ask["texts"], model.limit),
@@ -100,3 +119,10 @@ def optimum_intel(way: Way) -> Writer:
         way.target, ov_config=EXACT, trust_remote_code=False
     )
     return Writer(tokenizer, model, openvino_facts(model, way))
+
+
+CONSUMERS = {
+    "transformers": transformers,
+    "transformers-slow": transformers_slow,
+    "optimum-intel": optimum_intel,
+}

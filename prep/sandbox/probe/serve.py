@@ -21,9 +21,9 @@ import traceback
 from typing import Any, BinaryIO
 
 from prep.sandbox.probe import libraries
-from prep.sandbox.probe.consumers import CONSUMERS
+from prep.sandbox.probe.consumers import TASKS
 from prep.sandbox.probe.guard import Guard
-from prep.sandbox.probe.isolation import NotTried, die_with_parent, empty_places, isolate
+from prep.sandbox.probe.isolation import NotTried, die_with_parent, empty_home_mounts, isolate
 
 Message = dict[str, Any]
 GREETING = 0  # the number of the line that comes before any order; the same as on the other side
@@ -48,8 +48,12 @@ def serve(answers: int | None = None) -> None:
         "versions": libraries.versions(),
         "broken": broken,
         "not-tried": {
-            task: {name: why for name in named if (why := libraries.lacking(task, name))}
-            for task, named in CONSUMERS.items()
+            name: {
+                consumer: why
+                for consumer in task.CONSUMERS
+                if (why := libraries.lacking(name, consumer))
+            }
+            for name, task in TASKS.items()
         },
         "seconds": time.monotonic() - began,
     }
@@ -79,7 +83,7 @@ def do(order: Message) -> Message:
     if late:
         os.kill(pid, signal.SIGKILL)
     code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    empty_places()
+    empty_home_mounts()
     if late:
         return {"late": order["timeout"]}
     message: Message = json.loads(body) if code == 0 else {"died": code}
@@ -101,7 +105,7 @@ def _collect(handle: int, ends: float) -> tuple[bytes, bool]:
 
 
 def _child(order: Message, write: int) -> None:
-    """The forked child: prepare its surroundings, do the job, send what came of it, and end."""
+    """The forked child: set up its sandbox, do the job, send the result, and end."""
     code = 1
     try:
         die_with_parent()
@@ -120,7 +124,7 @@ def _child(order: Message, write: int) -> None:
 
 
 def _outcome(order: Message, scratch: str, guard: Guard) -> Message:
-    """The job's result, or the error that rose in it: whatever it was, the parent tells it."""
+    """The job's result, or the error that rose in it, for the parent to report."""
     try:
         shown = isolate(order["sandbox"], scratch)
         guard.install()
@@ -133,8 +137,8 @@ def _outcome(order: Message, scratch: str, guard: Guard) -> Message:
         return {"not-tried": str(reason)}
     except Exception as error:
         traceback.print_exc()
-        told: Message = {"class": type(error).__name__, "message": str(error)}
+        found: Message = {"class": type(error).__name__, "message": str(error)}
         if isinstance(error, OSError):
             path = error.filename if isinstance(error.filename, str) else None
-            told.update(errno=error.errno, strerror=error.strerror, path=path)
-        return {"error": told}
+            found.update(errno=error.errno, strerror=error.strerror, path=path)
+        return {"error": found}

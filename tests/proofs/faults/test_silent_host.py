@@ -3,10 +3,9 @@
 import selectors
 import shutil
 import socket
-import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -33,15 +32,15 @@ class SilentHost:
             selector.register(self.listening, selectors.EVENT_READ)
             while not self._over.is_set():
                 for key, _ in selector.select(timeout=0.2):
-                    one = key.fileobj
-                    assert isinstance(one, socket.socket)
-                    if one is self.listening:
+                    connection = key.fileobj
+                    assert isinstance(connection, socket.socket)
+                    if connection is self.listening:
                         self.came.append(time.monotonic())
-                        selector.register(one.accept()[0], selectors.EVENT_READ)
-                    elif not one.recv(65536):
+                        selector.register(connection.accept()[0], selectors.EVENT_READ)
+                    elif not connection.recv(65536):
                         self.gone.append(time.monotonic())
-                        selector.unregister(one)
-                        one.close()
+                        selector.unregister(connection)
+                        connection.close()
 
     def __enter__(self) -> "SilentHost":
         self._thread.start()
@@ -65,7 +64,7 @@ def host() -> Iterator[SilentHost]:
     ids=["alone", "two-workers", "dry-run", "relock"],
 )
 def test_three_models_wait_once(
-    mode: tuple[str, ...], host: SilentHost, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    mode: tuple[str, ...], host: SilentHost, tmp_path: Path, show: Callable[[str], None]
 ) -> None:
     for name in ("models.toml", "models.lock.toml"):
         shutil.copy(SAMPLE.with_name(name), tmp_path)
@@ -73,8 +72,7 @@ def test_three_models_wait_once(
     args += (f"--download-timeout={TIMEOUT}",)
     done = run(*args, "--model-home", tmp_path / "home", *mode, timeout=600)
     assert done.code == 75, done.out
-    assert "took the connection, and gave no answer within --download-timeout" in done.said
+    assert "accepted the connection, and gave no answer within --download-timeout" in done.said
     seconds = max(host.gone) - min(host.came)
-    with capsys.disabled():
-        sys.stdout.write(f"\nwaited {seconds:.1f} s, {len(host.came)} connections\n")
+    show(f"waited {seconds:.1f} s, {len(host.came)} connections")
     assert seconds <= AT_MOST

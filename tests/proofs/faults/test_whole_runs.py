@@ -54,7 +54,7 @@ def test_run_ends_with_its_code_and_says_what_it_was(row: Row, tmp_path: Path) -
             env={"HF_TOKEN": row.token} if row.token else {},
         )
     assert done.code == row.code, done.out
-    wanted = " ".join(row.told(**stage.names(row)).split())
+    wanted = " ".join(row.message(**stage.names(row)).split())
     if row.code:
         assert wanted in done.said
         assert "Traceback" not in done.out

@@ -1,8 +1,8 @@
 """Every reader of what somebody else wrote, a row each: where it lies, a valid one, who reads it.
 
-`read` does what a run does with the file, and nothing of ours may rise from it but `PrepError`.
-`reads` names the places in the code that it covers; `test_fuzz.py` holds them against the code,
-so that no reader is forgotten. What needs none is in `TRUSTED`, with the reason.
+`read` does what a run does with the file, and nothing may rise from it but `PrepError` and
+`Unreadable`. `reads` names the places in the code that it covers; `test_fuzz.py` holds them
+against the code, so that no reader is forgotten. What needs none is in `TRUSTED`, with the reason.
 """
 
 import contextlib
@@ -18,8 +18,8 @@ from typing import Any
 
 from model_tests.test_embedding import limit_of, modules_of
 from prep.catalogue.entries import read_catalogue
-from prep.catalogue.goldens import read_goldens, text_of
-from prep.catalogue.lock import Lock, answer, read_lock, render
+from prep.catalogue.goldens import read_goldens
+from prep.catalogue.lock import Lock, check_lock, read_lock, render
 from prep.catalogue.pin_change import meaning
 from prep.commands import cleanup, dry_run
 from prep.errors import LISTED, PrepError
@@ -36,16 +36,17 @@ from prep.report.ready_file import _seal, write_for_consumers
 from prep.report.verdict import ModelRun
 from prep.stages.estimates import make_of
 from prep.stages.preflight import needs_of
-from prep.verify.conversion import look_at_conversion
-from prep.verify.source import look_at_source
+from prep.tasks.golden_kinds import text_of
+from prep.verify.conversion import check_conversion
+from prep.verify.source import check_source
 from tests.proofs.fuzz.hostile import Form
 from tests.support.paths import ROOT
 from tests.support.small_homes import COMMIT, REPO, SOURCE, locked_model, tiny
+from tests.support.small_settings import SPEC, settings_for
 from tests.unit.commands.test_cleanup import OLD_LOCK, prepare
 from tests.unit.commands.test_cleanup import SOURCE as PLACED
 from tests.unit.commands.test_cleanup import settings as cleaning
 from tests.unit.report.test_page import model, whole
-from tests.unit.report.test_verdict import SPEC, settings_for
 
 SAMPLES = ROOT / "sample_hub"
 
@@ -72,9 +73,9 @@ def outcome(reader: Reader, folder: Path) -> str:
     """What became of it: ``read``, or the class of our error. Raises what must not rise."""
     try:
         reader.read(folder)
-    except PrepError as error:
+    except (PrepError, Unreadable) as error:
         text = str(error)
-        strange = [one for one in text if not one.isprintable() and one != "\n"]
+        strange = [sign for sign in text if not sign.isprintable() and sign != "\n"]
         assert text.strip(), f"{type(error).__name__} says nothing"
         assert not strange, f"{strange[0]!r} in {text!r}"
         assert text.count("\n") < LISTED + 10, f"{text.count(chr(10))} lines"
@@ -94,7 +95,7 @@ def _lock(folder: Path) -> None:
     render(lock)
     [f"{model.bytes} {model.bytes / 1e6:.1f} {model.digest}" for model in lock.models]
     catalogue = read_catalogue(SAMPLES / "models.toml")
-    answer(catalogue, lock, catalogue.models)
+    check_lock(catalogue, lock, catalogue.models)
 
 
 def _goldens(name: str, repo: str, task: str) -> Callable[[Path], None]:
@@ -103,9 +104,9 @@ def _goldens(name: str, repo: str, task: str) -> Callable[[Path], None]:
         if goldens is not None:
             goldens.ask()
             for kind in ("vectors", "tokens"):
-                [text_of(one) for one in goldens.of(kind)]
-            for one in (*goldens.of("scores"), *goldens.of("vectors")):
-                float((one.get("tolerance") or one["least-cosine"])["int8"])
+                [text_of(golden) for golden in goldens.of(kind)]
+            for golden in (*goldens.of("scores"), *goldens.of("vectors")):
+                float((golden.get("tolerance") or golden["least-cosine"])["int8"])
 
     return read
 
@@ -117,7 +118,7 @@ def _receipt_path(folder: Path) -> Path:
 def _receipt(folder: Path) -> None:
     """As the gate of every run, and as the plan, which computes with it."""
     settings = settings_for(folder, locked_model())
-    state = look_at_conversion(
+    state = check_conversion(
         settings.home, locked_model(), "int8", at=Home(folder).stable(REPO, "int8"), deep=True
     )
     [str(problem) for problem in state.problems]
@@ -151,13 +152,13 @@ def _report(folder: Path) -> None:
 
 
 def _summary_seed(folder: Path) -> bytes:
-    run = whole(0, other=model(), more=model("healed"))
+    run = whole(0, other=model(), more=model("repaired"))
     return (json.dumps(run, indent=1) + "\n").encode()
 
 
 def _history_seed(folder: Path) -> bytes:
-    told = [history.line(name, model(), code) for name in ("tiny", "other") for code in (0, 1, 75)]
-    return "".join(json.dumps(one) + "\n" for one in told).encode()
+    lines = [history.line(name, model(), code) for name in ("tiny", "other") for code in (0, 1, 75)]
+    return "".join(json.dumps(line) + "\n" for line in lines).encode()
 
 
 def _plan_time(folder: Path) -> None:
@@ -191,7 +192,7 @@ def _consumers(folder: Path) -> None:
     settings = settings_for(folder, locked_model())
     name = replace(SPEC, name="second")
     lock = Lock(models=(replace(locked_model(), name="second"),))
-    write_for_consumers(replace(settings, models=(name,), lock=lock), {"second": "red"}, 0)
+    write_for_consumers(replace(settings, models=(name,), lock=lock), {"second": "failed"}, 0)
     env = (folder / "model-prep" / "consumer.env").read_text(encoding="utf-8")
     for line in env.splitlines():
         assert line.startswith(("#", "HF_", "TRANSFORMERS_", "MODEL_")), line
@@ -238,14 +239,14 @@ def _clean(folder: Path) -> None:
     """The ledger as a run reads it, and as the cleanup goes by it; nothing is removed."""
     settings = cleaning(folder, locked_model({**SOURCE, "config.json": b"{}"}), dry_run=True)
     read_ledger(settings.home)
-    told: list[str] = []
-    cleanup.run(settings, folder, told.append)
-    "".join(told).encode()
+    said: list[str] = []
+    cleanup.run(settings, folder, said.append)
+    "".join(said).encode()
 
 
 def _named(folder: Path) -> None:
     """refs/main, as every run looks at it and as the cleanup goes by it."""
-    state = look_at_source(Home(folder), locked_model(), deep=False)
+    state = check_source(Home(folder), locked_model(), deep=False)
     [str(problem) for problem in state.problems]
     _clean(folder)
 
@@ -267,7 +268,7 @@ def _unsafe(path: str) -> Callable[[Path], None]:
     def read(folder: Path) -> None:
         finding = unsafe.of_path(path, folder / path, {"model-00001-of-00002.safetensors"})
         if finding is not None:
-            strange = [one for one in finding.detail if not one.isprintable()]
+            strange = [sign for sign in finding.detail if not sign.isprintable()]
             assert not strange, f"{strange[0]!r} in {finding.detail!r}"
 
     return read
@@ -311,7 +312,7 @@ INDEX = (
 def _waited(folder: Path) -> None:
     said: list[str] = []
     wait = _Wait(folder / "org--name.fetch", folder / "org--name.fetch.holder", said.append)
-    wait.look()
+    wait.check()
     assert len(said) == 1
     assert said[0].isprintable(), said[0]
     said[0].encode()
@@ -326,12 +327,12 @@ def _followed(folder: Path) -> None:
         except Unreadable:
             continue
         if is_event(event) and "doing" in event:
-            one = doing.setdefault(event["model"], Doing(event["model"], None, 0.0, 0.0))
+            doer = doing.setdefault(event["model"], Doing(event["model"], None, 0.0, 0.0))
             for now in (1.0, 2.0):
-                one.take(event, now)
-                one.line(now)
-                one.figures(now)
-                one.share  # noqa: B018
+                doer.take(event, now)
+                doer.line(now)
+                doer.figures(now)
+                doer.share  # noqa: B018
 
 
 def _beside(name: str) -> Callable[[Path], Path]:
@@ -347,8 +348,8 @@ def _file(path: Path) -> Callable[[Path], bytes]:
 
 
 EVENTS = b"".join(
-    json.dumps({"who": "gw0", "model": "tiny", **one}).encode() + b"\n"
-    for one in (
+    json.dumps({"who": "gw0", "model": "tiny", **event}).encode() + b"\n"
+    for event in (
         {"say": "fetching 10 files"},
         {"doing": "fetching"},
         {"doing": "fetching", "done": 10, "of": 100, "unit": "bytes"},
@@ -454,7 +455,7 @@ READERS: tuple[Reader, ...] = (
     ),
     Reader(
         name="ledger",
-        reads=("prep/home/layout.py:_placed", "prep/home/layout.py:placed"),
+        reads=("prep/home/ledger.py:_parsed", "prep/home/ledger.py:read_ledger"),
         form="lines",
         path=lambda folder: Home(folder).ledger,
         seed=lambda folder: Home(folder).ledger.read_bytes(),
@@ -464,8 +465,8 @@ READERS: tuple[Reader, ...] = (
     Reader(
         name="refs/main",
         reads=(
-            "prep/commands/cleanup.py:_named",
-            "prep/verify/source.py:_ref",
+            "prep/commands/cleanup.py:_commit_of",
+            "prep/verify/source.py:_check_ref",
             "deploy/ready.py:_ref",
         ),
         form="text",
@@ -531,7 +532,7 @@ READERS: tuple[Reader, ...] = (
     ),
     Reader(
         name="note of a lock's holder",
-        reads=("prep/home/file_lock.py:_read", "prep/home/file_lock.py:who"),
+        reads=("prep/home/file_lock.py:_read", "prep/home/file_lock.py:describe_holder"),
         form="json",
         path=_beside("org--name.fetch.holder"),
         seed=_given(NOTE),
@@ -559,7 +560,7 @@ READERS: tuple[Reader, ...] = (
 TRUSTED: Mapping[str, str] = {
     "prep/files/reader.py": "the reader itself",
     "prep/files/append.py": "opens a file to add lines; reads its last byte alone",
-    "prep/tasks/question_sets.py:read_questions": "committed beside the code",
+    "prep/tasks/task.py:questions": "committed beside the code",
     "prep/report/page.py:render": "a template, committed beside the code",
     "prep/machine/memory.py:_text": "the kernel's",
     "prep/plugin/signals.py:_below": "the kernel's",
@@ -574,13 +575,13 @@ TRUSTED: Mapping[str, str] = {
     "prep/plugin/junit.py:in_memory": "what pytest has just written, in memory",
     "prep/fetch/download.py": "bytes to be digested, whatever they are",
     "prep/convert/conversion.py": "flushes what was just made, and reads nothing",
-    "prep/machine/disk.py:why_closed": "opens a nameless file, and reads nothing",
-    "prep/commands/cleanup.py:_is_claimed": "opened to be locked, and read by nobody",
+    "prep/machine/disk.py:why_not_writable": "opens a nameless file, and reads nothing",
+    "prep/commands/cleanup.py:_is_locked": "opened to be locked, and read by nobody",
     "prep/stages/preflight.py:load": "this run's controlling process wrote it, in memory",
     "prep/home/layout.py:write_text": "written, not read",
     "prep/process/child.py": "a process of ours: tests/unit/process/test_child.py",
     "prep/sandbox/probe/serve.py": "a process of ours",
-    "prep/plugin/outcome.py:_check_place": "opened to see whether it can be written",
+    "prep/plugin/report_places.py:_check_place": "opened to see whether it can be written",
     "prep/plugin/terminal.py:_append_to": "opened to be written",
 }
 

@@ -1,7 +1,7 @@
 """The image, really built and really run: `make image-test`. Needs podman or docker, and root.
 
 ENGINE=docker chooses, IMAGE=NAME takes an image that is there already, and IMAGE_BUILD are more
-arguments for the build. Figures stand in the lines that begin with "image:".
+arguments for the build. Figures are in the lines that begin with "image:".
 """
 
 import json
@@ -24,6 +24,7 @@ import yaml
 
 from tests.support.paths import ROOT
 
+HERE = Path(__file__).parent
 ENGINE = os.environ.get("ENGINE") or ("podman" if shutil.which("podman") else "docker")
 LEAST = ("--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges")
 SAMPLE = ("--hub", "sample", "--model-home=/models")
@@ -36,7 +37,7 @@ def environment() -> dict[str, str]:
     """podman's own settings for a machine without systemd, where this is one."""
     env = dict(os.environ)
     if not Path("/run/systemd/system").exists():
-        env.setdefault("CONTAINERS_CONF", str(ROOT / "tests" / "image" / "containers.conf"))
+        env.setdefault("CONTAINERS_CONF", str(HERE / "containers.conf"))
     return env
 
 
@@ -54,32 +55,15 @@ def engine(*args: str | Path, cwd: Path = ROOT, check: bool = True) -> tuple[int
     return done.returncode, done.stdout
 
 
-Tell = Callable[[str], None]
-
-
 @pytest.fixture(scope="session")
-def tell(pytestconfig: pytest.Config) -> Tell:
-    """Prints a figure, although pytest holds back what tests print."""
-    reporter = pytestconfig.pluginmanager.getplugin("terminalreporter")
-    capture = pytestconfig.pluginmanager.getplugin("capturemanager")
-
-    def write(line: str) -> None:
-        with capture.global_and_fixture_disabled():
-            reporter.ensure_newline()
-            reporter.write_line(f"image: {line}")
-
-    return write
-
-
-@pytest.fixture(scope="session")
-def image(tmp_path_factory: pytest.TempPathFactory, tell: Tell) -> str:
+def image(tmp_path_factory: pytest.TempPathFactory, show: Callable[[str], None]) -> str:
     """Built from a clean clone, with the command that README gives."""
     if given := os.environ.get("IMAGE"):
         return given
     [version] = re.findall(r"^ARG PYTHON_VERSION=(.+)$", (ROOT / "Dockerfile").read_text(), re.M)
     base = f"docker.io/library/python:{version}-slim"
     if engine("image", "inspect", base, check=False)[0] and engine("pull", base, check=False)[0]:
-        made = [ROOT / "tests" / "image" / "base.sh", version]
+        made = [HERE / "base.sh", version]
         subprocess.run(made, env=environment() | {"PYTHON": sys.executable}, check=True)
     clone = tmp_path_factory.mktemp("clone")
     subprocess.run(["git", "clone", "-q", ROOT, clone], check=True)
@@ -89,7 +73,7 @@ def image(tmp_path_factory: pytest.TempPathFactory, tell: Tell) -> str:
     engine(*shlex.split(command)[:-1], *more, ".", cwd=clone)
     [tag] = re.findall(r"-t (\S+)", command)
     size = int(engine("image", "inspect", "--format", "{{.Size}}", tag)[1])
-    tell(f"built in {time.monotonic() - began:.0f} s, {size / 1e9:.2f} GB")
+    show(f"image: built in {time.monotonic() - began:.0f} s, {size / 1e9:.2f} GB")
     return str(tag)
 
 
@@ -146,14 +130,15 @@ def run(image: str, *args: str, how: tuple[str, ...]) -> tuple[int, str, float]:
 
 
 @pytest.fixture(scope="session")
-def volume(image: str, volumes: list[str], tell: Tell) -> str:
+def volume(image: str, volumes: list[str], show: Callable[[str], None]) -> str:
     """A volume that the image filled with the sample models, as 1000:1000 with the least rights."""
     name = new_volume(volumes)
     began = time.monotonic()
     how = ("--user", "1000:1000", "-v", f"{name}:/models")
     code, out, peak = run(image, *SAMPLE, how=how)
     assert code == 0, out
-    tell(f"samples prepared in {time.monotonic() - began:.0f} s, at most {peak / 1e9:.2f} GB")
+    seconds = time.monotonic() - began
+    show(f"image: samples prepared in {seconds:.0f} s, at most {peak / 1e9:.2f} GB")
     return name
 
 
@@ -166,11 +151,11 @@ def contents(volume: str) -> dict[str, tuple[int, int]]:
 
 
 def test_image_holds_what_it_needs_and_says_what_it_is(image: str) -> None:
-    [told] = json.loads(engine("image", "inspect", image)[1])
-    config: dict[str, Any] = told["Config"]
+    [description] = json.loads(engine("image", "inspect", image)[1])
+    config: dict[str, Any] = description["Config"]
     assert config["User"] == "1000:1000"
     assert not config.get("ExposedPorts")
-    assert config.get("Healthcheck", told.get("HealthCheck")) in (None, {"Test": ["NONE"]})
+    assert config.get("Healthcheck", description.get("HealthCheck")) in (None, {"Test": ["NONE"]})
     assert config["Entrypoint"] == ["pytest", "-c", "/app/pytest.ini"]
     labels = {name.removeprefix("org.opencontainers.image."): value
               for name, value in config["Labels"].items()}  # fmt: skip

@@ -9,20 +9,20 @@ from xml.etree import ElementTree
 
 from tests.proofs.matrix.row import Row
 
-Said = Literal["killed", "missed", "quiet", "false alarm"]
+Result = Literal["killed", "missed", "accepted", "false alarm"]
 NOT_REACHED = ": not reached, because "
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """One model's part of a run: `red` maps each judge that failed by itself to its message.
+    """One model's part of a run: `failed` maps each judge that failed by itself to its message.
 
     `status` is the summary's; `seconds` are those of the model's tests. `wrote` names what an
     offline run changed in the home, which must be nothing.
     """
 
     code: int
-    red: Mapping[str, str]
+    failed: Mapping[str, str]
     passed: int
     status: str
     seconds: float
@@ -36,11 +36,11 @@ class Finding:
 
     row: Row
     unit: str
-    said: Said
+    result: Result
     why: str
     seconds: float
-    red: tuple[str, ...] = ()
-    healed: bool | None = None
+    failed: tuple[str, ...] = ()
+    repaired: bool | None = None
     message: str = field(default="", repr=False)
 
 
@@ -52,53 +52,53 @@ def read_junit(path: Path) -> dict[str, tuple[dict[str, str], int, float]]:
         model, _, more = rest.rstrip("]").partition(":")
         if aspect := re.search(r"-(weights|tokenizer|agreement)$", more):
             judge = f"{judge}[{aspect[1]}]"
-        red, passed, seconds = found.get(model, ({}, 0, 0.0))
+        failed, passed, seconds = found.get(model, ({}, 0, 0.0))
         bad = [*case.findall("failure"), *case.findall("error")]
-        for one in bad:
-            text = one.text or one.attrib.get("message", "")
+        for element in bad:
+            text = element.text or element.attrib.get("message", "")
             if NOT_REACHED not in text:
-                red[judge] = "\n".join(filter(None, [red.get(judge), text]))
+                failed[judge] = "\n".join(filter(None, [failed.get(judge), text]))
         passed += not bad and case.find("skipped") is None
-        found[model] = (red, passed, seconds + float(case.attrib["time"]))
+        found[model] = (failed, passed, seconds + float(case.attrib["time"]))
     return found
 
 
-def judged(row: Row, outcome: Outcome, name: str) -> tuple[Said, str]:
+def judged(row: Row, outcome: Outcome, name: str) -> tuple[Result, str]:
     """Whether the row was seen as it must be, else why not."""
     if outcome.wrote:
         return failed(row), f"an offline run wrote into the home: {', '.join(outcome.wrote[:3])}"
-    if row.expect == "green":
-        if outcome.red:
-            judge, message = next(iter(outcome.red.items()))
+    if row.expect == "passed":
+        if outcome.failed:
+            judge, message = next(iter(outcome.failed.items()))
             return "false alarm", f"{judge}: {message}"
         if outcome.code != 0 or outcome.status not in ("ready", "unchecked") or not outcome.passed:
             return "false alarm", (
                 f"exit {outcome.code}, {outcome.status}, {outcome.passed} passed: {outcome.out}"
             )
-        return "quiet", ""
+        return "accepted", ""
     if row.expect == "exit 4":
         if outcome.code != 4:
             return "missed", f"exit {outcome.code}, wanted 4: {outcome.out[-300:]}"
         if row.file.endswith(".toml") and not _remedy(outcome.out):
             return "missed", f"does not say what to do: {outcome.out}"
-        return _told(row, outcome.out)
-    if not outcome.red:
-        return "missed", f"nothing was red: exit {outcome.code}, {outcome.status}"
-    if unseen := [judge for judge in row.seen_by if judge not in outcome.red]:
-        return "missed", f"not seen by {', '.join(unseen)}, but by {', '.join(outcome.red)}"
-    if others := [judge for judge in outcome.red if judge not in (*row.seen_by, *row.may_see)]:
-        return "missed", f"red for another reason: {others[0]}: {outcome.red[others[0]]}"
+        return _names_file(row, outcome.out)
+    if not outcome.failed:
+        return "missed", f"nothing failed: exit {outcome.code}, {outcome.status}"
+    if unseen := [judge for judge in row.seen_by if judge not in outcome.failed]:
+        return "missed", f"not seen by {', '.join(unseen)}, but by {', '.join(outcome.failed)}"
+    if others := [judge for judge in outcome.failed if judge not in (*row.seen_by, *row.may_see)]:
+        return "missed", f"failed for another reason: {others[0]}: {outcome.failed[others[0]]}"
     for judge in row.seen_by:
-        if why := _no_help(outcome.red[judge], name):
+        if why := _no_help(outcome.failed[judge], name):
             return "missed", f"{judge}: {why}"
-    return _told(row, "\n".join(outcome.red[judge] for judge in row.seen_by))
+    return _names_file(row, "\n".join(outcome.failed[judge] for judge in row.seen_by))
 
 
-def failed(row: Row) -> Said:
-    return "false alarm" if row.expect == "green" else "missed"
+def failed(row: Row) -> Result:
+    return "false alarm" if row.expect == "passed" else "missed"
 
 
-def _told(row: Row, message: str) -> tuple[Said, str]:
+def _names_file(row: Row, message: str) -> tuple[Result, str]:
     """Whether what was said names the file or setting, and holds the row's words."""
     if not row.file:
         return "missed", "the row names no file or setting that the message must name"

@@ -6,9 +6,11 @@ from typing import Any
 import pytest
 
 from prep.catalogue.entries import read_catalogue
-from prep.catalogue.goldens import KINDS, Goldens, read_goldens, text_of
+from prep.catalogue.goldens import Goldens, read_goldens
 from prep.errors import InvalidFile
-from prep.tasks.files import PRECISIONS, TASKS
+from prep.tasks.golden_kinds import text_of
+from prep.tasks.precisions import PRECISIONS
+from prep.tasks.registry import TASKS
 from tests.support.paths import ROOT
 from tests.support.runs import SAMPLE
 
@@ -268,15 +270,15 @@ def test_committed_goldens_are_read_and_ask_for_all_that_they_hold(folder: Path,
     assert goldens is not None, "every model that this project names has its goldens"
     assert goldens.facts
     asked = goldens.ask()
-    assert set(goldens.answers) == set(KINDS[spec.task])
+    assert set(goldens.answers) == set(TASKS[spec.task].golden_kinds)
     for kind, answers in goldens.answers.items():
         for answer in answers:
             assert answer["source"]
             for question in questions_of(kind, answer):
                 assert question in asked[ASKED[kind]]
-    assert len({(kind, one["id"]) for kind, own in goldens.answers.items() for one in own}) == (
-        sum(map(len, goldens.answers.values()))
-    )
+    assert len(
+        {(kind, answer["id"]) for kind, own in goldens.answers.items() for answer in own}
+    ) == (sum(map(len, goldens.answers.values())))
 
 
 @pytest.mark.parametrize(("folder", "spec"), COMMITTED)
@@ -289,7 +291,7 @@ def test_committed_goldens_have_answers_of_the_tasks_own(folder: Path, spec: Any
     assert goldens.of(own)
     for kind, answers in goldens.answers.items():
         for answer in answers:
-            for bound in KINDS[spec.task][kind].bounds:
+            for bound in TASKS[spec.task].golden_kinds[kind].bounds:
                 if bound in answer:
                     assert tuple(answer[bound]) == PRECISIONS
             if "documents" in answer and "expected" in answer:

@@ -29,9 +29,9 @@ def written(header: object, data: int = 40) -> bytes:
     return len(text).to_bytes(8, "little") + text + bytes(data)
 
 
-def with_b(**told: object) -> Header:
-    """`b` told otherwise; its bytes stay the last sixteen."""
-    return {**TWO, "b": {**TWO["b"], **told}}
+def with_b(**changes: object) -> Header:
+    """`b` with changes; its bytes stay the last sixteen."""
+    return {**TWO, "b": {**TWO["b"], **changes}}
 
 
 def found(path: str, body: bytes, locked: tuple[str, ...] = ()) -> Unsafe | None:
@@ -74,7 +74,10 @@ LIES: dict[str, tuple[bytes, str]] = {
     ),
     "no shape": (
         written({"a": {"dtype": "F32", "data_offsets": [0, 24]}}),
-        'a is not told by dtype, shape and data_offsets: {"dtype": "F32", "data_offsets": [0, 24]}',
+        (
+            "a must have exactly dtype, shape and data_offsets: "
+            '{"dtype": "F32", "data_offsets": [0, 24]}'
+        ),
     ),
     "an unknown type": (written(with_b(dtype="F31")), "b has the unknown type F31"),
     "a type that is no text": (written(with_b(dtype=["I64"])), 'b has the unknown type ["I64"]'),
@@ -83,26 +86,26 @@ LIES: dict[str, tuple[bytes, str]] = {
     "a shape of fractions": (written(with_b(shape=[2.0])), "b has the shape [2.0]"),
     "a smaller shape": (
         written(with_b(shape=[1])),
-        "b is told as I64 [1], which does not fill its 16 bytes",
+        "b is I64 [1], which does not fill its 16 bytes",
     ),
     "another type": (
         written(with_b(dtype="F32")),
-        "b is told as F32 [2], which does not fill its 16 bytes",
+        "b is F32 [2], which does not fill its 16 bytes",
     ),
     "a shape beyond all numbers": (
         written(with_b(shape=[2**62] * 1000)),
         (
-            f"b is told as I64 [{', '.join([str(2**62)] * 3)}, 4611686018427…, which does not fill "
+            f"b is I64 [{', '.join([str(2**62)] * 3)}, 4611686018427…, which does not fill "
             "its 16 bytes"
         ),
     ),
     "nothing, by way of too much": (
         written({"a": {"dtype": "U8", "shape": [2**40, 2**40, 0], "data_offsets": [0, 0]}}, 0),
-        "a is told as U8 [1099511627776, 1099511627776, 0], which does not fill its 0 bytes",
+        "a is U8 [1099511627776, 1099511627776, 0], which does not fill its 0 bytes",
     ),
     "half a byte": (
         written({"a": {"dtype": "F4", "shape": [3], "data_offsets": [0, 1]}}, 1),
-        "a is told as F4 [3], which does not fill its 1 bytes",
+        "a is F4 [3], which does not fill its 1 bytes",
     ),
     "backwards": (written(with_b(data_offsets=[40, 24])), "b has the offsets [40, 24]"),
     "three offsets": (written(with_b(data_offsets=[24, 40, 56])), "b has the offsets [24, 40, 56]"),

@@ -16,7 +16,7 @@ from tests.unit.report.test_page import LOADS, model
 SCHEMA = json.loads((ROOT / "docs" / "summary.schema.json").read_text(encoding="utf-8"))
 VALID = Draft202012Validator({"$ref": "#/$defs/model", "$defs": SCHEMA["$defs"]})
 RICH: dict[str, Any] = {
-    **json.loads(json.dumps(model("healed", healed=["changed config.json"]))),
+    **json.loads(json.dumps(model("repaired", repaired=["corrupt config.json"]))),
     "loads": {
         name: LOADS[name] for name in ("transformers:name", "transformers:path:other:read-only")
     },

@@ -1,4 +1,4 @@
-"""The consumers' table: whole in every axis, the same as the probe's, and readable in test ids."""
+"""Consumers: cases whole in every axis, the same names as the probe's, and readable test ids."""
 
 import re
 from collections.abc import Iterable
@@ -9,28 +9,24 @@ from typing import Any, get_args, get_type_hints
 import pytest
 
 from prep.catalogue.entries import read_catalogue
-from prep.sandbox.probe.consumers import ANSWERS
-from prep.sandbox.probe.consumers import CONSUMERS as PROBED
+from prep.sandbox.probe.consumers import TASKS as PROBED
 from prep.sandbox.probe.libraries import NEEDED
 from prep.tasks.consumers import (
     BY_NAME_OR_PATH,
     BY_PATH,
     BY_SHORT_NAME,
-    CONSUMERS,
     Case,
     Consumer,
     Interpreter,
     Load,
-    consumers_of,
-    loads_of,
 )
-from prep.tasks.files import PRECISIONS
+from prep.tasks.precisions import PRECISIONS
+from prep.tasks.registry import TASKS
 from tests.support.paths import ROOT
 from tests.support.runs import SAMPLE
 
 AXES = ("way", "cache", "user", "mount")
 USERS, MOUNTS = ("owner", "other"), ("read-write", "read-only")
-TASKS = tuple(PROBED)
 REPO = "acme/tiny"
 
 Row = dict[str, Any]
@@ -52,9 +48,9 @@ def possible(ways: Iterable[str]) -> list[Row]:
 def pairs(table: Iterable[Row]) -> set[Any]:
     """Every two values of two axes that meet in a row."""
     return {
-        ((one, row[one]), (other, row[other]))
+        ((axis, row[axis]), (other, row[other]))
         for row in table
-        for one, other in combinations(AXES, 2)
+        for axis, other in combinations(AXES, 2)
     }
 
 
@@ -98,17 +94,22 @@ def test_the_first_case_is_what_a_service_does_by_default(
     assert cases[0].id == cases[0].way
 
 
-@pytest.mark.parametrize("consumer", CONSUMERS, ids=lambda one: f"{one.task}-{one.name}")
-def test_every_consumer_meets_every_value_of_each_axis_that_applies_to_it(
+@pytest.mark.parametrize(
+    "consumer",
+    [
+        pytest.param(consumer, id=f"{task.name}-{consumer.name}")
+        for task in TASKS.values()
+        for consumer in task.consumers
+    ],
+)
+def test_every_consumer_loads_with_every_value_of_each_axis_that_applies_to_it(
     consumer: Consumer,
 ) -> None:
     ways = ("name", "commit", "path") if consumer.reads == "source" else ("path",)
     for axis in AXES:
-        met = {row[axis] for row in rows(consumer.cases)}
-        assert met == {row[axis] for row in possible(ways)}, axis
+        tried = {row[axis] for row in rows(consumer.cases)}
+        assert tried == {row[axis] for row in possible(ways)}, axis
     assert consumer.classes
-    assert consumer.asks
-    assert consumer.expects
 
 
 def test_every_value_that_a_case_may_have_is_in_the_table() -> None:
@@ -119,50 +120,48 @@ def test_every_value_that_a_case_may_have_is_in_the_table() -> None:
     assert {row["mount"] for row in rows(cases)} == set(get_args(hints["mount"])) == set(MOUNTS)
 
 
-def test_the_table_and_the_probe_name_the_same_consumers() -> None:
-    table = [(consumer.task, consumer.name) for consumer in CONSUMERS]
-    assert sorted(table) == sorted(set(table))
-    assert set(table) == {(task, name) for task, named in PROBED.items() for name in named}
-    assert {name for _, name in table} == set(NEEDED)
-    assert {task for task, _ in table} == set(ANSWERS) == set(TASKS)
+def test_the_tasks_and_the_probe_name_the_same_consumers() -> None:
+    named = {name: [consumer.name for consumer in task.consumers] for name, task in TASKS.items()}
+    assert named == {name: list(task.CONSUMERS) for name, task in PROBED.items()}
+    assert {name for names in named.values() for name in names} == set(NEEDED)
 
 
 def test_no_two_consumers_of_the_probe_are_the_same_function() -> None:
-    functions = [load for named in PROBED.values() for load in named.values()]
+    functions = [load for task in PROBED.values() for load in task.CONSUMERS.values()]
     assert len(functions) == len(set(functions))
 
 
 @pytest.mark.parametrize("catalogue", [SAMPLE, ROOT / "models.toml"], ids=["sample", "own"])
 def test_every_model_of_the_catalogues_has_consumers(catalogue: Path) -> None:
     for spec in read_catalogue(catalogue).models:
-        assert consumers_of(spec.task, spec.consumers), spec.name
+        assert TASKS[spec.task].consumers_named(spec.consumers), spec.name
 
 
 def every_load(task: str, repo: str = REPO, *labels: str) -> tuple[Load, ...]:
     pythons = tuple(
         Interpreter(python=Path(f"/srv/{label}/python"), label=label) for label in labels
     )
-    return loads_of(task, repo, None, PRECISIONS, pythons)
+    return TASKS[task].loads(repo, None, PRECISIONS, pythons)
 
 
 @pytest.mark.parametrize("task", TASKS)
 def test_ids_are_unique_and_say_what_differs(task: str) -> None:
     ids = [load.id for load in every_load(task, "sentence-transformers/tiny", "old", "new")]
     assert sorted(ids) == sorted(set(ids))
-    for one in ids:
-        assert re.fullmatch(r"[a-z0-9_.:=-]+", one), one
-        assert "None" not in one
-        assert not {"owner", "read-write"} & set(one.split(":")), one
-        assert "HF_HOME" not in one
+    for load_id in ids:
+        assert re.fullmatch(r"[a-z0-9_.:=-]+", load_id), load_id
+        assert "None" not in load_id
+        assert not {"owner", "read-write"} & set(load_id.split(":")), load_id
+        assert "HF_HOME" not in load_id
 
 
 def test_ids_are_read_as_sentences_of_few_words() -> None:
     other = Interpreter(python=Path("/srv/search/bin/python"), label="search")
-    one, two = CONSUMERS[0], CONSUMERS[2]
+    plain_consumer, _, two, _ = TASKS["embedding"].consumers
     away = BY_NAME_OR_PATH[5]
     assert [
-        Load(consumer=one, case=Case(way="name", cache="HF_HOME"), precision=None).id,
-        Load(consumer=one, case=away, precision=None).id,
+        Load(consumer=plain_consumer, case=Case(way="name", cache="HF_HOME"), precision=None).id,
+        Load(consumer=plain_consumer, case=away, precision=None).id,
         Load(consumer=two, case=Case(way="path", cache=None), precision="int8").id,
         Load(consumer=two, case=BY_PATH[1], precision="fp16", interpreter=other).id,
     ] == [
@@ -198,8 +197,7 @@ def test_original_is_loaded_once_a_case_and_a_conversion_in_each_precision(task:
     counted = [(load.consumer.name, load.precision, load.case) for load in loads]
     assert sorted(map(str, counted)) == sorted(
         str((consumer.name, precision, case))
-        for consumer in CONSUMERS
-        if consumer.task == task
+        for consumer in TASKS[task].consumers
         for precision in ((None,) if consumer.reads == "source" else PRECISIONS)
         for case in consumer.cases
     )
@@ -208,16 +206,17 @@ def test_original_is_loaded_once_a_case_and_a_conversion_in_each_precision(task:
 
 
 def test_without_a_conversion_nothing_converted_is_loaded() -> None:
-    found = loads_of("embedding", REPO, None, ())
+    found = TASKS["embedding"].loads(REPO, None, ())
     assert {load.consumer.reads for load in found} == {"source"}
 
 
 def test_the_catalogue_may_name_fewer_consumers_in_the_tables_order() -> None:
     names = ("optimum-intel", "transformers")
-    assert [one.name for one in consumers_of("seq2seq", names)] == ["transformers", "optimum-intel"]
-    loads = loads_of("seq2seq", REPO, ("optimum-intel",), ("int8",))
+    chosen = [consumer.name for consumer in TASKS["seq2seq"].consumers_named(names)]
+    assert chosen == ["transformers", "optimum-intel"]
+    loads = TASKS["seq2seq"].loads(REPO, ("optimum-intel",), ("int8",))
     assert {(load.consumer.name, load.precision) for load in loads} == {("optimum-intel", "int8")}
-    assert consumers_of("embedding", ("transformers-slow",)) == ()
+    assert TASKS["embedding"].consumers_named(("transformers-slow",)) == ()
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -228,6 +227,6 @@ def test_other_interpreters_make_every_load_after_ours(task: str) -> None:
     assert label == [None] * len(ours) + ["old"] * len(ours) + ["new"] * len(ours)
     ids = [load.id for load in loads]
     plain = [load.id for load in ours]
-    assert ids == [*plain, *(f"{one}:python=old" for one in plain)] + [
-        f"{one}:python=new" for one in plain
+    assert ids == [*plain, *(f"{load_id}:python=old" for load_id in plain)] + [
+        f"{load_id}:python=new" for load_id in plain
     ]

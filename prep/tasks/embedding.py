@@ -1,0 +1,156 @@
+"""Embeddings: a text becomes a vector, and texts of one meaning lie near each other."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+from prep.tasks import loaders
+from prep.tasks.consumers import Consumer
+from prep.tasks.golden_kinds import (
+    COUNT,
+    DOCUMENTS,
+    FLAG,
+    NUMBERS,
+    TEXT,
+    TEXTS,
+    TOKENS,
+    Kind,
+    number_for_each_document,
+    text_of,
+)
+from prep.tasks.measure import Measure, all_finite, cosine, rounded
+from prep.tasks.question_sets import Ask, Questions, Table, texts_of
+from prep.tasks.task import Task
+
+CONSUMERS = (
+    Consumer(name="transformers", classes="AutoModel, AutoTokenizer", reads="source"),
+    Consumer(
+        name="sentence-transformers",
+        classes="SentenceTransformer",
+        reads="source",
+        short_owner="sentence-transformers",
+    ),
+    Consumer(
+        name="optimum-intel",
+        classes="OVModelForFeatureExtraction, AutoTokenizer",
+        reads="converted",
+    ),
+    Consumer(
+        name="sentence-transformers-openvino",
+        classes='SentenceTransformer(backend="openvino")',
+        reads="converted",
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Related:
+    """`related` means the same as `anchor`, `unrelated` does not."""
+
+    anchor: str
+    related: str
+    unrelated: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbeddingQuestions(Questions):
+    """`margin` is how far (in cosine) a related text must stand above an unrelated one.
+
+    `batch` bounds, by precision, how far a component of a unit vector may move when the text is
+    answered in a batch. `agreement` is the least cosine.
+    """
+
+    margin: float
+    batch: Mapping[str, float]
+    related: tuple[Related, ...]
+
+    @classmethod
+    def parse(cls, data: Mapping[str, Any]) -> Self:
+        """From the committed file."""
+        return cls(
+            agreement=data["agreement"],
+            odd=texts_of(data["odd"]),
+            margin=data["margin"],
+            batch=data["batch"],
+            related=tuple(Related(**entry) for entry in data["related"]),
+        )
+
+    def plain(self) -> Ask:
+        """All sentences, each once."""
+        texts = [text for row in self.related for text in (row.anchor, row.related, row.unrelated)]
+        return {"texts": list(dict.fromkeys(texts))}
+
+    def all(self) -> Ask:
+        """Those and the odd texts."""
+        return {"texts": list(dict.fromkeys([*self.plain()["texts"], *self.odd.values()]))}
+
+    def table(self) -> Table:
+        """A row each anchor, with all related and then all unrelated texts."""
+        count = len(self.related)
+        return Table(
+            labels=[row.anchor for row in self.related],
+            columns=[f"{kind} {number}" for kind in "PU" for number in range(1, count + 1)],
+            cells=[self._others()] * count,
+            framed=[(number, number + count) for number in range(count)],
+            range=(0.0, 1.0),
+            title="How near texts are (cosine)",
+            note=(
+                "P 1 is the first text's own paraphrase, U 1 a text about something else that was "
+                "chosen for it: in every row the framed P must stand clear of the framed U."
+            ),
+        )
+
+    def _answers(self, facts: Mapping[str, Any]) -> list[Any]:
+        """The cosines of that table."""
+        vectors = facts["vectors"]
+        return [
+            [rounded(cosine(vectors[row.anchor], vectors[text])) for text in self._others()]
+            for row in self.related
+        ]
+
+    def _others(self) -> list[str]:
+        return [row.related for row in self.related] + [row.unrelated for row in self.related]
+
+
+def compare(original: Any, converted: Any, ask: Ask) -> dict[str, Any]:
+    """The lowest cosine between vectors of one text."""
+    pairs = [(original.embed([text])[0], converted.embed([text])[0]) for text in ask["texts"]]
+    finite = all_finite(number for pair in pairs for vector in pair for number in vector)
+    return {"finite": finite, "agreement": min(cosine(*pair) for pair in pairs) if finite else 0.0}
+
+
+GOLDEN_KINDS = {
+    "vectors": Kind(
+        keys={"text": TEXT, "normalized": FLAG, "expected": NUMBERS},
+        bounds=("tolerance", "least-cosine"),
+        ask=lambda answer: {"texts": [text_of(answer)]},
+    ),
+    "tokens": TOKENS,
+    "similarities": Kind(
+        keys={"query": TEXT, "documents": DOCUMENTS, "expected": NUMBERS},
+        bounds=("tolerance",),
+        ask=lambda answer: {"texts": [answer["query"], *answer["documents"]]},
+        check=number_for_each_document,
+    ),
+}
+
+EMBEDDING = Task(
+    name="embedding",
+    files=loaders.TRANSFORMERS + loaders.SENTENCE_TRANSFORMERS,
+    consumers=CONSUMERS,
+    export_class="OVModelForFeatureExtraction",
+    answer="vectors",
+    question_set=EmbeddingQuestions,
+    measure=Measure(
+        sentence="the lowest cosine to the PyTorch original", label="cosine", compare=compare
+    ),
+    golden_kinds=GOLDEN_KINDS,
+    golden_facts={
+        "dimension": COUNT,
+        "vocabulary": COUNT,
+        "max-length": COUNT,
+        "modules": TEXTS,
+        "pooling": TEXT,
+    },
+    new_pin="indexes must be rebuilt",
+)

@@ -1,0 +1,186 @@
+"""Rerankers: a query and a passage, read together, get one raw logit."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+from prep.files.fields import one_of
+from prep.tasks import loaders
+from prep.tasks.consumers import Consumer
+from prep.tasks.golden_kinds import (
+    COUNT,
+    DOCUMENTS,
+    NUMBERS,
+    TEXT,
+    TOKENS,
+    Answer,
+    Kind,
+    number_for_each_document,
+    pairs_of,
+)
+from prep.tasks.measure import Measure, all_finite, rounded
+from prep.tasks.question_sets import Ask, Questions, Table, texts_of
+from prep.tasks.task import Task
+
+CONSUMERS = (
+    Consumer(
+        name="transformers",
+        classes="AutoModelForSequenceClassification, AutoTokenizer",
+        reads="source",
+    ),
+    Consumer(name="sentence-transformers", classes="CrossEncoder", reads="source"),
+    Consumer(
+        name="optimum-intel",
+        classes="OVModelForSequenceClassification, AutoTokenizer",
+        reads="converted",
+    ),
+    Consumer(
+        name="sentence-transformers-openvino",
+        classes='CrossEncoder(backend="openvino")',
+        reads="converted",
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ranked:
+    """`relevant` answers the query, none of `others` does."""
+
+    query: str
+    relevant: str
+    others: tuple[str, ...]
+
+    @property
+    def passages(self) -> tuple[str, ...]:
+        """The relevant one first."""
+        return (self.relevant, *self.others)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RerankerQuestions(Questions):
+    """`margin` is how far (in raw logits) the relevant passage must stand above all others.
+
+    `batch` and `agreement` bound how far a raw logit may move, as a share of the spread (greatest
+    less least) of the original's logits on these questions.
+    """
+
+    margin: float
+    batch: Mapping[str, float]
+    ranked: tuple[Ranked, ...]
+
+    @classmethod
+    def parse(cls, data: Mapping[str, Any]) -> Self:
+        """From the committed file."""
+        return cls(
+            agreement=data["agreement"],
+            odd=texts_of(data["odd"]),
+            margin=data["margin"],
+            batch=data["batch"],
+            ranked=tuple(
+                Ranked(**entry | {"others": tuple(entry["others"])}) for entry in data["ranked"]
+            ),
+        )
+
+    def plain(self) -> Ask:
+        """Every query with each of its passages."""
+        pairs = [[row.query, passage] for row in self.ranked for passage in row.passages]
+        return {"texts": [], "pairs": pairs}
+
+    def all(self) -> Ask:
+        """Those, and every odd text as a query and as a passage."""
+        first = self.ranked[0]
+        odd = [
+            pair
+            for text in self.odd.values()
+            for pair in ([text, first.relevant], [first.query, text])
+        ]
+        return {"texts": [], "pairs": [*self.plain()["pairs"], *odd]}
+
+    def table(self) -> Table:
+        """A row each query, with the relevant passage and then the others."""
+        most = max(len(row.others) for row in self.ranked)
+        return Table(
+            labels=[row.query for row in self.ranked],
+            columns=["relevant", *(f"other {number}" for number in range(1, most + 1))],
+            cells=[row.passages for row in self.ranked],
+            framed=[(0,)] * len(self.ranked),
+            title="How well passages answer (raw logit)",
+            note="In every row the framed, relevant passage must stand clear of all others.",
+        )
+
+    def _answers(self, facts: Mapping[str, Any]) -> list[Any]:
+        """The raw logits of that table."""
+        known = {(query, passage): logit for query, passage, logit in facts["logits"]}
+        return [
+            [rounded(known[row.query, passage]) for passage in row.passages] for row in self.ranked
+        ]
+
+
+def compare(original: Any, converted: Any, ask: Ask) -> dict[str, Any]:
+    """The greatest difference of a logit, of the original's spread; and who is put first."""
+    pairs = ask["pairs"]
+    theirs = [original.logits([pair])[0] for pair in pairs]
+    ours = [converted.logits([pair])[0] for pair in pairs]
+    if not all_finite([*theirs, *ours]):
+        return {"finite": False, "agreement": 1.0}
+    spread = max(theirs) - min(theirs)
+    gap = max(abs(a - b) for a, b in zip(theirs, ours, strict=True))
+    contradictions = []
+    for query in dict.fromkeys(query for query, _ in pairs):
+        own = [number for number, pair in enumerate(pairs) if pair[0] == query]
+        first, other = (max(own, key=scores.__getitem__) for scores in (theirs, ours))
+        if first != other:
+            contradictions.append(
+                f"{query!r}: {pairs[other][1]!r} comes first, not {pairs[first][1]!r}"
+            )
+    return {
+        "finite": True,
+        "agreement": gap / spread if spread else float(gap > 0),
+        "contradictions": contradictions,
+    }
+
+
+def _best_is_a_document(answer: Answer) -> str | None:
+    best, documents = answer["best"], len(answer["documents"])
+    if best < documents:
+        return None
+    return f"best is {best}, and there are {documents} documents, from 0"
+
+
+GOLDEN_KINDS = {
+    "scores": Kind(
+        keys={
+            "query": TEXT,
+            "documents": DOCUMENTS,
+            "activation": (one_of("none", "sigmoid"), "none or sigmoid"),
+            "expected": NUMBERS,
+        },
+        bounds=("tolerance",),
+        ask=pairs_of,
+        check=number_for_each_document,
+    ),
+    "orders": Kind(
+        keys={"query": TEXT, "documents": DOCUMENTS, "best": COUNT},
+        ask=pairs_of,
+        check=_best_is_a_document,
+    ),
+    "tokens": TOKENS,
+}
+
+RERANKER = Task(
+    name="reranker",
+    files=loaders.TRANSFORMERS,
+    consumers=CONSUMERS,
+    export_class="OVModelForSequenceClassification",
+    answer="logits",
+    question_set=RerankerQuestions,
+    measure=Measure(
+        sentence="the greatest difference of a logit to the PyTorch original's, of their spread,",
+        label="difference",
+        compare=compare,
+        at_most=True,
+    ),
+    golden_kinds=GOLDEN_KINDS,
+    golden_facts={"vocabulary": COUNT, "max-length": COUNT, "labels": COUNT, "activation": TEXT},
+    new_pin="scores change, thresholds must be looked at again",
+)

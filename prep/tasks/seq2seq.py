@@ -1,0 +1,114 @@
+"""Text to text: a prompt is answered greedily, within a length that is said."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+from prep.tasks import loaders
+from prep.tasks.consumers import Consumer
+from prep.tasks.golden_kinds import COUNT, LENGTH, NUMBERS, TEXT, TOKENS, TOLERANCE, Kind
+from prep.tasks.measure import Measure
+from prep.tasks.question_sets import Ask, Questions, Table, texts_of
+from prep.tasks.task import Task
+
+ODD_TOKENS = 8  # what a model writes to an odd text shows nothing more in more tokens
+
+
+CONSUMERS = (
+    Consumer(name="transformers", classes="AutoModelForSeq2SeqLM, AutoTokenizer", reads="source"),
+    Consumer(
+        name="transformers-slow",
+        classes="AutoModelForSeq2SeqLM, the slow tokenizer (T5Tokenizer)",
+        reads="source",
+    ),
+    Consumer(name="optimum-intel", classes="OVModelForSeq2SeqLM, AutoTokenizer", reads="converted"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seq2seqQuestions(Questions):
+    """`new_tokens` is the length of every answer, `ended` the least share that reaches an end.
+
+    `agreement` is the least share of the original's greedy tokens that the converted model puts
+    first as well when it is shown the original's tokens before.
+    """
+
+    new_tokens: int
+    ended: float
+    prompts: Mapping[str, str]
+
+    @classmethod
+    def parse(cls, data: Mapping[str, Any]) -> Self:
+        """From the committed file."""
+        return cls(
+            agreement=data["agreement"],
+            odd=texts_of(data["odd"]),
+            new_tokens=data["new-tokens"],
+            ended=data["ended"],
+            prompts=texts_of(data["prompts"]),
+        )
+
+    def plain(self) -> Ask:
+        """Every prompt."""
+        prompts = [[text, self.new_tokens] for text in self.prompts.values()]
+        return {"texts": [], "prompts": prompts}
+
+    def all(self) -> Ask:
+        """Those, and every odd text as a prompt."""
+        odd = [[text, ODD_TOKENS] for text in self.odd.values()]
+        return {"texts": [], "prompts": [*self.plain()["prompts"], *odd]}
+
+    def table(self) -> Table:
+        """A text each prompt."""
+        return Table(labels=list(self.prompts.values()))
+
+    def _answers(self, facts: Mapping[str, Any]) -> list[Any]:
+        """The text that each prompt was answered with."""
+        written = {fact["prompt"]: fact["text"] for fact in facts["written"]}
+        return [written[prompt] for prompt in self.prompts.values()]
+
+
+def compare(original: Any, converted: Any, ask: Ask) -> dict[str, Any]:
+    """The share of the original's greedy tokens that come first here, shown those before them.
+
+    Free answers of two nearly equal models part for good at the first token that differs.
+    """
+    same = total = 0
+    finite = True
+    for prompt, length in ask["prompts"]:
+        written = original.write(prompt, length)["ids"]
+        first, all_numbers = converted.first_choices(prompt, written, original.start)
+        finite = finite and all_numbers
+        total += len(written)
+        same += sum(a == b for a, b in zip(first, written, strict=True))
+    return {"finite": finite, "agreement": same / total if total else 0.0}
+
+
+GOLDEN_KINDS = {
+    "texts": Kind(
+        keys={"prompt": TEXT, "expected": TEXT, "new-tokens": LENGTH},
+        more={"logprobs": NUMBERS, "tolerance": TOLERANCE},
+        bounds=("overlap",),
+        needs={"logprobs": "tolerance"},
+        ask=lambda answer: {"prompts": [[answer["prompt"], answer["new-tokens"]]]},
+    ),
+    "tokens": TOKENS,
+}
+
+SEQ2SEQ = Task(
+    name="seq2seq",
+    files=loaders.TRANSFORMERS,
+    consumers=CONSUMERS,
+    export_class="OVModelForSeq2SeqLM",
+    answer="written",
+    question_set=Seq2seqQuestions,
+    measure=Measure(
+        sentence="the share of the PyTorch original's tokens that come first here as well",
+        label="same tokens",
+        compare=compare,
+    ),
+    golden_kinds=GOLDEN_KINDS,
+    golden_facts={"vocabulary": COUNT},
+    new_pin="texts change",
+    generates=True,
+)

@@ -1,1 +1,0 @@
-"""Hostile bytes for every reader of what somebody else wrote."""

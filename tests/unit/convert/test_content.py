@@ -1,0 +1,65 @@
+"""What a conversion must hold: weights of its precision, the original's tokens and answers."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from prep.convert.content import WEIGHTS, Content
+from prep.tasks.precisions import PRECISIONS
+from prep.tasks.registry import TASKS
+
+RIGHT = Content(
+    task="embedding",
+    elements={"u8": 950, "f32": 50},
+    vocabulary=10,
+    source_vocabulary=10,
+    finite=True,
+    agreement=0.99,
+)
+
+
+def test_what_is_right_has_no_problem() -> None:
+    assert RIGHT.problems("int8", 0.99) == {}
+
+
+@pytest.mark.parametrize(
+    ("changes", "aspect", "problem"),
+    [
+        (
+            {"elements": {"u8": 949, "f32": 51}},
+            "weights",
+            "95% of the weights are int8, wanted at least 95% (elements: 51 f32, 949 u8)",
+        ),
+        (
+            {"elements": {}},
+            "weights",
+            "0% of the weights are int8, wanted at least 95% (elements: none)",
+        ),
+        ({"vocabulary": 5}, "tokenizer", "the tokenizer has 5 tokens, the original has 10"),
+        ({"finite": False}, "agreement", "answers hold NaN or infinity"),
+        (
+            {"agreement": 0.9},
+            "agreement",
+            "the lowest cosine to the PyTorch original is 0.9000, wanted at least 0.99",
+        ),
+        ({"contradictions": ("b first", "c first")}, "agreement", "b first; c first"),
+    ],
+)
+def test_what_is_wrong_is_named_by_its_aspect(
+    changes: dict[str, Any], aspect: str, problem: str
+) -> None:
+    assert replace(RIGHT, **changes).problems("int8", 0.99) == {aspect: problem}
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("task", TASKS)
+def test_agreement_is_held_to_the_bound_of_its_precision(task: str, precision: str) -> None:
+    """The bound itself is kept; a little worse is not, nor is NaN."""
+    bound = TASKS[task].questions().agreement[precision]
+    worse = bound * (1.01 if TASKS[task].measure.at_most else 0.99)
+    right = replace(RIGHT, task=task, elements={WEIGHTS[precision][0]: 1}, agreement=bound)
+    assert right.problems(precision, bound) == {}
+    for agreement in (worse, float("nan")):
+        wrong = replace(right, agreement=agreement)
+        assert list(wrong.problems(precision, bound)) == ["agreement"]
