@@ -1,4 +1,4 @@
-"""`models.toml`: what is wanted, and why. Written by a person, never by this suite."""
+"""`models.toml`: the models that are wanted, and why. Written by a person, never by this suite."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,14 +60,15 @@ class Catalogue:
             top.done()
             if not models and not problems:
                 problems.append("names no model: add a [[models]] entry")
-            problems += _between(models)
+            problems += duplicate_names([spec.name for spec in models], any_case=True)
+            problems += _conflicts(models)
         if problems:
             raise CatalogueError(path.name, problems)
         return cls(path=path, models=tuple(models))
 
 
 def read_catalogue(path: Path) -> Catalogue:
-    """Read the file; `CatalogueError` where it is absent, no TOML, or says something unusable."""
+    """Read the file; `CatalogueError` where it is missing, not TOML, or has unusable entries."""
     try:
         data = read_toml(path)
     except OSError as error:
@@ -102,39 +103,41 @@ def _model(table: Table) -> ModelSpec:
     return spec
 
 
-def _between(models: list[ModelSpec]) -> list[str]:
-    """What is wrong between entries, each being right by itself."""
+def duplicate_names(names: list[str], *, any_case: bool = False) -> list[str]:
+    """The entries of a catalogue or lock whose name an earlier entry has."""
     problems = []
-    names: dict[str, int] = {}
+    first: dict[str, int] = {}
+    for index, name in enumerate(names):
+        before = first.setdefault(name.lower() if any_case else name, index)
+        if name and before < index:
+            problems.append(
+                f"in 'models[{index}].name': {name!r} is the name of 'models[{before}]' too"
+            )
+    return problems
+
+
+def _conflicts(models: list[ModelSpec]) -> list[str]:
+    """Entries, each right by itself, that cannot be in one home together."""
+    problems = []
     revisions: dict[str, tuple[int, str]] = {}  # by repository, the first
     made: dict[tuple[str, str], tuple[int, object]] = {}  # by repository and precision, the first
     for index, spec in enumerate(models):
-        before = names.setdefault(spec.name.lower(), index)
-        if spec.name and before < index:
-            problems.append(
-                f"in 'models[{index}].name': {spec.name!r} is the name of 'models[{before}]' too"
-            )
-        if not spec.repo:
-            continue
-        if spec.revision:
-            before, other = revisions.setdefault(spec.repo, (index, spec.revision))
-            if spec.revision != other:
+        if spec.repo and spec.revision:
+            before, revision = revisions.setdefault(spec.repo, (index, spec.revision))
+            if spec.revision != revision:
                 problems.append(
                     f"in 'models[{index}].revision': {spec.revision!r}, but 'models[{before}]' "
-                    f"wants {other!r} of the same repo; refs/main can name only one commit"
+                    f"wants {revision!r} of the same repo; refs/main can name only one commit"
                 )
-        if not spec.task:
+        if not (spec.repo and spec.task):
             continue
-        # Different conversions of one name.
-        clashing = set[int]()
-        for precision in spec.precisions:
-            how = (spec.task, spec.files)
-            before, theirs = made.setdefault((spec.repo, precision), (index, how))
-            if how != theirs:
-                clashing.add(before)
+        how = (spec.task, spec.files)
+        firsts = [
+            made.setdefault((spec.repo, precision), (index, how)) for precision in spec.precisions
+        ]
         problems += [
             f"in 'models[{index}]': 'models[{before}]' converts other files of the same repo, or "
             "for another task, to the same precision; the stable path can lead to only one"
-            for before in sorted(clashing)
+            for before in sorted({before for before, first in firsts if first != how})
         ]
     return problems

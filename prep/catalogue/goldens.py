@@ -87,7 +87,7 @@ def read_goldens(folder: Path, name: str, repo: str, task: str) -> Goldens | Non
 def _problems(answer: Answer, kind: Kind) -> list[str]:
     """What is wrong with one answer; one that nothing bounds would be compared with nothing."""
     known = kind.known
-    problems = [f"lacks {key}" for key in kind.keys if key not in answer]
+    problems = [f"lacks {key}" for key in kind.required if key not in answer]
     problems += [f"{key} is not known" for key in answer if key not in known]
     problems += [
         f"lacks {' or '.join(keys)}"

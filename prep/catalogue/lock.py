@@ -1,15 +1,15 @@
-"""`models.lock.toml`: which bytes the catalogue's wishes turned out to be.
+"""`models.lock.toml`: the commit and the checksums of each model of the catalogue.
 
 Written by ``--relock`` only, the same bytes for the same input, so that a diff is a review.
 """
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from prep.catalogue.entries import Catalogue, ModelSpec
+from prep.catalogue.entries import Catalogue, ModelSpec, duplicate_names
 from prep.errors import LockError
 from prep.files import unsafe
 from prep.files.fields import COMMIT, NAME, REPO, REVISION, SHA256, Table
@@ -22,7 +22,7 @@ HEAD = "# Written by `pytest --relock`. Do not edit: change the catalogue and lo
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LockedFile:
-    """One file of a repository: POSIX path below the snapshot, size in bytes, digest of it all."""
+    """One file of a repository: POSIX path below the snapshot, size in bytes, checksum."""
 
     path: str
     size: int
@@ -31,7 +31,7 @@ class LockedFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LockedModel:
-    """One model's bytes. `files` are sorted by path."""
+    """One model's pin. `files` are sorted by path."""
 
     name: str
     repo: str
@@ -48,7 +48,7 @@ class LockedModel:
 
     @property
     def digest(self) -> str:
-        """sha256 over the entry: two verdicts are of the same entry when this is equal."""
+        """sha256 over the entry: verdicts with the same digest are of the same entry."""
         return hashlib.sha256(_entry(self).encode()).hexdigest()
 
     def file(self, path: str) -> LockedFile | None:
@@ -84,21 +84,14 @@ class Lock:
         if top.version("lock-version", VERSION):
             models = [_model(table) for table in top.tables("models")]
             top.done()
-            first: dict[str, int] = {}
-            for index, model in enumerate(models):
-                before = first.setdefault(model.name, index)
-                if model.name and before < index:
-                    problems.append(
-                        f"in 'models[{index}].name': {model.name!r} is the name of "
-                        f"'models[{before}]' too"
-                    )
+            problems += duplicate_names([model.name for model in models])
         if problems:
             raise LockError(name, problems)
         return cls(models=tuple(models))
 
 
 def read_lock(path: Path) -> Lock:
-    """Read the file; an absent one is an empty lock, whose entries are then all missing."""
+    """Read the file; where there is none, the lock is empty."""
     try:
         data = read_toml(path)
     except FileNotFoundError:
@@ -111,41 +104,27 @@ def read_lock(path: Path) -> Lock:
 
 
 def check_lock(catalogue: Catalogue, lock: Lock, specs: Iterable[ModelSpec]) -> None:
-    """Hold the lock against the catalogue for `specs`; `LockError` with all that does not fit."""
+    """Check that the lock answers the catalogue for `specs`; `LockError` with every problem."""
     problems = []
-    again = []  # what to lock again
+    again = set[str]()  # what to lock again
     wanted = {spec.name for spec in catalogue.models}
     for spec in specs:
         locked = lock.get(spec.name)
         if locked is None:
             problems.append(f"{spec.name}: has no entry")
-            again.append(spec.name)
+            again.add(spec.name)
             continue
-        stale = [
-            f"{spec.name}: locked {what} {was!r}, {catalogue.path.name} says {now!r}"
-            for what, was, now in (
-                ("repo", locked.repo, spec.repo),
-                ("requested-revision", locked.requested_revision, spec.revision),
-                ("requested-files", locked.requested_files, spec.files),
-            )
-            if was != now
-        ]
-        if not stale and COMMIT.fullmatch(spec.revision) and locked.commit != spec.revision:
-            stale = [f"{spec.name}: locked commit {locked.commit}, the revision is {spec.revision}"]
-        if not stale:
-            unwanted = [file.path for file in locked.files if not matches(file.path, spec.globs)]
-            if unwanted:
-                stale = [f"{spec.name}: locks files nobody asked for: {', '.join(unwanted)}"]
+        stale = _differences(catalogue, spec, locked)
         for other in lock.models:  # a branch that moved between two times of locking
             if other.repo == locked.repo and other.commit != locked.commit and other.name in wanted:
                 stale.append(
-                    f"{spec.name}: locked commit {locked.commit}, but {other.name} of the same "
-                    f"repo {other.commit}; refs/main can name only one"
+                    f"locked commit {locked.commit}, but {other.name} of the same repo "
+                    f"{other.commit}; refs/main can name only one"
                 )
-                again.append(other.name)
+                again.add(other.name)
         if stale:
-            again.append(spec.name)
-        problems += stale
+            again.add(spec.name)
+        problems += [f"{spec.name}: {difference}" for difference in stale]
         if spec.licenses is not None and locked.license not in spec.licenses:
             problems.append(
                 f"{spec.name}: license {locked.license!r}, {catalogue.path.name} allows "
@@ -159,6 +138,26 @@ def check_lock(catalogue: Catalogue, lock: Lock, specs: Iterable[ModelSpec]) -> 
             # Locking again changes no licence.
             f"Lock again and review the diff: pytest --relock --models {names}" if again else "",
         )
+
+
+def _differences(catalogue: Catalogue, spec: ModelSpec, locked: LockedModel) -> list[str]:
+    """Where an entry of the lock is not of the catalogue's entry; of several kinds, the first."""
+    if changed := [
+        f"locked {what} {was!r}, {catalogue.path.name} says {now!r}"
+        for what, was, now in (
+            ("repo", locked.repo, spec.repo),
+            ("requested-revision", locked.requested_revision, spec.revision),
+            ("requested-files", locked.requested_files, spec.files),
+        )
+        if was != now
+    ]:
+        return changed
+    if COMMIT.fullmatch(spec.revision) and locked.commit != spec.revision:
+        return [f"locked commit {locked.commit}, the revision is {spec.revision}"]
+    unwanted = [file.path for file in locked.files if not matches(file.path, spec.globs)]
+    return (
+        [f"locks files that the catalogue does not name: {', '.join(unwanted)}"] if unwanted else []
+    )
 
 
 def render(lock: Lock) -> str:
@@ -195,7 +194,7 @@ def _quoted(text: str) -> str:
 
 
 def _model(table: Table) -> LockedModel:
-    files = [_file(file) for file in table.tables("files")]
+    files = [locked_file(file, unsafe.of_name) for file in table.tables("files")]
     seen: set[str] = set()
     for index, file in enumerate(files):
         if file.path and file.path in seen:
@@ -217,9 +216,10 @@ def _model(table: Table) -> LockedModel:
     return model
 
 
-def _file(table: Table) -> LockedFile:
+def locked_file(table: Table, problem_of: Callable[[str], str | None]) -> LockedFile:
+    """A table of ``path``, ``size`` and ``sha256``; `problem_of` says what is wrong with a path."""
     path = table.text("path")
-    if path and (problem := unsafe.of_name(path)):
+    if path and (problem := problem_of(path)):
         table.note("path", f"{path!r} {problem}")
     file = LockedFile(
         path=path,

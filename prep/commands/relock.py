@@ -2,13 +2,12 @@
 
 import hashlib
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 
 from prep.catalogue.entries import ModelSpec
 from prep.catalogue.lock import Lock, LockedFile, LockedModel, check_lock, render
 from prep.catalogue.pin_change import is_compared, meaning
-from prep.errors import HubRefused, WrongRequest, listing
+from prep.errors import UnsafeFile, WrongRequest, listing
 from prep.fetch import hub
 from prep.fetch.hub import RemoteModel
 from prep.files import unsafe
@@ -20,29 +19,33 @@ from prep.settings import Settings
 def run(settings: Settings, scratch: Path, write: Callable[[str], object]) -> int:
     """Lock the chosen models, keep the other entries, print what changed and what it means; 0.
 
-    With ``--dry-run`` nothing is written, and the last line says whether the hub has moved on.
+    With ``--dry-run`` nothing is written, and the last line says whether the lock would change.
     """
     old, fresh = settings.lock, dict[str, LockedModel]()
-    told: list[str] = []
+    lines: list[str] = []
     for spec in settings.models:
+
+        def report(text: str, name: str = spec.name) -> None:
+            write(f"{name}: {text}\n")
+
         remote = hub.ask(
             settings.network,
             spec.repo,
             spec.revision,
             spec.globs,
             scratch=scratch,
-            say=partial(_say, write, spec.name),
+            say=report,
         )
         fresh[spec.name] = _locked(spec, remote)
-        told += _told(settings.home, spec, old.get(spec.name), fresh[spec.name], remote)
+        lines += _description(settings.home, spec, old.get(spec.name), fresh[spec.name], remote)
     new = _merged(settings, fresh)
     check_lock(settings.catalogue, new, settings.models)
-    told += [
+    lines += [
         f"{model.name}: gone, the catalogue does not name it"
         for model in old.models
         if new.get(model.name) is None
     ]
-    write("".join(f"{line}\n" for line in told))
+    write("".join(f"{line}\n" for line in lines))
     path = settings.catalogue.lock_path
     if settings.dry_run:
         moved = [name for name, entry in fresh.items() if old.get(name) != entry]
@@ -57,12 +60,8 @@ def run(settings: Settings, scratch: Path, write: Callable[[str], object]) -> in
     return 0
 
 
-def _say(write: Callable[[str], object], name: str, text: str) -> None:
-    write(f"{name}: {text}\n")
-
-
 def _merged(settings: Settings, fresh: Mapping[str, LockedModel]) -> Lock:
-    """The catalogue's entries in its order; what was not chosen stays as it is, in or out of it."""
+    """The catalogue's entries in its order; entries that were not chosen stay as they are."""
     old, catalogue = settings.lock, settings.catalogue
     entries = [fresh.get(spec.name) or old.get(spec.name) for spec in catalogue.models]
     if settings.models != catalogue.models:
@@ -71,15 +70,16 @@ def _merged(settings: Settings, fresh: Mapping[str, LockedModel]) -> Lock:
     return Lock(models=tuple(entry for entry in entries if entry is not None))
 
 
-def _told(
+def _description(
     home: Home, spec: ModelSpec, before: LockedModel | None, after: LockedModel, remote: RemoteModel
 ) -> list[str]:
-    """What changed of a model, what that means, and whether the hub has gone on without the pin."""
+    """What changed of a model, what that means, and whether the hub's main is past the pin."""
     lines = change(before, after)
     if before is not None and before != after:
         new = {file.path: file.text for file in remote.files if file.text is not None}
-        told = meaning(before, after, spec.task, _texts(home, before), new)
-        lines += [f"  {line}" for line in told]
+        lines += [
+            f"  {line}" for line in meaning(before, after, spec.task, _texts(home, before), new)
+        ]
     if remote.head != remote.commit:
         lines.append(f"  the catalogue pins this commit; the repository's main is {remote.head}")
     return lines
@@ -112,34 +112,32 @@ def _change(before: LockedModel, after: LockedModel) -> list[str]:
         was, now = getattr(before, what), getattr(after, what)
         if was != now:
             lines.append(f"  {what.replace('_', '-')}: {was} → {now}")
-    then = {file.path: file for file in before.files}
-    now_there = {file.path: file for file in after.files}
-    for path in sorted({*then, *now_there}):
-        was_file, now_file = then.get(path), now_there.get(path)
-        if was_file is None and now_file is not None:
-            lines.append(f"  added    {path}  {now_file.size} bytes")
-        elif now_file is None:
+    for path in sorted({file.path for file in (*before.files, *after.files)}):
+        old, new = before.file(path), after.file(path)
+        if old is None and new is not None:
+            lines.append(f"  added    {path}  {new.size} bytes")
+        elif new is None:
             lines.append(f"  gone     {path}")
-        elif was_file != now_file and was_file is not None:
-            lines.append(f"  changed  {path}  {was_file.size} → {now_file.size} bytes")
+        elif old != new and old is not None:
+            lines.append(f"  changed  {path}  {old.size} → {new.size} bytes")
     return lines
 
 
 def _locked(spec: ModelSpec, remote: RemoteModel) -> LockedModel:
-    """The entry, or `HubRefused` where the repository holds nothing that may be loaded."""
+    """The entry, or `UnsafeFile` where the repository holds nothing that may be loaded."""
     reasons = ((file.path, unsafe.of_name(file.path) or file.unsafe) for file in remote.files)
     if bad := [f"{path}  {reason}" for path, reason in reasons if reason]:
         head = f"{spec.name}: will not lock {spec.repo} at {remote.commit}"
-        raise HubRefused(
+        raise UnsafeFile(
             f"{listing(head, bad)}\nNothing was locked. Choose another model or revision; where a "
             "library needs the model without these files, narrow 'files' in the catalogue."
         )
     if not any(file.path.endswith(".safetensors") for file in remote.files):
         others = printable(", ".join(remote.others), 1000) or "nothing else"
-        raise HubRefused(
-            f"{spec.repo} at {remote.commit} has no safetensors weights among the wanted files; it "
-            f"has {others}. Pickled weights run code when "
-            "loaded and are not taken: choose a revision with safetensors."
+        raise UnsafeFile(
+            f"{spec.name}: {spec.repo} at {remote.commit} has no safetensors weights among the "
+            f"wanted files; it has {others}. Pickled weights run code when loaded and are not "
+            "taken: choose a revision with safetensors."
         )
     return LockedModel(
         name=spec.name,
@@ -149,12 +147,7 @@ def _locked(spec: ModelSpec, remote: RemoteModel) -> LockedModel:
         commit=remote.commit,
         license=remote.license,
         files=tuple(
-            sorted(
-                (
-                    LockedFile(path=file.path, size=file.size, sha256=file.sha256)
-                    for file in remote.files
-                ),
-                key=lambda file: file.path,
-            )
+            LockedFile(path=file.path, size=file.size, sha256=file.sha256)
+            for file in sorted(remote.files, key=lambda file: file.path)
         ),
     )

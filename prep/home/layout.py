@@ -1,9 +1,9 @@
-"""Where everything lies below one home (the `HF_HOME` of every consumer), and how it is written.
+"""Where everything lies below a home (the `HF_HOME` of every consumer), and how it is written.
 
     <home>/hub/models--ORG--NAME/{blobs,refs,snapshots}    the hub's own layout
     <home>/openvino/ORG--NAME/<recipe digest>/             one converted model, with receipt.json
     <home>/openvino/ORG--NAME/int8 -> <recipe digest>      the stable path a consumer configures
-    <home>/model-prep/…                                    what this suite notes for itself
+    <home>/model-prep/…                                    ledger, locks, reports, partial files
 
 Everything we write can be read by everybody, whatever the umask: the consumers are other users.
 """
@@ -19,8 +19,6 @@ from pathlib import Path
 from typing import Any
 
 from prep.files.append import append_lines
-from prep.files.fields import COMMIT, REPO, SHA256
-from prep.files.reader import Unreadable, is_path, parse_json, read_lines
 
 READ_ALL = 0o444
 ENTER_ALL = 0o555
@@ -31,8 +29,8 @@ MOST_LINKS = 40  # as the kernel follows them
 class Home:
     """Paths below `root`, which need not exist yet.
 
-    `catalogue` is the path of the catalogue that this case is about: the ledger names it in each
-    line, since several may share a home.
+    `catalogue` is the path of this run's catalogue: each line of the ledger names it, since several
+    catalogues may share a home.
     """
 
     root: Path
@@ -45,12 +43,12 @@ class Home:
 
     @property
     def state(self) -> Path:
-        """What this suite notes for itself; no consumer needs it."""
+        """This suite's own files; no consumer needs them."""
         return self.root / "model-prep"
 
     @property
     def partial(self) -> Path:
-        """Files on their way, each named by the sha256 it must have when whole."""
+        """Unfinished downloads, each named by the sha256 that it must have when whole."""
         return self.state / "partial"
 
     @property
@@ -86,72 +84,14 @@ class Home:
         """The path as messages give it: below the home where it lies there."""
         return str(path.relative_to(self.root)) if path.is_relative_to(self.root) else str(path)
 
-    def note_placed(self, what: str, path: Path, **facts: Any) -> None:
-        """Write one line into the ledger, before the thing is placed: never less than there is."""
-        line = {"at": now(), "what": what, "path": self.shown(path), **facts}
+    def note_placed(self, what: str, path: Path, **more: Any) -> None:
+        """Write a line into the ledger, before the thing is placed: it never names too little."""
+        line = {"at": now(), "what": what, "path": self.shown(path), **more}
         if self.catalogue:
             line["catalogue"] = self.catalogue
         make_folder(self.ledger.parent)
         append_lines(self.ledger, [json.dumps(line, sort_keys=True)])
         open_to_all(self.ledger)
-
-    def placed(self) -> list[dict[str, Any]]:
-        """The ledger's lines in force; a torn line (a kill while it was written) is passed over.
-
-        What ``--cleanup`` removed takes the lines of what lay there with it.
-        """
-        try:
-            written = [line for text in read_lines(self.ledger) if (line := _placed(text))]
-        except OSError:  # not there, or not for us: nothing is known to be ours
-            return []
-        lines: list[dict[str, Any]] = []
-        gone: set[str] = set()  # what later lines say was removed
-        pins: set[tuple[str, str]] = set()
-        for line in reversed(written):
-            pin = (line.get("repo"), line.get("commit"))
-            path: str = line["path"]
-            if line["what"] == "removed":
-                gone.add(path)
-                if line.get("commit"):
-                    pins.add(pin)
-            elif not (gone.intersection(_upwards(path)) or (line["what"] == "ref" and pin in pins)):
-                lines.append(line)
-        return lines[::-1]
-
-
-def _placed(text: bytes) -> dict[str, Any] | None:
-    """A line of the ledger, None where it is none of ours: its paths and names are gone by."""
-    try:
-        line = parse_json(text)
-    except Unreadable:
-        return None
-    whole = isinstance(line, dict) and isinstance(line.get("what"), str)
-    if not whole or not is_path(line.get("path")):
-        return None
-    for key, pattern in (("repo", REPO), ("commit", COMMIT), ("sha256", SHA256)):
-        value = line.get(key)
-        if value is not None and not (isinstance(value, str) and pattern.fullmatch(value)):
-            return None
-    if not isinstance(line.get("catalogue", ""), str):
-        return None
-    if line["what"] == "wanted" and not _are_pins(line.get("pins")):
-        return None
-    found: dict[str, Any] = line
-    return found
-
-
-def _are_pins(value: object) -> bool:
-    return isinstance(value, list) and all(
-        isinstance(pin, list) and len(pin) == 2 and all(isinstance(one, str) for one in pin)
-        for pin in value
-    )
-
-
-def _upwards(path: str) -> Iterator[str]:
-    """The path, and every folder that it lies in."""
-    while path:
-        yield path
-        path = path.rpartition("/")[0]
 
 
 def now() -> str:
@@ -160,16 +100,16 @@ def now() -> str:
 
 
 def make_folder(path: Path) -> None:
-    """Make the folder and its parents; those we make are open to all, others stay as they are."""
-    missing = [path, *path.parents]
-    for folder in reversed([folder for folder in missing if not folder.is_dir()]):
+    """Make the folder and its parents, readable by all; those that exist keep their modes."""
+    missing = [folder for folder in (path, *path.parents) if not folder.is_dir()]
+    for folder in reversed(missing):
         with contextlib.suppress(FileExistsError):
             folder.mkdir()
             open_to_all(folder)
 
 
 def open_to_all(path: Path) -> None:
-    """Let everybody read `path` (and enter it, if it is a folder); a+rX."""
+    """Let everybody read `path`, and enter it where it is a folder: ``chmod a+rX``."""
     mode = path.stat().st_mode & 0o7777
     wanted = mode | (ENTER_ALL if path.is_dir() else READ_ALL)
     if mode != wanted:
@@ -177,7 +117,7 @@ def open_to_all(path: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write beside, flush, rename: a reader sees the old text or the new one, never a part."""
+    """Write beside, flush, rename: a reader sees the old text or the new text, never a part."""
     make_folder(path.parent)
     with _beside(path) as fresh:
         with fresh.open("w", encoding="utf-8", newline="") as file:
@@ -189,7 +129,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def point_link(link: Path, target: str) -> None:
-    """Make `link` a relative symlink to `target`, replacing an old one in one step."""
+    """Make `link` a relative symlink to `target`, replacing an old link in one step."""
     with _beside(link) as fresh:
         fresh.unlink()
         fresh.symlink_to(target)
@@ -197,7 +137,7 @@ def point_link(link: Path, target: str) -> None:
 
 
 def link_target(path: Path) -> Path | None:
-    """What the symlink at `path` says; None where there is none, or none that we may see."""
+    """The target of the symlink at `path`; None where there is none, or we may not see it."""
     try:
         return path.readlink()
     except OSError:
@@ -234,7 +174,7 @@ def escapes_home(home: Home, path: Path) -> tuple[str, str] | None:
 
 
 def can_be_seen(path: Path) -> bool:
-    """`Path.exists`, which raises where a closed folder keeps us from looking."""
+    """As `Path.exists`, which raises where the mode of a folder keeps us from looking."""
     try:
         path.stat()
     except (OSError, RuntimeError):

@@ -1,7 +1,7 @@
-"""The receipt of a conversion: what it was made from, how, with what, and which bytes came out.
+"""The receipt of a conversion: what it was made from, how, with what, and which files came out.
 
 It is written last, so a folder without one is not complete. Its text is canonical and carries its
-own digest: a changed byte anywhere in it is seen.
+own checksum: a change of any byte is detected.
 """
 
 import hashlib
@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from prep.catalogue.lock import LockedFile
+from prep.catalogue.lock import LockedFile, locked_file
 from prep.files.fields import COMMIT, REPO, SHA256, Table, path_problem
 from prep.files.reader import Unreadable, parse_json, read_bytes
 from prep.tasks.precisions import PRECISIONS
@@ -23,7 +23,7 @@ NAME = "receipt.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """All that decides what a conversion gives; its digest names the folder.
+    """All inputs of a conversion; its digest names the folder.
 
     `source` maps the path of each source file to its sha256, `tools` each tool to its version.
     """
@@ -44,7 +44,7 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
-    """What a conversion gave. `content` holds what its check measured, `made` when and how long."""
+    """What a conversion gave: `content` is what its check measured, `made` when and how long."""
 
     recipe: Recipe
     files: tuple[LockedFile, ...]
@@ -71,7 +71,7 @@ class Receipt:
 
 
 def read_receipt(folder: Path) -> Receipt:
-    """Read the folder's receipt; `Unreadable` where it is absent, torn or changed."""
+    """Read the folder's receipt; `Unreadable` where it is missing or corrupt."""
     path = folder / NAME
     if path.exists() and not path.is_file():  # Don't open it: a pipe would never end
         raise Unreadable("is not a file")
@@ -101,7 +101,7 @@ def _receipt(top: Table) -> Receipt:
     top.text("recipe-digest", SHA256, "a sha256 of 64 hex digits")
     receipt = Receipt(
         recipe=_recipe(top.table("recipe")),
-        files=tuple(_file(file) for file in top.tables("files")),
+        files=tuple(locked_file(file, path_problem) for file in top.tables("files")),
         content=top.table("content").raw,
         made=top.table("made").raw,
     )
@@ -121,16 +121,3 @@ def _recipe(table: Table) -> Recipe:
     )
     table.done()
     return recipe
-
-
-def _file(table: Table) -> LockedFile:
-    path = table.text("path")
-    if problem := path_problem(path):
-        table.note("path", f"{path!r} {problem}")
-    file = LockedFile(
-        path=path,
-        size=table.number("size"),
-        sha256=table.text("sha256", SHA256, "a sha256 of 64 hex digits"),
-    )
-    table.done()
-    return file

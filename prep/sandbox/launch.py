@@ -1,7 +1,7 @@
 """Starts the probe cut off from the network: in this interpreter, or in another that is named.
 
-The kernel's cut holds for whatever this process becomes, so the other interpreter needs nothing of
-ours but the packed probe.
+The kernel's cut holds for whatever this process becomes, so the other interpreter needs only the
+packed probe.
 """
 
 import json
@@ -13,7 +13,7 @@ from prep.sandbox import network_cut
 
 
 def main() -> None:
-    """Cut, tell how, and serve; ``PYTHON PROBE`` as arguments name another interpreter."""
+    """Cut, report the tier, and serve; the arguments ``PYTHON PROBE`` name another interpreter."""
     die_with_parent()
     tier = network_cut.cut()
     answers = os.dup(1)
@@ -25,8 +25,8 @@ def main() -> None:
         serve(answers)
         return
     python, probe = sys.argv[1:]
-    for ours in ("PYTHONPATH", "VIRTUAL_ENV"):
-        os.environ.pop(ours, None)
+    for name in ("PYTHONPATH", "VIRTUAL_ENV"):  # ours
+        os.environ.pop(name, None)
     os.set_inheritable(answers, True)
     os.execv(python, [python, probe, str(answers)])
 

@@ -1,8 +1,8 @@
-"""Cuts this process off from every network, by the kernel; standard library only.
+"""The network cut: this process loses every network, by the kernel; standard library only.
 
 Three tiers, the first that the machine allows: a network namespace of its own (as root, or inside
-a user namespace), else a seccomp filter that refuses every socket but unix ones, else nothing but
-the Python guard (`probe/guard.py`, which is always on top, because it can name host and caller).
+a user namespace), else a seccomp filter that refuses every socket but unix ones, else only the
+Python guard (`probe/guard.py`, which is always there too, because it can name host and caller).
 """
 
 import ctypes
@@ -26,9 +26,9 @@ GUARD_ONLY = "Python guard only"
 
 
 def cut() -> str:
-    """Cut this process, and all it will start, off; gives the tier that is in force.
+    """Cut off this process and all that it will start; returns the tier that is in force.
 
-    Must come before any thread is started: a user namespace can be entered by one thread only.
+    Must come before any thread is started: only a process of one thread can enter a user namespace.
     """
     for tier, attempt in ((NAMESPACE, _namespace), (SECCOMP, _seccomp)):
         try:
@@ -44,12 +44,12 @@ def _namespace() -> None:
     if os.geteuid() == 0 and libc.unshare(CLONE_NEWNET) == 0:
         return
     if not _would_work(_user_namespace):
-        raise OSError(errno.EPERM, "cannot enter a user namespace whole")
+        raise OSError(errno.EPERM, "cannot enter a user namespace")
     _user_namespace()
 
 
 def _would_work(attempt: Callable[[], None]) -> bool:
-    """Try it in a forked child: half-way in, a process would be nobody and could not go back."""
+    """Try it in a forked child: a failure half-way leaves a process without its user."""
     pid = os.fork()
     if pid == 0:
         code = 1
@@ -101,7 +101,7 @@ def _seccomp() -> None:
 
 
 def _is_cut() -> bool:
-    """Whether even this machine's own loopback is out of reach: nothing else can be nearer."""
+    """Whether even the loopback of this machine is unreachable."""
     try:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
             probe.connect(("127.0.0.1", 9))

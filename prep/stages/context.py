@@ -1,4 +1,4 @@
-"""What every stage works with: the case's settings, the home, the server, the facts so far."""
+"""What every stage works with: settings, home, import servers, and the facts for the reports."""
 
 import functools
 from collections import defaultdict
@@ -29,7 +29,7 @@ from prep.verify.problem import Problem
 
 
 class NotReached(ModelError):
-    """A stage that an earlier failure keeps from being reached; the cause was told before."""
+    """A stage that was not reached because of an earlier failure, which was reported by itself."""
 
     def __init__(self, model: str, stage: str, cause: BaseException) -> None:
         self.transient = is_transient(cause)
@@ -37,17 +37,17 @@ class NotReached(ModelError):
 
 
 def is_transient(error: BaseException) -> bool:
-    """Whether the failure can pass by itself."""
+    """Whether running again may be enough."""
     return isinstance(error, TransientError) or (isinstance(error, NotReached) and error.transient)
 
 
 @dataclass(slots=True)
 class Context:
-    """One run of one process. `facts` is what reports tell of each model, by its name.
+    """One run of one process. `facts` are for the reports, by the model's name.
 
     `unreachable` remembers that the hub did not answer: one try a run, not one for every model.
-    `flight` is the look beforehand, made where first something lacks, or handed to us; `wanted`
-    narrows it to the models and precisions that this run's tests are for.
+    `preflight` is made when something is first found missing, or comes from the main process;
+    `wanted` narrows it to the models and precisions that this run's tests are for.
     """
 
     settings: Settings
@@ -77,85 +77,73 @@ class Context:
         return self.settings.home
 
     def check_preflight(self, model: str) -> None:
-        """Begin nothing that cannot be finished: the whole set is looked at before the first byte.
-
-        The first model that is refused tells of all of them.
-        """
+        """Begin nothing that cannot be finished; the first refused model reports all obstacles."""
         if self.preflight is None:
-            self.progress.busy(model, "looking at what all models need")
+            self.progress.busy(model, "checking what all models need")
             say = functools.partial(self.progress.say, model)
             self.preflight = run_preflight(self.settings, self.scratch, say=say)
-        if refused := self.preflight.only(self.wanted).refusal(model):
-            error, tells = refused
-            raise error if tells else NotReached(model, "the preflight", error)
+        if refusal := self.preflight.only(self.wanted).refusal(model):
+            error, is_first = refusal
+            raise error if is_first else NotReached(model, "the preflight", error)
 
     def record(self, model: str, **facts: Any) -> None:
-        """Note facts for the reports; what was repaired adds up, the rest is replaced."""
+        """Note facts for the reports; repairs add up, the rest is replaced."""
         known = self.facts.setdefault(model, {})
         if "repaired" in facts:
             facts["repaired"] = [*known.get("repaired", ()), *facts["repaired"]]
         known.update(facts)
 
     def report_repair(self, model: str, problems: Iterable[str]) -> None:
-        """Healing is never silent."""
+        """No repair is silent."""
         for problem in problems:
             self.progress.say(model, f"repairing: {' '.join(problem.split())}")
 
     def server_ready(self, model: str, interpreter: Interpreter | None = None) -> dict[str, Any]:
         """Wait for an import server; gives what it has and how its network is cut."""
         with self.clocks[model].running("importing"):
-            return self.server_of(interpreter).ready(lambda text: self.progress.begin(model, text))
+            begin = functools.partial(self.progress.begin, model)
+            return self.server_of(interpreter).ready(begin)
 
     def lock_stage(self, repo: str, stage: str, model: str) -> AbstractContextManager[HolderNote]:
-        """Nobody else works on this stage of this repository meanwhile."""
-        return lock_stage(
-            self.home.lock(repo, stage), lambda text: self.progress.begin(model, text)
-        )
+        """No other process works on this stage of this repository meanwhile."""
+        begin = functools.partial(self.progress.begin, model)
+        return lock_stage(self.home.lock(repo, stage), begin)
 
     def open_modes(self, problems: Iterable[Problem]) -> None:
-        """Mend modes below the home's root; the root itself is its owner's to open."""
+        """Open modes below the home's root; the root itself is its owner's to open."""
         for problem in problems:
             path = self.home.root / problem.path
             if problem.aspect == "modes" and path != self.home.root:
                 try:
                     open_to_all(path)
                 except PermissionError:
-                    continue  # somebody else's file: the next look tells it as it is
+                    continue  # another user's file: the next check reports it
 
     def refuse_escaping_link(self, model: str, folder: Path) -> None:
-        """Write nothing through a link that leaves the home: it is somebody's, not ours."""
-        if astray := escapes_home(self.home, folder):
+        """Write nothing through a link that leaves the home."""
+        if escape := escapes_home(self.home, folder):
             raise LinkEscapesHome(
-                f"{model}: {self.home.shown(folder)} {astray[1]}. Nothing was written there: put "
-                "a folder, or a relative link that stays in the home, in place of that link."
+                f"{model}: {self.home.shown(folder)} {escape[1]}. Nothing was written there: "
+                "replace that link by a folder, or by a relative link that stays in the home."
             )
 
     def refuse_folders(self, model: str, paths: Iterable[Path]) -> None:
-        """Put nothing where somebody's folder stands: what is in it is not ours to remove."""
-        if found := [self.home.shown(path) for path in paths if _is_folder(path)]:
+        """Replace no folder by a file: what is in it is not ours to remove."""
+        folders = (path for path in paths if path.is_dir() and not path.is_symlink())
+        if found := [self.home.shown(path) for path in folders]:
             raise PathOccupied(
-                f"{listing(f'{model}: folders stand where files of the model belong', found)}\n"
-                "Nothing was removed: take them away by hand, and run again."
+                f"{listing(f'{model}: folders in place of files of the model', found)}\n"
+                "Nothing was removed: remove them by hand, and run again."
             )
 
     def forget_failures(self) -> None:
-        """A failed stage is tried again: ask the hub again, look at the needs again, start again
-        the servers that could not be started."""
+        """A failed stage is tried again, and with it the hub, the preflight and import servers."""
         self.unreachable = None
         self.preflight = None
         for server in self.servers.values():
             server.forget_failure()
 
     def need(self, model: str, stage: str, problems: object) -> None:
-        """Go no further on what is known to be wrong; its own test tells what it is."""
+        """Go no further on what is known to be wrong; its own test reports it."""
         if problems:
             raise NotReached(model, stage, ChecksumMismatch(stage))
-
-
-def _is_folder(path: Path) -> bool:
-    return path.is_dir() and not path.is_symlink()
-
-
-def megabytes(count: int) -> str:
-    """Bytes for people: decimal megabytes."""
-    return f"{count / 1e6:.1f} MB"

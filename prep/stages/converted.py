@@ -8,8 +8,9 @@ from pathlib import Path
 from prep.convert import conversion
 from prep.convert.content import Content
 from prep.errors import ConversionError, ModelError
+from prep.files.tree import megabytes
 from prep.home.layout import Home
-from prep.stages.context import Context, megabytes
+from prep.stages.context import Context
 from prep.stages.fetched import Fetched
 from prep.stages.plan import ConversionPlan, plan_conversion
 from prep.tasks.registry import TASKS

@@ -1,4 +1,4 @@
-"""`fetched`: the original files, looked at in full, and brought to the lock unless offline."""
+"""`fetched`: the original files, every byte checked, and brought to the lock unless offline."""
 
 import time
 from collections.abc import Sequence
@@ -11,11 +11,12 @@ from prep.errors import HubUnreachable, UnsafeFile
 from prep.fetch import hub
 from prep.fetch.adopt import Adopted, adopt
 from prep.files import unsafe
+from prep.files.tree import megabytes
 from prep.home.file_lock import HolderNote
 from prep.home.layout import Home, write_text
-from prep.home.ledger import placing_blobs
+from prep.home.ledger import placing_blobs, read_ledger
 from prep.process.child import Event
-from prep.stages.context import Context, NotReached, megabytes
+from prep.stages.context import Context, NotReached
 from prep.stages.plan import damage_of, plan_source
 from prep.verify.source import SourceState, check_source
 
@@ -23,7 +24,7 @@ from prep.verify.source import SourceState, check_source
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fetched:
     """A model's original files. `fetched` counts bytes that came now, `adopted` bytes that were in
-    the home already under other names; `repaired` is what was mended.
+    the home already under other names; `repaired` lists the damage.
 
     `moved_ref` is what refs/main held before and holds now, where it held something else.
     """
@@ -40,10 +41,10 @@ class Fetched:
 
 
 def fetch_model(context: Context, spec: ModelSpec, locked: LockedModel) -> Fetched:
-    """Look at every byte; online, fetch what is missing or wrong, and look again."""
+    """Check every byte; online, fetch what is missing or wrong, and check again."""
     context.server.start()  # its imports go on while bytes come or are digested
     began = time.monotonic()
-    state = _look(context, locked)
+    state = _check(context, locked)
     if state.sound or context.settings.offline:
         fetched = Fetched(
             spec=spec,
@@ -54,8 +55,8 @@ def fetch_model(context: Context, spec: ModelSpec, locked: LockedModel) -> Fetch
         )
     else:
         context.check_preflight(spec.name)
-        with context.lock_stage(locked.repo, "fetch", spec.name) as holding:
-            fetched = _bring(context, spec, locked, holding)
+        with context.lock_stage(locked.repo, "fetch", spec.name) as holder:
+            fetched = _repair(context, spec, locked, holder)
     context.record(
         spec.name,
         fetched=fetched.fetched,
@@ -68,16 +69,16 @@ def fetch_model(context: Context, spec: ModelSpec, locked: LockedModel) -> Fetch
     return fetched
 
 
-def _bring(context: Context, spec: ModelSpec, locked: LockedModel, holding: HolderNote) -> Fetched:
-    """Look again now that nobody else is at it, decide, do, and look at the result."""
+def _repair(context: Context, spec: ModelSpec, locked: LockedModel, holder: HolderNote) -> Fetched:
+    """Check again now that no other process works on it, plan, act, and check the result."""
     home = context.home
-    state = _look(context, locked)
+    snapshot = home.snapshot(locked.repo, locked.commit)
+    state = _check(context, locked)
     plan = plan_source(locked, state)
     repaired = tuple(map(str, damage_of(state, was_whole=_was_whole(home, locked))))
     context.report_repair(spec.name, repaired)
-    came = adopted = 0
+    fetched = adopted = 0
     if plan.fetch:
-        snapshot = home.snapshot(locked.repo, locked.commit)
         folders = [(snapshot / file.path).parent for file in plan.fetch]
         for folder in dict.fromkeys([home.repo(locked.repo) / "blobs", *folders]):
             context.refuse_escaping_link(spec.name, folder)
@@ -85,9 +86,9 @@ def _bring(context: Context, spec: ModelSpec, locked: LockedModel, holding: Hold
         with placing_blobs(home, locked.repo, plan.fetch):
             found = _adopt_files(context, spec, locked, plan.fetch)
             adopted = sum(file.size for file in found)
-            if left := [file for file in plan.fetch if file not in found]:
-                came = _fetch_files(context, spec, locked, left, holding)
-        plan = plan_source(locked, _look(context, locked))  # modes behind a missing link show now
+            if missing := [file for file in plan.fetch if file not in found]:
+                fetched = _fetch_files(context, spec, locked, missing, holder)
+        plan = plan_source(locked, _check(context, locked))  # modes behind a missing link show now
     context.open_modes(plan.open)
     moved = None
     if plan.move_ref and not plan.fetch:  # a name never leads to files that are not whole
@@ -102,9 +103,9 @@ def _bring(context: Context, spec: ModelSpec, locked: LockedModel, holding: Hold
         spec=spec,
         locked=locked,
         home=home,
-        snapshot=home.snapshot(locked.repo, locked.commit),
-        state=_look(context, locked),
-        fetched=came,
+        snapshot=snapshot,
+        state=_check(context, locked),
+        fetched=fetched,
         adopted=adopted,
         repaired=repaired,
         moved_ref=moved,
@@ -115,7 +116,8 @@ def _was_whole(home: Home, locked: LockedModel) -> bool:
     """Whether this suite has finished this commit before: its ref comes after its files."""
     wanted = ("ref", locked.repo, locked.commit)
     return any(
-        (line.get("what"), line.get("repo"), line.get("commit")) == wanted for line in home.placed()
+        (line["what"], line.get("repo"), line.get("commit")) == wanted
+        for line in read_ledger(home).lines
     )
 
 
@@ -123,19 +125,19 @@ def _adopt_files(
     context: Context, spec: ModelSpec, locked: LockedModel, files: Sequence[LockedFile]
 ) -> list[LockedFile]:
     """Use what was in the home before, by its digest; gives the files that need no fetching."""
-
     paths = [file.path for file in locked.files]
 
-    def note(one: Adopted) -> None:
-        if finding := unsafe.of_path(one.file.path, one.path, paths):
+    def note(adopted: Adopted) -> None:
+        file, origin = adopted.file, adopted.path
+        if finding := unsafe.of_path(file.path, origin, paths):
             raise UnsafeFile(
-                f"{spec.name}: {one.file.path} lies in the home as the lock names it, and it is "
-                f"not taken: {finding.detail}. Choose another model or revision."
+                f"{spec.name}: {file.path} is in the home as the lock names it, and it is not "
+                f"used: {finding.detail}. Choose another model or revision."
             )
-        _note_file(context, locked, one.file, adopted=one.how, origin=context.home.shown(one.path))
+        _note_file(context, locked, file, adopted=adopted.how, origin=context.home.shown(origin))
 
     counted = context.progress.counter(spec.name, "digesting what was there", locked.bytes)
-    found = [one.file for one in adopt(context.home, locked, files, note, counted)]
+    found = [adopted.file for adopted in adopt(context.home, locked, files, note, counted)]
     if found:
         size = sum(file.size for file in found)
         context.progress.say(
@@ -149,9 +151,9 @@ def _fetch_files(
     spec: ModelSpec,
     locked: LockedModel,
     files: Sequence[LockedFile],
-    holding: HolderNote,
+    holder: HolderNote,
 ) -> int:
-    """Fetch; gives how many bytes came over the network."""
+    """Fetch; gives the number of bytes that came over the network."""
     if context.unreachable is not None:  # one host, one try: not the whole wait for every model
         raise NotReached(spec.name, "fetched", context.unreachable)
     size = megabytes(sum(file.size for file in files))
@@ -168,12 +170,12 @@ def _fetch_files(
                 float(event["of"]),
             )
             return
-        holding.saw(int(event["done"]))
+        holder.record_bytes(int(event["done"]))
         context.progress.bytes(spec.name, "fetching", event)
 
     began = time.monotonic()
     try:
-        came = hub.fetch_files(
+        fetched = hub.fetch_files(
             context.settings.network,
             context.home,
             locked.repo,
@@ -181,7 +183,7 @@ def _fetch_files(
             files,
             locked=[file.path for file in locked.files],
             scratch=context.scratch,
-            alone=holding.locked,
+            alone=holder.locked,
             on_event=on_event,
             say=lambda text: context.progress.say(spec.name, text),
         )
@@ -189,8 +191,8 @@ def _fetch_files(
         context.unreachable = error
         raise
     seconds = time.monotonic() - began
-    context.progress.say(spec.name, f"fetched {megabytes(came)} in {seconds:.1f} s")
-    return came
+    context.progress.say(spec.name, f"fetched {megabytes(fetched)} in {seconds:.1f} s")
+    return fetched
 
 
 def _note_file(context: Context, locked: LockedModel, file: LockedFile, **more: str) -> None:
@@ -206,7 +208,7 @@ def _note_file(context: Context, locked: LockedModel, file: LockedFile, **more: 
     )
 
 
-def _look(context: Context, locked: LockedModel) -> SourceState:
+def _check(context: Context, locked: LockedModel) -> SourceState:
     counted = context.progress.counter(locked.name, "digesting", locked.bytes)
     return check_source(
         context.home,

@@ -1,11 +1,12 @@
 """The stages `spec → locked → fetched → converted → loaded`, each done once per run and model.
 
-Here the rooms are brought together: look, decide, do, look again. What a stage gave is remembered,
-a failure too, so that any order of tests does the work once. Nothing in this room knows pytest.
+The result of a stage is remembered, a failure too, so that any order of tests does the work once.
+Nothing in this package knows pytest.
 """
 
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -23,16 +24,6 @@ from prep.tasks.consumers import Load
 T = TypeVar("T")
 
 
-def _told_of_the_disk(places: Iterable[Path], work: Callable[[], T]) -> T:
-    """Do the work; a disk that is full or closed is an error of ours, which says what to do."""
-    try:
-        return work()
-    except OSError as error:
-        if known := storage_error(error, *places, Path(tempfile.gettempdir())):
-            raise known from error
-        raise
-
-
 class Stages:
     """All stages of all models of one process; each asks for the one before it."""
 
@@ -42,9 +33,9 @@ class Stages:
         self._failed: dict[tuple[str, ...], BaseException] = {}
 
     def locked(self, spec: ModelSpec) -> LockedModel:
-        """The model's entry in the lock; configure has seen that it answers the catalogue."""
+        """The model's entry in the lock, which was checked against the catalogue before."""
         locked = self.context.settings.lock.get(spec.name)
-        assert locked is not None, "configure holds the lock against the catalogue"
+        assert locked is not None, "the settings were checked against the lock"
         self.context.record(
             spec.name,
             repo=spec.repo,
@@ -57,7 +48,7 @@ class Stages:
         return locked
 
     def fetched(self, spec: ModelSpec) -> Fetched:
-        """The original files: looked at in full, and brought to the lock unless offline."""
+        """The original files: every byte checked, and brought to the lock unless offline."""
 
         def work() -> Fetched:
             settings = self.context.settings
@@ -68,7 +59,7 @@ class Stages:
         return self._once(spec, "fetched", "", work)
 
     def converted(self, spec: ModelSpec, precision: str) -> Converted:
-        """One precision: receipt, bytes and content looked at, converted where that is needed."""
+        """One precision: receipt, bytes and content checked, converted where that is needed."""
         return self._once(
             spec,
             "converted",
@@ -78,9 +69,7 @@ class Stages:
 
     def loaded(self, spec: ModelSpec, load: Load) -> Loaded:
         """One load by one consumer in a process without network."""
-
-        interpreter = load.interpreter
-        if interpreter is not None:
+        if (interpreter := load.interpreter) is not None:
             self._once(
                 spec,
                 "interpreter",
@@ -102,7 +91,7 @@ class Stages:
 
     def forget(self, spec: ModelSpec, load: Load | None) -> None:
         """A test is run again: do again what failed for its model, and its load in any case."""
-        self._failed = {key: why for key, why in self._failed.items() if key[0] != spec.name}
+        self._failed = {key: error for key, error in self._failed.items() if key[0] != spec.name}
         if load is not None:
             self._done.pop((spec.name, "loaded", load.id), None)
         self.context.forget_failures()
@@ -110,25 +99,34 @@ class Stages:
     def _once(
         self, spec: ModelSpec, stage: str, which: str, work: Callable[[], T], during: str = ""
     ) -> T:
-        """`during` is what the timeline calls it, where that is not `which`.
+        """The result of `work`, done once; `during` is its name in the timeline, if not `which`.
 
         What interrupted a stage is remembered like its other failures: half of it may be done.
         """
         key = (spec.name, stage, which)
-        failed = self._failed.get(key)
-        if failed is not None:
+        if (failed := self._failed.get(key)) is not None:
             if isinstance(failed, NotReached | NotTried):
                 raise failed.with_traceback(None)  # else it grows with every test that asks
             raise NotReached(spec.name, stage, failed)
         if key not in self._done:
             clock = self.context.clocks[spec.name]
-            places = (self.context.home.root, self.context.scratch)
             try:
-                with clock.running(stage, during or which):
-                    self._done[key] = _told_of_the_disk(places, work)
+                with clock.running(stage, during or which), self._disk_errors():
+                    self._done[key] = work()
             except BaseException as error:
                 self._failed[key] = error
                 raise
             finally:
                 self.context.record(spec.name, timeline=clock.facts())
         return cast(T, self._done[key])  # each key holds what its own stage gave
+
+    @contextmanager
+    def _disk_errors(self) -> Iterator[None]:
+        """Raise our own error, which says what to do, for a disk that is full or not writable."""
+        paths = (self.context.home.root, self.context.scratch, Path(tempfile.gettempdir()))
+        try:
+            yield
+        except OSError as error:
+            if known := storage_error(error, *paths):
+                raise known from error
+            raise

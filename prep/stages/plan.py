@@ -13,7 +13,8 @@ from prep.verify.conversion import ConversionState
 from prep.verify.problem import Problem
 from prep.verify.source import SourceState
 
-PERMANENT_ASPECTS = ("unlocked", "unsafe")  # aspects of originals that only a person can mend
+CONVERTS = ("convert", "convert again")  # the actions that take time, disk and memory
+PERMANENT_ASPECTS = ("unlocked", "unsafe")  # of original files: only a person can repair these
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,8 +22,7 @@ class SourcePlan:
     """What brings a snapshot to the lock.
 
     `fetch` are files to get (or to link anew), `open` problems of modes to repair, `move_ref` says
-    that refs/main must be written. `unrepairable` is what no plan may repair: unlocked files, and
-    locked ones that must not be run.
+    that refs/main must be written. `unrepairable` are unlocked and unsafe files.
     """
 
     fetch: tuple[LockedFile, ...]
@@ -37,7 +37,7 @@ class SourcePlan:
 
     @property
     def nothing_to_do(self) -> bool:
-        """Whether there is nothing to do."""
+        """Whether nothing can be repaired or has to be fetched."""
         return not (self.fetch or self.open or self.move_ref)
 
 
@@ -51,14 +51,16 @@ class ConversionPlan:
 
 def plan_source(locked: LockedModel, state: SourceState) -> SourcePlan:
     """What to do for the original files."""
-    wrong = {problem.path for problem in state.problems if problem.aspect in ("bytes", "links")}
+
+    def of(*aspects: str) -> tuple[Problem, ...]:
+        return tuple(problem for problem in state.problems if problem.aspect in aspects)
+
+    wrong = {problem.path for problem in of("bytes", "links")}
     return SourcePlan(
         fetch=tuple(file for file in locked.files if file.path in wrong),
-        open=tuple(problem for problem in state.problems if problem.aspect == "modes"),
-        move_ref=any(problem.aspect == "ref" for problem in state.problems),
-        unrepairable=tuple(
-            problem for problem in state.problems if problem.aspect in PERMANENT_ASPECTS
-        ),
+        open=of("modes"),
+        move_ref=bool(of("ref")),
+        unrepairable=of(*PERMANENT_ASPECTS),
     )
 
 
@@ -79,32 +81,28 @@ def damage_of(state: SourceState, *, was_whole: bool) -> tuple[Problem, ...]:
 def plan_conversion(
     recipe: Recipe, stable: ConversionState, made: ConversionState
 ) -> ConversionPlan:
-    """What to do, seen the stable path and the folder that is named by the recipe in force.
+    """What to do, from the states of the stable path and of the folder that `recipe` names.
 
     A stable path that is a whole folder itself (a copy with links resolved) serves as well.
     """
-    if _serves(stable, recipe):
-        return _keep_or_open(stable)
+    if _is_usable(stable, recipe):
+        if any(problem.aspect == "modes" for problem in stable.problems):
+            return ConversionPlan(action="open", reason=_first(stable))
+        return ConversionPlan(action="keep", reason="receipt and bytes agree")
     if made.folder is None:
         return ConversionPlan(action="convert", reason=_first(stable) or "other tools")
-    if not _serves(made, recipe):
+    if not _is_usable(made, recipe):
         return ConversionPlan(action="convert again", reason=_first(made))
     return ConversionPlan(action="point", reason=_first(stable) or "other tools")
 
 
-def _serves(state: ConversionState, recipe: Recipe) -> bool:
-    """Whether the folder is that recipe's and whole; modes are mended, extra files only told.
+def _is_usable(state: ConversionState, recipe: Recipe) -> bool:
+    """Whether the folder is that recipe's and whole: modes are repaired, unlocked files reported.
 
-    A file that must not be run and that the receipt names is no whole conversion's: made again.
+    An unsafe file that the receipt names makes it unusable: it is converted again.
     """
     whole = all(problem.aspect in ("modes", "unlocked") for problem in state.problems)
     return whole and state.receipt is not None and state.receipt.recipe.digest == recipe.digest
-
-
-def _keep_or_open(state: ConversionState) -> ConversionPlan:
-    if any(problem.aspect == "modes" for problem in state.problems):
-        return ConversionPlan(action="open", reason=_first(state))
-    return ConversionPlan(action="keep", reason="receipt and bytes agree")
 
 
 def _first(state: ConversionState) -> str:

@@ -1,8 +1,8 @@
-"""Whether the whole set can be prepared: told before the first byte, all problems in one list.
+"""The preflight: whether disk, memory, modes and hub allow a run; known before the first byte.
 
-`needs_of` and `look` look, at sizes and receipts, the disks, the memory and the hub; `judge`
-decides and is pure. A real run and ``--dry-run`` ask the same three. What lacks nothing is in no
-need, and where there is no need nobody is asked: a complete home contacts no hub.
+`needs_of` and `gather` look, at sizes and receipts, the disks, the memory and the hub;
+`find_obstacles` decides and is pure. A real run and ``--dry-run`` ask the same three. A model that
+lacks nothing has no need, and without a need nothing is asked: a complete home contacts no hub.
 """
 
 import json
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from prep.catalogue.entries import ModelSpec
-from prep.catalogue.lock import LockedModel
+from prep.catalogue.lock import LockedFile, LockedModel
 from prep.convert import conversion
 from prep.errors import (
     PreflightFailed,
@@ -30,21 +30,21 @@ from prep.machine.disk import Disk, disk_of, nearest, why_not_writable
 from prep.machine.memory import Memory, memory
 from prep.settings import Settings
 from prep.stages.estimates import Make, make_of
-from prep.stages.plan import plan_conversion, plan_source
-from prep.verify.conversion import check_conversion
+from prep.stages.plan import CONVERTS, ConversionPlan, plan_conversion, plan_source
+from prep.verify.conversion import ConversionState, check_conversion
 from prep.verify.source import check_source
 
-STATE = 1 << 20  # bytes for the suite's own notes and reports
-SMALL = 16  # files of a converted folder, and what stands around a model: folders, links, refs
+STATE_BYTES = 1 << 20  # for ledger, locks and reports
+SMALL_FILES = 16  # of a converted folder, and around a model: folders, links, refs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Need:
-    """What one model lacks. `files` are to come, with `fetch` bytes from the hub.
+    """What one model lacks. `files` are to be fetched or adopted, with `fetch` bytes from the hub.
 
-    `path` is one of them, to be asked of the hub; None where it is asked for nothing. `adopt` bytes
-    lie in the home already, under other names; they are digested before they count. `folders` are
-    those that something will be put into, or below.
+    `path` is one of them, to be asked of the hub; None where nothing is. `adopt` bytes lie in the
+    home already, under other names; they are digested before they count. `folders` are those that
+    something will be put into, or below.
     """
 
     model: str
@@ -59,23 +59,23 @@ class Need:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
-    """What this machine and the hub have to say.
+class Findings:
+    """The state of this machine and of the hub.
 
-    `home` and `temporary` are equal where TMPDIR is on the home's disk. `closed` are folders of the
-    home that cannot be written, each with the reason. `refusals` is the hub's no, by model.
+    `home` and `temporary` are equal where TMPDIR is on the home's disk. `unwritable` are folders of
+    the home with the reason. `refusals` are the hub's errors, by model.
     """
 
     home: Disk
     temporary: Disk
     memory: Memory
-    closed: Mapping[str, str] = field(default_factory=dict)
+    unwritable: Mapping[str, str] = field(default_factory=dict)
     refusals: Mapping[str, PrepError] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Obstacle:
-    """Why models cannot be prepared: what is there, what is wanted, what to do."""
+    """Why models cannot be prepared: what was found, what is needed, what to do."""
 
     models: tuple[str, ...]
     text: str
@@ -85,98 +85,66 @@ class Obstacle:
         return f"{', '.join(self.models)}: {self.text}"
 
 
-def needs_of(
-    settings: Settings, wanted: Mapping[str, Collection[str]] | None = None
-) -> tuple[Need, ...]:
-    """What the chosen models lack, by sizes and receipts; nothing is digested.
-
-    `wanted` narrows it to models and their precisions; None is the case as it stands.
-    """
-    found = []
-    seen: set[str] = set()  # files that two entries share come once
-    for spec in settings.models:
-        if wanted is not None and spec.name not in wanted:
-            continue
-        precisions = settings.precisions_of(spec)
-        chosen = precisions if wanted is None else wanted[spec.name]
-        need = _need(
-            settings, spec, [precision for precision in precisions if precision in chosen], seen
-        )
-        if need.files or need.make:
-            found.append(need)
-    return tuple(found)
+def needs_of(settings: Settings) -> tuple[Need, ...]:
+    """What the chosen models lack, by sizes and receipts; nothing is digested."""
+    counted: set[str] = set()  # files that two entries share are fetched once
+    needs = [_need(settings, spec, counted) for spec in settings.models]
+    return tuple(need for need in needs if need.files or need.make)
 
 
-def _need(settings: Settings, spec: ModelSpec, precisions: Iterable[str], seen: set[str]) -> Need:
-    locked = settings.lock.get(spec.name)
-    assert locked is not None, "settings were held against the lock"
+def _need(settings: Settings, spec: ModelSpec, counted: set[str]) -> Need:
+    home, locked = settings.home, settings.lock.get(spec.name)
+    assert locked is not None, "the settings were checked against the lock"
     also = settings.lock.paths_of(locked.repo, locked.commit)
-    state = check_source(settings.home, locked, also_locked=also, deep=False)
-    candidates = Candidates(settings.home, locked.repo)
+    state = check_source(home, locked, also_locked=also, deep=False)
+    candidates = Candidates(home, locked.repo)
     files = plan_source(locked, state).fetch
-    fresh = [file for file in files if file.sha256 not in seen]
-    seen.update(file.sha256 for file in fresh)
+    fresh = [file for file in files if file.sha256 not in counted]
+    counted.update(file.sha256 for file in fresh)
     adoptable = [file for file in fresh if candidates.of(file)]
-    asked = [file for file in fresh if file not in adoptable]
+    fetched = [file for file in fresh if file not in adoptable]
     make = tuple(
-        make_of(settings.home, locked, precision)
-        for precision in precisions
-        if _is_to_make(settings, spec, locked, precision)
+        make_of(home, locked, precision)
+        for precision in settings.precisions_of(spec)
+        if _is_to_make(home, spec, locked, precision)
     )
     return Need(
         model=spec.name,
         repo=locked.repo,
         commit=locked.commit,
         files=len(files),
-        fetch=sum(file.size - _partial(settings.home, file.sha256, file.size) for file in asked),
+        fetch=sum(file.size - _partial_bytes(home, file) for file in fetched),
         adopt=sum(file.size for file in adoptable),
-        path=asked[0].path if asked else None,
-        folders=_folders(settings.home, locked, bool(files), bool(make)),
+        path=fetched[0].path if fetched else None,
+        folders=_folders(home, locked, bool(files), bool(make)),
         make=make,
     )
 
 
-def _partial(home: Home, sha256: str, size: int) -> int:
-    """Bytes of a file that an earlier run left, to be gone on from."""
-    partial = home.partial / sha256
-    return min(partial.stat().st_size, size) if partial.is_file() else 0
+def _partial_bytes(home: Home, file: LockedFile) -> int:
+    """Bytes that an earlier run fetched; the download is resumed behind them."""
+    partial = home.partial / file.sha256
+    return min(partial.stat().st_size, file.size) if partial.is_file() else 0
 
 
-def _is_to_make(settings: Settings, spec: ModelSpec, locked: LockedModel, precision: str) -> bool:
-    home = settings.home
+def _is_to_make(home: Home, spec: ModelSpec, locked: LockedModel, precision: str) -> bool:
+    at = home.stable(locked.repo, precision)
+    stable = check_conversion(home, locked, precision, at=at, deep=False)
+    return quick_plan(home, spec, locked, precision, stable)[0].action in CONVERTS
+
+
+def quick_plan(
+    home: Home, spec: ModelSpec, locked: LockedModel, precision: str, stable: ConversionState
+) -> tuple[ConversionPlan, ConversionState]:
+    """The plan by sizes and receipts, and the state of the folder of the recipe in force."""
     recipe = conversion.recipe_for(locked, spec.task, precision)
     place = home.conversions(locked.repo) / recipe.digest
-    stable = home.stable(locked.repo, precision)
-    return plan_conversion(
-        recipe,
-        check_conversion(home, locked, precision, at=stable, deep=False),
-        check_conversion(home, locked, precision, at=place, wanted=recipe, deep=False),
-    ).action in ("convert", "convert again")
-
-
-def look(
-    settings: Settings,
-    needs: Sequence[Need],
-    scratch: Path,
-    say: hub.Say = lambda text: None,
-) -> Facts:
-    """Look at the disks, the memory and the hub; the hub only where something is to be fetched."""
-    folders = sorted({folder for need in needs for folder in need.folders})
-    closed = {
-        folder: why for folder in folders if (why := why_not_writable(Path(folder))) is not None
-    }
-    asked = {need.model: (need.repo, need.commit, need.path) for need in needs if need.path}
-    return Facts(
-        home=disk_of(settings.home.root),
-        temporary=disk_of(Path(tempfile.gettempdir())),
-        memory=memory(),
-        closed=closed,
-        refusals=hub.access(settings.network, asked, scratch=scratch, say=say) if asked else {},
-    )
+    made = check_conversion(home, locked, precision, at=place, wanted=recipe, deep=False)
+    return plan_conversion(recipe, stable, made), made
 
 
 def _folders(home: Home, locked: LockedModel, fetched: bool, made: bool) -> tuple[str, ...]:
-    """The folders that are there, of all that something will be put into."""
+    """The folders that exist, of all that something will be put into."""
     wanted = [home.state]
     if fetched:
         snapshot = home.snapshot(locked.repo, locked.commit)
@@ -187,158 +155,180 @@ def _folders(home: Home, locked: LockedModel, fetched: bool, made: bool) -> tupl
     return tuple(dict.fromkeys(str(nearest(folder)) for folder in wanted))
 
 
-def judge(needs: Sequence[Need], facts: Facts, workers: int = 1) -> tuple[Obstacle, ...]:
-    """Everything that stands in the way. `workers` models are prepared side by side. Pure."""
-    return (
-        *_by_hub(needs, facts),
-        *_by_mode(needs, facts),
-        *_by_disk(needs, facts, workers),
-        *_by_memory(needs, facts, workers),
+def gather(
+    settings: Settings,
+    needs: Sequence[Need],
+    scratch: Path,
+    say: hub.Say = lambda text: None,
+) -> Findings:
+    """Look at the disks, the memory and the hub; the hub only where something is to be fetched."""
+    folders = sorted({folder for need in needs for folder in need.folders})
+    reasons = {folder: why_not_writable(Path(folder)) for folder in folders}
+    asked = {need.model: (need.repo, need.commit, need.path) for need in needs if need.path}
+    return Findings(
+        home=disk_of(settings.home.root),
+        temporary=disk_of(Path(tempfile.gettempdir())),
+        memory=memory(),
+        unwritable={folder: reason for folder, reason in reasons.items() if reason is not None},
+        refusals=hub.access(settings.network, asked, scratch=scratch, say=say) if asked else {},
     )
 
 
-def _by_hub(needs: Sequence[Need], facts: Facts) -> Iterator[Obstacle]:
-    """One obstacle for each answer: a hub that is not there is not told once a model."""
-    told: dict[tuple[str, bool], list[str]] = {}
+def find_obstacles(
+    needs: Sequence[Need], findings: Findings, workers: int = 1
+) -> tuple[Obstacle, ...]:
+    """Everything that keeps models from being prepared, `workers` of them at once. Pure."""
+    return (
+        *_by_hub(needs, findings),
+        *_by_mode(needs, findings),
+        *_by_disk(needs, findings, workers),
+        *_by_memory(needs, findings, workers),
+    )
+
+
+def _by_hub(needs: Sequence[Need], findings: Findings) -> Iterator[Obstacle]:
+    """One obstacle for each answer: a hub that is unreachable is reported once for all models."""
+    models: dict[tuple[str, bool], list[str]] = {}
     for need in needs:
-        if error := facts.refusals.get(need.model):
-            told.setdefault((str(error), isinstance(error, TransientError)), []).append(need.model)
-    for (text, transient), models in told.items():
-        yield Obstacle(models=tuple(models), text=text, transient=transient)
+        if error := findings.refusals.get(need.model):
+            answer = (str(error), isinstance(error, TransientError))
+            models.setdefault(answer, []).append(need.model)
+    for (text, transient), names in models.items():
+        yield Obstacle(models=tuple(names), text=text, transient=transient)
 
 
-def _by_mode(needs: Sequence[Need], facts: Facts) -> Iterator[Obstacle]:
-    for folder, why in facts.closed.items():
+def _by_mode(needs: Sequence[Need], findings: Findings) -> Iterator[Obstacle]:
+    for folder, reason in findings.unwritable.items():
         yield Obstacle(
             models=tuple(need.model for need in needs if folder in need.folders),
-            text=f"{folder} cannot be written ({why}). Give a home that this user may write "
-            "(--model-home), or check this one as it is with --offline.",
+            text=f"not writable: {folder} cannot be written ({reason}). Give a home that this user "
+            "may write (--model-home), or check this one as it is with --offline.",
             transient=False,
         )
 
 
-def _by_disk(needs: Sequence[Need], facts: Facts, workers: int) -> Iterator[Obstacle]:
+def _by_disk(needs: Sequence[Need], findings: Findings, workers: int) -> Iterator[Obstacle]:
+    home, tmp = findings.home, findings.temporary
     fetched = sum(need.fetch for need in needs)
     made = sum(make.bytes for need in needs for make in need.make)
-    temporary = sum(_largest(needs, workers, lambda make: make.temporary))
+    temporary = _largest(needs, workers, lambda make: make.temporary)
     models = tuple(need.model for need in needs)
     parts = [f"{fetched} to fetch", f"{made} for conversions"]
-    wanted = fetched + made + STATE * bool(needs)
-    if facts.temporary.place == facts.home.place:
-        wanted += temporary
+    needed = fetched + made + STATE_BYTES * bool(needs)
+    if tmp.place == home.place:
+        needed += temporary
         parts.append(f"{temporary} while converting")
-    elif temporary > facts.temporary.free:
+    elif temporary > tmp.free:
         yield Obstacle(
-            models=tuple(need.model for need in needs if need.make),
-            text=f"{facts.temporary.place} has {facts.temporary.free} bytes free, {temporary} are "
-            "needed there while converting. Make room there, or set TMPDIR to a folder on a "
-            "larger disk.",
+            models=_converted(needs),
+            text=f"no space left: {tmp.place} has {tmp.free} bytes free, {temporary} are needed "
+            "there while converting. Free some, or set TMPDIR to a folder on a larger disk.",
             transient=True,
         )
-    if wanted > facts.home.free:
+    if needed > home.free:
         yield Obstacle(
             models=models,
-            text=f"{facts.home.place} has {facts.home.free} bytes free, {wanted} are needed "
-            f"({', '.join(parts)}). Make room there, or prepare fewer models (--models).",
+            text=f"no space left: {home.place} has {home.free} bytes free, {needed} are needed "
+            f"({', '.join(parts)}). Free some, or prepare fewer models (--models).",
             transient=True,
         )
-    files = sum(2 * need.files + SMALL * (1 + len(need.make)) for need in needs)
-    if facts.home.files is not None and files > facts.home.files:
+    files = sum(2 * need.files + SMALL_FILES * (1 + len(need.make)) for need in needs)
+    if home.files is not None and files > home.files:
         yield Obstacle(
             models=models,
-            text=f"{facts.home.place} has room for {facts.home.files} more files (inodes), {files} "
+            text=f"no space left: {home.place} can take {home.files} more files (inodes), {files} "
             "are needed. Remove files there that nobody needs, or give another --model-home.",
             transient=True,
         )
 
 
-def _by_memory(needs: Sequence[Need], facts: Facts, workers: int) -> Iterator[Obstacle]:
-    wanted = sum(_largest(needs, workers, lambda make: make.memory))
-    if wanted > facts.memory.free:
+def _by_memory(needs: Sequence[Need], findings: Findings, workers: int) -> Iterator[Obstacle]:
+    bound = findings.memory
+    needed = _largest(needs, workers, lambda make: make.memory)
+    if needed > bound.free:
         fewer = ", or prepare fewer models at once (-n)" if workers > 1 else ""
         yield Obstacle(
-            models=tuple(need.model for need in needs if need.make),
-            text=f"{facts.memory.bound} has {facts.memory.free} of {facts.memory.limit} bytes of "
-            f"memory free, {wanted} are needed while converting. Raise the limit, end other "
+            models=_converted(needs),
+            text=f"out of memory: {bound.bound} has {bound.free} of {bound.limit} bytes of memory "
+            f"free, {needed} are needed while converting. Raise the limit, end other "
             f"processes{fewer}; --precision none prepares the original weights alone.",
             transient=True,
         )
 
 
-def _largest(needs: Iterable[Need], workers: int, size: Callable[[Make], int]) -> list[int]:
-    """The largest conversion of each model, of as many models as are prepared side by side."""
-    each = [max(map(size, need.make)) for need in needs if need.make]
-    return sorted(each)[-workers:]
+def _converted(needs: Iterable[Need]) -> tuple[str, ...]:
+    return tuple(need.model for need in needs if need.make)
+
+
+def _largest(needs: Iterable[Need], workers: int, size: Callable[[Make], int]) -> int:
+    """The sum of the largest conversions of as many models as are prepared at once."""
+    return sum(sorted(max(map(size, need.make)) for need in needs if need.make)[-workers:])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preflight:
-    """One look for a whole run, wherever its models are prepared."""
+    """The needs and findings of a whole run, for every process that prepares its models."""
 
     needs: tuple[Need, ...]
-    facts: Facts
+    findings: Findings
     workers: int = 1
 
     def only(self, wanted: Mapping[str, Collection[str]] | None) -> "Preflight":
-        """The same look, for the models and precisions that a run chose."""
+        """The same, for the models and precisions that a run chose; None is all of them."""
         if wanted is None:
             return self
         needs = [
-            replace(need, make=tuple(m for m in need.make if m.precision in wanted[need.model]))
+            replace(
+                need, make=tuple(make for make in need.make if make.precision in wanted[need.model])
+            )
             for need in self.needs
             if need.model in wanted
         ]
         return replace(self, needs=tuple(need for need in needs if need.files or need.make))
 
     def refusal(self, model: str) -> tuple[PrepError, bool] | None:
-        """Why the model is not begun, and whether it is the one that tells the whole list."""
-        obstacles = judge(self.needs, self.facts, self.workers)
+        """Why the model cannot be prepared, and whether it is the model that reports the list."""
+        obstacles = find_obstacles(self.needs, self.findings, self.workers)
         own = [obstacle for obstacle in obstacles if model in obstacle.models]
         if not own:
             return None
-        kind = PreflightTransient if all(one.transient for one in own) else PreflightFailed
+        kind = (
+            PreflightTransient if all(obstacle.transient for obstacle in own) else PreflightFailed
+        )
         lines = [str(obstacle) for obstacle in obstacles]
-        text = lines[0] if len(lines) == 1 else listing("The preparation cannot begin", lines)
+        text = lines[0] if len(lines) == 1 else listing("the models cannot be prepared", lines)
         stopped = {name for obstacle in obstacles for name in obstacle.models}
         first = next(need.model for need in self.needs if need.model in stopped)
-        return kind(text), model == first
+        return kind(f"preflight failed: {text}"), model == first
 
     def dump(self) -> str:
         """As text, for another process."""
-        told = asdict(self)
-        told["facts"]["refusals"] = {
+        content = asdict(self)
+        content["findings"]["refusals"] = {
             model: {"class": type(error).__name__, "message": str(error)}
-            for model, error in self.facts.refusals.items()
+            for model, error in self.findings.refusals.items()
         }
-        return json.dumps(told)
+        return json.dumps(content)
 
     @classmethod
     def load(cls, text: str) -> "Preflight":
         """What `dump` gave."""
-        told: dict[str, Any] = json.loads(text)
-        facts = told["facts"]
+        content: dict[str, Any] = json.loads(text)
+        needs, findings = content["needs"], content["findings"]
+        for need in needs:
+            need["folders"] = tuple(need["folders"])
+            need["make"] = tuple(Make(**make) for make in need["make"])
+        findings["home"] = Disk(**findings["home"])
+        findings["temporary"] = Disk(**findings["temporary"])
+        findings["memory"] = Memory(**findings["memory"])
+        findings["refusals"] = {
+            model: by_name(error["class"])(error["message"])
+            for model, error in findings["refusals"].items()
+        }
         return cls(
-            needs=tuple(
-                Need(
-                    **need
-                    | {
-                        "folders": tuple(need["folders"]),
-                        "make": tuple(Make(**make) for make in need["make"]),
-                    }
-                )
-                for need in told["needs"]
-            ),
-            facts=Facts(
-                home=Disk(**facts["home"]),
-                temporary=Disk(**facts["temporary"]),
-                memory=Memory(**facts["memory"]),
-                closed=facts["closed"],
-                refusals={
-                    model: by_name(error["class"])(error["message"])
-                    for model, error in facts["refusals"].items()
-                },
-            ),
-            workers=told["workers"],
+            needs=tuple(Need(**need) for need in needs),
+            findings=Findings(**findings),
+            workers=content["workers"],
         )
 
 
@@ -348,7 +338,7 @@ def run_preflight(
     workers: int = 1,
     say: hub.Say = lambda text: None,
 ) -> Preflight:
-    """Look at everything that a run of the case will need; `say` hears of waits for the hub."""
+    """The preflight of everything that `settings` choose; `say` gets lines about waits."""
     needs = needs_of(settings)
-    facts = look(settings, needs, scratch, say)
-    return Preflight(needs=needs, facts=facts, workers=workers)
+    findings = gather(settings, needs, scratch, say)
+    return Preflight(needs=needs, findings=findings, workers=workers)

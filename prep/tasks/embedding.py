@@ -23,11 +23,7 @@ from prep.tasks.question_sets import Ask, Questions, Table, texts_of
 from prep.tasks.task import Task
 
 CONSUMERS = (
-    Consumer(
-        name="transformers",
-        classes="AutoModel, AutoTokenizer",
-        reads="source",
-    ),
+    Consumer(name="transformers", classes="AutoModel, AutoTokenizer", reads="source"),
     Consumer(
         name="sentence-transformers",
         classes="SentenceTransformer",
@@ -125,25 +121,13 @@ def compare(original: Any, converted: Any, ask: Ask) -> dict[str, Any]:
 
 GOLDEN_KINDS = {
     "vectors": Kind(
-        keys={
-            "id": TEXT,
-            "text": TEXT,
-            "normalized": FLAG,
-            "expected": NUMBERS,
-            "source": TEXT,
-        },
+        keys={"text": TEXT, "normalized": FLAG, "expected": NUMBERS},
         bounds=("tolerance", "least-cosine"),
         ask=lambda answer: {"texts": [text_of(answer)]},
     ),
     "tokens": TOKENS,
     "similarities": Kind(
-        keys={
-            "id": TEXT,
-            "query": TEXT,
-            "documents": DOCUMENTS,
-            "expected": NUMBERS,
-            "source": TEXT,
-        },
+        keys={"query": TEXT, "documents": DOCUMENTS, "expected": NUMBERS},
         bounds=("tolerance",),
         ask=lambda answer: {"texts": [answer["query"], *answer["documents"]]},
         check=number_for_each_document,

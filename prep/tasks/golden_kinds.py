@@ -1,6 +1,6 @@
 """The kinds of golden answers: which keys an entry of each kind has, and what is asked for it.
 
-Each task's own kinds stand in its module; ``docs/goldens.md`` tells their keys.
+Each task's own kinds stand in its module; docs/adding-a-model.md#goldens lists their keys.
 """
 
 from collections.abc import Callable, Mapping
@@ -32,7 +32,8 @@ TOLERANCE: Key = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
-    """One kind of golden answer: the keys it must have, may have, and what bounds it.
+    """One kind of golden answer: the keys it must have beside id and source, may have, and what
+    bounds it.
 
     Of `any_of` at least one must be there. `bounds` hold a number for every precision (a tolerance
     or a least likeness), and at least one of them must be there, or the answer would be compared
@@ -50,11 +51,16 @@ class Kind:
     check: Callable[[Answer], str | None] = lambda answer: None
 
     @property
+    def required(self) -> dict[str, Key]:
+        """Every key that an entry must have."""
+        return {"id": TEXT, **self.keys, "source": TEXT}
+
+    @property
     def known(self) -> dict[str, Key]:
         """Every key that an entry may have. A text may be repeated: a long one need not be
         written out."""
         bounds = dict.fromkeys(self.bounds, TOLERANCE)
-        return {**self.keys, **self.any_of, **self.more, **bounds, "repeat": REPEAT}
+        return {**self.required, **self.any_of, **self.more, **bounds, "repeat": REPEAT}
 
 
 def text_of(answer: Answer) -> str:
@@ -77,7 +83,7 @@ def pairs_of(answer: Answer) -> Ask:
 
 
 TOKENS = Kind(
-    keys={"id": TEXT, "text": TEXT, "source": TEXT},
+    keys={"text": TEXT},
     any_of={"expected": IDS, "pieces": TEXTS},
     more={"specials": FLAG},
     ask=lambda answer: {"texts": [text_of(answer)]},

@@ -28,11 +28,7 @@ CONSUMERS = (
         classes="AutoModelForSequenceClassification, AutoTokenizer",
         reads="source",
     ),
-    Consumer(
-        name="sentence-transformers",
-        classes="CrossEncoder",
-        reads="source",
-    ),
+    Consumer(name="sentence-transformers", classes="CrossEncoder", reads="source"),
     Consumer(
         name="optimum-intel",
         classes="OVModelForSequenceClassification, AutoTokenizer",
@@ -154,19 +150,17 @@ def _best_is_a_document(answer: Answer) -> str | None:
 GOLDEN_KINDS = {
     "scores": Kind(
         keys={
-            "id": TEXT,
             "query": TEXT,
             "documents": DOCUMENTS,
             "activation": (one_of("none", "sigmoid"), "none or sigmoid"),
             "expected": NUMBERS,
-            "source": TEXT,
         },
         bounds=("tolerance",),
         ask=pairs_of,
         check=number_for_each_document,
     ),
     "orders": Kind(
-        keys={"id": TEXT, "query": TEXT, "documents": DOCUMENTS, "best": COUNT, "source": TEXT},
+        keys={"query": TEXT, "documents": DOCUMENTS, "best": COUNT},
         ask=pairs_of,
         check=_best_is_a_document,
     ),

@@ -15,21 +15,13 @@ ODD_TOKENS = 8  # what a model writes to an odd text shows nothing more in more 
 
 
 CONSUMERS = (
-    Consumer(
-        name="transformers",
-        classes="AutoModelForSeq2SeqLM, AutoTokenizer",
-        reads="source",
-    ),
+    Consumer(name="transformers", classes="AutoModelForSeq2SeqLM, AutoTokenizer", reads="source"),
     Consumer(
         name="transformers-slow",
         classes="AutoModelForSeq2SeqLM, the slow tokenizer (T5Tokenizer)",
         reads="source",
     ),
-    Consumer(
-        name="optimum-intel",
-        classes="OVModelForSeq2SeqLM, AutoTokenizer",
-        reads="converted",
-    ),
+    Consumer(name="optimum-intel", classes="OVModelForSeq2SeqLM, AutoTokenizer", reads="converted"),
 )
 
 
@@ -94,7 +86,7 @@ def compare(original: Any, converted: Any, ask: Ask) -> dict[str, Any]:
 
 GOLDEN_KINDS = {
     "texts": Kind(
-        keys={"id": TEXT, "prompt": TEXT, "expected": TEXT, "new-tokens": LENGTH, "source": TEXT},
+        keys={"prompt": TEXT, "expected": TEXT, "new-tokens": LENGTH},
         more={"logprobs": NUMBERS, "tolerance": TOLERANCE},
         bounds=("overlap",),
         needs={"logprobs": "tolerance"},

@@ -1,4 +1,4 @@
-"""What is wrong, in the words that tests, plan and reports share."""
+"""What is wrong with a file, in the words that tests, plan and reports share."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,7 +8,7 @@ Aspect = Literal["bytes", "links", "modes", "unlocked", "ref", "receipt", "unsaf
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """One thing that is not as it must be: `kind` is one word, `detail` got and wanted."""
+    """One difference from lock or receipt: `kind` is one word, `detail` says got and wanted."""
 
     aspect: Aspect
     kind: str

@@ -30,11 +30,11 @@ from tests.support.fault_play import (
 AGAIN = "network: {words}, trying again in 2 s (2 of 5)"
 FINE = Fault()
 UNREACHABLE = (
-    "{host}: {reason}. Check the network, the proxy settings and --hub (HF_ENDPOINT), then run "
+    "{who}: {reason}. Check the network, the proxy settings and --hub (HF_ENDPOINT), then run "
     "again. A prepared home is checked without network by `pytest --offline`, and `make demo` "
     "shows the whole suite without any."
 )
-STILL = (
+STALLED = (
     "{file}: no progress for {timeout} s (less than 1024 bytes a second counts as none). Received "
     "bytes are kept; run again, or give a longer --download-timeout."
 )
@@ -56,9 +56,11 @@ PAGE = (
 ALLOW_HUB = "{host} (for huggingface.co also *.hf.co, its hosts for files)"
 ALLOW_CDN = "{storage} (huggingface.co's hosts for files are *.hf.co)"
 SIZE = (
-    "{file} has {got} bytes on the hub, expected {size} (lock). The hub does not serve the locked "
+    "{file} has {got} bytes {where}, expected {size} (lock). The hub does not serve the locked "
     "file; ask its operator, or --relock and review the diff."
 )
+DOWNLOAD_HOST = "{storage} (download host of {host})"
+RESUMED = "Received bytes are kept; run again to resume."
 
 
 def page(**names: str) -> str:
@@ -72,21 +74,23 @@ def page(**names: str) -> str:
 ROWS = (
     Row(
         id="refused",
-        fault="the hub refuses the connection",
-        sentence=UNREACHABLE.replace("{reason}", "connection refused"),
+        fault="the hub or the download host refuses the connection",
+        sentence=UNREACHABLE.replace("{who}", "{host}").replace("{reason}", "connection refused"),
         error=HubUnreachable,
         endpoint=CLOSED,
     ),
     Row(
         id="no-such-name",
         fault="the hub's name cannot be resolved",
-        sentence=UNREACHABLE.replace("{reason}", "name cannot be resolved"),
+        sentence=UNREACHABLE.replace("{who}", "{host}").replace(
+            "{reason}", "name cannot be resolved"
+        ),
         error=HubUnreachable,
         endpoint="http://hub.invalid",
     ),
     Row(
         id="silent",
-        fault="the hub accepts the connection and never answers",
+        fault="the hub or the download host accepts the connection and never answers",
         sentence=SILENT.replace("{who}", "{host}"),
         error=HubUnreachable,
         faults=always(Fault(wait=300)),
@@ -94,8 +98,8 @@ ROWS = (
     ),
     Row(
         id="silent-cdn",
-        fault="the storage host accepts the connection and never answers",
-        sentence=SILENT.replace("{who}", "{storage} (storage host of {host})"),
+        fault="the hub or the download host accepts the connection and never answers",
+        sentence=SILENT.replace("{who}", DOWNLOAD_HOST),
         error=HubUnreachable,
         faults=bytes_only(Fault(wait=300)),
         network={"timeout": 4},
@@ -117,8 +121,8 @@ ROWS = (
     ),
     Row(
         id="bytes-elsewhere-refused",
-        fault="the storage host refuses the connection",
-        sentence=UNREACHABLE.replace("{host}", "{cdn} (storage host of {host})").replace(
+        fault="the hub or the download host refuses the connection",
+        sentence=UNREACHABLE.replace("{who}", "{cdn} (download host of {host})").replace(
             "{reason}", "connection refused"
         ),
         error=HubUnreachable,
@@ -135,17 +139,16 @@ ROWS = (
         id="signature-refused",
         fault="every signed URL is refused (403)",
         sentence=(
-            "{storage} (storage host of {host}) refused the signed URL of ORG/NAME (403), 3 times "
-            'in a row, each with a fresh signature: "SignatureError". Received bytes are kept; run '
-            "again to resume. If it stays: check this machine's clock, and whether a proxy or "
-            "gateway allows that host."
+            f"{DOWNLOAD_HOST} refused the signed URL of ORG/NAME (403), 3 times in a row, each "
+            f'with a fresh signature: "SignatureError". {RESUMED} If it stays: check this '
+            "machine's clock, and whether a proxy or gateway allows that host."
         ),
         error=HubBusy,
         faults=bytes_only(flows.SIGNATURE),
     ),
     Row(
         id="range-refused",
-        fault="the storage host refuses every Range request, so the whole file is requested",
+        fault="the download host refuses Range requests",
         sentence="network: 403 from {storage}, trying again in 2 s (2 of 3)",
         kept="whole",
         faults=bytes_only(flows.INVALID_RANGE),
@@ -153,7 +156,7 @@ ROWS = (
     ),
     Row(
         id="busy-once",
-        fault="one 408, 429, 500, 502, 503 or 504",
+        fault="a single 408, 429 or 5xx",
         sentence=AGAIN.format(words="503"),
         kept="whole",
         faults=bytes_only(Fault(status=503), then=FINE),
@@ -161,10 +164,7 @@ ROWS = (
     Row(
         id="busy",
         fault="only 408, 429 or 5xx, after some bytes",
-        sentence=(
-            "{storage} (storage host of {host}) answered 503 for ORG/NAME, 5 times in a row. "
-            "Received bytes are kept; run again to resume."
-        ),
+        sentence=(f"{DOWNLOAD_HOST} answered 503 for ORG/NAME, 5 times in a row. {RESUMED}"),
         error=HubBusy,
         kept="part",
         faults=bytes_only(Fault(cut=50_000), Fault(status=503)),
@@ -186,14 +186,14 @@ ROWS = (
     ),
     Row(
         id="cut",
-        fault="the connection closes during a transfer",
+        fault="the connection is closed or reset during a transfer",
         sentence=AGAIN.format(words="truncated answer"),
         kept="whole",
         faults=bytes_only(Fault(cut=50_000), then=FINE),
     ),
     Row(
         id="reset",
-        fault="the connection is reset during a transfer",
+        fault="the connection is closed or reset during a transfer",
         sentence=AGAIN.format(words="truncated answer"),
         kept="whole",
         faults=bytes_only(Fault(cut=50_000, reset=True), then=FINE),
@@ -202,16 +202,16 @@ ROWS = (
         id="cut-for-ever",
         fault="every transfer ends before its first byte",
         sentence=(
-            "{storage} (storage host of {host}) closed the connection in the middle of an answer, "
-            "5 times in a row. Received bytes are kept; run again to resume."
+            f"{DOWNLOAD_HOST} closed the connection in the middle of an answer, 5 times in a row. "
+            f"{RESUMED}"
         ),
         error=HubBusy,
         faults=bytes_only(Fault(cut=0)),
     ),
     Row(
         id="stalled",
-        fault="every transfer stalls",
-        sentence=STILL,
+        fault="every transfer stalls, or stays below 1 KiB a second",
+        sentence=STALLED,
         error=TimedOut,
         kept="part",
         faults=bytes_only(Fault(stall=300, stall_at=50_000), Fault(stall=300)),
@@ -219,8 +219,8 @@ ROWS = (
     ),
     Row(
         id="drip",
-        fault="a transfer below 1 KiB a second",
-        sentence=STILL,
+        fault="every transfer stalls, or stays below 1 KiB a second",
+        sentence=STALLED,
         error=TimedOut,
         kept="part",
         faults=bytes_only(Fault(drip=200)),
@@ -230,8 +230,7 @@ ROWS = (
         id="deadline",
         fault="the download takes longer than `--download-deadline`",
         sentence=(
-            "fetching ORG/NAME: not done within the {deadline} s of --download-deadline. Received "
-            "bytes are kept; run again to resume."
+            "fetching ORG/NAME: not done within the {deadline} s of --download-deadline. " + RESUMED
         ),
         error=TimedOut,
         kept="part",
@@ -262,7 +261,7 @@ ROWS = (
     ),
     Row(
         id="wrong-bytes",
-        fault="right size, wrong content",
+        fault="wrong content or size",
         sentence=(
             "{file} has sha256 {got}, expected {sha256} (lock). The file was discarded and is "
             "never retried: the hub, a mirror or a proxy serves other bytes. Ask its operator, or "
@@ -273,8 +272,8 @@ ROWS = (
     ),
     Row(
         id="another-size",
-        fault="the hub's file has another size than the lock names",
-        sentence=SIZE.replace("{got}", "5"),
+        fault="wrong content or size",
+        sentence=SIZE.replace("{got}", "5").replace("{where}", "on the hub"),
         error=ChecksumMismatch,
         faults=always(Fault(content=b"short", headers={"X-Linked-Size": "5"})),
     ),
@@ -282,7 +281,7 @@ ROWS = (
         id="grown",
         fault="the file changed on the server between two requests",
         sentence=SIZE.replace("{got}", str(len(BODY) + 5)).replace(
-            "on the hub", "at the storage host {storage}"
+            "{where}", "at the download host {storage}"
         ),
         error=ChecksumMismatch,
         faults=bytes_only(Fault(cut=50_000), Fault(content=BODY + b"grown")),
@@ -291,8 +290,8 @@ ROWS = (
         id="token-rejected",
         fault="public model, invalid token (401)",
         sentence=(
-            "{host} does not accept the token for ORG/NAME (401); the repository is public "
-            "without it. Unset HF_TOKEN (or the hub's token file), or renew it at "
+            "{host} does not accept the token for ORG/NAME (401); the repository is public without "
+            "it. Unset HF_TOKEN (or the hub's token file), or renew it at "
             "{endpoint}/settings/tokens."
         )
         + SAYS.replace("{said}", "Invalid credentials in Authorization header"),
@@ -302,7 +301,7 @@ ROWS = (
     ),
     Row(
         id="token-useless",
-        fault="private model, token without access",
+        fault="private or gated model, token without access",
         sentence=(
             "{host} does not accept the token for ORG/NAME (404), and shows nothing of that name "
             "without it: it is private, or does not exist. Check the repo in the catalogue, and "
@@ -316,10 +315,10 @@ ROWS = (
     ),
     Row(
         id="private",
-        fault="private model, no token",
+        fault="private or gated model, no token",
         sentence=(
-            "ORG/NAME not found at {host}, or shown only with a token (401). Check the repo in "
-            "the catalogue; for a private or gated one pass HF_TOKEN."
+            "ORG/NAME not found at {host}, or shown only with a token (401). Check the "
+            "repo in the catalogue; for a private or gated one pass HF_TOKEN."
         )
         + SAYS.replace("{said}", "Invalid username or password."),
         error=HubRefused,
@@ -327,7 +326,7 @@ ROWS = (
     ),
     Row(
         id="gated",
-        fault="gated model, no token",
+        fault="private or gated model, no token",
         sentence=(
             "ORG/NAME is gated, and no token was given. Ask for access at {endpoint}/ORG/NAME, "
             "then pass a token of that account in HF_TOKEN."
@@ -342,7 +341,7 @@ ROWS = (
     ),
     Row(
         id="gated-without-access",
-        fault="gated model, token without access",
+        fault="private or gated model, token without access",
         sentence=(
             "ORG/NAME is gated, and this token has no access to it. Ask for access at "
             "{endpoint}/ORG/NAME, then pass a token of that account in HF_TOKEN."
@@ -359,10 +358,10 @@ ROWS = (
     ),
     Row(
         id="no-repository",
-        fault="no such repository (404)",
+        fault="no such repository, revision or file (404)",
         sentence=(
-            "ORG/NAME not found at {host}, or shown only with a token (404). Check the repo in "
-            "the catalogue; for a private or gated one pass HF_TOKEN."
+            "ORG/NAME not found at {host}, or shown only with a token (404). Check the "
+            "repo in the catalogue; for a private or gated one pass HF_TOKEN."
         )
         + SAYS.replace("{said}", "Repository not found"),
         error=HubRefused,
@@ -370,7 +369,7 @@ ROWS = (
     ),
     Row(
         id="no-revision",
-        fault="no such revision (404)",
+        fault="no such repository, revision or file (404)",
         sentence=(
             "ORG/NAME has no revision {commit} at {host} (404). Correct the revision in the "
             "catalogue, then pytest --relock."
@@ -381,7 +380,7 @@ ROWS = (
     ),
     Row(
         id="no-file",
-        fault="no such file (404)",
+        fault="no such repository, revision or file (404)",
         sentence=(
             "ORG/NAME has no file model.safetensors at revision {commit} (404). The lock names it: "
             "pytest --relock and review the diff."
@@ -413,7 +412,7 @@ ROWS = (
     ),
     Row(
         id="gateway",
-        fault="a gateway answers for the hub with a web page, whatever its status",
+        fault="a gateway answers with a web page, for the hub or the download host",
         sentence=page(who="{host}", seen="403, Server: gateway", allow=ALLOW_HUB),
         error=NotAHub,
         faults=always(flows.page(403)),
@@ -431,9 +430,9 @@ ROWS = (
     ),
     Row(
         id="gateway-at-the-bytes",
-        fault="a gateway answers for the storage host with a web page",
+        fault="a gateway answers with a web page, for the hub or the download host",
         sentence=page(
-            who="{storage} (storage host of {host})",
+            who=DOWNLOAD_HOST,
             seen="200, Server: gateway",
             allow=ALLOW_CDN,
         ),
@@ -442,9 +441,9 @@ ROWS = (
     ),
     Row(
         id="gateway-refuses-the-bytes",
-        fault="a gateway answers for the storage host with 403",
+        fault="a gateway answers with a web page, for the hub or the download host",
         sentence=page(
-            who="{storage} (storage host of {host})",
+            who=DOWNLOAD_HOST,
             seen="403, Server: gateway",
             allow=ALLOW_CDN,
         ),
@@ -453,14 +452,14 @@ ROWS = (
     ),
     Row(
         id="another-hub",
-        fault="a mirror redirects to another hub",
+        fault="a mirror redirects to another hub (no token is sent there)",
         sentence="network: {host} redirects to {cdn}",
         kept="whole",
         moved=True,
     ),
     Row(
         id="another-hub-with-a-token",
-        fault="a mirror redirects to another hub, which does not get the token",
+        fault="a mirror redirects to another hub (no token is sent there)",
         sentence="network: {host} redirects to {cdn}, which gets no token",
         kept="whole",
         moved=True,
@@ -536,5 +535,5 @@ def table() -> str:
         alike.setdefault((error, row.code, row.kept), []).append(row.fault)
     lines = ["| fault | class | exit | kept |", "|---|---|---|---|"]
     for (error, code, kept), faults in alike.items():
-        lines.append(f"| {'<br>'.join(faults)} | {error} | {code} | {kept} |")
+        lines.append(f"| {'<br>'.join(dict.fromkeys(faults))} | {error} | {code} | {kept} |")
     return "\n".join(lines)

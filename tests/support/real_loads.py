@@ -1,4 +1,4 @@
-"""What the tests of the judges share: real loads by the stages, and substitutes made of them."""
+"""What the tests of model_tests share: real loads by the stages, and substitutes for them."""
 
 import copy
 import json
@@ -31,6 +31,8 @@ Judge = Callable[[Loaded], None]
 Facts = dict[str, Any]
 Tensors = dict[str, tuple[str, list[int], bytes]]
 """The weights of a file: type, shape and bytes of each, by its name."""
+
+TensorChange = Callable[[Tensors], Tensors]
 
 VOCABULARIES = ("tokenizer.json", "vocab.txt", "sentencepiece.bpe.model", "spiece.model")
 
@@ -127,7 +129,7 @@ def configure(folder: Path, **changes: object) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
-def change_weights(folder: Path, change: Callable[[Tensors], Tensors]) -> None:
+def change_weights(folder: Path, change: TensorChange) -> None:
     """Write the folder's weights anew as `change` makes them."""
     path = folder / "model.safetensors"
     body = path.read_bytes()
@@ -150,7 +152,7 @@ def change_weights(folder: Path, change: Callable[[Tensors], Tensors]) -> None:
     path.write_bytes(len(text).to_bytes(8, "little") + text + data)
 
 
-def renamed(prefix: str) -> Callable[[Tensors], Tensors]:
+def renamed(prefix: str) -> TensorChange:
     """Other names for all weights that begin so: loaders fill in random numbers, and only warn."""
     return lambda tensors: {
         f"other.{name}" if name.startswith(prefix) else name: tensor
@@ -158,7 +160,7 @@ def renamed(prefix: str) -> Callable[[Tensors], Tensors]:
     }
 
 
-def negated(prefix: str) -> Callable[[Tensors], Tensors]:
+def negated(prefix: str) -> TensorChange:
     """The other sign for every number (float32, little-endian) of weights that begin so."""
 
     def turn(numbers: bytes) -> bytes:
@@ -170,7 +172,7 @@ def negated(prefix: str) -> Callable[[Tensors], Tensors]:
     }
 
 
-def zeroed(*parts: str) -> Callable[[Tensors], Tensors]:
+def zeroed(*parts: str) -> TensorChange:
     """Nothing but zeros in all weights whose names hold one of the parts."""
 
     def zero(tensor: tuple[str, list[int], bytes]) -> tuple[str, list[int], bytes]:
@@ -183,7 +185,7 @@ def zeroed(*parts: str) -> Callable[[Tensors], Tensors]:
     }
 
 
-def filled(name: str, word: bytes) -> Callable[[Tensors], Tensors]:
+def filled(name: str, word: bytes) -> TensorChange:
     """One weight filled with that word of four bytes."""
 
     def fill(tensors: Tensors) -> Tensors:

@@ -23,7 +23,7 @@ from prep.report.ready_file import write_for_consumers
 from prep.report.verdict import ModelRun
 from prep.settings import Settings
 from tests.support.small_homes import locked_model
-from tests.unit.report.test_verdict import SPEC, settings_for
+from tests.support.small_settings import SPEC, settings_for
 
 PROCESSES = 8
 LEAST = 3  # entries of each, however busy the machine is
@@ -95,11 +95,11 @@ def events(folder: Path, name: str) -> Iterator[Write]:
 @contextmanager
 def note(folder: Path, name: str) -> Iterator[Write]:
     """The note of a lock's holder, as where locks do nothing and every process has one."""
-    holding = HolderNote(folder / "org--name.fetch.holder", locked=False)
+    holder = HolderNote(folder / "org--name.fetch.holder", locked=False)
 
     def write(number: int) -> None:
-        holding.saw(number)
-        holding._write()
+        holder.record_bytes(number)
+        holder._write()
 
     yield write
 

@@ -224,7 +224,7 @@ def test_two_workers_find_an_unreachable_hub_to_be_passing(tmp_path: Path) -> No
     [
         (Fault(status=429, headers={"Retry-After": "999"}), 75, "asks to wait 999 s, longer"),
         (Fault(status=404, code="RevisionNotFound"), 1, "has no revision"),
-        (Fault(spoil=100), 1, "is never retried"),
+        (Fault(corrupt=100), 1, "is never retried"),
     ],
     ids=["transient", "refused", "wrong-bytes"],
 )
@@ -295,7 +295,7 @@ def test_relock_refuses_bytes_that_are_not_the_hubs_own(tmp_path: Path) -> None:
 
     def spoil_config(method: str, path: str) -> Fault | None:
         wanted = path.endswith("/config.json") and "/resolve-cache/" in path
-        return Fault(spoil=3) if wanted and method == "GET" else None
+        return Fault(corrupt=3) if wanted and method == "GET" else None
 
     with Hub(sample_repos(), faults=spoil_config) as hub:
         done = run("--catalogue", catalogue, "--hub", hub.url, "--relock")
@@ -319,12 +319,14 @@ def test_full_disk_is_said_as_such_and_can_pass(tmp_path: Path, hub: Hub) -> Non
     prefix = (*in_namespace("--mount"), "sh", "-c", script, str(tmp_path / "small"))
     done = sample(tmp_path / "small", "-m", "pins", hub=hub.url, prefix=prefix)
     assert done.code == 75, done.out
-    assert re.search(rf"{tmp_path / 'small'} has \d+ bytes free, \d+ are needed", done.said)
+    assert re.search(
+        rf"no space left: {tmp_path / 'small'} has \d+ bytes free, \d+ are needed", done.said
+    )
     assert hub.bodies("model.safetensors") == []
 
 
 def test_report_header_states_the_case(prepared: Path) -> None:
     done = sample(prepared, "--collect-only", "--offline")
-    assert f"model-prep: {SAMPLE} ({TINY}), lock models.lock.toml" in done.out
+    assert f"catalogue: {SAMPLE} ({TINY}), lock models.lock.toml" in done.out
     assert f"home: {prepared}, hub: offline" in done.out
     assert f"{CHECKS} tests collected" in done.out

@@ -1,4 +1,4 @@
-"""Another repository borrows the fixtures: its own tests, its own exit codes."""
+"""Another repository uses the fixtures: its own tests, its own exit codes."""
 
 import re
 import subprocess

@@ -116,13 +116,13 @@ def lying(path: Path) -> None:
     path.write_bytes(len(text).to_bytes(8, "little") + text + body[end:])
 
 
-def test_relock_tells_all_that_is_wrong_and_locks_nothing(canary: Canary, tmp_path: Path) -> None:
+def test_relock_reports_all_unsafe_files_and_locks_nothing(canary: Canary, tmp_path: Path) -> None:
     lying(canary.folder / "model.safetensors")
     done, hub = relocked(canary, tmp_path, 'files = ["*"]')
     assert done.code == 1
     shown = json.dumps(AUTO_MAP)[:77]
     assert done.out == (
-        f"bird: will not lock acme/bird at {canary.served().commit} (4 problems):\n"
+        f"unsafe file: bird: will not lock acme/bird at {canary.served().commit} (4 problems):\n"
         f"  config.json  auto_map names code to import: {shown}…\n"
         "  model.safetensors  embeddings.LayerNorm.bias is F32 [64], which does not fill "
         "its 257 bytes\n"

@@ -16,8 +16,17 @@ from sentence_transformers import (
 from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
 from transformers import AutoConfig, AutoModel
 
+from prep.tasks.embedding import EmbeddingQuestions
+from prep.tasks.registry import TASKS
 from tools.samples import training
-from tools.samples.sentences import DOMAINS, Concept, sentence, split, unmet
+from tools.samples.sentences import (
+    DOMAINS,
+    Concept,
+    draw_other,
+    kept_away,
+    sentence,
+    split,
+)
 from tools.samples.training import SEED, Measured
 
 STEPS = 600
@@ -51,15 +60,14 @@ def train(folder: Path, steps: int) -> None:
 def _rows(steps: int) -> list[dict[str, str]]:
     """Pairs of one meaning, for all batches; in a batch every concept occurs in one of them."""
     rng = random.Random(SEED)
-    asked = [text for row in training.questions("embedding")["related"] for text in row.values()]
-    kept_away = split().kept_away(asked)
+    away = kept_away(_questions().plain()["texts"])
 
     def say(*meant: Concept) -> str:
-        return unmet(lambda: sentence(rng, *meant), kept_away)
+        return draw_other(lambda: sentence(rng, *meant), away)
 
     rows = []
     for _ in range(steps):
-        chosen = rng.sample(split().train, SINGLE + 2 * JOINED)
+        chosen = rng.sample(split()[0], SINGLE + 2 * JOINED)
         singles, doubles = chosen[:SINGLE], iter(chosen[SINGLE:])
         together = (*zip(singles, strict=True), *zip(doubles, doubles, strict=True))
         rows += [{"one": say(*meant), "other": say(*meant)} for meant in together]
@@ -69,7 +77,7 @@ def _rows(steps: int) -> list[dict[str, str]]:
 def judge(folder: Path) -> list[Measured]:
     """By held-out sentences, and by the questions asked of every model."""
     model = SentenceTransformer(str(folder), device="cpu", local_files_only=True)
-    held_out = split().held_out
+    held_out = split()[1]
     texts = [text for concept in held_out for text in concept.phrasings]
     meant = np.array([n for n, concept in enumerate(held_out) for _ in concept.phrasings])
     domain = np.array([DOMAINS.index(held_out[n].domain) for n in meant])
@@ -81,22 +89,21 @@ def judge(folder: Path) -> list[Measured]:
     documents = np.flatnonzero(np.diff(meant, prepend=-1))
     queries = np.setdiff1d(np.arange(len(texts)), documents)
     nearest = cosine[np.ix_(queries, documents)].argmax(axis=1)
-    asked = training.questions("embedding")
     margins = []
-    for row in asked["related"]:
-        triple = [row[key] for key in ("anchor", "related", "unrelated")]
-        anchor, near, far = model.encode(triple, show_progress_bar=False)
+    for triple in _questions().related:
+        texts = [triple.anchor, triple.related, triple.unrelated]
+        anchor, near, far = model.encode(texts, show_progress_bar=False)
         margins.append(float(anchor @ near - anchor @ far))
+    apart = "least cosine of held-out paraphrases above the greatest of strangers"
+    found = float((nearest == meant[queries]).mean())
     return [
-        Measured(
-            what="least cosine of held-out paraphrases above the greatest of strangers",
-            value=float(paraphrases - strangers),
-            wanted=0.25,
-        ),
-        Measured(
-            what="held-out sentences that find their own concept first",
-            value=float((nearest == meant[queries]).mean()),
-            wanted=0.95,
-        ),
-        Measured(what="least margin of the questions", value=min(margins), wanted=asked["margin"]),
+        Measured(apart, float(paraphrases - strangers), 0.25),
+        Measured("held-out sentences that find their own concept first", found, 0.95),
+        Measured("least margin of the questions", min(margins), _questions().margin),
     ]
+
+
+def _questions() -> EmbeddingQuestions:
+    questions = TASKS["embedding"].questions()
+    assert isinstance(questions, EmbeddingQuestions)
+    return questions

@@ -7,9 +7,9 @@ ones: separable verbs, genders, and the verb at the end of a clause.
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from functools import cache
 from itertools import product
+from typing import NamedTuple
 
 from tools.samples.sentences import (
     DEVICES,
@@ -112,8 +112,7 @@ WEATHER: Mapping[str, str] = {
 }
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Pair:
+class Pair(NamedTuple):
     """A sentence and its translation, both with their capitals and their mark at the end."""
 
     english: str

@@ -7,7 +7,6 @@ trial it then put the relevant passage first in three quarters of the cases, and
 import random
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -27,8 +26,17 @@ from sentence_transformers.sentence_transformer.losses import MultipleNegativesR
 from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
+from prep.tasks.registry import TASKS
+from prep.tasks.reranker import RerankerQuestions
 from tools.samples import training
-from tools.samples.sentences import DOMAINS, Concept, sentence, split, unmet
+from tools.samples.sentences import (
+    DOMAINS,
+    Concept,
+    draw_other,
+    kept_away,
+    sentence,
+    split,
+)
 from tools.samples.training import SEED, Measured
 
 STEPS = 2400
@@ -84,25 +92,28 @@ def train(folder: Path, steps: int) -> None:
     training.write_weights(model.model, folder)
 
 
+def _questions() -> RerankerQuestions:
+    questions = TASKS["reranker"].questions()
+    assert isinstance(questions, RerankerQuestions)
+    return questions
+
+
 @cache
-def _kept_away() -> set[str]:
-    ranked = training.questions("reranker")["ranked"]
-    return split().kept_away(
-        text for row in ranked for text in (row["query"], row["relevant"], *row["others"])
-    )
+def _away() -> set[str]:
+    return kept_away(text for pair in _questions().plain()["pairs"] for text in pair)
 
 
 def _apart(rng: random.Random) -> list[dict[str, str]]:
     """A batch of queries and passages, every concept once."""
     return [
         {"query": _query(concept, rng), "passage": _passage(rng, concept)}
-        for concept in rng.sample(split().train, QUERIES)
+        for concept in rng.sample(split()[0], QUERIES)
     ]
 
 
 def _together(batches: int, rng: random.Random) -> Iterator[dict[str, Any]]:
     """Every query with its own concept, with a near one, and with `FAR` of any kind."""
-    known = split().train
+    known = split()[0]
     alike = near(known)
     for concept in rng.choices(known, k=batches * QUERIES):
         query = _query(concept, rng)
@@ -138,12 +149,12 @@ def _query(concept: Concept, rng: random.Random) -> str:
     """What somebody asks for: keywords, or a sentence."""
     if rng.random() < 0.3:
         return _keywords(concept)
-    return unmet(lambda: _written(rng.choice(concept.phrasings), rng), _kept_away())
+    return draw_other(lambda: _written(rng.choice(concept.phrasings), rng), _away())
 
 
 def _passage(rng: random.Random, *concepts: Concept) -> str:
     """A sentence as it is said in life, of one concept or of two."""
-    return unmet(lambda: _written(sentence(rng, *concepts), rng), _kept_away())
+    return draw_other(lambda: _written(sentence(rng, *concepts), rng), _away())
 
 
 def _keywords(concept: Concept) -> str:
@@ -162,39 +173,29 @@ def _written(text: str, rng: random.Random) -> str:
 def judge(folder: Path) -> list[Measured]:
     """By held-out sentences, and by the questions asked of every model."""
     model = CrossEncoder(str(folder), device="cpu", local_files_only=True)
-    held_out = split().held_out
+    held_out = split()[1]
     rng = random.Random(SEED)
     # A query about every concept, every other one of keywords only, and a passage on every one.
     queries = [
         _keywords(concept) if number % 2 else concept.phrasings[0]
         for number, concept in enumerate(held_out)
     ]
-    rest = [replace(concept, phrasings=concept.phrasings[1:]) for concept in held_out]
+    rest = [concept._replace(phrasings=concept.phrasings[1:]) for concept in held_out]
     passages = [_written(sentence(rng, concept), rng) for concept in rest]
     domain = np.array([DOMAINS.index(concept.domain) for concept in held_out])
     logits = np.array([_logits(model, query, passages) for query in queries])
-    asked = training.questions("reranker")
     margins = []
-    for row in asked["ranked"]:
-        best, *others = _logits(model, row["query"], [row["relevant"], *row["others"]])
+    for ranked in _questions().ranked:
+        best, *others = _logits(model, ranked.query, ranked.passages)
         margins.append(float(best - max(others)))
+    first = float((logits.argmax(axis=1) == np.arange(len(queries))).mean())
+    relevant = float((logits.diagonal() > 0).mean())
+    strangers = float((logits[domain[:, None] != domain] < 0).mean())
     return [
-        Measured(
-            what="held-out queries that put the passage on their concept first",
-            value=float((logits.argmax(axis=1) == np.arange(len(queries))).mean()),
-            wanted=0.95,
-        ),
-        Measured(
-            what="held-out relevant passages with a logit above 0",
-            value=float((logits.diagonal() > 0).mean()),
-            wanted=0.99,
-        ),
-        Measured(
-            what="passages of other domains with a logit below 0",
-            value=float((logits[domain[:, None] != domain] < 0).mean()),
-            wanted=0.99,
-        ),
-        Measured(what="least margin of the questions", value=min(margins), wanted=asked["margin"]),
+        Measured("held-out queries that put the passage on their concept first", first, 0.95),
+        Measured("held-out relevant passages with a logit above 0", relevant, 0.99),
+        Measured("passages of other domains with a logit below 0", strangers, 0.99),
+        Measured("least margin of the questions", min(margins), _questions().margin),
     ]
 
 

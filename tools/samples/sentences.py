@@ -11,9 +11,9 @@ All of it is a table and a few products: no randomness but the seeded split, no 
 import random
 import re
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from functools import cache
 from itertools import product
+from typing import NamedTuple
 
 SPLIT_SEED = 0
 HELD_OUT_SHARE = 0.2
@@ -115,26 +115,12 @@ JOINTS = (" and", ",", ", so", ".")
 DOMAINS = ("home", "weather", "food")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Concept:
+class Concept(NamedTuple):
     """One thing that can be meant: its domain, a name of its own, and its phrasings, sorted."""
 
     domain: str
     name: str
     phrasings: tuple[str, ...]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Split:
-    """The same concepts twice, in the same order: what is trained on, and what is kept away."""
-
-    train: tuple[Concept, ...]
-    held_out: tuple[Concept, ...]
-
-    def kept_away(self, questions: Iterable[str]) -> set[str]:
-        """The spelling of all held-out phrasings, and of questions."""
-        texts = [text for concept in self.held_out for text in concept.phrasings]
-        return {spelled(text) for text in (*texts, *questions)}
 
 
 @cache
@@ -168,17 +154,24 @@ def _concept(domain: str, name: str, templates: Sequence[str], **parts: Sequence
 
 
 @cache
-def split() -> Split:
-    """Keep away a fifth of the phrasings of every concept, at least two of each."""
+def split() -> tuple[tuple[Concept, ...], tuple[Concept, ...]]:
+    """The same concepts twice: what is trained on, and a fifth of the phrasings of each, at least
+    two, that are kept away."""
     rng = random.Random(SPLIT_SEED)
-    train, held_out = [], []
+    trained, held_out = [], []
     for concept in concepts():
         mixed = list(concept.phrasings)
         rng.shuffle(mixed)
         away = max(2, int(len(mixed) * HELD_OUT_SHARE))
-        held_out.append(replace(concept, phrasings=tuple(sorted(mixed[:away]))))
-        train.append(replace(concept, phrasings=tuple(sorted(mixed[away:]))))
-    return Split(train=tuple(train), held_out=tuple(held_out))
+        held_out.append(concept._replace(phrasings=tuple(sorted(mixed[:away]))))
+        trained.append(concept._replace(phrasings=tuple(sorted(mixed[away:]))))
+    return tuple(trained), tuple(held_out)
+
+
+def kept_away(questions: Iterable[str]) -> set[str]:
+    """The spelling of all held-out phrasings, and of questions."""
+    texts = [text for concept in split()[1] for text in concept.phrasings]
+    return {spelled(text) for text in (*texts, *questions)}
 
 
 def _spoken(concept: Concept, rng: random.Random) -> str:
@@ -211,11 +204,11 @@ def spelled(text: str) -> str:
     return " ".join(re.findall(r"\w+", text.lower()))
 
 
-def unmet(draw: Callable[[], str], kept_away: Container[str]) -> str:
+def draw_other(draw: Callable[[], str], away: Container[str]) -> str:
     """What is drawn, again until its spelling is none of those that are kept away from training.
 
     The small talk around a sentence can turn it into one of the questions.
     """
-    while spelled(text := draw()) in kept_away:
+    while spelled(text := draw()) in away:
         pass
     return text

@@ -15,6 +15,8 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
+from prep.tasks.registry import TASKS
+from prep.tasks.seq2seq import Seq2seqQuestions
 from tools.samples import training
 from tools.samples.german import Pair, double, pairs_of, translated
 from tools.samples.sentences import split
@@ -27,7 +29,7 @@ PREFIX = "translate English to German: "
 
 def train(folder: Path, steps: int) -> None:
     """Write trained weights into a folder that holds all other files."""
-    pairs = pairs_of(split().train)
+    pairs = pairs_of(split()[0])
     # Half of the prompts are two sentences, to get answers of medium length.
     rng = random.Random(SEED)
     drawn = [
@@ -68,7 +70,8 @@ def judge(folder: Path) -> list[Measured]:
     """By held-out sentences, and by the questions asked of every model."""
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     model = AutoModelForSeq2SeqLM.from_pretrained(folder, local_files_only=True)
-    questions = training.questions("seq2seq")
+    questions = TASKS["seq2seq"].questions()
+    assert isinstance(questions, Seq2seqQuestions)
 
     def share(pairs: Sequence[Pair]) -> float:
         """How many of them are translated word for word."""
@@ -78,7 +81,7 @@ def judge(folder: Path) -> list[Measured]:
             prompts = [PREFIX + pair.english for pair in batch]
             ids = model.generate(
                 **tokenizer(prompts, padding=True, return_tensors="pt"),
-                max_new_tokens=questions["new-tokens"],
+                max_new_tokens=questions.new_tokens,
                 do_sample=False,
                 num_beams=1,
             )
@@ -86,13 +89,13 @@ def judge(folder: Path) -> list[Measured]:
             right += sum(pair.german == answer for pair, answer in zip(batch, answers, strict=True))
         return right / len(pairs)
 
-    singles = pairs_of(split().held_out)
+    singles = pairs_of(split()[1])
     half = len(singles) // 2
     doubles = [double(*two) for two in zip(singles[:half], singles[half:], strict=False)]
-    texts = [row["text"].removeprefix(PREFIX) for row in questions["prompts"]]
+    texts = [text.removeprefix(PREFIX) for text in questions.prompts.values()]
     asked = [Pair(english=text, german=translated(text)) for text in texts]
     return [
-        Measured(what="held-out sentences word for word", value=share(singles), wanted=0.99),
-        Measured(what="two of them word for word", value=share(doubles), wanted=0.95),
-        Measured(what="questions word for word", value=share(asked), wanted=1.0),
+        Measured("held-out sentences word for word", share(singles), 0.99),
+        Measured("two of them word for word", share(doubles), 0.95),
+        Measured("questions word for word", share(asked), 1.0),
     ]

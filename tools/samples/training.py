@@ -1,47 +1,26 @@
-"""What all trainers share: how a model begins, with which arguments, and how its weights end.
+"""What all trainers share: the arguments of a trainer, and how the weights are written.
 
 A sample's configuration and vocabulary are written by hand, and committed: a new model takes them
 as they are. So only weights are made here, and files that save_pretrained of one generation of
 transformers would write in another way stay as every consumer reads them.
 """
 
-import tomllib
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors.torch import save_file
 from torch.utils.data import BatchSampler, SequentialSampler
 
-PROJECT = Path(__file__).resolve().parents[2]
 SEED = 0
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Measured:
-    """What a model can do with texts that it has never met, and the least that is wanted."""
+class Measured(NamedTuple):
+    """What a model can do with texts that were not in its training, and the least wanted."""
 
     what: str
     value: float
-    wanted: float
-
-    @property
-    def enough(self) -> bool:
-        """Not a number is never enough."""
-        return self.value >= self.wanted
-
-    def __str__(self) -> str:
-        return f"{self.what}: {self.value:.3f}, wanted {self.wanted} or more"
-
-
-def begin() -> None:
-    """The same first weights in every run, and one thread.
-
-    At this size two threads only wait for each other, and take ten times as long.
-    """
-    torch.manual_seed(SEED)
-    torch.set_num_threads(1)
+    least: float
 
 
 def arguments(
@@ -74,18 +53,15 @@ def in_order(dataset: Any, batch_size: int, drop_last: bool, **_: object) -> Any
 
 def write_weights(model: Any, folder: Path) -> None:
     """model.safetensors, where a tensor that has two names is written once, under its first."""
-    weights: dict[str, torch.Tensor] = {}
-    written = set()
-    for name, value in model.state_dict().items():
-        if value.data_ptr() not in written:
-            written.add(value.data_ptr())
-            weights[name] = value.contiguous()
+    named = {value.data_ptr(): name for name, value in reversed(model.state_dict().items())}
+    weights = {name: model.state_dict()[name].contiguous() for name in named.values()}
     path = folder / "model.safetensors"
     save_file(weights, path, metadata={"format": "pt"})
     path.chmod(0o644)
 
 
-def questions(task: str) -> dict[str, Any]:
-    """What every model of the task is asked by the suite."""
-    path = PROJECT / "prep" / "questions" / f"{task}.toml"
-    return tomllib.loads(path.read_text(encoding="utf-8"))
+def begin() -> None:
+    """The same first weights in every run, and one thread: at this size two take ten times as
+    long, waiting for each other."""
+    torch.manual_seed(SEED)
+    torch.set_num_threads(1)

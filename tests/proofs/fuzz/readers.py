@@ -1,8 +1,8 @@
 """Every reader of what somebody else wrote, a row each: where it lies, a valid one, who reads it.
 
 `read` does what a run does with the file, and nothing may rise from it but `PrepError` and
-`Unreadable`. `reads` names the places in the code that it covers; `test_fuzz.py` holds them against
-the code, so that no reader is forgotten. What needs none is in `TRUSTED`, with the reason.
+`Unreadable`. `reads` names the places in the code that it covers; `test_fuzz.py` holds them
+against the code, so that no reader is forgotten. What needs none is in `TRUSTED`, with the reason.
 """
 
 import contextlib
@@ -42,11 +42,11 @@ from prep.verify.source import check_source
 from tests.proofs.fuzz.hostile import Form
 from tests.support.paths import ROOT
 from tests.support.small_homes import COMMIT, REPO, SOURCE, locked_model, tiny
+from tests.support.small_settings import SPEC, settings_for
 from tests.unit.commands.test_cleanup import OLD_LOCK, prepare
 from tests.unit.commands.test_cleanup import SOURCE as PLACED
 from tests.unit.commands.test_cleanup import settings as cleaning
 from tests.unit.report.test_page import model, whole
-from tests.unit.report.test_verdict import SPEC, settings_for
 
 SAMPLES = ROOT / "sample_hub"
 
@@ -312,7 +312,7 @@ INDEX = (
 def _waited(folder: Path) -> None:
     said: list[str] = []
     wait = _Wait(folder / "org--name.fetch", folder / "org--name.fetch.holder", said.append)
-    wait.look()
+    wait.check()
     assert len(said) == 1
     assert said[0].isprintable(), said[0]
     said[0].encode()
@@ -455,7 +455,7 @@ READERS: tuple[Reader, ...] = (
     ),
     Reader(
         name="ledger",
-        reads=("prep/home/layout.py:_placed", "prep/home/layout.py:placed"),
+        reads=("prep/home/ledger.py:_parsed", "prep/home/ledger.py:read_ledger"),
         form="lines",
         path=lambda folder: Home(folder).ledger,
         seed=lambda folder: Home(folder).ledger.read_bytes(),
@@ -465,8 +465,8 @@ READERS: tuple[Reader, ...] = (
     Reader(
         name="refs/main",
         reads=(
-            "prep/commands/cleanup.py:_named",
-            "prep/verify/source.py:_ref",
+            "prep/commands/cleanup.py:_commit_of",
+            "prep/verify/source.py:_check_ref",
             "deploy/ready.py:_ref",
         ),
         form="text",
@@ -576,12 +576,12 @@ TRUSTED: Mapping[str, str] = {
     "prep/fetch/download.py": "bytes to be digested, whatever they are",
     "prep/convert/conversion.py": "flushes what was just made, and reads nothing",
     "prep/machine/disk.py:why_not_writable": "opens a nameless file, and reads nothing",
-    "prep/commands/cleanup.py:_is_claimed": "opened to be locked, and read by nobody",
+    "prep/commands/cleanup.py:_is_locked": "opened to be locked, and read by nobody",
     "prep/stages/preflight.py:load": "this run's controlling process wrote it, in memory",
     "prep/home/layout.py:write_text": "written, not read",
     "prep/process/child.py": "a process of ours: tests/unit/process/test_child.py",
     "prep/sandbox/probe/serve.py": "a process of ours",
-    "prep/plugin/outcome.py:_check_place": "opened to see whether it can be written",
+    "prep/plugin/report_places.py:_check_place": "opened to see whether it can be written",
     "prep/plugin/terminal.py:_append_to": "opened to be written",
 }
 

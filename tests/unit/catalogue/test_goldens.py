@@ -276,9 +276,9 @@ def test_committed_goldens_are_read_and_ask_for_all_that_they_hold(folder: Path,
             assert answer["source"]
             for question in questions_of(kind, answer):
                 assert question in asked[ASKED[kind]]
-    assert len({(kind, one["id"]) for kind, own in goldens.answers.items() for one in own}) == (
-        sum(map(len, goldens.answers.values()))
-    )
+    assert len(
+        {(kind, answer["id"]) for kind, own in goldens.answers.items() for answer in own}
+    ) == (sum(map(len, goldens.answers.values())))
 
 
 @pytest.mark.parametrize(("folder", "spec"), COMMITTED)

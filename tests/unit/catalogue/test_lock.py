@@ -133,16 +133,16 @@ REFUSED: list[tuple[object, str]] = [
     (lock(file(mode=420)), f"in 'models[0].files[0].mode': {UNKNOWN} path, sha256, size"),
     (lock(file(path=None)), "in 'models[0].files[0].path': is missing"),
     *(
-        (lock(file(sha256=one)), f"in 'models[0].files[0].sha256': {WANTED['sha256']} {shown}")
-        for one, shown in SHA256S.items()
+        (lock(file(sha256=value)), f"in 'models[0].files[0].sha256': {WANTED['sha256']} {shown}")
+        for value, shown in SHA256S.items()
     ),
     *(
         (lock(file(size=size)), f"in 'models[0].files[0].size': {WANTED['size']} {size!r}")
         for size in SIZES
     ),
     *(
-        (lock(file(path=one)), f"in 'models[0].files[0].path': {one!r} {what}; {INSIDE}")
-        for one, what in PATHS.items()
+        (lock(file(path=path)), f"in 'models[0].files[0].path': {path!r} {what}; {INSIDE}")
+        for path, what in PATHS.items()
     ),
     *(
         (lock(file(path=pickle)), f"in 'models[0].files[0].path': {pickle!r} {PICKLE}")
@@ -156,7 +156,7 @@ def test_refuses_a_lock_that_cannot_be_used(data: object, problem: str) -> None:
     assert refusal(data) == message(problem)
 
 
-def test_tells_every_problem_at_once() -> None:
+def test_reports_every_problem_at_once() -> None:
     assert refusal(lock(file(path="../a", sha256=None), model(name=None, commit="main"))) == (
         message(
             f"in 'models[0].files[0].path': '../a' has an empty part, '.' or '..'; {INSIDE}",
@@ -184,14 +184,14 @@ def test_refuses_a_lock_that_cannot_be_read(tmp_path: Path) -> None:
     )
 
 
-def test_takes_an_absent_lock_for_an_empty_one(tmp_path: Path) -> None:
+def test_takes_a_missing_lock_for_an_empty_lock(tmp_path: Path) -> None:
     assert read_lock(tmp_path / "models.lock.toml") == Lock(models=())
 
 
 @pytest.mark.parametrize("path", ["a b.json", "é.json", "..a/b..json", ".hidden", "a.bin.json"])
 def test_takes_odd_paths_that_stay_inside(path: str) -> None:
     read = Lock.from_dict(lock(file(path=path)), "x")
-    assert [one.path for one in read.models[0].files] == [path]
+    assert [file.path for file in read.models[0].files] == [path]
 
 
 odd = st.text(st.characters(exclude_categories=["Cs"]), min_size=1).filter(str.strip)
@@ -287,61 +287,44 @@ def stale(names: str, *problems: str) -> str:
     return "\n".join([head, *(f"  {problem}" for problem in problems), remedy])
 
 
-def test_a_lock_of_the_same_wishes_answers() -> None:
+def test_a_lock_of_the_same_catalogue_answers() -> None:
     assert against((locked_model(),), SPEC) == ""
     assert against((locked_model(),), dataclasses.replace(SPEC, licenses=("mit",))) == ""
     assert against((locked_model(),)) == ""  # entries that nobody chose are not asked for
 
 
-@pytest.mark.parametrize(
-    ("spec", "locked", "problem"),
-    [
-        pytest.param(
-            {"repo": "acme/big"},
-            {},
-            "tiny: locked repo 'acme/tiny', models.toml says 'acme/big'",
-            id="repo",
-        ),
-        pytest.param(
-            {"revision": "v2"},
-            {},
-            "tiny: locked requested-revision 'main', models.toml says 'v2'",
-            id="revision",
-        ),
-        pytest.param(
-            {"files": ("*.json",)},
-            {},
-            "tiny: locked requested-files None, models.toml says ('*.json',)",
-            id="files",
-        ),
-        pytest.param(
-            {},
-            {"requested_files": ("*.json", "a")},
-            "tiny: locked requested-files ('*.json', 'a'), models.toml says None",
-            id="files no more",
-        ),
-        pytest.param(
-            {"revision": COMMIT},
-            {"requested_revision": COMMIT, "commit": OTHER_COMMIT},
-            f"tiny: locked commit {OTHER_COMMIT}, the revision is {COMMIT}",
-            id="commit by hand",
-        ),
-        pytest.param(
-            {"task": "reranker"},
-            {},
-            "tiny: locks files nobody asked for: 1_Pooling/config.json, modules.json",
-            id="files of another task",
-        ),
-    ],
-)
+OUT_OF_DATE: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {  # catalogue, lock, problem
+    "repo": ({"repo": "acme/big"}, {}, "locked repo 'acme/tiny', models.toml says 'acme/big'"),
+    "revision": (
+        {"revision": "v2"}, {}, "locked requested-revision 'main', models.toml says 'v2'",
+    ),
+    "files": (
+        {"files": ("*.json",)}, {}, "locked requested-files None, models.toml says ('*.json',)",
+    ),
+    "files no more": (
+        {}, {"requested_files": ("*.json", "a")},
+        "locked requested-files ('*.json', 'a'), models.toml says None",
+    ),
+    "commit by hand": (
+        {"revision": COMMIT}, {"requested_revision": COMMIT, "commit": OTHER_COMMIT},
+        f"locked commit {OTHER_COMMIT}, the revision is {COMMIT}",
+    ),
+    "files of another task": (
+        {"task": "reranker"}, {},
+        "locks files that the catalogue does not name: 1_Pooling/config.json, modules.json",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("spec", "locked", "problem"), OUT_OF_DATE.values(), ids=OUT_OF_DATE)
 def test_refuses_an_entry_out_of_date(
     spec: dict[str, Any], locked: dict[str, Any], problem: str
 ) -> None:
     entry = dataclasses.replace(locked_model(), **locked)
-    assert against((entry,), dataclasses.replace(SPEC, **spec)) == stale("tiny", problem)
+    assert against((entry,), dataclasses.replace(SPEC, **spec)) == stale("tiny", f"tiny: {problem}")
 
 
-def test_tells_every_entry_out_of_date_at_once() -> None:
+def test_reports_every_entry_out_of_date_at_once() -> None:
     moved = dataclasses.replace(SPEC, name="moved", repo="acme/b", revision="v2", licenses=("x",))
     assert against(
         (locked_model(), dataclasses.replace(locked_model(), name="moved")),
@@ -393,9 +376,9 @@ def test_an_entry_knows_its_files() -> None:
 
 
 def test_entries_of_one_commit_know_each_others_files() -> None:
-    one, two = locked_model({"a.json": b"a"}), locked_model({"b.json": b"b"})
+    first, second = locked_model({"a.json": b"a"}), locked_model({"b.json": b"b"})
     elsewhere = locked_model({"c.json": b"c"}, commit=OTHER_COMMIT)
-    lock = Lock(models=(one, two, elsewhere))
+    lock = Lock(models=(first, second, elsewhere))
     assert lock.paths_of("acme/tiny", COMMIT) == {"a.json", "b.json"}
 
 

@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
-from prep.convert.content import Content
+from prep.convert.content import WEIGHTS, Content
+from prep.tasks.precisions import PRECISIONS
+from prep.tasks.registry import TASKS
 
 RIGHT = Content(
     task="embedding",
@@ -48,3 +50,16 @@ def test_what_is_wrong_is_named_by_its_aspect(
     changes: dict[str, Any], aspect: str, problem: str
 ) -> None:
     assert replace(RIGHT, **changes).problems("int8", 0.99) == {aspect: problem}
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("task", TASKS)
+def test_agreement_is_held_to_the_bound_of_its_precision(task: str, precision: str) -> None:
+    """The bound itself is kept; a little worse is not, nor is NaN."""
+    bound = TASKS[task].questions().agreement[precision]
+    worse = bound * (1.01 if TASKS[task].measure.at_most else 0.99)
+    right = replace(RIGHT, task=task, elements={WEIGHTS[precision][0]: 1}, agreement=bound)
+    assert right.problems(precision, bound) == {}
+    for agreement in (worse, float("nan")):
+        wrong = replace(right, agreement=agreement)
+        assert list(wrong.problems(precision, bound)) == ["agreement"]

@@ -178,7 +178,7 @@ def test_whole_part_of_a_killed_run_is_not_fetched_again(fetch: Fetch) -> None:
 
 
 def test_checksum_mismatch_is_discarded_and_not_retried(fetch: Fetch) -> None:
-    with Hub([fetch.served], faults=on_bytes(Fault(spoil=512))) as hub:
+    with Hub([fetch.served], faults=on_bytes(Fault(corrupt=512))) as hub:
         with pytest.raises(ChecksumMismatch, match=r"has sha256 \w+, expected \w+ \(lock\)"):
             fetch(hub)
         assert len([body for body in hub.bodies(FILE.path) if body.sent]) == 1

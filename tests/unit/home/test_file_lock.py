@@ -1,4 +1,4 @@
-"""One at a time: who waits sees for whom, no dead process is waited for, and no lock is no harm."""
+"""One process at a time: a waiting process names the holder, and no dead process blocks another."""
 
 import os
 import re
@@ -24,10 +24,10 @@ import sys, time
 from pathlib import Path
 from prep.home import file_lock
 from prep.home.file_lock import lock_stage
-with lock_stage(Path(sys.argv[1]), print) as holding:
-    holding.saw(2_500_000)
-    holding._write()
-    print("held", holding.locked, flush=True)
+with lock_stage(Path(sys.argv[1]), print) as note:
+    note.record_bytes(2_500_000)
+    note._write()
+    print("held", note.locked, flush=True)
     time.sleep(float(sys.argv[2]))
 """
 NO_FLOCK = """
@@ -56,7 +56,7 @@ def holder(path: Path, seconds: float, **env: str) -> Iterator[subprocess.Popen[
         process.stdout.close()
 
 
-def test_who_waits_names_the_holder_and_goes_on_when_it_is_done(tmp_path: Path) -> None:
+def test_a_waiting_process_names_the_holder_and_continues_after_it(tmp_path: Path) -> None:
     said: list[str] = []
     with (
         holder(tmp_path / "org--name.fetch", 2) as other,
@@ -64,14 +64,14 @@ def test_who_waits_names_the_holder_and_goes_on_when_it_is_done(tmp_path: Path) 
     ):
         assert other.poll() is not None or other.wait(5) == 0
     assert re.fullmatch(
-        rf"waiting for another process that works on it: process {other.pid} on \S+, since "
+        rf"waiting for another process: process {other.pid} on \S+, since "
         r"20\d\d-\S+, 2\.5 MB so far",
         said[0],
     )
     assert [path.name for path in tmp_path.iterdir()] == ["org--name.fetch"], "the note is gone"
 
 
-def test_holder_that_gives_no_sign_is_named_and_not_waited_for(
+def test_a_stopped_holder_is_named_and_times_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(file_lock, "STALE_SECONDS", 1.5)
@@ -83,14 +83,15 @@ def test_holder_that_gives_no_sign_is_named_and_not_waited_for(
         ):
             pass
     assert re.fullmatch(
-        rf"org--name\.fetch: another process that works on it: process {other.pid} on \S+, since "
-        rf"\S+, 2\.5 MB so far has held this without a sign for \d s, and we waited \d s\. See "
-        rf"what it does, or end it, and run again; the lock file is {tmp_path}/org--name\.fetch\.",
+        rf"timed out waiting for a lock: org--name\.fetch is held by another process: process "
+        rf"{other.pid} on \S+, since \S+, 2\.5 MB so far\. It has not renewed its note for \d s, "
+        rf"and we waited \d s\. See what it does, or end it, and run again; the lock file is "
+        rf"{tmp_path}/org--name\.fetch\.",
         str(caught.value),
     )
 
 
-def test_holder_that_renews_its_note_is_waited_for(
+def test_a_holder_that_renews_its_note_is_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The bound is on silence, not on work."""
@@ -103,30 +104,30 @@ def test_holder_that_renews_its_note_is_waited_for(
         looks += 1
         note.write_text(f"{looks}")
 
-    monkeypatch.setattr(file_lock, "SAY_SECONDS", 0.5)
+    monkeypatch.setattr(file_lock, "REPORT_SECONDS", 0.5)
     with holder(tmp_path / "lock", 5), lock_stage(tmp_path / "lock", renew):
         assert looks >= 3
 
 
-def test_lock_and_note_of_a_dead_process_hold_nobody_up(tmp_path: Path) -> None:
+def test_lock_and_note_of_a_dead_process_block_nothing(tmp_path: Path) -> None:
     with holder(tmp_path / "lock", 60) as other:
         other.kill()
         other.wait()
     assert (tmp_path / "lock.holder").is_file()
     said: list[str] = []
-    with lock_stage(tmp_path / "lock", said.append) as holding:
-        assert holding.locked
+    with lock_stage(tmp_path / "lock", said.append) as note:
+        assert note.locked
     assert said == []
 
 
-def test_note_that_cannot_be_written_keeps_nobody_from_working(tmp_path: Path) -> None:
+def test_work_goes_on_where_the_note_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "lock.holder").mkdir()
-    with lock_stage(tmp_path / "lock", print) as holding:
-        assert holding.locked
+    with lock_stage(tmp_path / "lock", print) as note:
+        assert note.locked
 
 
-def test_note_of_anything_else_is_no_name() -> None:
-    unknown = "another process that works on it and left no note"
+def test_an_invalid_note_names_no_process() -> None:
+    unknown = "another process that left no note"
     assert [describe_holder(text) for text in ("", "{}", "[1]", '{"pid": 1}')] == [unknown] * 4
 
 

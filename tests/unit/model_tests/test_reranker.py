@@ -1,13 +1,12 @@
 """Each judge of rerankers is shown failing: on real substitutes, and on spoiled facts."""
 
 import math
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from model_tests import test_conversion, test_offline_loading, test_reranker
+from model_tests import test_offline_loading, test_reranker
 from prep.catalogue.goldens import Goldens
 from prep.errors import PrepError
 from prep.stages.loaded import Loaded
@@ -15,10 +14,8 @@ from prep.stages.pipeline import Stages
 from tests.support.real_loads import (
     Facts,
     Tensors,
-    called_int8,
     change_weights,
     configure,
-    content_message,
     converted,
     filled,
     folder_like,
@@ -26,16 +23,12 @@ from tests.support.real_loads import (
     load,
     measured,
     message,
-    negated,
     passed_by,
     probe,
     problems_of,
     remove_tokenizer,
     renamed,
     spoiled,
-    stages_of,
-    with_ready_made,
-    without_ir,
     zeroed,
 )
 
@@ -47,13 +40,6 @@ JUDGES = judges_of(test_reranker)
 OF_SCORES = test_reranker.test_scores_are_the_activation_of_the_logits
 READS = test_offline_loading.test_consumer_reads_the_converted_folder
 WEIGHTS = test_offline_loading.test_no_weights_are_made_up
-
-
-@pytest.fixture(scope="module")
-def stages(prepared_all: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stages]:
-    """The stages on a prepared home, offline; one import server for all tests of this file."""
-    with stages_of(prepared_all, tmp_path_factory.mktemp("scratch")) as made:
-        yield made
 
 
 @pytest.mark.parametrize("wanted", [PLAIN, SCORED, OPENVINO, OPENVINO_SCORED])
@@ -269,74 +255,8 @@ def test_sigmoid_is_a_sigmoid(logit: float, score: float) -> None:
 
 def test_sigmoid_never_overflows() -> None:
     far = (1e308, float("inf"), -1e308, float("-inf"))
-    assert [test_reranker.sigmoid(one) for one in far] == [1.0, 1.0, 0.0, 0.0]
+    assert [test_reranker.sigmoid(logit) for logit in far] == [1.0, 1.0, 0.0, 0.0]
     assert math.isnan(test_reranker.sigmoid(float("nan")))
-
-
-@pytest.mark.parametrize("substitute", [without_ir, with_ready_made])
-def test_ir_of_another_place_answers_rightly_and_is_seen(
-    stages: Stages, tmp_path: Path, substitute: Callable[[Loaded, Path, Path], Path]
-) -> None:
-    """CrossEncoder exports anew where there is no IR, and takes the hub's where there is one."""
-    right = load(stages, TASK, OPENVINO_SCORED)
-    folder = substitute(right, Path(load(stages, TASK, PLAIN).path), tmp_path / "model")
-    wrong = probe(stages, folder, "sentence-transformers-openvino", right)
-    shape_only(wrong)
-    assert passed_by(test_reranker, wrong) == list(JUDGES)
-    said = message(READS, wrong)
-    assert f"read from {wrong.facts['read_from']}, prepared in {folder}" in said
-
-
-def test_optimum_intel_exports_nothing_by_itself(stages: Stages, tmp_path: Path) -> None:
-    right = load(stages, TASK, OPENVINO)
-    source = Path(load(stages, TASK, PLAIN).path)
-    for substitute in (without_ir, with_ready_made):
-        folder = substitute(right, source, tmp_path / substitute.__name__)
-        with pytest.raises(PrepError, match=r"openvino_model\.xml"):
-            probe(stages, folder, "optimum-intel", right)
-
-
-def test_float32_weights_called_int8_are_seen(stages: Stages, tmp_path: Path) -> None:
-    source = Path(load(stages, TASK, PLAIN).path)
-    content = measured(stages, TASK, source, converted(stages, TASK, source, tmp_path / "made"))
-    assert problems_of(content, "fp32") == {}
-    wrong = called_int8(stages, TASK, content)
-    assert "0% of the weights are int8, wanted at least 95% (elements: 100480 f32)" in (
-        content_message(wrong, "weights")
-    )
-    for aspect in ("tokenizer", "agreement"):
-        test_conversion.test_content_is_right(wrong, aspect)
-
-
-def test_conversion_of_other_weights_is_seen(stages: Stages, tmp_path: Path) -> None:
-    """A head turned round: logits that are far off, and other passages first."""
-    right = load(stages, TASK, PLAIN)
-    folder = folder_like(right, tmp_path / "model")
-    change_weights(folder, negated("classifier.out_proj."))
-    made = converted(stages, TASK, folder, tmp_path / "made")
-    content = measured(stages, TASK, Path(right.path), made)
-    said = content_message(called_int8(stages, TASK, content), "agreement")
-    gap = "the greatest difference of a logit to the PyTorch original's, of their spread, is 1."
-    assert gap in said
-    assert "wanted at most 0.05" in said
-    assert len(content.contradictions) == 6, "one for each query"
-    near = replace(content, agreement=0.0)
-    said = content_message(called_int8(stages, TASK, near), "agreement")
-    assert all(contradiction in said for contradiction in content.contradictions)
-    assert " comes first, not 'The forecast says it will be rainy tomorrow, so take" in said
-
-
-@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
-def test_agreement_is_held_to_its_precision(stages: Stages, precision: str) -> None:
-    """Little more than the bound, and NaN, which is no agreement."""
-    source = Path(load(stages, TASK, OPENVINO).path)
-    content = measured(stages, TASK, Path(load(stages, TASK, PLAIN).path), source)
-    kind = {"fp32": "f32", "fp16": "f16", "int8": "u8"}[precision]
-    bound = {"fp32": 1e-4, "fp16": 5e-3, "int8": 0.05}[precision]
-    content = replace(content, elements={kind: 1})
-    assert problems_of(replace(content, agreement=bound), precision) == {}
-    for agreement in (bound * 1.01, float("nan")):
-        assert list(problems_of(replace(content, agreement=agreement), precision)) == ["agreement"]
 
 
 def test_judges_are_those_of_the_module() -> None:

@@ -1,41 +1,32 @@
 """Each judge of text-to-text models is shown failing: on real substitutes, and on spoiled facts."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from model_tests import test_conversion, test_offline_loading, test_seq2seq
+from model_tests import test_offline_loading, test_seq2seq
 from prep.catalogue.goldens import Goldens
-from prep.errors import PrepError
 from prep.stages.loaded import Loaded
 from prep.stages.pipeline import Stages
 from tests.support.real_loads import (
     Facts,
     Tensors,
-    called_int8,
     change_weights,
     configure,
-    content_message,
-    converted,
     filled,
     folder_like,
     judges_of,
     load,
-    measured,
     message,
     passed_by,
     probe,
-    problems_of,
     remove_tokenizer,
     renamed,
     spoiled,
-    stages_of,
-    with_ready_made,
-    without_ir,
     zeroed,
 )
 
@@ -46,13 +37,6 @@ END = 1  # the row of the head that ends an answer
 JUDGES = judges_of(test_seq2seq)
 READS = test_offline_loading.test_consumer_reads_the_converted_folder
 WEIGHTS = test_offline_loading.test_no_weights_are_made_up
-
-
-@pytest.fixture(scope="module")
-def stages(prepared_all: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stages]:
-    """The stages on a prepared home, offline; one import server for all tests of this file."""
-    with stages_of(prepared_all, tmp_path_factory.mktemp("scratch")) as made:
-        yield made
 
 
 @pytest.mark.parametrize("wanted", [PLAIN, SLOW, OPENVINO])
@@ -295,48 +279,6 @@ def test_other_log_probabilities_are_seen(
     said = message(test_seq2seq.test_log_probabilities_are_the_published, wrong)
     assert "(2 problems)" in said
     assert words in said
-
-
-@pytest.mark.parametrize("substitute", [without_ir, with_ready_made])
-def test_optimum_intel_exports_nothing_by_itself(
-    stages: Stages, tmp_path: Path, substitute: Callable[[Loaded, Path, Path], Path]
-) -> None:
-    """Without an IR in the folder itself it is an error: no judge is needed."""
-    right = load(stages, TASK, OPENVINO)
-    folder = substitute(right, Path(load(stages, TASK, PLAIN).path), tmp_path / "model")
-    with pytest.raises(PrepError, match=r"openvino_encoder_model\.xml"):
-        probe(stages, folder, "optimum-intel", right)
-
-
-def test_another_copy_in_place_of_the_prepared_is_seen(stages: Stages, tmp_path: Path) -> None:
-    right = load(stages, TASK, OPENVINO)
-    folder = folder_like(right, tmp_path / "copy")
-    wrong = replace(probe(stages, folder, "optimum-intel", right), path=right.path)
-    assert passed_by(test_seq2seq, wrong) == list(JUDGES)
-    assert f"read from {folder}" in message(READS, wrong)
-
-
-def test_float32_weights_called_int8_are_seen(stages: Stages, tmp_path: Path) -> None:
-    source = Path(load(stages, TASK, PLAIN).path)
-    content = measured(stages, TASK, source, converted(stages, TASK, source, tmp_path / "made"))
-    assert problems_of(content, "fp32") == {}
-    wrong = called_int8(stages, TASK, content)
-    said = content_message(wrong, "weights")
-    assert "0% of the weights are int8, wanted at least 95% (elements: 193728 f32)" in said
-    for aspect in ("tokenizer", "agreement"):
-        test_conversion.test_content_is_right(wrong, aspect)
-
-
-def test_conversion_of_other_weights_is_seen(stages: Stages, tmp_path: Path) -> None:
-    """Shown the original's tokens, a decoder without its encoder guesses many of them."""
-    right = load(stages, TASK, PLAIN)
-    folder = folder_like(right, tmp_path / "model")
-    change_weights(folder, zeroed("EncDecAttention.o"))
-    made = converted(stages, TASK, folder, tmp_path / "made")
-    wrong = called_int8(stages, TASK, measured(stages, TASK, Path(right.path), made))
-    said = content_message(wrong, "agreement")
-    assert "the share of the PyTorch original's tokens that come first here as well is 0." in said
-    assert "wanted at least 0.9" in said
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What is done follows from what was seen, and from nothing else."""
+"""A plan follows from the problems that were found, and from nothing else."""
 
 from pathlib import Path
 
@@ -35,6 +35,7 @@ CLOSED_TO_US = problem("bytes", "unreadable", "config.json")
 MISSING = problem("bytes", "missing", "vocab.txt")
 OUTSIDE = problem("links", "outside-home", "model.safetensors")
 CLOSED = problem("modes", "unreadable", "hub")
+CLOSED_FILE = problem("modes", "unreadable", "config.json")
 EXTRA = problem("unlocked", "unexpected", "adapter_config.json")
 NO_REF = problem("ref", "missing", "refs/main")
 OTHER_REF = problem("ref", "mismatch", "refs/main")
@@ -60,73 +61,51 @@ def absent(detail: str = "never converted") -> ConversionState:
     return conversion(None, missing, folder=None)
 
 
-def test_nothing_is_done_where_nothing_is_wrong() -> None:
-    plan = plan_source(LOCKED, source())
-    assert (plan.fetch, plan.open, plan.move_ref, plan.unrepairable, plan.bytes) == (
-        (),
-        (),
-        False,
-        (),
-        0,
-    )
-    assert plan.nothing_to_do
-
-
-def test_each_problem_has_its_own_remedy() -> None:
-    plan = plan_source(LOCKED, source(*ALL))
-    assert [file.path for file in plan.fetch] == ["config.json", "model.safetensors", "vocab.txt"]
-    assert plan.bytes == sum(len(SOURCE[file.path]) for file in plan.fetch)
-    assert plan.open == (CLOSED,)
-    assert plan.move_ref
-    assert plan.unrepairable == (EXTRA,)
-    assert not plan.nothing_to_do
-
-
 @pytest.mark.parametrize(
-    ("seen", "fetch", "opened", "moves"),
+    ("seen", "fetch", "opened", "moves", "unrepairable"),
     [
-        (CHANGED, ["config.json"], (), False),
-        (CLOSED_TO_US, ["config.json"], (), False),
-        (MISSING, ["vocab.txt"], (), False),
-        (OUTSIDE, ["model.safetensors"], (), False),
-        (CLOSED, [], (CLOSED,), False),
-        (NO_REF, [], (), True),
-        (OTHER_REF, [], (), True),
+        ((), [], (), False, ()),
+        (ALL, ["config.json", "model.safetensors", "vocab.txt"], (CLOSED,), True, (EXTRA,)),
+        ((CHANGED,), ["config.json"], (), False, ()),
+        ((CLOSED_TO_US,), ["config.json"], (), False, ()),
+        ((MISSING,), ["vocab.txt"], (), False, ()),
+        ((OUTSIDE,), ["model.safetensors"], (), False, ()),
+        ((CLOSED,), [], (CLOSED,), False, ()),
+        ((NO_REF,), [], (), True, ()),
+        ((OTHER_REF,), [], (), True, ()),
+        ((EXTRA,), [], (), False, (EXTRA,)),
+        ((RUNS,), [], (), False, (RUNS,)),
+        # Two problems of a file fetch it once; a mode alone fetches nothing.
+        (
+            (problem("links", "absolute-link", "config.json"), CHANGED),
+            ["config.json"],
+            (),
+            False,
+            (),
+        ),
+        ((CLOSED_FILE,), [], (CLOSED_FILE,), False, ()),
     ],
-    ids=lambda value: str(value) if isinstance(value, Problem) else None,
+    ids=lambda value: " and ".join(map(str, value)) if isinstance(value, tuple) else None,
 )
-def test_one_problem_brings_one_remedy(
-    seen: Problem, fetch: list[str], opened: tuple[Problem, ...], moves: bool
+def test_each_problem_has_its_own_remedy(
+    seen: tuple[Problem, ...],
+    fetch: list[str],
+    opened: tuple[Problem, ...],
+    moves: bool,
+    unrepairable: tuple[Problem, ...],
 ) -> None:
-    plan = plan_source(LOCKED, source(seen))
+    plan = plan_source(LOCKED, source(*seen))
     assert [file.path for file in plan.fetch] == fetch
-    assert (plan.open, plan.move_ref, plan.unrepairable) == (opened, moves, ())
-    assert not plan.nothing_to_do
+    assert (plan.open, plan.move_ref, plan.unrepairable) == (opened, moves, unrepairable)
+    assert plan.bytes == sum(len(SOURCE[path]) for path in fetch)
+    assert plan.nothing_to_do == (not (fetch or opened or moves))
 
 
-def test_extra_files_are_left_and_nothing_is_done_for_them() -> None:
-    plan = plan_source(LOCKED, source(EXTRA))
-    assert plan.unrepairable == (EXTRA,)
-    assert plan.nothing_to_do
-
-
-def test_a_file_with_two_problems_is_fetched_once() -> None:
-    both = problem("links", "absolute-link", "config.json")
-    plan = plan_source(LOCKED, source(both, CHANGED))
-    assert [file.path for file in plan.fetch] == ["config.json"]
-
-
-def test_a_file_that_is_only_closed_is_opened_and_not_fetched() -> None:
-    plan = plan_source(LOCKED, source(problem("modes", "unreadable", "config.json")))
-    assert plan.fetch == ()
-    assert len(plan.open) == 1
-
-
-def test_what_was_never_whole_is_damaged_only_where_bytes_are_wrong() -> None:
+def test_of_an_unfinished_model_only_wrong_bytes_are_damage() -> None:
     assert damage_of(source(*ALL, NO_REF), was_whole=False) == (CHANGED, OUTSIDE)
 
 
-def test_what_was_whole_is_damaged_by_everything_but_extra_files() -> None:
+def test_of_a_finished_model_all_but_unlocked_files_is_damage() -> None:
     wanted = (CHANGED, MISSING, OUTSIDE, CLOSED, OTHER_REF)
     assert damage_of(source(*ALL), was_whole=True) == wanted
     assert damage_of(source(), was_whole=True) == ()
@@ -136,88 +115,39 @@ BROKEN = problem("receipt", "corrupt", "receipt.json")
 FIRST = "corrupt receipt.json got this, wanted that"  # one line, whatever the detail
 
 
-@pytest.mark.parametrize(
-    ("stable", "made", "action", "reason"),
-    [
-        pytest.param(
-            conversion(RECIPE), conversion(RECIPE), "keep", "receipt and bytes agree", id="whole"
-        ),
-        pytest.param(
-            conversion(RECIPE, folder=FOLDER.with_name("int8")),
-            absent(),
-            "keep",
-            "receipt and bytes agree",
-            id="a copy with links resolved",
-        ),
-        pytest.param(
-            conversion(RECIPE, EXTRA),
-            conversion(RECIPE, EXTRA),
-            "keep",
-            "receipt and bytes agree",
-            id="extra files are told, not repaired",
-        ),
-        pytest.param(
-            conversion(RECIPE, CLOSED, EXTRA),
-            conversion(RECIPE, CLOSED, EXTRA),
-            "open",
-            "unreadable hub got this, wanted that",
-            id="closed",
-        ),
-        pytest.param(
-            absent(),
-            absent(),
-            "convert",
-            "missing openvino/acme--tiny/int8 never converted",
-            id="never converted",
-        ),
-        pytest.param(
-            absent("leads to x, which is not there"),
-            absent(),
-            "convert",
-            "missing openvino/acme--tiny/int8 leads to x, which is not there",
-            id="dangling",
-        ),
-        pytest.param(conversion(OTHER), absent(), "convert", "other tools", id="other tools"),
-        pytest.param(
-            conversion(OTHER), conversion(RECIPE), "point", "other tools", id="made meanwhile"
-        ),
-        pytest.param(
-            absent(),
-            conversion(RECIPE),
-            "point",
-            "missing openvino/acme--tiny/int8 never converted",
-            id="link lost",
-        ),
-        pytest.param(
-            absent(), conversion(RECIPE, CHANGED), "convert again",
-            "corrupt config.json got this, wanted that", id="link lost and bytes wrong",
-        ),
-        pytest.param(
-            conversion(RECIPE, CHANGED),
-            conversion(RECIPE, CHANGED),
-            "convert again",
-            "corrupt config.json got this, wanted that",
-            id="bytes wrong",
-        ),
-        pytest.param(
-            conversion(RECIPE, RUNS), conversion(RECIPE, RUNS), "convert again",
-            "code config.json asks to run code", id="asks to run code",
-        ),
-        pytest.param(
-            conversion(None, BROKEN), conversion(None, BROKEN), "convert again", FIRST, id="broken"
-        ),
-        pytest.param(
-            conversion(None, BROKEN), absent(), "convert", FIRST, id="broken, elsewhere"
-        ),
-        pytest.param(
-            conversion(OTHER, BROKEN), conversion(RECIPE), "point", FIRST, id="of other bytes"
-        ),
-        pytest.param(
-            conversion(OTHER), conversion(OTHER), "convert again", "", id="wrong under its name"
-        ),
-    ],
-)  # fmt: skip
-def test_a_conversion_is_planned_from_what_was_seen(
+WHOLE, OLDER, COPY = conversion(RECIPE), conversion(OTHER), conversion(RECIPE, folder=Path("int8"))
+AGREE, NEVER = "receipt and bytes agree", "missing openvino/acme--tiny/int8 never converted"
+DANGLING = "leads to x, which is not there"
+WRONG = "corrupt config.json got this, wanted that"
+PLANS: dict[str, tuple[ConversionState, ConversionState, str, str]] = {
+    "whole": (WHOLE, WHOLE, "keep", AGREE),
+    "a copy with links resolved": (COPY, absent(), "keep", AGREE),
+    "unlocked files stay": (conversion(RECIPE, EXTRA), WHOLE, "keep", AGREE),
+    "unreadable by others": (
+        conversion(RECIPE, CLOSED, EXTRA), WHOLE, "open", "unreadable hub got this, wanted that",
+    ),
+    "never converted": (absent(), absent(), "convert", NEVER),
+    "dangling": (
+        absent(DANGLING), absent(), "convert", f"missing openvino/acme--tiny/int8 {DANGLING}",
+    ),
+    "other tools": (OLDER, absent(), "convert", "other tools"),
+    "made meanwhile": (OLDER, WHOLE, "point", "other tools"),
+    "link lost": (absent(), WHOLE, "point", NEVER),
+    "link lost and corrupt": (absent(), conversion(RECIPE, CHANGED), "convert again", WRONG),
+    "corrupt": (conversion(RECIPE, CHANGED), conversion(RECIPE, CHANGED), "convert again", WRONG),
+    "asks to run code": (
+        conversion(RECIPE, RUNS), conversion(RECIPE, RUNS), "convert again",
+        "code config.json asks to run code",
+    ),
+    "corrupt receipt": (conversion(None, BROKEN), conversion(None, BROKEN), "convert again", FIRST),
+    "corrupt receipt elsewhere": (conversion(None, BROKEN), absent(), "convert", FIRST),
+    "of other bytes": (conversion(OTHER, BROKEN), WHOLE, "point", FIRST),
+    "wrong under its name": (OLDER, OLDER, "convert again", ""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("stable", "made", "action", "reason"), PLANS.values(), ids=PLANS)
+def test_a_conversion_is_planned_by_its_problems(
     stable: ConversionState, made: ConversionState, action: str, reason: str
 ) -> None:
     plan = plan_conversion(RECIPE, stable, made)
@@ -230,7 +160,7 @@ def test_a_healthy_home_needs_nothing(tmp_path: Path) -> None:
     assert planned(model) == "keep"
 
 
-def test_a_real_home_is_planned_by_what_is_wrong_with_it(tmp_path: Path) -> None:
+def test_a_real_home_is_planned_by_its_problems(tmp_path: Path) -> None:
     model = tiny(tmp_path / "home")
     flip(model.snapshot / "vocab.txt")
     assert [file.path for file in plan_source(model.locked, model.source()).fetch] == ["vocab.txt"]

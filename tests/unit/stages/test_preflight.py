@@ -1,4 +1,4 @@
-"""What keeps a set from being prepared is told before the first byte, all of it in one list."""
+"""What prevents a run is reported before the first byte, all of it in one list."""
 
 import re
 from dataclasses import replace
@@ -10,12 +10,12 @@ from prep.errors import HubRefused, HubUnreachable, PreflightFailed, PreflightTr
 from prep.machine.disk import Disk
 from prep.machine.memory import Memory
 from prep.stages.estimates import Make
-from prep.stages.preflight import Facts, Need, Preflight, judge
+from prep.stages.preflight import Findings, Need, Preflight, find_obstacles
 from sample_hub.server import Fault, Hub, sample_repos
 from tests.support.runs import TINY, copy_home, in_namespace, sample, summary
 
 GB = 10**9
-ROOMY = Facts(
+ROOMY = Findings(
     home=Disk(place="/srv", free=100 * GB, files=None),
     temporary=Disk(place="/", free=100 * GB, files=10**6),
     memory=Memory(free=64 * GB, limit=64 * GB, bound="this machine"),
@@ -38,106 +38,110 @@ def need(model: str = "one", fetch: int = GB, make: tuple[Make, ...] = (INT8,)) 
     )
 
 
-def told(facts: Facts, *needs: Need, workers: int = 1) -> str:
+def obstacles(findings: Findings, *needs: Need, workers: int = 1) -> str:
     """All obstacles, one a line."""
-    return "\n".join(map(str, judge(needs or (need(),), facts, workers)))
+    return "\n".join(map(str, find_obstacles(needs or (need(),), findings, workers)))
 
 
-def test_nothing_stands_in_the_way_where_there_is_room() -> None:
-    assert told(ROOMY) == ""
+def test_a_large_machine_has_no_obstacle() -> None:
+    assert obstacles(ROOMY) == ""
 
 
-def test_disk_is_asked_for_the_whole_set_and_for_what_is_there_meanwhile() -> None:
+def test_the_disk_must_hold_the_whole_set_and_temporary_files() -> None:
     small = Disk(place="/srv", free=2 * GB, files=None)
     two = need(), need("two", fetch=0, make=(FP32, INT8))
-    assert told(replace(ROOMY, home=small), *two) == (
-        "one, two: /srv has 2000000000 bytes free, 2501048576 are needed (1000000000 to fetch, "
-        "1500000000 for conversions). Make room there, or prepare fewer models (--models)."
-    )
-    assert told(replace(ROOMY, home=small, temporary=small)) == (
-        "one: /srv has 2000000000 bytes free, 2251048576 are needed (1000000000 to fetch, "
-        "250000000 for conversions, 1000000000 while converting). Make room there, or prepare "
+    assert obstacles(replace(ROOMY, home=small), *two) == (
+        "one, two: no space left: /srv has 2000000000 bytes free, 2501048576 are needed "
+        "(1000000000 to fetch, 1500000000 for conversions). Free some, or prepare "
         "fewer models (--models)."
     )
+    assert obstacles(replace(ROOMY, home=small, temporary=small)) == (
+        "one: no space left: /srv has 2000000000 bytes free, 2251048576 are needed "
+        "(1000000000 to fetch, 250000000 for conversions, 1000000000 while converting). Free "
+        "some, or prepare fewer models (--models)."
+    )
 
 
-def test_a_small_folder_for_temporary_files_is_told() -> None:
+def test_the_disk_of_temporary_files_must_hold_them() -> None:
     small = Disk(place="/tmp", free=GB - 1, files=None)
-    assert told(replace(ROOMY, temporary=small)) == (
-        "one: /tmp has 999999999 bytes free, 1000000000 are needed there while converting. Make "
-        "room there, or set TMPDIR to a folder on a larger disk."
+    assert obstacles(replace(ROOMY, temporary=small)) == (
+        "one: no space left: /tmp has 999999999 bytes free, 1000000000 are needed there while "
+        "converting. Free some, or set TMPDIR to a folder on a larger disk."
     )
-    assert told(replace(ROOMY, temporary=small), need(make=())) == ""
+    assert obstacles(replace(ROOMY, temporary=small), need(make=())) == ""
 
 
-def test_files_count_where_the_disk_counts_them() -> None:
+def test_inodes_count_where_the_disk_has_a_limit() -> None:
     full = Disk(place="/srv", free=100 * GB, files=51)
-    assert told(replace(ROOMY, home=full)) == (
-        "one: /srv has room for 51 more files (inodes), 52 are needed. Remove files there that "
-        "nobody needs, or give another --model-home."
+    assert obstacles(replace(ROOMY, home=full)) == (
+        "one: no space left: /srv can take 51 more files (inodes), 52 are needed. Remove files "
+        "there that nobody needs, or give another --model-home."
     )
-    assert told(replace(ROOMY, home=replace(full, files=52))) == ""
+    assert obstacles(replace(ROOMY, home=replace(full, files=52))) == ""
 
 
-def test_memory_is_asked_for_as_many_models_as_are_converted_side_by_side() -> None:
+def test_memory_must_hold_as_many_conversions_as_run_at_once() -> None:
     bound = Memory(free=3 * GB, limit=4 * GB, bound="the control group /sys/fs/cgroup/job")
-    facts = replace(ROOMY, memory=bound)
+    findings = replace(ROOMY, memory=bound)
     two = need(make=(INT8, FP32)), need("two")
-    assert told(facts, *two) == ""
-    assert told(facts, *two, workers=2) == (
-        "one, two: the control group /sys/fs/cgroup/job has 3000000000 of 4000000000 bytes of "
-        "memory free, 5000000000 are needed while converting. Raise the limit, end other "
-        "processes, or prepare fewer models at once (-n); --precision none prepares the original "
-        "weights alone."
+    assert obstacles(findings, *two) == ""
+    assert obstacles(findings, *two, workers=2) == (
+        "one, two: out of memory: the control group /sys/fs/cgroup/job has 3000000000 of "
+        "4000000000 bytes of memory free, 5000000000 are needed while converting. Raise the "
+        "limit, end other processes, or prepare fewer models at once (-n); --precision "
+        "none prepares the original weights alone."
     )
 
 
-def test_one_list_holds_everything_and_is_told_once() -> None:
+def test_one_model_reports_the_whole_list() -> None:
     gone, gated = HubUnreachable("The hub is not there."), HubRefused("org/two is gated.")
-    facts = replace(
+    findings = replace(
         ROOMY,
         memory=Memory(free=0, limit=GB, bound="this machine"),
-        closed={"/srv/models": "Read-only file system"},
+        unwritable={"/srv/models": "Read-only file system"},
         refusals={"one": gone, "two": gated, "three": gone},
     )
     needs = need(), need("two", make=()), need("three", make=())
-    flight = Preflight(needs=needs, facts=facts)
-    first = flight.refusal("one")
+    preflight = Preflight(needs=needs, findings=findings)
+    first = preflight.refusal("one")
     assert first is not None
     assert str(first[0]) == (
-        "The preparation cannot begin (4 problems):\n"
-        "  one, three: The hub is not there.\n"
-        "  two: org/two is gated.\n"
-        "  one, two, three: /srv/models cannot be written (Read-only file system). Give a home "
-        "that this user may write (--model-home), or check this one as it is with --offline.\n"
-        "  one: this machine has 0 of 1000000000 bytes of memory free, 2000000000 are needed while "
-        "converting. Raise the limit, end other processes; --precision none prepares the original "
-        "weights alone."
+        "preflight failed: the models cannot be prepared (4 problems):\n"
+        "  one, three: hub unreachable: The hub is not there.\n"
+        "  two: refused by the hub: org/two is gated.\n"
+        "  one, two, three: not writable: /srv/models cannot be written (Read-only file system). "
+        "Give a home that this user may write (--model-home), or check this one as it is with "
+        "--offline.\n"
+        "  one: out of memory: this machine has 0 of 1000000000 bytes of memory free, 2000000000 "
+        "are needed while converting. Raise the limit, end other processes; --precision none "
+        "prepares the original weights alone."
     )
-    assert [flight.refusal(name)[1] for name in ("one", "two", "three")] == [True, False, False]  # type: ignore[index]
-    assert flight.refusal("whole") is None
+    assert [preflight.refusal(name)[1] for name in ("one", "two", "three")] == [True, False, False]  # type: ignore[index]
+    assert preflight.refusal("whole") is None
 
 
-def test_what_can_pass_is_told_from_what_stays() -> None:
-    facts = replace(ROOMY, refusals={"one": HubUnreachable("gone"), "two": HubRefused("gated")})
-    flight = Preflight(needs=(need(), need("two")), facts=facts)
-    assert [type(flight.refusal(name)[0]) for name in ("one", "two")] == [
+def test_transient_and_permanent_obstacles_are_different_errors() -> None:
+    findings = replace(ROOMY, refusals={"one": HubUnreachable("gone"), "two": HubRefused("gated")})
+    preflight = Preflight(needs=(need(), need("two")), findings=findings)
+    assert [type(preflight.refusal(name)[0]) for name in ("one", "two")] == [
         PreflightTransient,
         PreflightFailed,
     ]  # type: ignore[index]
 
 
-def test_a_look_is_the_same_in_another_process_and_narrowed_to_what_was_chosen() -> None:
-    facts = replace(ROOMY, refusals={"one": HubUnreachable("gone")}, closed={"/srv": "no"})
-    flight = Preflight(needs=(need(make=(INT8, FP32)), need("two")), facts=facts, workers=2)
-    again = Preflight.load(flight.dump())
-    assert again.dump() == flight.dump()
-    assert again.needs == flight.needs
-    assert isinstance(again.facts.refusals["one"], HubUnreachable)
-    narrowed = flight.only({"one": {"fp32"}})
+def test_a_preflight_is_the_same_in_another_process_and_can_be_narrowed() -> None:
+    findings = replace(ROOMY, refusals={"one": HubUnreachable("gone")}, unwritable={"/srv": "no"})
+    preflight = Preflight(
+        needs=(need(make=(INT8, FP32)), need("two")), findings=findings, workers=2
+    )
+    again = Preflight.load(preflight.dump())
+    assert again.dump() == preflight.dump()
+    assert again.needs == preflight.needs
+    assert isinstance(again.findings.refusals["one"], HubUnreachable)
+    narrowed = preflight.only({"one": {"fp32"}})
     assert narrowed.needs == (need(make=(FP32,)),)
-    assert flight.only({"two": ()}).needs == (need("two", make=()),)
-    assert flight.only({}).needs == ()
+    assert preflight.only({"two": ()}).needs == (need("two", make=()),)
+    assert preflight.only({}).needs == ()
 
 
 def gated(method: str, path: str) -> Fault | None:
@@ -153,7 +157,7 @@ def small_home(tmp_path: Path, size: str) -> tuple[Path, tuple[str, ...]]:
 
 
 @pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["alone", "two-workers"])
-def test_everything_is_told_once_before_the_first_byte(
+def test_a_run_reports_all_obstacles_once_before_the_first_byte(
     tmp_path: Path, workers: tuple[str, ...]
 ) -> None:
     home, prefix = small_home(tmp_path, "300k")
@@ -162,13 +166,15 @@ def test_everything_is_told_once_before_the_first_byte(
         asked = [(request.method, request.path.split("/")[2]) for request in hub.requests]
     assert done.code == 1, done.out  # one of the two stays
     assert asked == [("HEAD", name) for name in ("tiny-embedding", "tiny-reranker", "tiny-seq2seq")]
-    assert done.out.count("The preparation cannot begin (2 problems):") == 1
-    assert re.search(r"tiny-reranker: \S+/tiny-reranker is gated", done.said)
-    assert f"tiny-embedding, tiny-reranker, tiny-seq2seq: {home} has " in done.said
+    assert done.out.count("preflight failed: the models cannot be prepared (2 problems):") == 1
+    assert re.search(r"tiny-reranker: refused by the hub: \S+/tiny-reranker is gated", done.said)
+    assert f"tiny-embedding, tiny-reranker, tiny-seq2seq: no space left: {home} has " in done.said
     assert "1 error, " in done.out and " not reached in " in done.out
 
 
-def test_what_is_whole_is_judged_where_others_cannot_begin(prepared: Path, tmp_path: Path) -> None:
+def test_a_complete_model_is_tested_where_others_cannot_be_prepared(
+    prepared: Path, tmp_path: Path
+) -> None:
     home = copy_home(prepared, tmp_path / "home")
     done = sample(home, "-m", "pins", models=None)  # a hub that is not there
     assert done.code == 75, done.out

@@ -48,9 +48,9 @@ def possible(ways: Iterable[str]) -> list[Row]:
 def pairs(table: Iterable[Row]) -> set[Any]:
     """Every two values of two axes that meet in a row."""
     return {
-        ((one, row[one]), (other, row[other]))
+        ((axis, row[axis]), (other, row[other]))
         for row in table
-        for one, other in combinations(AXES, 2)
+        for axis, other in combinations(AXES, 2)
     }
 
 
@@ -148,20 +148,20 @@ def every_load(task: str, repo: str = REPO, *labels: str) -> tuple[Load, ...]:
 def test_ids_are_unique_and_say_what_differs(task: str) -> None:
     ids = [load.id for load in every_load(task, "sentence-transformers/tiny", "old", "new")]
     assert sorted(ids) == sorted(set(ids))
-    for one in ids:
-        assert re.fullmatch(r"[a-z0-9_.:=-]+", one), one
-        assert "None" not in one
-        assert not {"owner", "read-write"} & set(one.split(":")), one
-        assert "HF_HOME" not in one
+    for load_id in ids:
+        assert re.fullmatch(r"[a-z0-9_.:=-]+", load_id), load_id
+        assert "None" not in load_id
+        assert not {"owner", "read-write"} & set(load_id.split(":")), load_id
+        assert "HF_HOME" not in load_id
 
 
 def test_ids_are_read_as_sentences_of_few_words() -> None:
     other = Interpreter(python=Path("/srv/search/bin/python"), label="search")
-    one, _, two, _ = TASKS["embedding"].consumers
+    plain_consumer, _, two, _ = TASKS["embedding"].consumers
     away = BY_NAME_OR_PATH[5]
     assert [
-        Load(consumer=one, case=Case(way="name", cache="HF_HOME"), precision=None).id,
-        Load(consumer=one, case=away, precision=None).id,
+        Load(consumer=plain_consumer, case=Case(way="name", cache="HF_HOME"), precision=None).id,
+        Load(consumer=plain_consumer, case=away, precision=None).id,
         Load(consumer=two, case=Case(way="path", cache=None), precision="int8").id,
         Load(consumer=two, case=BY_PATH[1], precision="fp16", interpreter=other).id,
     ] == [
@@ -227,6 +227,6 @@ def test_other_interpreters_make_every_load_after_ours(task: str) -> None:
     assert label == [None] * len(ours) + ["old"] * len(ours) + ["new"] * len(ours)
     ids = [load.id for load in loads]
     plain = [load.id for load in ours]
-    assert ids == [*plain, *(f"{one}:python=old" for one in plain)] + [
-        f"{one}:python=new" for one in plain
+    assert ids == [*plain, *(f"{load_id}:python=old" for load_id in plain)] + [
+        f"{load_id}:python=new" for load_id in plain
     ]

@@ -28,7 +28,7 @@ of_each_task = pytest.mark.parametrize("task", TASKS)
 
 def texts_of(asked: Sequence[Any]) -> list[str]:
     """All texts of a list of questions: texts, pairs, or prompts with their lengths."""
-    rows = [[one] if isinstance(one, str) else one for one in asked]
+    rows = [[question] if isinstance(question, str) else question for question in asked]
     return [text for row in rows for text in row if isinstance(text, str)]
 
 
@@ -59,7 +59,7 @@ def test_plain_questions_come_first_and_odd_ones_after_them(task: str) -> None:
 @of_each_task
 def test_nothing_is_asked_twice(task: str) -> None:
     every = TASKS[task].questions().all()[ASKED[task]]
-    assert all(every.count(one) == 1 for one in every)
+    assert all(every.count(question) == 1 for question in every)
 
 
 @of_each_task
@@ -87,8 +87,8 @@ def test_every_bound_names_all_precisions(task: str) -> None:
 @of_each_task
 def test_coarser_precisions_are_given_no_less_room(task: str) -> None:
     questions = TASKS[task].questions()
-    room = [questions.agreement[precision] for precision in PRECISIONS]
-    assert room == sorted(room, reverse=task != "reranker")  # a gap grows, a likeness shrinks
+    bounds = [questions.agreement[precision] for precision in PRECISIONS]
+    assert bounds == sorted(bounds, reverse=task != "reranker")  # a gap grows, a likeness shrinks
 
 
 @of_each_task
@@ -118,13 +118,13 @@ def test_the_table_has_a_label_and_the_texts_of_each_row(task: str) -> None:
 
 
 def test_asks_are_joined_in_their_order_each_question_once() -> None:
-    one: Ask = {"texts": ["a", "b"], "pairs": [["q", "d"]]}
+    first: Ask = {"texts": ["a", "b"], "pairs": [["q", "d"]]}
     other: Ask = {"texts": ["b", "c"], "prompts": [["p", 3], ["p", 4]]}
-    assert joined(one, other) == {
+    assert joined(first, other) == {
         "texts": ["a", "b", "c"],
         "pairs": [["q", "d"]],
         "prompts": [["p", 3], ["p", 4]],
     }
-    assert one == {"texts": ["a", "b"], "pairs": [["q", "d"]]}, "what was given stays as it was"
-    assert joined(one) == one
+    assert first == {"texts": ["a", "b"], "pairs": [["q", "d"]]}, "what was given stays as it was"
+    assert joined(first) == first
     assert joined() == {}

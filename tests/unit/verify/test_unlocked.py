@@ -62,20 +62,15 @@ NOT_TAKEN = (
 )
 
 
-@pytest.fixture
-def model(tmp_path: Path) -> Tiny:
-    return tiny(tmp_path / "home")
-
-
 @pytest.mark.parametrize("path", TAKEN)
-def test_an_extra_file_that_a_loader_takes_is_a_problem(model: Tiny, path: str) -> None:
+def test_an_unlocked_file_that_a_loader_takes_is_a_problem(model: Tiny, path: str) -> None:
     write_bytes(model.snapshot / path, b"{}")
     write_bytes(model.folder / path, b"{}")
     assert seen(model.source()) == seen(model.conversion()) == [f"unlocked unexpected {path}"]
 
 
 @pytest.mark.parametrize("path", NOT_TAKEN)
-def test_an_extra_file_that_no_loader_takes_is_only_listed(model: Tiny, path: str) -> None:
+def test_an_unlocked_file_that_no_loader_takes_is_only_listed(model: Tiny, path: str) -> None:
     write_bytes(model.snapshot / path, b"{}")
     state = model.source()
     assert (seen(state), state.unused) == ([], (path,))
@@ -84,7 +79,7 @@ def test_an_extra_file_that_no_loader_takes_is_only_listed(model: Tiny, path: st
 @pytest.mark.parametrize(
     "path", ["openvino_model_int4.xml", "openvino_old.bin", "openvino_config.json"]
 )
-def test_an_extra_ir_is_a_problem_of_a_conversion_only(model: Tiny, path: str) -> None:
+def test_an_unlocked_ir_is_a_problem_of_a_conversion_only(model: Tiny, path: str) -> None:
     write_bytes(model.snapshot / path, b"")
     write_bytes(model.folder / path, b"")
     assert seen(model.conversion()) == [f"unlocked unexpected {path}"]
@@ -92,7 +87,7 @@ def test_an_extra_ir_is_a_problem_of_a_conversion_only(model: Tiny, path: str) -
 
 
 @pytest.mark.parametrize(
-    ("locked", "extra", "taken"),
+    ("locked", "path", "taken"),
     [
         (SHARDS, "model.safetensors", True),
         (SLOW, "tokenizer.json", True),
@@ -116,15 +111,15 @@ def test_an_extra_ir_is_a_problem_of_a_conversion_only(model: Tiny, path: str) -
         "safe module",
     ],
 )
-def test_which_extra_a_loader_takes_depends_on_what_is_locked(
-    tmp_path: Path, locked: dict[str, bytes], extra: str, taken: bool
+def test_what_a_loader_takes_depends_on_what_is_locked(
+    tmp_path: Path, locked: dict[str, bytes], path: str, taken: bool
 ) -> None:
     model = tiny(tmp_path / "home", locked)
-    write_bytes(model.snapshot / extra, b"")
-    assert seen(model.source()) == ([f"unlocked unexpected {extra}"] if taken else [])
+    write_bytes(model.snapshot / path, b"")
+    assert seen(model.source()) == ([f"unlocked unexpected {path}"] if taken else [])
 
 
-def test_a_linked_folder_of_extras_is_looked_into_without_end(model: Tiny) -> None:
+def test_a_linked_folder_is_searched_one_level_deep(model: Tiny) -> None:
     write_bytes(model.home.root / "templates" / "rag.jinja", b"")
     (model.snapshot / "additional_chat_templates").symlink_to("../../../../templates")
     (model.snapshot / "again").symlink_to(".")
@@ -133,7 +128,7 @@ def test_a_linked_folder_of_extras_is_looked_into_without_end(model: Tiny) -> No
     assert set(state.unused) == {f"again/{path}" for path in SOURCE if "/" not in path}
 
 
-def test_files_of_another_entry_in_the_same_snapshot_are_no_extras(model: Tiny) -> None:
+def test_files_of_another_entry_in_the_same_snapshot_are_locked(model: Tiny) -> None:
     write_bytes(model.snapshot / "tokenizer_config.json", b"{}")
     state = check_source(model.home, model.locked, also_locked=["tokenizer_config.json"], deep=True)
     assert state.sound

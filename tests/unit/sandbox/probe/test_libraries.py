@@ -21,9 +21,9 @@ from prep.sandbox.probe.loading import Way
 from tests.support.restricted import bare_python, libraries_of
 
 OLDEST = (3, 9)
-ROOM = sorted(path.name for path in PROBE.glob("*.py"))
-TREES = {name: ast.parse((PROBE / name).read_text(encoding="utf-8")) for name in ROOM}
-by_module = pytest.mark.parametrize("name", ROOM)
+MODULES = sorted(path.name for path in PROBE.glob("*.py"))
+TREES = {name: ast.parse((PROBE / name).read_text(encoding="utf-8")) for name in MODULES}
+by_module = pytest.mark.parametrize("name", MODULES)
 
 
 @pytest.fixture(scope="module")
@@ -38,13 +38,15 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return bare_python(tmp_path_factory.mktemp("bare") / "environment")
 
 
-def test_packed_are_the_rooms_modules_and_empty_parents(packed: Path) -> None:
-    room = {f"prep/sandbox/probe/{name}": (PROBE / name).read_text("utf-8") for name in ROOM}
+def test_packed_are_the_probes_modules_and_empty_parents(packed: Path) -> None:
+    held_here = {
+        f"prep/sandbox/probe/{name}": (PROBE / name).read_text("utf-8") for name in MODULES
+    }
     with zipfile.ZipFile(packed) as archive:
         held = {name: archive.read(name).decode() for name in archive.namelist()}
         assert len(archive.namelist()) == len(held)
     parents = ("prep/__init__.py", "prep/sandbox/__init__.py")
-    assert held == {**dict.fromkeys(parents, ""), **room, "__main__.py": MAIN}
+    assert held == {**dict.fromkeys(parents, ""), **held_here, "__main__.py": MAIN}
     assert packed.stat().st_mode & 0o777 == 0o644, "another user runs it too"
 
 
@@ -118,7 +120,7 @@ def test_what_is_newer_would_be_found() -> None:
 
 
 @by_module
-def test_at_the_top_only_the_standard_library_and_the_room_are_imported(name: str) -> None:
+def test_at_the_top_only_the_standard_library_and_the_probe_are_imported(name: str) -> None:
     inside = (ast.FunctionDef, ast.ClassDef)
     at_top = [node for node in TREES[name].body if not isinstance(node, inside)]
     found = []
@@ -128,7 +130,7 @@ def test_at_the_top_only_the_standard_library_and_the_room_are_imported(name: st
         elif isinstance(node, ast.ImportFrom):
             found.append(f"{'.' * node.level}{node.module}")
     ours = [module for module in found if f"{module}.".startswith("prep.sandbox.probe.")]
-    standard = [one for one in found if one.partition(".")[0] in sys.stdlib_module_names]
+    standard = [module for module in found if module.partition(".")[0] in sys.stdlib_module_names]
     assert sorted(found) == sorted([*ours, *standard])
 
 
@@ -208,9 +210,9 @@ def test_the_oldest_python_runs_it_and_does_a_job(packed: Path, tmp_path: Path) 
         timeout=60,
         check=False,
     )
-    greeting, told = map(json.loads, done.stdout.splitlines())
-    assert (greeting["order"], told["order"]) == (GREETING, 7)
-    assert told["result"] == {"a": 1, "shown": str(tmp_path / "home")}, done.stderr
+    greeting, answer = map(json.loads, done.stdout.splitlines())
+    assert (greeting["order"], answer["order"]) == (GREETING, 7)
+    assert answer["result"] == {"a": 1, "shown": str(tmp_path / "home")}, done.stderr
 
 
 # Libraries in pieces: a module, and what the package's metadata says.
