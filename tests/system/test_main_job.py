@@ -52,11 +52,11 @@ def test_prepares_and_leaves_a_model_that_loads_by_name_without_network(
     rows = list(ET.parse(junit).iter("testcase"))
     assert len(rows) == CHECKS
     for row in rows:
-        properties = {one.get("name"): one.get("value") for one in row.iter("property")}
+        properties = {item.get("name"): item.get("value") for item in row.iter("property")}
         assert properties["model"] == TINY
         assert properties["commit"] == model["commit"]
         assert properties["bytes"] == "400015"
-    last = {one.get("name"): one.get("value") for one in rows[-1].iter("property")}
+    last = {item.get("name"): item.get("value") for item in rows[-1].iter("property")}
     assert last["precision"] == "int8"
     assert last["network-cut"] == "network namespace"
     assert last["version.transformers"] == model["versions"]["transformers"]
@@ -122,7 +122,9 @@ def test_three_tasks_are_prepared_side_by_side_and_once(tmp_path: Path, hub: Hub
     first = sample(home, "-n", "2", hub=hub.url, models=None)
     assert first.code == 0, first.out
     models = summary(home)["models"]
-    assert {name: one["status"] for name, one in models.items()} == dict.fromkeys(THREE, "ready")
+    assert {name: model["status"] for name, model in models.items()} == dict.fromkeys(
+        THREE, "ready"
+    )
     assert [model["precisions"]["int8"]["made"] for model in models.values()] == [True] * 3
     assert len(conversions(home)) == 3
     asked = len(hub.requests)

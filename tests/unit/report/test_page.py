@@ -62,8 +62,8 @@ FACTS: dict[str, Any] = {
 
 def model(status: Status = "ready", **facts: Any) -> dict[str, Any]:
     """An entry of the summary with all that a run may tell."""
-    told = ModelRun(tests={"test_pins": "passed"}, facts={**FACTS, **facts})
-    fresh = entry(told, status, settings_for(Path("/srv/home"), locked_model()), "tiny")
+    run = ModelRun(tests={"test_pins": "passed"}, facts={**FACTS, **facts})
+    fresh = entry(run, status, settings_for(Path("/srv/home"), locked_model()), "tiny")
     return {**fresh, "at": "2026-01-01T00:01:00+00:00"}
 
 
@@ -157,9 +157,12 @@ def test_what_is_wrong_stands_with_what_to_do() -> None:
         "problems": ["tiny is wrong:\n  changed  x\nRun again.", "and more"],
     }
     page = parsed(render(whole(1, tiny=failed), []))
-    told = page.findall(".//div[@class='problem failed']")
-    assert ["".join(one.find("p").itertext()) for one in told] == ["tiny is wrong:", "and more"]
-    assert told[0].find("pre").text == "  changed  x\nRun again."
+    problems = page.findall(".//div[@class='problem failed']")
+    assert ["".join(problem.find("p").itertext()) for problem in problems] == [
+        "tiny is wrong:",
+        "and more",
+    ]
+    assert problems[0].find("pre").text == "  changed  x\nRun again."
 
 
 def test_a_model_of_which_nothing_is_known_is_shown_as_well() -> None:
@@ -191,8 +194,8 @@ def test_answers_of_each_task_are_shown(task: str) -> None:
     else:
         given = [f"answer {number}" for number, _ in enumerate(asked["prompts"])]
         question = asked["prompts"][0][0]
-    one = {**model(), "task": task, "answers": {"original": given, "int8": given}}
-    said = text_of(render(whole(tiny=one), []))
+    entry = {**model(), "task": task, "answers": {"original": given, "int8": given}}
+    said = text_of(render(whole(tiny=entry), []))
     assert question in said
     assert ("1.50 0.50 -0.50" if task == "reranker" else "answer 0 the same") in said
 
@@ -215,14 +218,14 @@ def spoiled(value: Any) -> Any:
     if isinstance(value, str):
         return EVIL
     if isinstance(value, dict):
-        return {key: spoiled(one) for key, one in value.items()}
-    return [spoiled(one) for one in value] if isinstance(value, list | tuple) else value
+        return {key: spoiled(nested) for key, nested in value.items()}
+    return [spoiled(nested) for nested in value] if isinstance(value, list | tuple) else value
 
 
 def test_whatever_is_shown_is_escaped() -> None:
-    one = model("failed", repaired=[EVIL])
-    kept = {key: one[key] for key in ("status", "task", "timeline", "at")}
-    evil = {**spoiled(one), **kept, "problems": [EVIL, f"{EVIL}\n{EVIL}"]}
+    entry = model("failed", repaired=[EVIL])
+    kept = {key: entry[key] for key in ("status", "task", "timeline", "at")}
+    evil = {**spoiled(entry), **kept, "problems": [EVIL, f"{EVIL}\n{EVIL}"]}
     run = {**whole(1), "home": EVIL, "catalogue": EVIL, "hub": EVIL, "models": {EVIL: evil}}
     page = render(run, [line(at=EVIL, model=EVIL)])
     assert "<script" not in page
@@ -251,11 +254,11 @@ def test_links_and_labels_lead_somewhere() -> None:
     page = parsed(render(whole(one=model(), two=model("failed")), []))
     ids = [element.attrib["id"] for element in page.iter() if "id" in element.attrib]
     assert len(ids) == len(set(ids))
-    targets = [one.attrib["href"][1:] for one in page.iter("a")]
-    labels = [value for one in page.iter() if (value := one.attrib.get("aria-labelledby"))]
+    targets = [element.attrib["href"][1:] for element in page.iter("a")]
+    labels = [value for element in page.iter() if (value := element.attrib.get("aria-labelledby"))]
     assert {*targets, *labels} <= {*ids}
     assert targets[0] == "models", "the first thing that Tab finds leads past the head"
-    regions = [one for one in page.iter() if one.attrib.get("class") == "scroll"]
+    regions = [element for element in page.iter() if element.attrib.get("class") == "scroll"]
     assert all(
         region.attrib["tabindex"] == "0" and region.attrib["aria-label"] for region in regions
     )
@@ -263,8 +266,10 @@ def test_links_and_labels_lead_somewhere() -> None:
 
 def test_a_page_of_very_many_models_is_shorter_for_each() -> None:
     for count, failed in ((20, False), (70, False), (70, True)):
-        one = {**model("failed"), "problems": ["wrong:\n" + "x" * 9000] * 20} if failed else model()
-        many = {f"model-{number}": one for number in range(count)}
+        entry = (
+            {**model("failed"), "problems": ["wrong:\n" + "x" * 9000] * 20} if failed else model()
+        )
+        many = {f"model-{number}": entry for number in range(count)}
         page = render(whole(**many), [line(model=name) for name in many for _ in range(20)])
         assert len(page.encode()) <= MOST_BYTES
         assert all(re.search(rf">model-{number}\b", page) for number in range(count))
@@ -279,6 +284,6 @@ def test_a_real_runs_page_is_whole(prepared: Path) -> None:
     assert f"Models {TINY} ✓ ready" in said
     assert "How near texts are (cosine)" in said
     assert len(page.encode()) < 100_000
-    [told] = map(json.loads, (folder / "history.jsonl").read_text(encoding="utf-8").splitlines())
-    assert (told["model"], told["status"], told["exit"]) == (TINY, "ready", 0)
-    assert {"importing", "fetched", "converted", "loaded"} <= told["seconds"].keys()
+    [line] = map(json.loads, (folder / "history.jsonl").read_text(encoding="utf-8").splitlines())
+    assert (line["model"], line["status"], line["exit"]) == (TINY, "ready", 0)
+    assert {"importing", "fetched", "converted", "loaded"} <= line["seconds"].keys()
