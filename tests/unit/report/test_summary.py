@@ -88,7 +88,7 @@ def test_an_entry_tells_all_that_the_run_knows(tmp_path: Path) -> None:
         "cut": "network namespace",
         "goldens": "none recorded",
         "versions": {"torch": "2"},
-        "repaired": ["changed config.json"],
+        "repaired": ["corrupt config.json"],
         "moved_ref": ("old", "new"),
         "unused": ["README.md"],
     }
@@ -122,7 +122,7 @@ def test_an_entry_tells_all_that_the_run_knows(tmp_path: Path) -> None:
         "cpu-inference-default": None,
         "goldens": "none recorded",
         "versions": {"torch": "2"},
-        "repaired": ["changed config.json"],
+        "repaired": ["corrupt config.json"],
         "moved-ref": ("old", "new"),
         "unused-files": ["README.md"],
         "tests": {"passed": 1, "failed": 0, "not-reached": 0, "not-tried": 0},
