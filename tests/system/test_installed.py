@@ -1,6 +1,5 @@
 """Installed from a wheel: inert in other people's runs, and the suite runs in any directory."""
 
-import json
 import re
 import shutil
 import subprocess
@@ -19,6 +18,7 @@ PACKAGES = ("prep", "model_tests", "sample_hub")
 BESIDE = ("pyproject.toml", "README.md", "LICENSE", "requirements.txt")
 CHECKOUT = (*PACKAGES, *BESIDE, "conftest.py", "pytest.ini", "models.toml", "models.lock.toml")
 SUITE = ("--pyargs", "model_tests")
+FETCHED = "pins and not conversion"  # what needs no consumer's libraries
 PATHS = ("--catalogue", "--model-home", "--consumer-python", "--summary", "--report")
 
 # Options of its own, of three kinds and with the names of ours.
@@ -86,7 +86,7 @@ def pip(*args: str | Path) -> None:
     subprocess.run([*command, *map(str, args)], env=environment(**options), check=True)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def run_in(python: Path) -> RunIn:
     """Run pytest of that environment in a folder, without the checkout of these tests."""
 
@@ -104,6 +104,15 @@ def run_in(python: Path) -> RunIn:
         return Run(code=done.returncode, out=done.stdout, seconds=0)
 
     return run
+
+
+@pytest.fixture(scope="module")
+def empty(run_in: RunIn, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory that was empty before the sample models were fetched there."""
+    folder = tmp_path_factory.mktemp("empty")
+    done = run_in(folder, *SUITE, "--hub", "sample", "-m", FETCHED, "-n", "2")
+    assert done.code == 0, done.out
+    return folder
 
 
 @pytest.fixture
@@ -198,43 +207,36 @@ def test_another_suite_runs_without_anything_of_ours_imported(foreign: Path, run
     assert done.code == 0, done.out
 
 
-def test_the_sample_models_are_prepared_in_an_empty_directory(
-    tmp_path: Path, run_in: RunIn
-) -> None:
-    done = run_in(tmp_path, *SUITE, "--hub", "sample", "-m", "pins and not conversion", "-n", "2")
-    assert done.code == 0, done.out
-    home = tmp_path / "models-sample"
-    assert [path.name for path in tmp_path.iterdir()] == [home.name]
+def test_the_sample_models_are_fetched_in_an_empty_directory(empty: Path) -> None:
+    home = empty / "models-sample"
+    assert [path.name for path in empty.iterdir()] == [home.name]
     found = read_summary(home / "model-prep" / "summary.json")
     assert len(found["models"]) == 3
     assert found["home"] == str(home)
     assert (home / "model-prep" / "report.html").is_file()
 
 
-def test_a_verdict_is_given_with_a_services_own_catalogue(
-    service: Path, prepared: Path, run_in: RunIn
-) -> None:
-    home = copy_home(prepared, service / "models")
-    args = ("--catalogue=models.toml", "--models", TINY, "--offline", "--summary", "out.json")
+def test_a_service_checks_its_own_catalogue(service: Path, empty: Path, run_in: RunIn) -> None:
+    home = copy_home(empty / "models-sample", service / "models")
+    args = ("--catalogue=models.toml", "--offline", "--summary", "out.json", "-m", FETCHED)
     done = run_in(service, *SUITE, *args, "--junitxml=junit.xml")
     assert done.code == 0, done.out
-    assert read_summary(service / "out.json")["models"][TINY]["status"] == "ready"
     assert home_of(done) == str(home)
-    assert "no goldens are recorded" not in done.out
+    assert read_summary(service / "out.json")["home"] == str(home)
     assert 'classname="model_tests.test_pins"' in (service / "junit.xml").read_text()
     assert not list(service.rglob(".pytest_cache"))
 
 
 def test_a_worker_that_dies_fails_its_model(
-    service: Path, prepared: Path, run_in: RunIn, tmp_path: Path
+    service: Path, empty: Path, run_in: RunIn, tmp_path: Path
 ) -> None:
-    copy_home(prepared, service / "models")
+    copy_home(empty / "models-sample", service / "models")
     (tmp_path / "die.py").write_text(
         "import os\n"
         "def pytest_runtest_call(item):\n"
         "    if 'test_name_leads' in item.nodeid: os._exit(3)\n"
     )
-    args = ("--models", TINY, "--offline", "--summary=out.json", "-m", "pins and not conversion")
+    args = ("--models", TINY, "--offline", "--summary=out.json", "-m", FETCHED)
     done = run_in(service, *SUITE, *args, "-n", "1", "-p", "die", PYTHONPATH=str(tmp_path))
     assert done.code == 1, done.out
     [found] = read_summary(service / "out.json")["models"].values()
@@ -377,8 +379,12 @@ def test_the_suite_without_its_plugin_is_refused(service: Path, run_in: RunIn, h
 
 
 @pytest.mark.proof
-def test_every_sample_model_is_ready_in_an_empty_directory(tmp_path: Path, run_in: RunIn) -> None:
-    done = run_in(tmp_path, *SUITE, "--hub", "sample", "-n", "2")
+def test_every_sample_model_is_ready(service: Path, run_in: RunIn) -> None:
+    done = run_in(service, *SUITE, "--hub", "sample", "-n", "2")
     assert done.code == 0, done.out
-    summary = json.loads((tmp_path / "models-sample" / "model-prep" / "summary.json").read_text())
-    assert {found["status"] for found in summary["models"].values()} == {"ready"}
+    home = copy_home(service / "models-sample", service / "models")
+    done = run_in(service, *SUITE, "--catalogue=models.toml", "--offline", "--summary=out.json")
+    assert done.code == 0, done.out
+    assert "no goldens are recorded" not in done.out
+    for path in (home / "model-prep" / "summary.json", service / "out.json"):
+        assert {found["status"] for found in read_summary(path)["models"].values()} == {"ready"}
