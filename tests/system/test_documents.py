@@ -485,11 +485,11 @@ def texts() -> Iterator[Path]:
 def let_in(path: str) -> bool:
     """Whether .dockerignore lets a path through: the last line that names it or a parent wins."""
     allowed = True
-    places = [path, *(parent.as_posix() for parent in Path(path).parents)]
+    paths = [path, *(parent.as_posix() for parent in Path(path).parents)]
     for line in (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines():
         if line and not line.startswith("#"):
             pattern = glob(line.removeprefix("!"))
-            if any(pattern.fullmatch(place) for place in places if place != "."):
+            if any(pattern.fullmatch(place) for place in paths if place != "."):
                 allowed = line.startswith("!")
     return allowed
 
