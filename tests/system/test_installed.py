@@ -292,12 +292,12 @@ def test_options_take_existing_paths_after_a_space(
     if way == "fixtures":
         (service / "pytest.ini").unlink()
         (service / "tests" / "conftest.py").write_text('pytest_plugins = ["prep.plugin"]\n')
-        (service / "tests" / "test_mine.py").write_text("def test_mine(load): pass\n")
+        (service / "tests" / "test_mine.py").write_text("def test_mine(spec, load): pass\n")
     done = run_in(folder, *places, "--models", TINY, "--collect-only", *args)
     assert done.code == 0, done.out
-    name = "test_mine" if way == "fixtures" else "test_tokens_are_the_published"
-    assert re.search(rf"<Function {name}\[{TINY}:transformers:\S+:python=", done.out), done.out
-    assert f"\nmodel-prep: {given / 'models.toml'} ({TINY})" in done.out
+    name = "test_mine" if way == "fixtures" else "test_consumer_loads"
+    assert re.search(rf"<Function {name}\[{TINY}:\S+:python=", done.out), done.out
+    assert f": {given / 'models.toml'} ({TINY})" in done.out
     assert home_of(done) == str(given)
 
 
