@@ -18,7 +18,7 @@ PACKAGES = ("prep", "model_tests", "sample_hub")
 BESIDE = ("pyproject.toml", "README.md", "LICENSE", "requirements.txt")
 CHECKOUT = (*PACKAGES, *BESIDE, "conftest.py", "pytest.ini", "models.toml", "models.lock.toml")
 SUITE = ("--pyargs", "model_tests")
-FETCHED = "pins and not conversion"  # what needs no consumer's libraries
+FETCHED = ("-m", "pins", "-k", "not receipt and not converted")  # what converts nothing
 PATHS = ("--catalogue", "--model-home", "--consumer-python", "--summary", "--report")
 
 # Options of its own, of three kinds and with the names of ours.
@@ -110,7 +110,7 @@ def run_in(python: Path) -> RunIn:
 def empty(run_in: RunIn, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory that was empty before the sample models were fetched there."""
     folder = tmp_path_factory.mktemp("empty")
-    done = run_in(folder, *SUITE, "--hub", "sample", "-m", FETCHED, "-n", "2")
+    done = run_in(folder, *SUITE, "--hub", "sample", *FETCHED, "-n", "2")
     assert done.code == 0, done.out
     return folder
 
@@ -218,7 +218,7 @@ def test_the_sample_models_are_fetched_in_an_empty_directory(empty: Path) -> Non
 
 def test_a_service_checks_its_own_catalogue(service: Path, empty: Path, run_in: RunIn) -> None:
     home = copy_home(empty / "models-sample", service / "models")
-    args = ("--catalogue=models.toml", "--offline", "--summary", "out.json", "-m", FETCHED)
+    args = ("--catalogue=models.toml", "--offline", "--summary", "out.json", *FETCHED)
     done = run_in(service, *SUITE, *args, "--junitxml=junit.xml")
     assert done.code == 0, done.out
     assert home_of(done) == str(home)
@@ -236,7 +236,7 @@ def test_a_worker_that_dies_fails_its_model(
         "def pytest_runtest_call(item):\n"
         "    if 'test_name_leads' in item.nodeid: os._exit(3)\n"
     )
-    args = ("--models", TINY, "--offline", "--summary=out.json", "-m", FETCHED)
+    args = ("--models", TINY, "--offline", "--summary=out.json", *FETCHED)
     done = run_in(service, *SUITE, *args, "-n", "1", "-p", "die", PYTHONPATH=str(tmp_path))
     assert done.code == 1, done.out
     [found] = read_summary(service / "out.json")["models"].values()
@@ -284,7 +284,7 @@ def test_options_take_existing_paths_after_a_space(
     (given / "out.html").touch()
     values = (given / "models.toml", given, python, given / "out.json", given / "out.html")
     args = [arg for pair in zip(PATHS, values, strict=True) for arg in pair]
-    folder, paths = {
+    folder, places = {
         "installed": (service, SUITE),
         "checkout": (checkout, ()),
         "fixtures": (service, ("tests",)),
@@ -292,12 +292,12 @@ def test_options_take_existing_paths_after_a_space(
     if way == "fixtures":
         (service / "pytest.ini").unlink()
         (service / "tests" / "conftest.py").write_text('pytest_plugins = ["prep.plugin"]\n')
-        (service / "tests" / "test_mine.py").write_text("def test_mine(load): pass\n")
-    done = run_in(folder, *paths, "--models", TINY, "--collect-only", *args)
+        (service / "tests" / "test_mine.py").write_text("def test_mine(spec, load): pass\n")
+    done = run_in(folder, *places, "--models", TINY, "--collect-only", *args)
     assert done.code == 0, done.out
-    name = "test_mine" if way == "fixtures" else "test_tokens_are_the_published"
-    assert f"<Function {name}[{TINY}:transformers:name:python={python.parents[1].name}" in done.out
-    assert f"\nmodel-prep: {given / 'models.toml'} ({TINY})" in done.out
+    name = "test_mine" if way == "fixtures" else "test_consumer_loads"
+    assert re.search(rf"<Function {name}\[{TINY}:\S+:python=", done.out), done.out
+    assert f": {given / 'models.toml'} ({TINY})" in done.out
     assert home_of(done) == str(given)
 
 
