@@ -59,7 +59,7 @@ SIZE = (
     "{file} has {got} bytes {where}, expected {size} (lock). The hub does not serve the locked "
     "file; ask its operator, or --relock and review the diff."
 )
-DOWNLOAD_HOST = "{storage} (download host of {host})"
+STORAGE_HOST = "{storage} (storage host of {host})"
 RESUMED = "Received bytes are kept; run again to resume."
 
 
@@ -74,7 +74,7 @@ def page(**names: str) -> str:
 ROWS = (
     Row(
         id="refused",
-        fault="the hub or the download host refuses the connection",
+        fault="the hub or the storage host refuses the connection",
         sentence=UNREACHABLE.replace("{who}", "{host}").replace("{reason}", "connection refused"),
         error=HubUnreachable,
         endpoint=CLOSED,
@@ -90,7 +90,7 @@ ROWS = (
     ),
     Row(
         id="silent",
-        fault="the hub or the download host accepts the connection and never answers",
+        fault="the hub or the storage host accepts the connection and never answers",
         sentence=SILENT.replace("{who}", "{host}"),
         error=HubUnreachable,
         faults=always(Fault(wait=300)),
@@ -98,8 +98,8 @@ ROWS = (
     ),
     Row(
         id="silent-cdn",
-        fault="the hub or the download host accepts the connection and never answers",
-        sentence=SILENT.replace("{who}", DOWNLOAD_HOST),
+        fault="the hub or the storage host accepts the connection and never answers",
+        sentence=SILENT.replace("{who}", STORAGE_HOST),
         error=HubUnreachable,
         faults=bytes_only(Fault(wait=300)),
         network={"timeout": 4},
@@ -121,8 +121,8 @@ ROWS = (
     ),
     Row(
         id="bytes-elsewhere-refused",
-        fault="the hub or the download host refuses the connection",
-        sentence=UNREACHABLE.replace("{who}", "{cdn} (download host of {host})").replace(
+        fault="the hub or the storage host refuses the connection",
+        sentence=UNREACHABLE.replace("{who}", "{cdn} (storage host of {host})").replace(
             "{reason}", "connection refused"
         ),
         error=HubUnreachable,
@@ -139,7 +139,7 @@ ROWS = (
         id="signature-refused",
         fault="every signed URL is refused (403)",
         sentence=(
-            f"{DOWNLOAD_HOST} refused the signed URL of ORG/NAME (403), 3 times in a row, each "
+            f"{STORAGE_HOST} refused the signed URL of ORG/NAME (403), 3 times in a row, each "
             f'with a fresh signature: "SignatureError". {RESUMED} If it stays: check this '
             "machine's clock, and whether a proxy or gateway allows that host."
         ),
@@ -148,7 +148,7 @@ ROWS = (
     ),
     Row(
         id="range-refused",
-        fault="the download host refuses Range requests",
+        fault="the storage host refuses Range requests",
         sentence="network: 403 from {storage}, trying again in 2 s (2 of 3)",
         kept="whole",
         faults=bytes_only(flows.INVALID_RANGE),
@@ -164,7 +164,7 @@ ROWS = (
     Row(
         id="busy",
         fault="only 408, 429 or 5xx, after some bytes",
-        sentence=(f"{DOWNLOAD_HOST} answered 503 for ORG/NAME, 5 times in a row. {RESUMED}"),
+        sentence=(f"{STORAGE_HOST} answered 503 for ORG/NAME, 5 times in a row. {RESUMED}"),
         error=HubBusy,
         kept="part",
         faults=bytes_only(Fault(cut=50_000), Fault(status=503)),
@@ -202,7 +202,7 @@ ROWS = (
         id="cut-for-ever",
         fault="every transfer ends before its first byte",
         sentence=(
-            f"{DOWNLOAD_HOST} closed the connection in the middle of an answer, 5 times in a row. "
+            f"{STORAGE_HOST} closed the connection in the middle of an answer, 5 times in a row. "
             f"{RESUMED}"
         ),
         error=HubBusy,
@@ -281,7 +281,7 @@ ROWS = (
         id="grown",
         fault="the file changed on the server between two requests",
         sentence=SIZE.replace("{got}", str(len(BODY) + 5)).replace(
-            "{where}", "at the download host {storage}"
+            "{where}", "at the storage host {storage}"
         ),
         error=ChecksumMismatch,
         faults=bytes_only(Fault(cut=50_000), Fault(content=BODY + b"grown")),
@@ -412,7 +412,7 @@ ROWS = (
     ),
     Row(
         id="gateway",
-        fault="a gateway answers with a web page, for the hub or the download host",
+        fault="a gateway answers with a web page, for the hub or the storage host",
         sentence=page(who="{host}", seen="403, Server: gateway", allow=ALLOW_HUB),
         error=NotAHub,
         faults=always(flows.page(403)),
@@ -430,9 +430,9 @@ ROWS = (
     ),
     Row(
         id="gateway-at-the-bytes",
-        fault="a gateway answers with a web page, for the hub or the download host",
+        fault="a gateway answers with a web page, for the hub or the storage host",
         sentence=page(
-            who=DOWNLOAD_HOST,
+            who=STORAGE_HOST,
             seen="200, Server: gateway",
             allow=ALLOW_CDN,
         ),
@@ -441,9 +441,9 @@ ROWS = (
     ),
     Row(
         id="gateway-refuses-the-bytes",
-        fault="a gateway answers with a web page, for the hub or the download host",
+        fault="a gateway answers with a web page, for the hub or the storage host",
         sentence=page(
-            who=DOWNLOAD_HOST,
+            who=STORAGE_HOST,
             seen="403, Server: gateway",
             allow=ALLOW_CDN,
         ),
