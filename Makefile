@@ -23,9 +23,9 @@ PIP = $(PY) -m pip --disable-pip-version-check --no-input
 # A file's tests share what they prepared, so a file stays on one worker.
 SIDE_BY_SIDE = -n 2 --dist loadfile
 TESTS = $(if $(filter tests/%,$(ARGS)),,tests)
-# What is installed is remembered by the content of the requirement files: other content, other
-# stamp. Not by their dates, which every checkout changes.
-KEY := $(shell cat requirements.txt requirements-dev.txt requirements-tested.txt | cksum | cut -d' ' -f1)
+# What is installed is remembered by the content of these files: other content, other stamp. Not by
+# their dates, which every checkout changes.
+KEY := $(shell cat pyproject.toml requirements*.txt | cksum | cut -d' ' -f1)
 USER_STAMP := $(VENV)/.model-prep-$(KEY)
 DEV_STAMP := $(VENV)/.model-prep-dev-$(KEY)
 
@@ -42,13 +42,11 @@ INSTALL = $(call beat,8,still installing) $(PIP) install -c requirements-tested.
 help: ## this list
 	@awk -F ' *## ' '/^[a-z-]+:.*## / { sub(/:.*/, "", $$1); printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-# -c: or pytest takes a path that stands alone and exists (ARGS="--model-home DIR") for a place of
-# tests, and never finds its own settings.
 demo: $(USER_STAMP) ## prepare and prove the sample models, which ship with the project
-	$(PY) -m pytest -c pytest.ini --hub sample --junitxml=reports/junit.xml $(ARGS)
+	$(PY) -m pytest --hub sample --junitxml=reports/junit.xml $(ARGS)
 
 prep: $(USER_STAMP) ## prepare and prove the models of models.toml
-	$(PY) -m pytest -c pytest.ini --junitxml=reports/junit.xml $(ARGS)
+	$(PY) -m pytest --junitxml=reports/junit.xml $(ARGS)
 
 test: $(DEV_STAMP) ## the tests of the suite itself
 	@$(call beat,30,still testing) $(PY) -m pytest -c tests/pytest.ini $(SIDE_BY_SIDE) $(TESTS) $(ARGS)
@@ -98,7 +96,7 @@ coverage: $(DEV_STAMP) ## how much of prep/ the tests run, child processes inclu
 	$(PY) -m coverage report
 
 clean: ## remove what checks leave behind; never models, never the environment
-	rm -rf reports .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.*
+	rm -rf reports build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.*
 	find conftest.py prep model_tests sample_hub tests tools -name __pycache__ -prune -exec rm -rf {} +
 
 $(USER_STAMP):
@@ -112,7 +110,9 @@ $(USER_STAMP):
 	@echo "installing torch into $(VENV) (about 200 MB; CUDA builds take far more)"
 	@$(INSTALL) --no-deps $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) torch
 	@echo "installing the rest"
-	@$(INSTALL) -r requirements.txt
+	@$(INSTALL) -r requirements.txt setuptools
+# This checkout as a package, so that pytest knows its options before it looks for its settings.
+	@$(INSTALL) -q --no-deps --no-build-isolation -e .
 	@touch $@
 
 $(VENV)-%/.made: tests/proofs/consumers/%.txt requirements-tested.txt | $(USER_STAMP)

@@ -24,7 +24,7 @@ from fnmatch import fnmatchcase
 
 VERSIONS = (1, 2)
 BLOCK = 1 << 20
-SHOWN = 3  # problems that a line names; of more it tells the number
+SHOWN = 3  # problems that a line names; of more it gives the number
 GREEN = ("ready", "repaired", "healed")  # the last is version 1's word for repaired
 MANIFEST = os.path.join("model-prep", "ready.json")
 LONGEST, NAMED = 4000, 200  # letters of a line, and of a name in it
@@ -55,21 +55,21 @@ def main(argv=None):
     for name in names:
         model, name = models.get(name), name[:NAMED]
         try:
-            told = "ready, " + _judge(home, name, model, locked, given.deep)
+            verdict = "ready, " + _judge(home, name, model, locked, given.deep)
         except MALFORMED:
             fit = False
-            told = "NOT READY: what %s says of it is not as a run writes it. %s" % (
+            verdict = "NOT READY: what %s says of it is not as a run writes it. %s" % (
                 os.path.join(home, MANIFEST),
                 "Prepare it again: pytest --models %s --model-home=%s" % (name, home),
             )
         except Unfit as why:
             fit = False
-            told = "NOT READY: %s. Prepare it again: pytest --models %s --model-home=%s" % (
+            verdict = "NOT READY: %s. Prepare it again: pytest --models %s --model-home=%s" % (
                 why,
                 name,
                 home,
             )
-        _write("%s: %s" % (name, told))
+        _write("%s: %s" % (name, verdict))
     return 0 if fit else 1
 
 
@@ -173,11 +173,11 @@ def _digests(home, doubted):
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         got = list(pool.map(lambda shown: _digest(os.path.join(home, shown)), doubted))
     return [
-        "%s %s" % (shown, "has sha256 %.12s…, proven %.12s…" % (one, wanted))
-        if len(one) == 64
-        else "%s: %s" % (shown, one)
-        for (shown, wanted), one in zip(doubted.items(), got)
-        if one != wanted
+        "%s %s" % (shown, "has sha256 %.12s…, proven %.12s…" % (found, wanted))
+        if len(found) == 64
+        else "%s: %s" % (shown, found)
+        for (shown, wanted), found in zip(doubted.items(), got)
+        if found != wanted
     ]
 
 
@@ -201,7 +201,7 @@ def _walk(folder):
         for name in folders:
             path = os.path.join(top, name)
             if os.path.islink(path) and os.path.isdir(path):
-                names += [name + "/" + one for one in os.listdir(path)]
+                names += [name + "/" + inner for inner in os.listdir(path)]
         for name in names:
             yield os.path.relpath(os.path.join(top, name), folder).replace(os.sep, "/")
 

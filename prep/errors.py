@@ -53,8 +53,10 @@ class PrepError(Exception):
     term: ClassVar[str] = ""
 
     def __init__(self, message: str = "") -> None:
-        has_term = not self.term or message.startswith(f"{self.term}:")  # as after a child's error
-        super().__init__(message if has_term else f"{self.term}: {message}")
+        if self.term:  # once, and first, in the message of an error that quotes another one too
+            term = f"{self.term}: "
+            message = term + message.replace(term, "")
+        super().__init__(message)
 
 
 class WrongRequest(PrepError):

@@ -1,6 +1,6 @@
-"""One case: what was asked for, by options, environment and files, checked as a whole.
+"""The settings of a run: options, environment and files, checked as a whole.
 
-Nothing here knows pytest; `prep.plugin.options` says where each wish comes from.
+Nothing here knows pytest; `prep.plugin.options` says where each value comes from.
 """
 
 import os
@@ -22,13 +22,13 @@ from prep.tasks.precisions import PRECISIONS
 SUITE = Path(__file__).resolve().parent.parent
 SAMPLE = "sample"
 JOB_INDEX = "JOB_COMPLETION_INDEX"
-VAGUE = ("venv", ".venv", "env", ".env", "local", "usr", "python")  # names of no service
+GENERIC = ("venv", ".venv", "env", ".env", "local", "usr", "python")  # names no service
 TRUE = frozenset({"1", "ON", "YES", "TRUE"})  # as huggingface_hub reads its switches
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shard:
-    """One of `count` shares of the chosen models, numbered from 0.
+    """A share of the chosen models, of `count`, numbered from 0.
 
     `index` None: the number that Kubernetes gives each pod of an Indexed Job.
     """
@@ -43,9 +43,9 @@ class Shard:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GivenOptions:
-    """What a person asked for; None where nothing was said. Paths are absolute.
+    """The options as given; None where they are not. Paths are absolute.
 
-    `token` is the hub's, however it was found; it is in no repr and no message.
+    `token` is the hub's, from wherever it was found; it is in no repr and no message.
     """
 
     models: Sequence[str] = ()
@@ -69,10 +69,10 @@ class GivenOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """The case. `models` are the chosen entries; `precisions` overrides theirs where not None.
+    """`models` are the chosen entries; `precisions` overrides theirs where not None.
 
     `shard`, where given, has its number, and `models` are its share of the chosen: perhaps none.
-    `interpreters` are other people's Pythons that load the models as well. `goldens` is the folder
+    `interpreters` are consumers' own Pythons that load the models as well. `goldens` is the folder
     of recorded answers that belongs to the catalogue.
     """
 
@@ -107,7 +107,7 @@ class Settings:
 
 
 def _read_lock(path: Path, given: GivenOptions) -> Lock:
-    """The lock; where --relock itself cannot read it, "lock again" would be no remedy."""
+    """The lock. Where --relock cannot read it, "lock again" is no remedy."""
     try:
         return read_lock(path)
     except LockError as error:
@@ -121,12 +121,12 @@ def _read_lock(path: Path, given: GivenOptions) -> Lock:
 
 
 def resolve_settings(given: GivenOptions, environ: Mapping[str, str], root: Path) -> Settings:
-    """Make one case of all wishes; `WrongRequest` names what does not fit. Touches no network."""
+    """Check all options together; `WrongRequest` names what does not fit. Uses no network."""
     sample = given.hub == SAMPLE
     if sample and given.catalogue:
         raise WrongRequest("--hub sample brings its own catalogue: leave --catalogue out.")
-    said = environ.get("HF_HUB_OFFLINE") or environ.get("TRANSFORMERS_OFFLINE") or ""
-    offline = given.offline or said.upper() in TRUE
+    switch = environ.get("HF_HUB_OFFLINE") or environ.get("TRANSFORMERS_OFFLINE") or ""
+    offline = given.offline or switch.upper() in TRUE
     _modes(given, offline)
     shard = _shard(given, environ)
     default = SUITE / "sample_hub" / "models.toml" if sample else root / "models.toml"
@@ -136,10 +136,8 @@ def resolve_settings(given: GivenOptions, environ: Mapping[str, str], root: Path
     if not given.relock:
         check_lock(catalogue, lock, models)
     goldens = _goldens(catalogue)
-    for spec in models:
-        read_goldens(
-            goldens, spec.name, spec.repo, spec.task
-        )  # what is wrong with them is told now
+    for spec in models:  # an invalid file is refused before anything is done
+        read_goldens(goldens, spec.name, spec.repo, spec.task)
     root_of_home = given.model_home or _default_home(environ, root, sample)
     home = Home(root_of_home, catalogue=os.path.abspath(catalogue.path))
     if home.root.exists() and not home.root.is_dir():
@@ -195,7 +193,7 @@ def _chosen(catalogue: Catalogue, names: Sequence[str]) -> tuple[ModelSpec, ...]
 
 
 def _shard(given: GivenOptions, environ: Mapping[str, str]) -> Shard | None:
-    """The wished share with its number; which models that are is `_share`'s."""
+    """The share that was asked for, with its number."""
     shard = given.shard
     if shard is None:
         return None
@@ -208,30 +206,30 @@ def _shard(given: GivenOptions, environ: Mapping[str, str]) -> Shard | None:
         raise WrongRequest("--cleanup works on the whole home: leave --shard out.")
     if shard.index is not None:
         return shard
-    said = environ.get(JOB_INDEX)
-    if not said:
+    number = environ.get(JOB_INDEX)
+    if not number:
         raise WrongRequest(
             f"--shard {shard} takes its number from {JOB_INDEX}, which is not set: Kubernetes sets "
             f"it in the pods of an Indexed Job. Elsewhere say which: --shard 0/{shard.count}."
         )
-    if not (said.isascii() and said.isdigit() and int(said) < shard.count):
+    if not (number.isascii() and number.isdigit() and int(number) < shard.count):
         raise WrongRequest(
-            f"{JOB_INDEX} is {said!r}, but --shard {shard} has shares from 0 to "
+            f"{JOB_INDEX} is {number!r}, but --shard {shard} has shares from 0 to "
             f"{shard.count - 1}: the Job's completions and the number after the slash must be one."
         )
-    return replace(shard, index=int(said))
+    return replace(shard, index=int(number))
 
 
 def _share(chosen: tuple[ModelSpec, ...], shard: Shard | None) -> tuple[ModelSpec, ...]:
-    """Repositories are dealt like cards, in the order of the catalogue.
+    """Every `count`-th repository, in the order of the catalogue.
 
-    By repository and not by entry: two entries of one share its snapshot, and would wait for
-    each other.
+    By repository and not by entry: two entries of a repository share its snapshot, and would wait
+    for each other.
     """
     if shard is None:
         return chosen
-    hands = {repo: n % shard.count for n, repo in enumerate(dict.fromkeys(s.repo for s in chosen))}
-    return tuple(spec for spec in chosen if hands[spec.repo] == shard.index)
+    repos = list(dict.fromkeys(spec.repo for spec in chosen))[shard.index :: shard.count]
+    return tuple(spec for spec in chosen if spec.repo in repos)
 
 
 def _precisions(wanted: Sequence[str]) -> tuple[str, ...] | None:
@@ -245,7 +243,7 @@ def _precisions(wanted: Sequence[str]) -> tuple[str, ...] | None:
 
 
 def _interpreters(pythons: Sequence[Path]) -> tuple[Interpreter, ...]:
-    """Each named by its environment's folder, and by the one above where that says nothing."""
+    """Each is named by its environment's folder, and by the folder above where that is generic."""
     found: dict[str, Interpreter] = {}
     for python in dict.fromkeys(pythons):
         if not (python.is_file() and os.access(python, os.X_OK)):
@@ -254,13 +252,10 @@ def _interpreters(pythons: Sequence[Path]) -> tuple[Interpreter, ...]:
                 "/srv/app/venv/bin/python."
             )
         place = python.parent.parent
-        names = (place.parent.name, place.name) if place.name in VAGUE else (place.name,)
+        names = (place.parent.name, place.name) if place.name in GENERIC else (place.name,)
         name = re.sub(r"[^\w.-]+", "-", "-".join(filter(None, names))) or "python"
-        label = next(
-            one
-            for one in (name, *(f"{name}-{count}" for count in range(2, 99)))
-            if one not in found
-        )
+        labels = (name, *(f"{name}-{count}" for count in range(2, 99)))
+        label = next(label for label in labels if label not in found)
         found[label] = Interpreter(python=python, label=label)
     return tuple(found.values())
 
@@ -301,7 +296,7 @@ def _network(
 
 
 def _check_token(token: str, environ: Mapping[str, str]) -> None:
-    """Refuse what no header can hold; where it stands is told, and nothing of it."""
+    """Refuse what no header can hold; the message says where it is, and nothing of it."""
     kept = token.replace("\r", "").replace("\n", "")  # the hub's client leaves these out
     for place, letter in enumerate(kept, 1):
         if not " " <= letter <= "~":
@@ -322,7 +317,7 @@ def _no_address(wrong: str) -> WrongRequest:
 
 
 def _wrong_part(parts: SplitResult) -> str | None:
-    """What no request could be made with, though it reads as a URL."""
+    """Why no request could be made, though it reads as a URL."""
     host = parts.hostname or ""
     try:
         host.encode("idna")  # as it is looked up

@@ -21,7 +21,7 @@ ADDRESSES = ("127.0.0.1", "::1")
 NO_IPV6 = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 TRIES = 20  # for a port that is free at both addresses
 LIFETIME = 3600  # seconds
-RECONSTRUCTION = f"http://{NAME}:9/v1/reconstructions/"  # Xet is told of, and not served
+RECONSTRUCTION = f"http://{NAME}:9/v1/reconstructions/"  # Xet is announced, and not served
 # Of this process, so that one hub can send to another for the bytes.
 _KEY = secrets.token_bytes(32)
 

@@ -183,17 +183,17 @@ class Connection(BaseHTTPRequestHandler):
         sent = Body(stream=body, span=span, size=size)
         if span and (self.command != "HEAD" or fault.gzip):
             sent = sent.of(fault)
-        told = {"Content-Length": str(len(sent.span))}
+        framing = {"Content-Length": str(len(sent.span))}
         without = fault.without | ({"content-length"} if self._is_unsized(is_file) else set())
         framed = not silent and "content-length" in without
         if framed:
-            told["Transfer-Encoding"] = "chunked"
+            framing["Transfer-Encoding"] = "chunked"
         if is_file and fault.gzip and span:
-            told["Content-Encoding"] = "gzip"
+            framing["Content-Encoding"] = "gzip"
         self.log_request(status)
         self.send_response_only(status)
         standing = {"Date": self.date_time_string(), **(self.standing() if self.own else {})}
-        for key, value in merged(standing, headers, told, fault.headers).items():
+        for key, value in merged(standing, headers, framing, fault.headers).items():
             if key.lower() not in without:
                 self.send_header(key, value)
         self.end_headers()

@@ -29,14 +29,14 @@ class Fault:
         False  # end with a TCP reset: before the answer, or with `cut` after so many bytes
     )
     cut: int | None = None  # close the connection after so many bytes of this body
-    spoil: int = 0  # so many bytes at a file's end are wrong; size, ETag and name stay right
+    corrupt: int = 0  # so many bytes at a file's end are wrong; size, ETag and name stay right
     content: bytes | None = None  # the file is another one now, with its own size and ETag
     stall: float = 0.0  # seconds of silence before the body; without one (HEAD), before the headers
     stall_at: int = 0  # with `stall`: so many bytes of the body come before the silence
     drip: int | None = None  # bytes per second of this body, whatever the hub's rate
     ignore_range: bool = False  # 200 and the whole file, whatever part was asked for
     chunked: bool = False  # a body without its length: a file's, or that of `page`
-    gzip: bool = False  # a file compressed, though nobody asked; HEAD tells the compressed length
+    gzip: bool = False  # a file compressed, though nobody asked; HEAD gives the compressed length
     elsewhere: str | None = None  # the origin to which a large file's redirect leads
     wait: float = 0.0  # seconds from the request to the first byte of the answer
     page: bool = False  # a web page of somebody on the way, with `status` or 200; 302: to a login
@@ -60,11 +60,11 @@ class Body:
 
     def of(self, fault: Fault) -> "Body":
         """What is sent in its place."""
-        if self.size is None or not (fault.spoil or fault.gzip):
+        if self.size is None or not (fault.corrupt or fault.gzip):
             return self
         self.stream.seek(self.span.start)
         data = self.stream.read(len(self.span))
-        good = max(0, self.size - fault.spoil - self.span.start)
+        good = max(0, self.size - fault.corrupt - self.span.start)
         data = data[:good] + bytes(byte ^ 0xFF for byte in data[good:])
         if fault.gzip:
             data = gzip.compress(data, 1)
@@ -82,8 +82,8 @@ def pour(
 ) -> bool:
     """Write a body as the fault says; gives whether it came to its end.
 
-    `last` is told, just before the last bytes leave, how many they are: a client that has them may
-    count its requests at once.
+    `last` is called with their number just before the last bytes leave: a client that has them
+    may count its requests at once.
     """
     span = body.span
     stop = span.stop if fault.cut is None else min(span.stop, span.start + fault.cut)

@@ -44,7 +44,7 @@ def page(status: int, *, length: bool = True, server: str = "gateway") -> Fault:
 
 
 def moved(endpoint: str) -> Faults:
-    """As of hf-mirror.com outside of China: all of it is at another hub, and nothing is told."""
+    """As of hf-mirror.com outside of China: all of it is at another hub, without a word."""
     return lambda method, path: Fault(moved=endpoint)
 
 
@@ -61,7 +61,7 @@ def limited(left: int = 0, seconds: int = 172, retry_after: str | None = None) -
 
 
 def slow(place: str, seconds: float = 25) -> Faults:
-    """The connection stands at once, the first byte comes late: a cold mirror."""
+    """The connection is made at once, the first byte comes late: a cold mirror."""
     return at(place, Fault(wait=seconds))
 
 

@@ -69,7 +69,7 @@ class Protocol(Connection):
                 raise Refusal(404, message="Not found")
 
     def standing(self) -> dict[str, str]:
-        """The hub tells every client how much of its rate limit is left, and names the request."""
+        """Every client learns how much of its rate limit is left, and names the request."""
         if self.kind == "cdn" or self.server.storage:
             return {"Via": "1.1 cdn (CloudFront)", "X-Cache": "Miss from cloudfront"}
         limit = "api" if self.kind == "api" else "resolvers"
@@ -145,17 +145,17 @@ class Protocol(Connection):
         listing = listing_of(files_of(repo.folder))
         if top and (top not in listing or top in listing[top]):
             raise Refusal(404, "EntryNotFound", f"{quote(top)} does not exist")
-        places = [place for place in listing if not top or place.startswith(f"{top}/")]
+        paths = [path for path in listing if not top or path.startswith(f"{top}/")]
         if not self.is_set("recursive"):
-            places = [place for place in places if place.rpartition("/")[0] == top]
+            paths = [path for path in paths if path.rpartition("/")[0] == top]
         start = int(self.query.get("cursor", 0))
         stop = start + max(1, int(self.query.get("limit", 1000)))
         headers = {}
-        if stop < len(places):
+        if stop < len(paths):
             following = urlencode(self.query | {"cursor": str(stop)})
             headers["Link"] = f'<{self.origin()}{self.raw_path}?{following}>; rel="next"'
         hidden = repo.gated and self._token() not in repo.readers
-        page = [item_of(place, listing[place], hidden=hidden) for place in places[start:stop]]
+        page = [item_of(path, listing[path], hidden=hidden) for path in paths[start:stop]]
         self.answer_json(page, headers=headers)
 
     def _file(self, repo: ServedRepo, path: str) -> File:
@@ -178,27 +178,27 @@ class Protocol(Connection):
                 ("", *self.hub.below, "api/resolve-cache/models", repo.repo, repo.commit)
             )
             query = urlencode({self.raw_path: "", "etag": f'"{known.oid}"'})
-            told = self._linked(known) | {"Location": f"{there}/{quote(path)}?{query}"}
-            self._redirect(307, "Temporary Redirect", told | commit)
+            headers = self._linked(known) | {"Location": f"{there}/{quote(path)}?{query}"}
+            self._redirect(307, "Temporary Redirect", headers | commit)
         else:
             origin = self.fault.elsewhere or self.hub.storage
             xet = cdn.xet_hash(known.sha256)
             auth = f"{self.hub.url}/api/models/{repo.repo}/xet-read-token/{repo.commit}"
-            told = self._linked(known) | {
+            headers = self._linked(known) | {
                 "Location": f"{origin}{cdn.signed(f'/cdn/{known.sha256}/{repo.repo}/{path}')}",
                 "Cache-Control": "no-store",
                 "X-Xet-Hash": xet,
                 "Link": f'<{auth}>; rel="xet-auth", <{cdn.RECONSTRUCTION}{xet}>; '
                 'rel="xet-reconstruction-info"',
             }
-            self._redirect(302, "Found", told | commit)
+            self._redirect(302, "Found", headers | commit)
 
     def _redirect(self, status: int, word: str, headers: dict[str, str]) -> None:
         text = f"{word}. Redirecting to {headers['Location']}"
         self.answer_text(status, text, {"Accept-Ranges": "bytes", **headers})
 
     def _linked(self, known: File) -> dict[str, str]:
-        """What a redirect tells of the file to which it leads."""
+        """What a redirect says of the file to which it leads."""
         etag = self._etag(known.sha256 or known.oid)
         return {"X-Linked-ETag": etag, "X-Linked-Size": str(known.size)}
 

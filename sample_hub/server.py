@@ -3,7 +3,7 @@
 `pytest --hub sample` fetches the sample models from it, and the tests fetch from it over a broken
 network: the same server, with faults. Standard library only, and only what reading takes: model
 info, tree, paths-info, and HEAD and GET of files with Range. Its answers are those of the public
-hub in 2026 (`protocol.py`), except that Xet is told of and not served: set HF_HUB_DISABLE_XET=1.
+hub in 2026 (`protocol.py`), except that Xet is announced and not served: set HF_HUB_DISABLE_XET=1.
 """
 
 import argparse
@@ -102,8 +102,11 @@ class Hub:
         self.url = "/".join((at, *self.below))
         self.storage = f"{self._scheme}://{cdn.NAME}:{self._storage_port}"
         self._running = [
-            (one, threading.Thread(target=one.serve_forever, args=(POLL_SECONDS,), daemon=True))
-            for one in (listener, *storage)
+            (
+                server,
+                threading.Thread(target=server.serve_forever, args=(POLL_SECONDS,), daemon=True),
+            )
+            for server in (listener, *storage)
         ]
         for _, thread in self._running:
             thread.start()
@@ -114,7 +117,7 @@ class Hub:
             thread.join()
 
     def _rest(self, seconds: float) -> None:
-        """Be gone for so long, as a hub that is started again; told by one of its connections."""
+        """Be gone for so long, as a hub that restarts; called by one of its connections."""
 
         def rest() -> None:
             self._close()

@@ -20,7 +20,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What lies in `proofs` is one: only asked for by its marker."""
+    """What lies in `proofs` is a proof: run only when its marker is asked for."""
     for item in items:
         if PROOFS in item.path.parents:
             item.add_marker(pytest.mark.proof)
@@ -35,7 +35,7 @@ def hub() -> Iterator[Hub]:
 
 @pytest.fixture(scope="session")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home that one green run has prepared with one model; copy it before spoiling it."""
+    """A home that one successful run has prepared with one model; copy it before changing it."""
     home = tmp_path_factory.mktemp("prepared") / "home"
     with Hub(sample_repos()) as serving:
         done = sample(home, hub=serving.url)

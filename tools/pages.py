@@ -137,13 +137,14 @@ def _nested(whole: Schema, part: Schema, depth: int) -> Iterator[str]:
 
 
 def consumers() -> str:
-    """Who loads a model, by which classes, and what it is given."""
-    lines = ["| task | consumer | calls | reads |", "|---|---|---|---|"]
+    """Who loads a model, by which classes, of each task and kind of file."""
+    groups: dict[str, list[str]] = {}
     for task in TASKS.values():
         for consumer in task.consumers:
-            calls = ", ".join(f"`{call}`" for call in consumer.classes.split(", "))
-            lines.append(f"| {task.name} | `{consumer.name}` | {calls} | {consumer.reads} |")
-    return "\n".join(lines)
+            calls = re.sub(r"\w*[A-Z]\w*(\(.*?\))?", r"`\g<0>`", consumer.classes)
+            group = groups.setdefault(f"{task.name}, {consumer.reads}", [])
+            group.append(f"`{consumer.name}` ({calls})")
+    return "\n".join(f"- {group}: {', '.join(lines)}" for group, lines in groups.items())
 
 
 def faults() -> str:

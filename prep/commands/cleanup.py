@@ -272,7 +272,7 @@ def _note_removed(home: Home, repo: str, path: Path) -> None:
 def _all_stages_locked(home: Home, repo: str, dry: bool) -> Iterator[bool]:
     """Hold all stages' locks of a repository; False where another process holds one, or may."""
 
-    def busy() -> Callable[[], None]:
+    def busy() -> None:
         raise LockTimeout(repo)
 
     with contextlib.ExitStack() as stack:

@@ -8,7 +8,7 @@ describes the plan for programs.
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -164,19 +164,18 @@ def _precision(
     if decided.action not in CONVERTS:
         kept = stable if decided.action in ("keep", "open") else made
         return _plan(precision, decided.action, decided.reason, kept.receipt)
-    if (receipt := _receipt(home, locked, precision)) is not None:
-        return _plan(precision, decided.action, decided.reason, receipt, work=True)
-    makes = need.make if need else ()
-    make = next((make for make in makes if make.precision == precision), None)
-    return PrecisionPlan(
-        precision=precision,
-        action=decided.action,
-        reason=decided.reason,
-        bytes=make.bytes if make else None,
-        seconds=None,
-        memory=make.memory if make else None,
-        known_from="computed" if make else None,
+    plan = _plan(
+        precision,
+        decided.action,
+        decided.reason,
+        _earlier_receipt(home, locked, precision),
+        work=True,
     )
+    makes = need.make if need and plan.known_from is None else ()
+    for make in makes:
+        if make.precision == precision:
+            return replace(plan, bytes=make.bytes, memory=make.memory, known_from="computed")
+    return plan
 
 
 def _plan(
@@ -195,7 +194,7 @@ def _plan(
     )
 
 
-def _receipt(home: Home, locked: LockedModel, precision: str) -> Receipt | None:
+def _earlier_receipt(home: Home, locked: LockedModel, precision: str) -> Receipt | None:
     """The receipt of an earlier conversion of the same files to that precision, by other tools."""
     source = {file.path: file.sha256 for file in locked.files}
     for folder in sorted(home.conversions(locked.repo).glob("[0-9a-f]*")):

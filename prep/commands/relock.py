@@ -7,7 +7,7 @@ from pathlib import Path
 from prep.catalogue.entries import ModelSpec
 from prep.catalogue.lock import Lock, LockedFile, LockedModel, check_lock, render
 from prep.catalogue.pin_change import is_compared, meaning
-from prep.errors import HubRefused, WrongRequest, listing
+from prep.errors import UnsafeFile, WrongRequest, listing
 from prep.fetch import hub
 from prep.fetch.hub import RemoteModel
 from prep.files import unsafe
@@ -124,20 +124,20 @@ def _change(before: LockedModel, after: LockedModel) -> list[str]:
 
 
 def _locked(spec: ModelSpec, remote: RemoteModel) -> LockedModel:
-    """The entry, or `HubRefused` where the repository holds nothing that may be loaded."""
+    """The entry, or `UnsafeFile` where the repository holds nothing that may be loaded."""
     reasons = ((file.path, unsafe.of_name(file.path) or file.unsafe) for file in remote.files)
     if bad := [f"{path}  {reason}" for path, reason in reasons if reason]:
         head = f"{spec.name}: will not lock {spec.repo} at {remote.commit}"
-        raise HubRefused(
+        raise UnsafeFile(
             f"{listing(head, bad)}\nNothing was locked. Choose another model or revision; where a "
             "library needs the model without these files, narrow 'files' in the catalogue."
         )
     if not any(file.path.endswith(".safetensors") for file in remote.files):
         others = printable(", ".join(remote.others), 1000) or "nothing else"
-        raise HubRefused(
-            f"{spec.repo} at {remote.commit} has no safetensors weights among the wanted files; it "
-            f"has {others}. Pickled weights run code when "
-            "loaded and are not taken: choose a revision with safetensors."
+        raise UnsafeFile(
+            f"{spec.name}: {spec.repo} at {remote.commit} has no safetensors weights among the "
+            f"wanted files; it has {others}. Pickled weights run code when loaded and are not "
+            "taken: choose a revision with safetensors."
         )
     return LockedModel(
         name=spec.name,

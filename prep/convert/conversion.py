@@ -18,6 +18,7 @@ from prep.catalogue.lock import LockedFile, LockedModel
 from prep.files.checksum import digest_files
 from prep.home.layout import Home, make_folder, now, open_to_all, point_link, write_text
 from prep.home.receipt import NAME, Receipt, Recipe
+from prep.machine.build import build
 from prep.sandbox.import_server import ImportServer
 
 TOOLS = ("torch", "transformers", "optimum", "optimum-intel", "openvino", "nncf")
@@ -93,7 +94,12 @@ def publish(home: Home, draft: Draft, content: Mapping[str, Any]) -> Receipt:
         recipe=draft.recipe,
         files=draft.files,
         content=content,
-        made={"at": now(), "seconds": round(draft.seconds, 2), "peak-bytes": draft.peak},
+        made={
+            "at": now(),
+            "seconds": round(draft.seconds, 2),
+            "peak-bytes": draft.peak,
+            "model-prep": build().record(),
+        },
     )
     write_text(draft.folder / NAME, receipt.render())
     final = home.conversions(draft.recipe.repo) / draft.recipe.digest

@@ -115,7 +115,7 @@ class Part:
 
     `reached` is the most that there ever was. `is_joined`: from more than one answer, or from an
     earlier run and this one. `oid` is git's name for the file, as the hub says. `is_placed`: the
-    blob was there, whole. `without_range`: the download host refused a Range.
+    blob was there, whole. `without_range`: the storage host refused a Range.
     """
 
     def __init__(self, transfer: Transfer, file: FileIO, on_bytes: Callable[..., None]) -> None:
@@ -324,7 +324,7 @@ def other_size(transfer: Transfer, got: str, response: httpx.Response | None = N
     """The message for a file of another size than the lock's."""
     where = "on the hub"
     if response is not None and response.request.extensions["role"] == "bytes":
-        where = f"at the download host {host_of(response.request.url)}"
+        where = f"at the storage host {host_of(response.request.url)}"
     return (
         f"{transfer.what} has {got} bytes {where}, expected {transfer.size} (lock). The hub does "
         "not serve the locked file; ask its operator, or --relock and review the diff."

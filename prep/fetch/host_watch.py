@@ -50,8 +50,8 @@ def named(host: str, hub: str, role: str, cdn: str | None = None) -> str:
     if role == "hub":
         return f"{host} (redirected to by {hub})"
     if cdn in (None, host):
-        return f"{host} (download host of {hub})"
-    return f"{host} (redirected to by {cdn}, the download host of {hub})"
+        return f"{host} (storage host of {hub})"
+    return f"{host} (redirected to by {cdn}, the storage host of {hub})"
 
 
 def unreachable(host: str, reason: str) -> str:

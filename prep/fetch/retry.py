@@ -13,12 +13,11 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import httpx
-from tenacity import RetryCallState, Retrying, retry_if_exception
 
 from prep.errors import TimedOut
 from prep.fetch.session import Hosts, ServerUnavailable, SignatureRefused, host_of
 from prep.fetch.timer import ProgressTimer
-from prep.fetch.transient import TruncatedBody, is_transient, request_of, retry_after, summary
+from prep.fetch.transient import is_transient, request_of, retry_after, summary
 from prep.process.child import Emit, no_progress, past_deadline
 
 RETRIES = 5  # tries in a row, of which none brought a new byte
@@ -67,25 +66,80 @@ class Retry:
     def __call__(
         self, what: str, work: Callable[[], T], reached: Callable[[], int] = lambda: 0
     ) -> T:
-        """What `work` gives in the end; `reached` grows where a try received something new."""
-        return _Attempts(self, what, reached).run(work)
+        """What `work` gives in the end; `reached` grows where a try received something new.
 
-    def total_wait(self, seconds: float) -> float:
+        Tries are counted anew after one that received something.
+        """
+        tries, best = 0, reached()
+        while True:
+            self._wait_as_asked()
+            try:
+                return work()
+            except Exception as error:
+                if not is_transient(error) or self.cancelled.is_set():
+                    raise
+                failed = error
+            received, tries = reached(), tries + 1
+            if received > best:
+                best, tries = received, 1
+            asked = retry_after(failed)
+            backoff = min(2.0 ** (tries - 1), BACKOFF_MAX)
+            seconds = (backoff if asked is None else asked) + random.uniform(0, 1)
+            if enough := self._enough(what, failed, tries, seconds):
+                raise enough from failed
+            why = ", as the hub asks" if asked is not None else ""
+            self.report(
+                f"network: {summary(failed)}, trying again in {seconds:.0f} s{why} "
+                f"({tries + 1} of {self._limit(failed)})"
+            )
+            if isinstance(failed, ServerUnavailable) and asked is not None:
+                self._hub_asks(seconds, failed.response)
+            else:
+                self.cancelled.wait(seconds)
+
+    def _enough(
+        self, what: str, error: Exception, tries: int, seconds: float
+    ) -> RetriesExhausted | TimedOut | None:
+        """Why there is no further try after `seconds`, None where there is one."""
+        timer, asked = self.timer, retry_after(error)
+        by_deadline = seconds > timer.until_deadline()
+        if asked is not None:
+            total = self._total_wait(asked)
+            if by_deadline or total > RETRY_AFTER_MAX:
+                return RetriesExhausted(error, tries, asked, by_deadline, total)
+        elif seconds > timer.remaining():
+            if by_deadline and timer.deadline is not None:
+                return TimedOut(past_deadline(what, timer.deadline))
+            if isinstance(error, httpx.TimeoutException) and self._has_answered(error):
+                return TimedOut(no_progress(what, timer.timeout))
+            return RetriesExhausted(error, tries)
+        return RetriesExhausted(error, tries) if tries >= self._limit(error) else None
+
+    def _limit(self, error: Exception) -> int:
+        if isinstance(error, SignatureRefused):
+            return RETRIES_SIGNED
+        return RETRIES if self._has_answered(error) else RETRIES_UNREACHABLE
+
+    def _has_answered(self, error: Exception) -> bool:
+        request = request_of(error)
+        return request is None or self.hosts.has_answered(request.url)
+
+    def _total_wait(self, seconds: float) -> float:
         """How long hubs will have asked to wait, this wait too: several threads wait at once."""
         now = time.monotonic()
         return self.timer.hub_waits + max(0.0, now + seconds - max(now, self._wait_until))
 
-    def wait_as_asked(self, seconds: float, host: str, status: int) -> None:
-        """Wait as the hub asks; requests that other threads are about to make wait too."""
+    def _hub_asks(self, seconds: float, response: httpx.Response) -> None:
+        """A hub asks to wait; the next tries of all threads do."""
         with self._lock:
-            self.timer.hub_waits = self.total_wait(seconds)
+            self.timer.hub_waits = self._total_wait(seconds)
             if (until := time.monotonic() + seconds) > self._wait_until:
+                host = host_of(response.request.url)
                 self._wait_until = until
-                self._wait = {"of": seconds, "host": host, "status": status}
-        self.wait_for_others()
+                self._wait = {"of": seconds, "host": host, "status": response.status_code}
 
-    def wait_for_others(self) -> None:
-        """Wait while the hub wants no request; the parent is told how long that still is."""
+    def _wait_as_asked(self) -> None:
+        """Wait while a hub wants no request; the parent is told how long that still is."""
         if time.monotonic() >= self._wait_until:
             return
         with self.timer.paused():
@@ -103,92 +157,3 @@ class Retry:
         if text != last or now - then > SAME_LINE_SECONDS:
             self._reported = (now, text)
             self._emit({"event": "said", "text": text})
-
-
-class _Attempts:
-    """Tries of one piece of work; they are counted anew after one that received something."""
-
-    def __init__(self, retry: Retry, what: str, reached: Callable[[], int]) -> None:
-        self._retry, self._what, self._reached = retry, what, reached
-        self._best, self._before = reached(), 0
-        self._error: BaseException = TruncatedBody()
-
-    def run(self, work: Callable[[], T]) -> T:
-        retrying = Retrying(
-            retry=retry_if_exception(is_transient),
-            wait=self._wait,
-            stop=self._stop,
-            before_sleep=self._report,
-            sleep=self._sleep,
-            reraise=True,
-        )
-
-        def attempt() -> T:
-            self._retry.wait_for_others()
-            return work()
-
-        return retrying(attempt)
-
-    def _number(self, state: RetryCallState) -> int:
-        if (reached := self._reached()) > self._best:
-            self._best, self._before = reached, state.attempt_number - 1
-        return state.attempt_number - self._before
-
-    def _wait(self, state: RetryCallState) -> float:
-        self._error, jitter = _error(state), random.uniform(0, 1)
-        if (asked := retry_after(self._error)) is not None:
-            return asked + jitter
-        doubled: float = 2 ** (self._number(state) - 1)
-        return min(doubled, BACKOFF_MAX) + jitter
-
-    def _stop(self, state: RetryCallState) -> bool:
-        """Whether it is enough; raises the error that says why."""
-        error, number = _error(state), self._number(state)
-        timer, asked = self._retry.timer, retry_after(error)
-        if self._retry.cancelled.is_set():
-            return True
-        by_deadline = state.upcoming_sleep > timer.until_deadline()
-        if asked is not None:
-            total = self._retry.total_wait(asked)
-            if by_deadline or total > RETRY_AFTER_MAX:
-                raise RetriesExhausted(error, number, asked, by_deadline, total) from error
-        elif state.upcoming_sleep > timer.remaining():
-            if by_deadline and timer.deadline is not None:
-                raise TimedOut(past_deadline(self._what, timer.deadline)) from error
-            if isinstance(error, httpx.TimeoutException) and self._has_answered(error):
-                raise TimedOut(no_progress(self._what, timer.timeout)) from error
-            raise RetriesExhausted(error, number) from error
-        if number >= self._limit(error):
-            raise RetriesExhausted(error, number) from error
-        return False
-
-    def _report(self, state: RetryCallState) -> None:
-        error, number = _error(state), self._number(state)
-        why = ", as the hub asks" if retry_after(error) is not None else ""
-        self._retry.report(
-            f"network: {summary(error)}, trying again in {state.upcoming_sleep:.0f} s{why} "
-            f"({number + 1} of {self._limit(error)})"
-        )
-
-    def _sleep(self, seconds: float) -> None:
-        if retry_after(self._error) is None or not isinstance(self._error, ServerUnavailable):
-            self._retry.cancelled.wait(seconds)
-        else:
-            response = self._error.response
-            self._retry.wait_as_asked(seconds, host_of(response.request.url), response.status_code)
-
-    def _has_answered(self, error: BaseException) -> bool:
-        request = request_of(error)
-        return request is None or self._retry.hosts.has_answered(request.url)
-
-    def _limit(self, error: BaseException) -> int:
-        if isinstance(error, SignatureRefused):
-            return RETRIES_SIGNED
-        return RETRIES if self._has_answered(error) else RETRIES_UNREACHABLE
-
-
-def _error(state: RetryCallState) -> BaseException:
-    assert state.outcome is not None
-    error = state.outcome.exception()
-    assert error is not None
-    return error

@@ -52,7 +52,7 @@ class UnexpectedAnswer(Exception):
 
 
 class SignatureRefused(Exception):
-    """The download host refuses the URL that the hub signed; `page`: with a web page."""
+    """The storage host refuses the URL that the hub signed; `page`: with a web page."""
 
     def __init__(self, response: httpx.Response, page: bool) -> None:
         super().__init__(response.status_code)

@@ -52,23 +52,19 @@ class Table:
 
     def text(self, key: str, pattern: re.Pattern[str] | None = None, wanted: str = "") -> str:
         """A string that is not empty, and matches `pattern` whole (`wanted` says it in words)."""
-        value = self._get(key)
-        if value is _ABSENT:
-            return ""
-        if not isinstance(value, str) or not value.strip():
-            self.note(key, f"must be {wanted or 'a text'}, got {shown(value)}")
-            return ""
-        if pattern and not pattern.fullmatch(value):
-            self.note(key, f"must be {wanted}, got {shown(value)}")
-            return ""
-        return value
+        has_form = like(pattern) if pattern else is_text
+
+        def is_valid(value: Any) -> bool:
+            return has_form(value) and bool(value.strip())
+
+        return str(self._valid(key, is_valid, wanted or "a text", ""))
 
     def number(self, key: str, least: int = 0) -> int:
         """A whole number of at least `least`."""
         value = self._get(key)
         if value is _ABSENT:
             return least
-        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        if type(value) is not int or value < least:
             self.note(key, f"must be a whole number of at least {least}, got {shown(value)}")
             return least
         if value > MOST:
@@ -78,42 +74,29 @@ class Table:
 
     def texts(self, key: str, among: tuple[str, ...] = ()) -> tuple[str, ...]:
         """A list of strings, not empty, each one of `among` where that is given, none twice."""
-        value = self._get(key)
-        if value is _ABSENT:
-            return ()
-        if not isinstance(value, list) or not value:
-            self.note(key, f"must be a list of texts, got {shown(value)}")
-            return ()
+        values = self._valid(
+            key, lambda value: isinstance(value, list) and value, "a list of texts", []
+        )
+        wanted = f"one of {', '.join(among)}" if among else "a text"
         seen: set[str] = set()
-        for index, text in enumerate(value):
+        for index, text in enumerate(values):
             if not isinstance(text, str) or not text or (among and text not in among):
-                wanted = f"one of {', '.join(among)}" if among else "a text"
                 self.note(f"{key}[{index}]", f"must be {wanted}, got {shown(text)}")
                 continue
             if text in seen:
                 self.note(f"{key}[{index}]", f"{text!r} stands there twice")
             seen.add(text)
-        return tuple(text for text in value if isinstance(text, str))
+        return tuple(text for text in values if isinstance(text, str))
 
     def choice(self, key: str, among: tuple[str, ...]) -> str:
         """One of the strings in `among`."""
-        value = self._get(key)
-        if value is _ABSENT:
-            return ""
-        if value not in among:
-            self.note(key, f"must be one of {', '.join(among)}, got {shown(value)}")
-            return ""
-        return str(value)
+        wanted = f"one of {', '.join(among)}"
+        return str(self._valid(key, lambda value: value in among, wanted, ""))
 
     def tables(self, key: str) -> Iterator["Table"]:
         """The tables of an array of tables, which may be empty."""
-        value = self._get(key)
-        if value is _ABSENT:
-            return
-        if not isinstance(value, list):
-            self.note(key, f"must be an array of tables, got {shown(value)}")
-            return
-        for index, table in enumerate(value):
+        values = self._valid(key, lambda value: isinstance(value, list), "an array of tables", [])
+        for index, table in enumerate(values):
             yield Table(table, self._path(f"{key}[{index}]"), self.problems)
 
     def table(self, key: str) -> "Table":
@@ -139,6 +122,16 @@ class Table:
             if key not in self._asked:
                 known = ", ".join(sorted(self._asked))
                 self.note(key, f"is not a key that is known here; known are {known}")
+
+    def _valid(self, key: str, check: Callable[[Any], object], wanted: str, empty: Any) -> Any:
+        """The value at `key`; noted and `empty` where it is missing or invalid."""
+        value = self._get(key)
+        if value is _ABSENT:
+            return empty
+        if check(value):
+            return value
+        self.note(key, f"must be {wanted}, got {shown(value)}")
+        return empty
 
     def _path(self, key: str) -> str:
         return ".".join(filter(None, (self.place, key)))

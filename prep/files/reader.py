@@ -14,6 +14,7 @@ import os
 import re
 import stat
 import tomllib
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
@@ -133,13 +134,17 @@ def printable(text: str, most: int = 200) -> str:
     return shown if len(shown) <= most else f"{shown[: most - 1]}…"
 
 
+def duplicate_key(pairs: list[tuple[str, Any]]) -> str | None:
+    """A key that is there twice; parsers differ in which value they take."""
+    if len(dict(pairs)) == len(pairs):
+        return None
+    return Counter(key for key, _ in pairs).most_common(1)[0][0]
+
+
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        seen: set[str] = set()
-        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+    if (twice := duplicate_key(pairs)) is not None:
         raise Unreadable(f"the key {twice[:40]!a} stands there twice")
-    return found
+    return dict(pairs)
 
 
 def _float(text: str) -> float:

@@ -9,7 +9,6 @@ https://huggingface.co/docs/transformers/models#custom-models
 import contextlib
 import json
 import os
-from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any, Literal
 
 from prep.files.fields import path_problem
 from prep.files.patterns import is_pickle, matches
-from prep.files.reader import DEEPEST, LONGEST_NUMBER, open_file, printable
+from prep.files.reader import DEEPEST, LONGEST_NUMBER, duplicate_key, open_file, printable
 
 Read = Callable[[int, int], bytes]
 """``read(start, count)``: that part of a file, less where the file ends earlier."""
@@ -286,11 +285,9 @@ def _object(text: bytes, what: str) -> dict[str, Any]:
     """A JSON object without duplicate keys: parsers differ in which value they take."""
 
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) < len(pairs):
-            twice = max(Counter(name for name, _ in pairs).items(), key=lambda count: count[1])[0]
+        if (twice := duplicate_key(pairs)) is not None:
             raise _InvalidHeader(f"{what} names {_shown(twice)} twice")
-        return found
+        return dict(pairs)
 
     try:
         value = json.loads(text.decode(), object_pairs_hook=once, parse_int=_number)

@@ -91,29 +91,27 @@ def lock_stage(path: Path, report: Callable[[str], None]) -> Iterator[HolderNote
     make_folder(path.parent)
     note = path.with_name(f"{path.name}.holder")
     with (
-        lock_file(path, lambda: _Wait(path, note, report).check) as locked,
+        lock_file(path, _Wait(path, note, report).check) as locked,
         HolderNote(note, locked=locked) as holder,
     ):
         yield holder
 
 
 @contextlib.contextmanager
-def lock_file(
-    path: Path, waiting: Callable[[], Callable[[], None]] = lambda: lambda: None
-) -> Iterator[bool]:
+def lock_file(path: Path, on_wait: Callable[[], None] = lambda: None) -> Iterator[bool]:
     """Hold the lock `path`, without a note; gives whether locks do anything here.
 
-    `waiting` is called when another process has it; what it gives, every second from then on.
+    `on_wait` is called when another process has it, and every second from then on.
     """
     lock = FileLock(path, mode=0o666, fallback_to_soft=False)
-    check = None
+    timeout = 0
     while True:
         try:
-            lock.acquire(timeout=1 if check else 0)
+            lock.acquire(timeout=timeout)
             break
         except Timeout:
-            check = check or waiting()
-            check()
+            on_wait()
+            timeout = 1
         except OSError as error:
             if error.errno not in NO_LOCKS:
                 raise
@@ -131,13 +129,14 @@ class _Wait:
 
     def __init__(self, path: Path, note: Path, report: Callable[[str], None]) -> None:
         self._path, self._note, self._report = path, note, report
-        self._began = self._changed = time.monotonic()
-        self._reported = float("-inf")
-        self._text = ""
+        self._began: float | None = None
+        self._changed, self._reported, self._text = 0.0, float("-inf"), ""
 
     def check(self) -> None:
         """Report who has it; raise `LockTimeout` where its note is not renewed for too long."""
         now, text = time.monotonic(), self._read()
+        if self._began is None:
+            self._began = self._changed = now
         if text != self._text:
             self._text, self._changed = text, now
         holder = describe_holder(text)

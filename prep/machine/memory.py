@@ -4,12 +4,29 @@ Containers, services and CI jobs run in control groups; the smallest limit on th
 Version 2 of the kernel's interface is one tree, version 1 has a tree for memory alone.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 PROC, CGROUPS = Path("/proc"), Path("/sys/fs/cgroup")
 UNLIMITED = 1 << 60  # version 1 writes "no limit" as a number near the largest
+
+
+class _Files(NamedTuple):
+    """The files of a control group that hold these numbers."""
+
+    limit: str
+    used: str
+    peak: str
+    kills: str
+
+
+VERSION_1 = _Files(
+    *("memory.limit_in_bytes", "memory.usage_in_bytes"),
+    *("memory.max_usage_in_bytes", "memory.oom_control"),
+)
+VERSION_2 = _Files("memory.max", "memory.current", "memory.peak", "memory.events")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,47 +60,34 @@ def _limits(proc: Path, cgroups: Path) -> Iterator[Memory]:
     for line in _text(proc / "self" / "cgroup").splitlines():
         _, controllers, path = line.split(":", 2)
         if controllers == "":
-            trees, read = [cgroups, cgroups / "unified"], _version_2
+            trees, files = [cgroups, cgroups / "unified"], VERSION_2
         elif "memory" in controllers.split(","):
-            trees, read = [cgroups / "memory"], _version_1
+            trees, files = [cgroups / "memory"], VERSION_1
         else:
             continue
         for tree in trees:
-            yield from _upwards(tree, path, read)
+            yield from _upwards(tree, path, files)
 
 
-def _upwards(tree: Path, path: str, read: Callable[[Path], Memory | None]) -> Iterator[Memory]:
+def _upwards(tree: Path, path: str, files: _Files) -> Iterator[Memory]:
     """Every limit from our own group to the root: in a container only the root is visible."""
     group = tree / path.strip("/")
     while group.is_relative_to(tree):
-        if limit := read(group):
+        if limit := _limit(group, files):
             yield limit
         group = group.parent
 
 
-def _version_2(group: Path) -> Memory | None:
-    limit = _number(group / "memory.max")
-    if limit is None:
-        return None
-    return Memory(
-        free=_free(limit, _number(group / "memory.current"), group),
-        limit=limit,
-        bound=f"the control group {group}",
-        peak=_number(group / "memory.peak"),
-        kills=_table(group / "memory.events").get("oom_kill", 0),
-    )
-
-
-def _version_1(group: Path) -> Memory | None:
-    limit = _number(group / "memory.limit_in_bytes")
+def _limit(group: Path, files: _Files) -> Memory | None:
+    limit = _number(group / files.limit)
     if limit is None or limit >= UNLIMITED:
         return None
     return Memory(
-        free=_free(limit, _number(group / "memory.usage_in_bytes"), group),
+        free=_free(limit, _number(group / files.used), group),
         limit=limit,
         bound=f"the control group {group}",
-        peak=_number(group / "memory.max_usage_in_bytes"),
-        kills=_table(group / "memory.oom_control").get("oom_kill", 0),
+        peak=_number(group / files.peak),
+        kills=_table(group / files.kills).get("oom_kill", 0),
     )
 
 

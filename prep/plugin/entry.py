@@ -4,14 +4,14 @@ pytest imports this module in every run of an environment that has model-prep in
 imports nothing but pytest and the standard library, and decides by the arguments (PYTEST_ADDOPTS
 and the ini file's `addopts` included):
 
-1. ``-p prep.plugin`` is among them, as in this project's pytest.ini: the plugin is there already.
+1. ``-p prep.plugin`` is among them, as in this project's pytest.ini: the plugin is loaded already.
 2. ``--help``: the plugin is loaded, so that its options are shown; unless a conftest.py has an
    option of the same name.
 3. One of the places of tests is this suite, as a path or by ``--pyargs model_tests``: the suite
    runs under its own settings, not under those of the directory: see `suite_arguments`.
-4. An option of ours is given, and neither a plugin nor a conftest.py knows it: its value was
-   perhaps taken for a place of tests, so it is tried again as ``--option=value``. If that does not
-   help, one sentence says what to write.
+4. An option of ours has an existing path as its value, after a space: the run starts again with
+   ``--option=path``. If no plugin and no conftest.py knows such an option then, one sentence says
+   what to write.
 5. Anything else is a run of other people's tests: nothing is loaded, and no hook does anything.
 
 In cases 3 and 4, pytest starts again in the same process with other arguments. Nothing less would
@@ -74,18 +74,18 @@ def pytest_load_initial_conftests(
         _start_again(early_config, args, suite_arguments(early_config, parser, args))
         given.noconftest = True
     yield
-    if loaded or asked:
-        return
-    if given.help:
+    if given.help and not loaded:
         _show_options(manager)
-    elif any(arg.partition("=")[0] in OPTIONS for arg in args):
+    elif not asked and any(arg.partition("=")[0] in OPTIONS for arg in args):
         _, unknown = parser.parse_known_and_unknown_args(args)
-        if ours := [name for arg in unknown if (name := arg.partition("=")[0]) in OPTIONS]:
-            before = list(early_config.invocation_params.args)
-            joined = join_values(before, WITH_VALUE.intersection(ours))
-            if joined == before:
-                raise pytest.UsageError(not_asked(ours, joined))
+        ours = [name for arg in unknown if (name := arg.partition("=")[0]) in OPTIONS]
+        names = WITH_VALUE if manager.hasplugin(PLUGIN) else WITH_VALUE.intersection(ours)
+        before = list(early_config.invocation_params.args)
+        joined = join_values(before, names, here)
+        if joined != before and not given.inifilename:
             _start_again(early_config, args, joined)
+        elif ours:
+            raise pytest.UsageError(not_asked(ours, before))
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -130,14 +130,18 @@ def suite_arguments(config: pytest.Config, parser: pytest.Parser, args: Sequence
     overrides = [f"{name}={value}" for name in INI if (value := config.getini(name))]
     ini = (part for override in overrides for part in ("-o", override))
     root = Path(__file__).parents[2]  # the package's: a test has the same id wherever it is run
-    return [*SETTINGS, f"--rootdir={root}", *ini, *config.invocation_params.args]
+    typed = config.invocation_params.args
+    places = [place for place in given.file_or_dir if place not in typed]  # in the ini's addopts
+    if places and given.pyargs:
+        places.append("--pyargs")
+    return [*SETTINGS, f"--rootdir={root}", *ini, *typed, *places]
 
 
-def join_values(args: Sequence[str], names: frozenset[str]) -> list[str]:
-    """Write ``--option value`` as ``--option=value`` for the named options."""
+def join_values(args: Sequence[str], names: frozenset[str], here: Path) -> list[str]:
+    """Write ``--option path`` as ``--option=path`` for the named options and existing paths."""
     joined: list[str] = []
     for arg in args:
-        if joined and joined[-1] in names and not arg.startswith("-"):
+        if joined and joined[-1] in names and (here / arg).exists():
             joined[-1] += f"={arg}"
         else:
             joined.append(arg)

@@ -1,7 +1,4 @@
-"""The pytest plugin: options, the stages as fixtures, the outcome; the only room of pytest's.
-
-Other repositories use it: ``pytest_plugins = ["prep.plugin"]`` and ``def test_mine(converted)``.
-"""
+"""The hooks of the plugin, and the stages as fixtures."""
 
 import contextlib
 import os
@@ -13,7 +10,18 @@ import pytest
 from prep.catalogue.entries import ModelSpec
 from prep.catalogue.lock import LockedModel
 from prep.errors import Interrupted, NotTried
-from prep.plugin import outcome, parameters, reruns, run_command, signals, terminal, workspace
+from prep.plugin import (
+    expected,
+    outcome,
+    parameters,
+    report_places,
+    reruns,
+    run_command,
+    signals,
+    terminal,
+    terminal_summary,
+    workspace,
+)
 from prep.plugin.options import add_options, refuse_cache_options, settings_of
 from prep.process.child import die_with_parent
 from prep.stages.converted import Converted
@@ -47,16 +55,16 @@ pytest_cmdline_main = run_command.run_mode
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Settle the case before anything is collected: what is wrong is told at once (exit 4)."""
+    """Read the settings before anything is collected: what is wrong ends the run now (exit 4)."""
     for marker, meaning in MARKERS.items():
         config.addinivalue_line("markers", f"{marker}: {meaning}")
-    if config.option.help:  # configures, but runs nothing: there may be no catalogue here
+    if config.option.help:  # configures, but runs nothing: there need not be a catalogue
         return
     if hasattr(config, "workerinput"):
         die_with_parent()
     refuse_cache_options(config)
     settings_of(config)
-    outcome.check_places(config)
+    report_places.check_places(config)
     signals.install(config)
     if not hasattr(config, "workerinput"):
         run_command.start_sample_hub(config)
@@ -69,29 +77,29 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Get ready to show what goes on, in the process that has the terminal."""
+    """Prepare to show progress, in the process that has the terminal."""
     if not hasattr(session.config, "workerinput"):
         terminal.get_ready(session.config)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Nothing goes on any more: what follows is pytest's."""
+    """Show no more progress: what follows is pytest's."""
     terminal.stop(session.config)
 
 
 def pytest_enter_pdb(config: pytest.Config) -> None:
-    """A debugger has the terminal."""
+    """A debugger takes the terminal."""
     terminal.pause(config, paused=True)
 
 
 def pytest_leave_pdb(config: pytest.Config) -> None:
-    """The debugger has given it back."""
+    """The debugger gives it back."""
     terminal.pause(config, paused=False)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """End the painter, the import server and the hub with the run, however it ended."""
+    """End progress, import server and hub with the run, however it ended."""
     terminal.stop(config)
     if stages := config.stash.get(STAGES, None):
         stages.close()
@@ -99,15 +107,15 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
-    """The case, stated."""
-    return outcome.header(settings_of(config))
+    """The settings."""
+    return terminal_summary.header_lines(settings_of(config))
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_make_collect_report(
     collector: pytest.Collector,
 ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
-    """Leave out tests that no chosen model has: they are neither counted nor told as deselected."""
+    """Leave out tests that no chosen model has: they are not counted as deselected."""
     report = yield
     report.result = parameters.not_empty(report.result)
     return report
@@ -121,27 +129,27 @@ def pytest_collection_modifyitems(
 
     pytest groups by parameter and would split a model's tests.
     """
-    outcome.note_expected(config, items)
+    expected.note_expected(config, items)
     yield
     parameters.sort(items)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Note what the chosen tests need, for the look beforehand."""
+    """Note what the chosen tests need, for the preflight."""
     workspace.note_wanted(session.config, session.items)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
-    """Tell an xdist worker where the embedded hub listens, and where to tell what it does."""
-    run_command.tell_worker(node)
-    workspace.tell_worker(node)
-    terminal.tell_worker(node)
+    """Give an xdist worker what it shares with this process."""
+    run_command.pass_endpoint(node)
+    workspace.configure_worker(node)
+    terminal.configure_worker(node)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_node_collection_finished(node: Any) -> None:
-    """A worker is there."""
+    """A worker has collected."""
     terminal.workers_are_there(node.config)
 
 
@@ -157,7 +165,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
-    """Pins and figures as junit properties, also on rows whose stage fails in set-up."""
+    """Pins and figures as junit properties, also on tests whose stage fails in set-up."""
     reruns.forget_attempt(item, item.config.stash.get(STAGES, None))
     try:
         yield
@@ -171,7 +179,7 @@ def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Our errors are whole messages: shown without traceback, and marked for the exit code."""
+    """Show our errors without traceback, and mark them for the exit code."""
     outcome.shorten(call)
     report = yield
     outcome.mark(item, call, report, _facts(item.config))
@@ -184,7 +192,7 @@ pytest_fixture_setup = reruns.note_fixture
 
 @pytest.fixture(scope="session")
 def stages(request: pytest.FixtureRequest) -> Iterator[Stages]:
-    """All stages of this process, remembering what each gave."""
+    """All stages of this process, and what each gave."""
     with workspace.context_for(request.session) as context:
         made = request.config.stash[STAGES] = Stages(context)
         yield made
@@ -195,21 +203,21 @@ def stages(request: pytest.FixtureRequest) -> Iterator[Stages]:
 
 @pytest.fixture(scope="session")
 def spec(request: pytest.FixtureRequest) -> ModelSpec:
-    """A model as the catalogue wants it."""
+    """An entry of the catalogue."""
     found: ModelSpec = request.param
     return found
 
 
 @pytest.fixture(scope="session")
 def precision(request: pytest.FixtureRequest) -> str:
-    """One of the precisions to prepare of the model."""
+    """A precision to prepare of the model."""
     found: str = request.param
     return found
 
 
 @pytest.fixture(scope="session")
 def load(request: pytest.FixtureRequest) -> Load:
-    """One way in which one consumer reads the model."""
+    """A way in which a consumer reads the model."""
     found: Load = request.param
     return found
 
@@ -223,7 +231,7 @@ def locked(stages: Stages, spec: ModelSpec) -> LockedModel:
 
 @pytest.fixture(scope="session")
 def fetched(stages: Stages, spec: ModelSpec, locked: LockedModel) -> Fetched:
-    """The model's original files, in the home and looked at in full."""
+    """The model's original files, in the home and verified in full."""
     with _ended_early(spec):
         return stages.fetched(spec)
 
@@ -237,22 +245,22 @@ def converted(stages: Stages, spec: ModelSpec, fetched: Fetched, precision: str)
 
 @pytest.fixture(scope="session")
 def loaded(stages: Stages, spec: ModelSpec, load: Load) -> Loaded:
-    """The model as one consumer got it in a process without network, with its answers."""
+    """The model as a consumer loads it in a process without network, with its answers."""
     try:
         with _ended_early(spec):
             return stages.loaded(spec, load)
     except NotTried as reason:
-        # No hole: what cannot be made on this machine is told with its reason, counted apart in
-        # the summary, and no verdict rests on it alone.
+        # What cannot be done on this machine is reported with its reason, counted apart in the
+        # summary, and no verdict rests on it alone.
         pytest.skip(f"{outcome.NOT_TRIED}{reason}")
 
 
 @contextlib.contextmanager
 def _ended_early(spec: ModelSpec) -> Iterator[None]:
-    """Give pytest an error that it can remember for a fixture.
+    """Raise an error that pytest can keep for a fixture.
 
     `SystemExit` and other exceptions that are no `Exception` leave a session fixture of pytest's
-    half made: every later test that asks for it, for whatever model, would fail of that.
+    half made: every later test that asks for it, for any model, would fail by it.
     """
     try:
         yield

@@ -16,6 +16,7 @@ import pytest
 from _pytest.junitxml import xml_key
 
 from prep.home.layout import write_text
+from prep.machine.build import build
 from prep.machine.disk import FULL
 
 
@@ -25,6 +26,10 @@ class Junit:
     def __init__(self, config: pytest.Config) -> None:
         self._log = config.stash.get(xml_key, None)
         self._text: str | None = None
+        if self._log is not None:
+            for name, value in build().record().items():
+                if value is not None:
+                    self._log.add_global_property(f"model-prep.{name}", value)
 
     @contextlib.contextmanager
     def in_memory(self) -> Iterator[None]:
@@ -38,7 +43,7 @@ class Junit:
             try:
                 yield
             finally:
-                self._log.logfile = place  # pytest tells it at the end
+                self._log.logfile = place  # pytest names it at the end
             self._text = memory.read()
 
     def write(self) -> None:

@@ -38,16 +38,16 @@ def _lines(doing: Sequence[Doing], now: float, width: int, color: bool) -> list[
     if width >= ROOM_FOR_FIGURES:
         table.add_column(no_wrap=True, overflow="ellipsis", justify="right")
     table.expand = True
-    for one in doing:
-        figures = one.figures(now)
+    for activity in doing:
+        figures = activity.figures(now)
         few = figures if width >= ROOM_FOR_BAR else figures[:1]
         cells = [
             SPINNER.render(now),
-            Text(one.model, style="bold cyan"),
-            Text(one.text or ("judging the answers" if one.unit == "loads" else "")),
+            Text(activity.model, style="bold cyan"),
+            Text(activity.text or ("judging the answers" if activity.unit == "loads" else "")),
         ]
         if width >= ROOM_FOR_BAR:
-            cells.append(_bar(one))
+            cells.append(_bar(activity))
         if width >= ROOM_FOR_FIGURES:
             cells.append(Text("  ".join(few), style="dim"))
         table.add_row(*cells)
@@ -64,7 +64,7 @@ def _lines(doing: Sequence[Doing], now: float, width: int, color: bool) -> list[
     return file.getvalue().splitlines()
 
 
-def _bar(one: Doing) -> ProgressBar | Text:
-    if one.share is None:
+def _bar(activity: Doing) -> ProgressBar | Text:
+    if activity.share is None:
         return Text("")
-    return ProgressBar(total=1.0, completed=min(1.0, one.share), width=BAR)
+    return ProgressBar(total=1.0, completed=min(1.0, activity.share), width=BAR)

@@ -137,7 +137,7 @@ def add_options(parser: pytest.Parser) -> None:
         "--shard",
         type=_shard,
         metavar="I/N|auto/N",
-        help="only this process's share of the models, I from 0, dealt by repository; auto takes I "
+        help="only this process's share of the models, I from 0, split by repository; auto takes I "
         "from the pod of an Indexed Job (JOB_COMPLETION_INDEX)",
     )
     add(
@@ -159,7 +159,7 @@ def add_options(parser: pytest.Parser) -> None:
 
 
 def refuse_cache_options(config: pytest.Config) -> None:
-    """Say that options of pytest's cache do nothing here; pytest itself says nothing of it.
+    """Say that options of pytest's cache do nothing here; pytest itself does not say so.
 
     The suite runs without that cache (`addopts` in pytest.ini): a verdict needs every test of a
     model, and a home that was repaired since is no reason to leave some out.
@@ -173,11 +173,11 @@ def refuse_cache_options(config: pytest.Config) -> None:
 
 
 def settings_of(config: pytest.Config) -> Settings:
-    """The case of this run, settled once; `pytest.UsageError` (exit 4) where it does not fit."""
+    """The settings of this run, read once; `pytest.UsageError` (exit 4) where they do not fit."""
     if SETTINGS not in config.stash:
         try:
-            said = {variable: config.getini(name) for name, variable in INI.items()}
-            environ = {key: value for key, value in said.items() if value} | dict(os.environ)
+            ini = {variable: config.getini(name) for name, variable in INI.items()}
+            environ = {key: value for key, value in ini.items() if value} | dict(os.environ)
             config.stash[SETTINGS] = resolve_settings(
                 _given_options(config, environ), environ, _root(config)
             )
@@ -193,8 +193,8 @@ def _root(config: pytest.Config) -> Path:
 
 def _given_options(config: pytest.Config, environ: Mapping[str, str]) -> GivenOptions:
     get = config.getoption
-    given = [name for some in get("models") or () for name in some]
-    names = given or _names(environ.get("MODELS_TO_DOWNLOAD", ""))
+    given = [name for names in get("models") or () for name in names]
+    models = given or _names(environ.get("MODELS_TO_DOWNLOAD", ""))
     timeout = get("download_timeout")
     if timeout is None:
         try:
@@ -202,7 +202,7 @@ def _given_options(config: pytest.Config, environ: Mapping[str, str]) -> GivenOp
         except argparse.ArgumentTypeError as error:
             raise WrongRequest(f"DOWNLOAD_TIMEOUT {error}") from None
     return GivenOptions(
-        models=names,
+        models=models,
         catalogue=get("catalogue"),
         model_home=get("model_home"),
         hub=get("hub") or (SAMPLE if environ.get("HF_ENDPOINT") == SAMPLE else None),

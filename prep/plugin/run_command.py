@@ -62,7 +62,7 @@ def start_sample_hub(config: pytest.Config) -> None:
         config.stash[_HUB] = stack
 
 
-def tell_worker(node: Any) -> None:
+def pass_endpoint(node: Any) -> None:
     """An xdist worker uses the hub of the controlling process."""
     node.workerinput["prep_endpoint"] = settings_of(node.config).network.endpoint
 

@@ -40,9 +40,9 @@ def install(config: pytest.Config) -> None:
     if threading.current_thread() is not threading.main_thread():
         return
     if hasattr(config, "workerinput"):
-        # timeout(1) signals the whole group: a worker that ended first would be told as one that
-        # died. Not SIG_IGN, which the programs that it starts would inherit. And not SIGINT, by
-        # which execnet ends a worker's test when the controller asks it to.
+        # timeout(1) signals the whole group: a worker that ended first would be reported as one
+        # that crashed. Not SIG_IGN, which the programs that it starts would inherit. And not
+        # SIGINT, by which execnet ends a worker's test when the controller asks it to.
         signal.signal(signal.SIGTERM, _nothing)
         return
     ending = Ending(config)
@@ -66,7 +66,7 @@ class Ending:
     def handle(self, number: int, frame: FrameType | None) -> None:
         """The handler of both signals, for the first and for each that follows."""
         if self._closed is not None:
-            # The exit code is settled, and Python is on its way out: a signal would replace it.
+            # The exit code is decided, and Python is on its way out: a signal would replace it.
             if time.monotonic() - self._closed > EXIT_SECONDS:  # not so: a program called pytest
                 signal.signal(number, self._previous[signal.Signals(number)] or signal.SIG_DFL)
                 signal.raise_signal(number)
@@ -100,7 +100,7 @@ class Ending:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, object, object]:
-        """Know the exit code that is settled, when all others are done."""
+        """Know the exit code that is decided, when all others are done."""
         self._open = False  # a second signal may have come just before it was closed
         result = yield
         self._code = int(session.exitstatus)
@@ -196,7 +196,7 @@ def kill_children() -> None:
 
 
 def _below(process: int | str) -> Iterator[int]:
-    """The descendants of a process, each before what it started: none tells of a child's death."""
+    """The descendants of a process, each before what it started: none reports a child's end."""
     for task in Path(f"/proc/{process}/task").glob("*/children"):
         with contextlib.suppress(OSError):
             for pid in map(int, task.read_text(encoding="ascii").split()):

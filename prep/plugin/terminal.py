@@ -22,7 +22,7 @@ from prep.files.reader import Unreadable, parse_json
 from prep.plugin.parameters import load_of, model_of
 from prep.process.progress import Doing, Event, Progress, is_event
 
-TERMINAL_SECONDS, LOG_SECONDS = 2.0, 10.0  # how often a long stage is told in plain lines
+TERMINAL_SECONDS, LOG_SECONDS = 2.0, 10.0  # how often a long stage is named in plain lines
 PAINT_SECONDS = 0.2
 REST_SECONDS = 3.0  # a model for which nothing goes on is shown that long
 
@@ -61,8 +61,8 @@ def pause(config: pytest.Config, *, paused: bool) -> None:
         painter.pause(paused=paused)
 
 
-def tell_worker(node: Any) -> None:
-    """Tell an xdist worker where its events go; until it tells some, it starts."""
+def configure_worker(node: Any) -> None:
+    """Give an xdist worker the file for its events; until there are some, it starts."""
     if painter := node.config.stash.get(_PAINTER, None):
         with contextlib.suppress(OSError):  # nowhere to write: silent, but no reason not to run
             node.workerinput["prep_progress"] = painter.events()
@@ -71,7 +71,7 @@ def tell_worker(node: Any) -> None:
 
 
 def workers_are_there(config: pytest.Config) -> None:
-    """The workers have collected; from now on they tell what they do."""
+    """The workers have collected; from now on they report events."""
     if painter := config.stash.get(_PAINTER, None):
         painter.take({"model": "model-prep", "doing": None})
 
@@ -127,7 +127,7 @@ class Painter:
         with self._lock:
             self._clear()
             self.live = False
-            self._follow()  # what was told last
+            self._follow()  # the last events
             self._stopped = True
             self._writer._file = self._file
             if self._handle is not None:
@@ -150,9 +150,9 @@ class Painter:
         return str(self._events)
 
     def take(self, event: Event) -> None:
-        """Show an event, from any thread. ``who`` is the worker that told it: it has one line."""
+        """Show an event, from any thread; ``who`` is its worker, which has one line."""
         now, who, model = time.monotonic(), event.get("who", ""), event["model"]
-        # A terminal that is gone is told to pytest by its own writes, and is no fault of a stage.
+        # pytest finds out by its own writes that a terminal is gone; it is no fault of a stage.
         with contextlib.suppress(OSError), self._lock:
             if self._stopped:
                 return
@@ -160,14 +160,14 @@ class Painter:
                 self._start()
             if who:
                 self._doing.pop("", None)  # the workers are there
-            one = self._doing.get(who)
-            if one is None or one.model != model:
-                one = self._doing[who] = Doing(model=model, text=None, since=now, said=now)
+            doing = self._doing.get(who)
+            if doing is None or doing.model != model:
+                doing = self._doing[who] = Doing(model=model, text=None, since=now, said=now)
             if "say" in event:
                 self._line(f"[{model}] {event['say']}")
-                one.said = now
+                doing.said = now
             else:
-                one.take(event, now)
+                doing.take(event, now)
 
     def write(self, text: str) -> None:
         """What pytest writes."""
@@ -188,7 +188,7 @@ class Painter:
                 self._tick(time.monotonic())
 
     def _follow(self) -> None:
-        """Take what the workers have told since; a line that is not whole yet waits."""
+        """Take the events of the workers since; a line that is not whole yet waits."""
         if self._events is None:
             return
         with self._events.open("rb") as file:
@@ -201,14 +201,14 @@ class Painter:
                     self.take(event)
 
     def _tick(self, now: float) -> None:
-        for who, one in list(self._doing.items()):
-            if one.text is None and now - one.since > REST_SECONDS:
+        for who, doing in list(self._doing.items()):
+            if doing.text is None and now - doing.since > REST_SECONDS:
                 del self._doing[who]
         if not self.live:
-            for one in self._doing.values():
-                if one.text is not None and now - one.said >= self._seconds:
-                    self._line(f"[{one.model}] {one.line(now)}")
-                    one.said = now
+            for doing in self._doing.values():
+                if doing.text is not None and now - doing.said >= self._seconds:
+                    self._line(f"[{doing.model}] {doing.line(now)}")
+                    doing.said = now
             return
         from prep.plugin import live_lines
 
@@ -256,7 +256,7 @@ class Painter:
             self._painted = 0
 
     def _size(self) -> tuple[int, int]:
-        """Columns and rows: the terminal's own, whatever COLUMNS says; some tell nothing."""
+        """Columns and rows: the terminal's own, whatever COLUMNS says; some give 0."""
         assert self._handle is not None
         columns, rows = os.get_terminal_size(self._handle)
         return columns or 80, rows or 24

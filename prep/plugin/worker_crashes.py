@@ -1,4 +1,4 @@
-"""A worker of xdist that died: its model's test tells of it, and the others go on in a new worker.
+"""A worker of xdist that crashed: its model's test fails, and the others go on in a new worker.
 
 xdist makes a report that knows no model. What is heavy runs in child processes, so a worker that
 is gone was most often killed, for memory or by a person; that can pass.
@@ -24,7 +24,7 @@ def note_kills(config: pytest.Config) -> None:
     config.stash.setdefault(KILLS, memory().kills)
 
 
-def tell(config: pytest.Config, settings: Settings, report: Any) -> None:
+def complete_report(config: pytest.Config, settings: Settings, report: Any) -> None:
     """Make xdist's report one of ours, where the test is one of ours."""
     path, bracket, rest = report.nodeid.partition("[")
     model = rest.rstrip("]").partition(SEPARATOR)[0]

@@ -1,7 +1,7 @@
-"""What the stages of a process are given: its scratch folder, and the look beforehand.
+"""What the stages of a process are given: its scratch folder, and the preflight.
 
-Under xdist the controlling process makes both once and hands them to its workers: one look at the
-hub for the whole run, and one folder that goes with the run, even where a worker was killed.
+Under xdist the controlling process makes both once for all workers: one preflight for the whole
+run, and one folder that is removed at its end, even where a worker was killed.
 """
 
 import contextlib
@@ -39,9 +39,9 @@ def note_wanted(config: pytest.Config, items: list[pytest.Item]) -> None:
 def context_for(session: pytest.Session) -> Iterator[Context]:
     """A run's context; its scratch folder is removed at the end."""
     config = session.config
-    told = getattr(config, "workerinput", {})
-    with _folder(told.get("prep_scratch")) as scratch:
-        preflight = told.get("prep_preflight")
+    workerinput = getattr(config, "workerinput", {})
+    with _folder(workerinput.get("prep_scratch")) as scratch:
+        preflight = workerinput.get("prep_preflight")
         yield Context(
             settings=settings_of(config),
             scratch=scratch,
@@ -51,9 +51,9 @@ def context_for(session: pytest.Session) -> Iterator[Context]:
         )
 
 
-def tell_worker(node: Any) -> None:
-    """Look once, before the first worker starts; every worker gets the same."""
-    config, told = node.config, node.workerinput
+def configure_worker(node: Any) -> None:
+    """One preflight before the first worker starts; every worker gets its result."""
+    config, workerinput = node.config, node.workerinput
     worker_crashes.note_kills(config)
     if SHARED not in config.stash:
         stack = contextlib.ExitStack()
@@ -61,10 +61,10 @@ def tell_worker(node: Any) -> None:
         config.add_cleanup(stack.close)
         settings, preflight = settings_of(config), None
         if not settings.offline:
-            workers = min(told["workercount"], len(settings.models))
+            workers = min(workerinput["workercount"], len(settings.models))
             preflight = run_preflight(settings, scratch, workers).dump()
         config.stash[SHARED] = str(scratch), preflight
-    told["prep_scratch"], told["prep_preflight"] = config.stash[SHARED]
+    workerinput["prep_scratch"], workerinput["prep_preflight"] = config.stash[SHARED]
 
 
 @contextlib.contextmanager

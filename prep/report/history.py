@@ -22,6 +22,7 @@ from prep.files.fields import (
 )
 from prep.files.reader import Unreadable, parse_json, read_lines
 from prep.home.layout import write_text
+from prep.report import older_versions
 from prep.report.verdict import Status
 
 NAME = "history.jsonl"
@@ -46,8 +47,9 @@ is_line = record(
 def line(name: str, entry: Mapping[str, Any], exit_code: int) -> dict[str, Any]:
     """What the history keeps of one model in one run. Times are seconds."""
     seconds: dict[str, float] = {}
-    for one in (entry["timeline"] or {}).get("stretches", ()):
-        seconds[one["stage"]] = round(seconds.get(one["stage"], 0.0) + one["seconds"], 2)
+    for stretch in (entry["timeline"] or {}).get("stretches", ()):
+        stage = stretch["stage"]
+        seconds[stage] = round(seconds.get(stage, 0.0) + stretch["seconds"], 2)
     versions = json.dumps(entry["versions"], sort_keys=True).encode()
     return {
         "at": entry["at"],
@@ -57,9 +59,9 @@ def line(name: str, entry: Mapping[str, Any], exit_code: int) -> dict[str, Any]:
         "entry": entry["entry"],
         "seconds": seconds,
         "agreement": {
-            precision: one["agreement"]
-            for precision, one in entry["precisions"].items()
-            if one.get("agreement") is not None
+            precision: made["agreement"]
+            for precision, made in entry["precisions"].items()
+            if made.get("agreement") is not None
         },
         "versions": hashlib.sha256(versions).hexdigest()[:12] if entry["versions"] else None,
     }
@@ -71,13 +73,13 @@ def append(path: Path, lines: Iterable[Mapping[str, Any]]) -> list[dict[str, Any
     A line that a full disk has torn is passed over, and never runs into the next.
     """
     known = read(path)
-    fresh = [dict(one) for one in lines]
+    fresh = [dict(line) for line in lines]
     whole = [*known, *fresh]
     if len(whole) > MOST:
         whole = whole[-KEPT:]
-        write_text(path, "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in whole))
+        write_text(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in whole))
     else:
-        append_lines(path, [json.dumps(one, ensure_ascii=False) for one in fresh])
+        append_lines(path, [json.dumps(line, ensure_ascii=False) for line in fresh])
     return whole
 
 
@@ -85,10 +87,10 @@ def read(path: Path) -> list[dict[str, Any]]:
     """The lines that can be read, oldest first; none where there is no file."""
     found: deque[dict[str, Any]] = deque(maxlen=MOST)
     try:
-        for one in read_lines(path):
+        for line in read_lines(path):
             with contextlib.suppress(Unreadable):
-                data = parse_json(one)
-                if is_line(data):
+                data = older_versions.renamed(parse_json(line))
+                if isinstance(data, dict) and is_line(data):
                     found.append(data)
     except FileNotFoundError:
         return []

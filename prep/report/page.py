@@ -45,7 +45,7 @@ STAGES = {
     "fetched": "fetch and digest",
     "converted": "convert and check",
     "loaded": "load and answer",
-    "interpreter": "meet an interpreter",
+    "interpreter": "ask an interpreter",
 }
 
 
@@ -58,8 +58,8 @@ def render(run: Mapping[str, Any], past: Sequence[Mapping[str, Any]]) -> str:
     view = {
         "run": run,
         "models": [
-            {"number": number, **_model(name, one, run, past)}
-            for number, (name, one) in enumerate(run["models"].items(), 1)
+            {"number": number, **_model(name, entry, run, past)}
+            for number, (name, entry) in enumerate(run["models"].items(), 1)
         ],
         "timeline": _timeline(run),
         "palette": page_colours.PALETTE,
@@ -79,7 +79,7 @@ def render(run: Mapping[str, Any], past: Sequence[Mapping[str, Any]]) -> str:
 
 def _headline(run: Mapping[str, Any]) -> dict[str, str]:
     """The verdict in one look: a sentence, and the status whose colour it has."""
-    counts = Counter(one["status"] for one in run["models"].values())
+    counts = Counter(model["status"] for model in run["models"].values())
     total, code = sum(counts.values()), run["exit"]
     meaning = EXITS.get(code, "see the terminal")
     if code in (2, 3, 5, 143):
@@ -107,33 +107,35 @@ def _headline(run: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _model(
-    name: str, one: Mapping[str, Any], run: Mapping[str, Any], past: Sequence[Mapping[str, Any]]
+    name: str, entry: Mapping[str, Any], run: Mapping[str, Any], past: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
-    problems = [text[:LETTERS].strip() for text in one["problems"]]
+    problems = [text[:LETTERS].strip() for text in entry["problems"]]
     return {
-        **one,
+        **entry,
         "name": name,
-        "earlier": one["at"] < run["began"],
-        "sizes": _sizes(one),
-        "consumers": _consumers(one["loads"]),
+        "earlier": entry["at"] < run["began"],
+        "sizes": _sizes(entry),
+        "consumers": _consumers(entry["loads"]),
         "not_tried": Counter(
-            load["not-tried"] for load in one["loads"].values() if "not-tried" in load
+            load["not-tried"] for load in entry["loads"].values() if "not-tried" in load
         ),
-        "answers": _answers(one),
-        "lowest": _agreement(one),
-        "measured": TASKS[one["task"]].measure.label if one["task"] in TASKS else "agreement",
+        "answers": _answers(entry),
+        "lowest": _agreement(entry),
+        "measured": TASKS[entry["task"]].measure.label if entry["task"] in TASKS else "agreement",
         "problem_list": [text.partition("\n")[::2] for text in problems[:PROBLEMS]],
         "more_problems": max(0, len(problems) - PROBLEMS),
-        "repaired_list": [" ".join(text.split())[:LETTERS] for text in one["repaired"][:PROBLEMS]],
+        "repaired_list": [
+            " ".join(text.split())[:LETTERS] for text in entry["repaired"][:PROBLEMS]
+        ],
         "past": _past(line for line in past if line["model"] == name),
     }
 
 
-def _sizes(one: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _sizes(entry: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The original and each precision: bytes, and how much of the allowed difference is used."""
-    rows = [{"label": "original", "bytes": one["bytes"], "used": None, "made": None}]
-    for precision, made in one["precisions"].items():
-        rows.append({"label": precision, **made, "used": _used(one["task"], made)})
+    rows = [{"label": "original", "bytes": entry["bytes"], "used": None, "made": None}]
+    for precision, made in entry["precisions"].items():
+        rows.append({"label": precision, **made, "used": _used(entry["task"], made)})
     most = max([row["bytes"] or 0 for row in rows] + [1])
     return [{**row, "share": 100 * (row["bytes"] or 0) / most} for row in rows]
 
@@ -147,11 +149,11 @@ def _used(task: str, made: Mapping[str, Any]) -> float | None:
     return 100 * difference / allowed if allowed else (0.0 if difference <= 0 else 999.0)
 
 
-def _agreement(one: Mapping[str, Any]) -> dict[str, Any] | None:
-    known = [row for row in _sizes(one) if row["used"] is not None]
+def _agreement(entry: Mapping[str, Any]) -> dict[str, Any] | None:
+    known = [row for row in _sizes(entry) if row["used"] is not None]
     if not known:
         return None
-    measure = TASKS[one["task"]].measure.sentence.strip(",")
+    measure = TASKS[entry["task"]].measure.sentence.strip(",")
     return {**max(known, key=lambda row: row["used"]), "measure": measure}
 
 
@@ -171,14 +173,14 @@ def _consumers(loads: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
             "precision": precision,
             "consumer": consumer,
             "loads": made,
-            "tried": sum("seconds" in one for one in made),
-            "ways": list(dict.fromkeys(one["way"] for one in made)),
+            "tried": sum("seconds" in load for load in made),
+            "ways": list(dict.fromkeys(load["way"] for load in made)),
             "cache_dir": _tried(made, "cache_dir"),
             "other": _tried(made, "other"),
             "read_only": _tried(made, "read-only"),
-            "latency": _median(one.get("latency") for one in made),
-            "seconds": _median(one.get("seconds") for one in made),
-            "peak": max((one.get("peak-bytes", 0) for one in made), default=0),
+            "latency": _median(load.get("latency") for load in made),
+            "seconds": _median(load.get("seconds") for load in made),
+            "peak": max((load.get("peak-bytes", 0) for load in made), default=0),
         }
         for (python, precision, consumer), made in groups.items()
     ]
@@ -189,15 +191,15 @@ def _tried(loads: Sequence[Mapping[str, Any]], how: str) -> str:
     meant = [load for load in loads if how in load["more"]]
     if not meant:
         return ""
-    return "yes" if any("seconds" in one for one in meant) else "not tried"
+    return "yes" if any("seconds" in load for load in meant) else "not tried"
 
 
-def _answers(one: Mapping[str, Any]) -> dict[str, Any] | None:
+def _answers(entry: Mapping[str, Any]) -> dict[str, Any] | None:
     """Heat maps or texts; None where the questions are not those that were asked."""
-    given = one["answers"]
-    if not given or one["task"] not in TASKS:
+    given = entry["answers"]
+    if not given or entry["task"] not in TASKS:
         return None
-    table = TASKS[one["task"]].questions().table()
+    table = TASKS[entry["task"]].questions().table()
     if not table.columns:
         if any(len(texts) != len(table.labels) for texts in given.values()):
             return None
@@ -268,16 +270,16 @@ def _timeline(run: Mapping[str, Any]) -> dict[str, Any] | None:
     """The models of this run side by side in time."""
     began = datetime.fromisoformat(run["began"])
     rows = []
-    for name, one in run["models"].items():
-        if not one["timeline"] or one["at"] < run["began"]:
+    for name, entry in run["models"].items():
+        if not entry["timeline"] or entry["at"] < run["began"]:
             continue
-        offset = (datetime.fromisoformat(one["timeline"]["began"]) - began).total_seconds()
-        stretches = one["timeline"]["stretches"]
+        offset = (datetime.fromisoformat(entry["timeline"]["began"]) - began).total_seconds()
+        stretches = entry["timeline"]["stretches"]
         ends = offset + max((s["at"] + s["seconds"] for s in stretches), default=0.0)
         totals: Counter[str] = Counter()
         for stretch in stretches:
             totals[stretch["stage"]] += stretch["seconds"]
-        rows.append((name, one["timeline"], max(0.0, offset), ends, totals))
+        rows.append((name, entry["timeline"], max(0.0, offset), ends, totals))
     whole = max([ends for *_, ends, _ in rows] + [0.0])
     if whole <= 0:
         return None

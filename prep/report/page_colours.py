@@ -67,9 +67,9 @@ HEAT: Sequence[Color] = ((246, 248, 252), (142, 188, 235), (38, 99, 180), (8, 38
 INK_ON_HEAT = ("#000000", "#ffffff")
 
 
-def contrast(one: str, other: str) -> float:
+def contrast(ink: str, ground: str) -> float:
     """The contrast of two colours, from 1 to 21, as WCAG 2.2 defines it."""
-    darker, lighter = sorted((_luminance(one), _luminance(other)))
+    darker, lighter = sorted((_luminance(ink), _luminance(ground)))
     return (lighter + 0.05) / (darker + 0.05)
 
 
@@ -82,7 +82,7 @@ def heat(value: float, least: float, most: float) -> tuple[str, str]:
         round(a + (b - a) * (place - lower))
         for a, b in zip(HEAT[lower], HEAT[lower + 1], strict=True)
     ]
-    ground = "#" + "".join(f"{one:02x}" for one in mixed)
+    ground = "#" + "".join(f"{channel:02x}" for channel in mixed)
     return ground, max(INK_ON_HEAT, key=lambda ink: contrast(ink, ground))
 
 
@@ -105,11 +105,11 @@ def bars(timeline: Mapping[str, Any], offset: float, whole: float) -> list[dict[
     """A model's stretches as shares of the whole, in percent."""
     return [
         {
-            **one,
-            "left": round(100 * (offset + one["at"]) / whole, 3),
-            "width": round(max(0.15, 100 * one["seconds"] / whole), 3),
+            **stretch,
+            "left": round(100 * (offset + stretch["at"]) / whole, 3),
+            "width": round(max(0.15, 100 * stretch["seconds"] / whole), 3),
         }
-        for one in timeline["stretches"]
+        for stretch in timeline["stretches"]
     ]
 
 

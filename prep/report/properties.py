@@ -1,4 +1,4 @@
-"""junit properties of one test: `docs/reports.md` tells each name."""
+"""junit properties of one test: docs/reports.md explains each name."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any

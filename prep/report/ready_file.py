@@ -26,6 +26,7 @@ from prep.files.fields import (
     is_time,
     like,
     listed,
+    maybe,
     one_of,
     record,
 )
@@ -34,6 +35,9 @@ from prep.files.reader import Unreadable, read_json
 from prep.home.file_lock import lock_file
 from prep.home.layout import Home, make_folder, now, write_text
 from prep.home.receipt import NAME
+from prep.machine.build import build
+from prep.report import older_versions
+from prep.report.summary_entry import is_build
 from prep.report.verdict import Status
 from prep.settings import Settings
 from prep.tasks.loaders import outranked, taken_beside
@@ -46,6 +50,7 @@ VERSION = 2
 _SAID: Mapping[str, Shape] = {
     "status": one_of(*get_args(Status)),
     "at": is_time,
+    "model-prep": maybe(is_build),
     "entry": like(SHA256),
     "repo": like(REPO),
     "commit": like(COMMIT),
@@ -90,7 +95,13 @@ def write_for_consumers(
             wrong += problems
             if not _keeps(models.get(name), fresh):
                 models[name] = fresh
-        whole = {"ready-version": VERSION, "at": now(), "models": models, "seal": _seal(models)}
+        whole = {
+            "ready-version": VERSION,
+            "model-prep": build().record(),
+            "at": now(),
+            "models": models,
+            "seal": _seal(models),
+        }
         files = {
             path: json.dumps(whole, indent=1, ensure_ascii=False) + "\n",
             path.with_name("consumer.env"): environment(settings.home, models),
@@ -149,6 +160,7 @@ def _model(
     entry: dict[str, Any] = {
         "status": status,
         "at": now(),
+        "model-prep": build().record(),
         "entry": locked.digest,
         "repo": locked.repo,
         "commit": locked.commit,
@@ -244,11 +256,16 @@ def _earlier(path: Path) -> dict[str, Any]:
         data = read_json(path)
     except (OSError, Unreadable):
         return {}
-    known = isinstance(data, dict) and data.get("ready-version") == VERSION
-    models = data.get("models") if known else None
+    models = data.get("models") if isinstance(data, dict) else None
     if not isinstance(models, dict) or data.get("seal") != _seal(models):
         return {}
-    return {name: one for name, one in models.items() if NAMES.fullmatch(name) and _is_proof(one)}
+    if data.get("ready-version") == older_versions.READY_BEFORE:
+        models = {name: older_versions.upgraded(model) for name, model in models.items()}
+    elif data.get("ready-version") != VERSION:
+        return {}
+    return {
+        name: model for name, model in models.items() if NAMES.fullmatch(name) and _is_proof(model)
+    }
 
 
 def _seal(models: Mapping[str, Any]) -> str:

@@ -1,5 +1,6 @@
-"""`summary.json`: every model's verdict, merged run by run; `docs/reports.md` tells its keys."""
+"""`summary.json`: every model's verdict, merged run by run; docs/reports.md explains its keys."""
 
+import contextlib
 import json
 import re
 from collections.abc import Mapping
@@ -7,10 +8,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from prep.errors import Exit, PathOccupied
 from prep.files.reader import Unreadable, read_json
 from prep.home.file_lock import lock_file
 from prep.home.layout import make_folder, now, write_text
-from prep.report import history, page
+from prep.machine.build import build
+from prep.machine.disk import FULL
+from prep.report import history, older_versions, page
 from prep.report.summary_entry import is_entry
 from prep.report.verdict import ModelRun, Status, merged
 from prep.settings import Settings
@@ -29,6 +33,7 @@ def entry(run: ModelRun, status: Status, settings: Settings, name: str) -> dict[
     return {
         "status": status,
         "at": now(),
+        "model-prep": build().record(),
         "entry": locked.digest if locked else None,
         "home": str(settings.home.root),
         "wanted-precisions": list(spec.precisions),
@@ -45,8 +50,8 @@ def entry(run: ModelRun, status: Status, settings: Settings, name: str) -> dict[
         "seconds": facts.get("seconds"),
         "timeline": facts.get("timeline"),
         "precisions": {
-            precision: {**one, "agreement-bound": bounds[precision]}
-            for precision, one in facts.get("precisions", {}).items()
+            precision: {**made, "agreement-bound": bounds[precision]}
+            for precision, made in facts.get("precisions", {}).items()
         },
         "loads": facts.get("loads", {}),
         "answers": facts.get("answers", {}),
@@ -78,7 +83,7 @@ def write_summary(
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Merge this run into the file, add to the history, and write both as the page `report`.
 
-    All under one lock, so that the three tell the same of runs that end at once. An entry that is
+    All under one lock, so that the three agree where runs end at once. An entry that is
     not as this version writes it is no verdict that anybody could read. `began` is when the run
     did, in seconds since the epoch. Gives what was written, and the history.
     """
@@ -90,6 +95,7 @@ def write_summary(
             models[name] = dict(merged(earlier.get(name), fresh))
         whole = {
             "summary-version": VERSION,
+            "model-prep": build().record(),
             "began": datetime.fromtimestamp(began, UTC).isoformat(timespec="seconds"),
             "at": now(),
             "exit": exit_code,
@@ -100,11 +106,22 @@ def write_summary(
             "models": models,
         }
         write_text(path, _rendered(whole))
-        lines = [history.line(name, one, exit_code) for name, one in entries.items()]
-        past = history.append(path.with_name(history.NAME), lines)
-        if report is not None:
-            write_text(report, page.render(whole, past))
+        lines = [history.line(name, entry, exit_code) for name, entry in entries.items()]
+        try:
+            past = history.append(path.with_name(history.NAME), lines)
+            if report is not None:
+                write_text(report, page.render(whole, past))
+        except (OSError, PathOccupied) as error:
+            with contextlib.suppress(OSError):  # the run ends by this error: so must the summary
+                write_text(path, _rendered(whole | {"exit": exit_unwritten(exit_code, error)}))
+            raise
         return whole, past
+
+
+def exit_unwritten(code: int, error: Exception) -> int:
+    """The exit code of a run whose reports could not be written: who reads them would be misled."""
+    full = isinstance(error, OSError) and error.errno in FULL
+    return code or int(Exit.TRANSIENT if full else 1)
 
 
 def _rendered(whole: Mapping[str, Any]) -> str:
@@ -119,8 +136,11 @@ def _earlier(path: Path) -> dict[str, Any]:
         data = read_json(path)
     except (OSError, Unreadable):
         return {}
-    known = isinstance(data, dict) and data.get("summary-version") == VERSION
-    models = data.get("models") if known else None
+    models = data.get("models") if isinstance(data, dict) else None
     if not isinstance(models, dict):
         return {}
-    return {name: one for name, one in models.items() if is_entry(one)}
+    if data.get("summary-version") == older_versions.SUMMARY_BEFORE:
+        models = {name: older_versions.upgraded(model) for name, model in models.items()}
+    elif data.get("summary-version") != VERSION:
+        return {}
+    return {name: model for name, model in models.items() if is_entry(model)}

@@ -57,10 +57,14 @@ _interpreter = record(
     {"python": is_text, "versions": mapped(is_text), "not-tried": mapped(is_text)}
 )
 
+is_build: Shape = record({"version": is_text, "commit": maybe(like(COMMIT))})
+"""Whether a value names a version of model-prep as `prep.machine.build` does."""
+
 is_entry: Shape = record(
     {
         "status": one_of(*get_args(Status)),
         "at": is_time,
+        "model-prep": maybe(is_build),
         "entry": maybe(like(SHA256)),
         "home": is_text,
         "wanted-precisions": listed(_precision),

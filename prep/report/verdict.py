@@ -10,7 +10,7 @@ Status = Literal["ready", "repaired", "failed", "transient", "unchecked"]
 
 @dataclass(slots=True)
 class ModelRun:
-    """One model in one run: what became of each of its tests, and what its stages told."""
+    """One model in one run: what became of each of its tests, and what its stages reported."""
 
     tests: dict[str, Outcome] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
@@ -34,8 +34,8 @@ def judge(run: ModelRun, expected: Set[str] | None) -> Status:
         return "failed"
     if run.count("transient"):
         return "transient"
-    settled = {name for name, one in run.tests.items() if one in ("passed", "not tried")}
-    if not expected or not expected <= settled or not run.count("passed"):
+    judged = {name for name, outcome in run.tests.items() if outcome in ("passed", "not tried")}
+    if not expected or not expected <= judged or not run.count("passed"):
         return "unchecked"
     return "repaired" if run.facts.get("repaired") else "ready"
 

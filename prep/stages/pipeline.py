@@ -123,10 +123,10 @@ class Stages:
     @contextmanager
     def _disk_errors(self) -> Iterator[None]:
         """Raise our own error, which says what to do, for a disk that is full or not writable."""
-        places = (self.context.home.root, self.context.scratch, Path(tempfile.gettempdir()))
+        paths = (self.context.home.root, self.context.scratch, Path(tempfile.gettempdir()))
         try:
             yield
         except OSError as error:
-            if known := storage_error(error, *places):
+            if known := storage_error(error, *paths):
                 raise known from error
             raise

@@ -1,6 +1,6 @@
 """The kinds of golden answers: which keys an entry of each kind has, and what is asked for it.
 
-Each task's own kinds stand in its module; ``docs/goldens.md`` tells their keys.
+Each task's own kinds stand in its module; docs/adding-a-model.md#goldens lists their keys.
 """
 
 from collections.abc import Callable, Mapping

@@ -42,9 +42,9 @@ def deaf(address: str = "127.0.0.1", port: int = 0) -> Iterator[int]:
         listening.bind((address, port))
         listening.listen(0)
         for _ in range(4):
-            one = stack.enter_context(socket.socket(family))
-            one.setblocking(False)
-            one.connect_ex(listening.getsockname()[:2])
+            client = stack.enter_context(socket.socket(family))
+            client.setblocking(False)
+            client.connect_ex(listening.getsockname()[:2])
         time.sleep(0.1)
         yield int(listening.getsockname()[1])
 

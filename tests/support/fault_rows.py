@@ -6,6 +6,7 @@ whole run of pytest; `python -m tools.pages` writes them into docs/operations.md
 
 from prep.errors import (
     ChecksumMismatch,
+    ConnectionMisconfigured,
     HubBusy,
     HubRefused,
     HubUnreachable,
@@ -29,35 +30,37 @@ from tests.support.fault_play import (
 AGAIN = "network: {words}, trying again in 2 s (2 of 5)"
 FINE = Fault()
 UNREACHABLE = (
-    "The hub at {host} cannot be reached ({reason}). Check the network, the proxy settings and "
-    "--hub (HF_ENDPOINT), then run again. A prepared home is checked without network by `pytest "
-    "--offline`, and `make demo` shows the whole suite without any."
+    "{who}: {reason}. Check the network, the proxy settings and --hub (HF_ENDPOINT), then run "
+    "again. A prepared home is checked without network by `pytest --offline`, and `make demo` "
+    "shows the whole suite without any."
 )
-STILL = (
-    "{file}: no progress for {timeout} s (a drip below 1024 bytes a second is none). What came so "
-    "far is kept; run again, or give a longer --download-timeout."
+STALLED = (
+    "{file}: no progress for {timeout} s (less than 1024 bytes a second counts as none). Received "
+    "bytes are kept; run again, or give a longer --download-timeout."
 )
 ASKED = (
     "{host} answered 429 for ORG/NAME and asks to wait 3600 s, longer than the 330 s that a run "
-    "waits without progress when it is asked to. What came so far is kept; run again after that "
+    "waits without progress when it is asked to. Received bytes are kept; run again after that "
     "time. A token in HF_TOKEN may have higher limits."
 )
 SILENT = (
-    "{who} took the connection, and gave no answer within --download-timeout. Run again, or give a "
-    "longer one: a mirror that has to fetch a file first is silent meanwhile."
+    "{who} accepted the connection, and gave no answer within --download-timeout. Run again, or "
+    "give a longer one: a mirror that has to fetch a file first is silent meanwhile."
 )
 SAYS = ' {host} says: "{said}"'
 PAGE = (
-    "{who} answers for ORG/NAME with a web page ({seen}), not as a hub does: a gateway, a proxy or "
-    "a login page stands in between. Have it allow {allow}, or log in to this network, or check "
-    "--hub (HF_ENDPOINT); then run again."
+    "{who} answers for ORG/NAME with a web page ({seen}): probably a gateway, a proxy or a login "
+    "page. Have it allow {allow}, or log in to this network, or check --hub (HF_ENDPOINT); then "
+    "run again."
 )
 ALLOW_HUB = "{host} (for huggingface.co also *.hf.co, its hosts for files)"
 ALLOW_CDN = "{storage} (huggingface.co's hosts for files are *.hf.co)"
 SIZE = (
-    "{file} has {got} bytes on the hub, {size} in the lock. The hub does not serve the locked "
-    "bytes; ask its keeper, or --relock and review."
+    "{file} has {got} bytes {where}, expected {size} (lock). The hub does not serve the locked "
+    "file; ask its operator, or --relock and review the diff."
 )
+DOWNLOAD_HOST = "{storage} (download host of {host})"
+RESUMED = "Received bytes are kept; run again to resume."
 
 
 def page(**names: str) -> str:
@@ -71,30 +74,32 @@ def page(**names: str) -> str:
 ROWS = (
     Row(
         id="refused",
-        fault="the hub refuses the connection",
-        sentence=UNREACHABLE.replace("{reason}", "connection refused"),
+        fault="the hub or the download host refuses the connection",
+        sentence=UNREACHABLE.replace("{who}", "{host}").replace("{reason}", "connection refused"),
         error=HubUnreachable,
         endpoint=CLOSED,
     ),
     Row(
         id="no-such-name",
         fault="the hub's name cannot be resolved",
-        sentence=UNREACHABLE.replace("{reason}", "its name cannot be resolved"),
+        sentence=UNREACHABLE.replace("{who}", "{host}").replace(
+            "{reason}", "name cannot be resolved"
+        ),
         error=HubUnreachable,
         endpoint="http://hub.invalid",
     ),
     Row(
         id="silent",
-        fault="the hub accepts the connection and never answers",
-        sentence=SILENT.replace("{who}", "The hub at {host}"),
+        fault="the hub or the download host accepts the connection and never answers",
+        sentence=SILENT.replace("{who}", "{host}"),
         error=HubUnreachable,
         faults=always(Fault(wait=300)),
         network={"timeout": 4},
     ),
     Row(
         id="silent-cdn",
-        fault="the storage host accepts the connection and never answers",
-        sentence=SILENT.replace("{who}", "{storage}, where {host} sends for the bytes,"),
+        fault="the hub or the download host accepts the connection and never answers",
+        sentence=SILENT.replace("{who}", DOWNLOAD_HOST),
         error=HubUnreachable,
         faults=bytes_only(Fault(wait=300)),
         network={"timeout": 4},
@@ -116,10 +121,10 @@ ROWS = (
     ),
     Row(
         id="bytes-elsewhere-refused",
-        fault="the storage host refuses the connection",
-        sentence=UNREACHABLE.replace(
-            "The hub at {host} cannot", "{cdn}, where {host} sends for the bytes, cannot"
-        ).replace("{reason}", "connection refused"),
+        fault="the hub or the download host refuses the connection",
+        sentence=UNREACHABLE.replace("{who}", "{cdn} (download host of {host})").replace(
+            "{reason}", "connection refused"
+        ),
         error=HubUnreachable,
         faults=elsewhere(),
     ),
@@ -134,17 +139,16 @@ ROWS = (
         id="signature-refused",
         fault="every signed URL is refused (403)",
         sentence=(
-            "{storage}, where {host} sends for the bytes, refused the signed address of ORG/NAME "
-            '(403), 3 times in a row, each with a fresh signature: "SignatureError". What came so '
-            "far is kept; run again later. If it stays: check this machine's clock, and whether a "
-            "proxy or gateway allows that host."
+            f"{DOWNLOAD_HOST} refused the signed URL of ORG/NAME (403), 3 times in a row, each "
+            f'with a fresh signature: "SignatureError". {RESUMED} If it stays: check this '
+            "machine's clock, and whether a proxy or gateway allows that host."
         ),
         error=HubBusy,
         faults=bytes_only(flows.SIGNATURE),
     ),
     Row(
         id="range-refused",
-        fault="the storage host refuses every Range request, so the whole file is requested",
+        fault="the download host refuses Range requests",
         sentence="network: 403 from {storage}, trying again in 2 s (2 of 3)",
         kept="whole",
         faults=bytes_only(flows.INVALID_RANGE),
@@ -152,7 +156,7 @@ ROWS = (
     ),
     Row(
         id="busy-once",
-        fault="one 408, 429, 500, 502, 503 or 504",
+        fault="a single 408, 429 or 5xx",
         sentence=AGAIN.format(words="503"),
         kept="whole",
         faults=bytes_only(Fault(status=503), then=FINE),
@@ -160,10 +164,7 @@ ROWS = (
     Row(
         id="busy",
         fault="only 408, 429 or 5xx, after some bytes",
-        sentence=(
-            "{storage}, where {host} sends for the bytes, answered 503 for ORG/NAME, 5 times in a "
-            "row. What came so far is kept; run again later to go on."
-        ),
+        sentence=(f"{DOWNLOAD_HOST} answered 503 for ORG/NAME, 5 times in a row. {RESUMED}"),
         error=HubBusy,
         kept="part",
         faults=bytes_only(Fault(cut=50_000), Fault(status=503)),
@@ -185,15 +186,15 @@ ROWS = (
     ),
     Row(
         id="cut",
-        fault="the connection closes during a transfer",
-        sentence=AGAIN.format(words="the answer broke off"),
+        fault="the connection is closed or reset during a transfer",
+        sentence=AGAIN.format(words="truncated answer"),
         kept="whole",
         faults=bytes_only(Fault(cut=50_000), then=FINE),
     ),
     Row(
         id="reset",
-        fault="the connection is reset during a transfer",
-        sentence=AGAIN.format(words="the answer broke off"),
+        fault="the connection is closed or reset during a transfer",
+        sentence=AGAIN.format(words="truncated answer"),
         kept="whole",
         faults=bytes_only(Fault(cut=50_000, reset=True), then=FINE),
     ),
@@ -201,16 +202,16 @@ ROWS = (
         id="cut-for-ever",
         fault="every transfer ends before its first byte",
         sentence=(
-            "{storage}, where {host} sends for the bytes, broke off in the middle of an answer, 5 "
-            "times in a row. What came so far is kept; run again to go on from there."
+            f"{DOWNLOAD_HOST} closed the connection in the middle of an answer, 5 times in a row. "
+            f"{RESUMED}"
         ),
         error=HubBusy,
         faults=bytes_only(Fault(cut=0)),
     ),
     Row(
         id="stalled",
-        fault="every transfer stalls",
-        sentence=STILL,
+        fault="every transfer stalls, or stays below 1 KiB a second",
+        sentence=STALLED,
         error=TimedOut,
         kept="part",
         faults=bytes_only(Fault(stall=300, stall_at=50_000), Fault(stall=300)),
@@ -218,8 +219,8 @@ ROWS = (
     ),
     Row(
         id="drip",
-        fault="a transfer below 1 KiB a second",
-        sentence=STILL,
+        fault="every transfer stalls, or stays below 1 KiB a second",
+        sentence=STALLED,
         error=TimedOut,
         kept="part",
         faults=bytes_only(Fault(drip=200)),
@@ -229,8 +230,7 @@ ROWS = (
         id="deadline",
         fault="the download takes longer than `--download-deadline`",
         sentence=(
-            "fetching ORG/NAME: not done within the {deadline} s of --download-deadline. What came "
-            "so far is kept; run again to go on from there."
+            "fetching ORG/NAME: not done within the {deadline} s of --download-deadline. " + RESUMED
         ),
         error=TimedOut,
         kept="part",
@@ -261,19 +261,19 @@ ROWS = (
     ),
     Row(
         id="wrong-bytes",
-        fault="right size, wrong content",
+        fault="wrong content or size",
         sentence=(
-            "{file} came with sha256 {got}, the lock names {sha256}. It was thrown away and is "
-            "never retried into acceptance: the hub, a mirror or a proxy serves other bytes. Ask "
-            "its keeper, or --relock and review the diff."
+            "{file} has sha256 {got}, expected {sha256} (lock). The file was discarded and is "
+            "never retried: the hub, a mirror or a proxy serves other bytes. Ask its operator, or "
+            "--relock and review the diff."
         ),
         error=ChecksumMismatch,
         faults=bytes_only(Fault(content=OTHER)),
     ),
     Row(
         id="another-size",
-        fault="the hub's file has another size than the lock names",
-        sentence=SIZE.replace("{got}", "5"),
+        fault="wrong content or size",
+        sentence=SIZE.replace("{got}", "5").replace("{where}", "on the hub"),
         error=ChecksumMismatch,
         faults=always(Fault(content=b"short", headers={"X-Linked-Size": "5"})),
     ),
@@ -281,7 +281,7 @@ ROWS = (
         id="grown",
         fault="the file changed on the server between two requests",
         sentence=SIZE.replace("{got}", str(len(BODY) + 5)).replace(
-            "on the hub", "at {storage}, where the hub sends for them"
+            "{where}", "at the download host {storage}"
         ),
         error=ChecksumMismatch,
         faults=bytes_only(Fault(cut=50_000), Fault(content=BODY + b"grown")),
@@ -290,8 +290,8 @@ ROWS = (
         id="token-rejected",
         fault="public model, invalid token (401)",
         sentence=(
-            "{host} refused the token for ORG/NAME (401); the repository is public without it: "
-            "the token was rejected. Unset HF_TOKEN (or the hub's token file), or renew it at "
+            "{host} does not accept the token for ORG/NAME (401); the repository is public without "
+            "it. Unset HF_TOKEN (or the hub's token file), or renew it at "
             "{endpoint}/settings/tokens."
         )
         + SAYS.replace("{said}", "Invalid credentials in Authorization header"),
@@ -301,11 +301,11 @@ ROWS = (
     ),
     Row(
         id="token-useless",
-        fault="private model, token without access",
+        fault="private or gated model, token without access",
         sentence=(
-            "{host} refused the token for ORG/NAME (404), and shows nothing of that name without "
-            "it: it is private, or not there. Check the repo in the catalogue, and pass a token "
-            "that may read it in HF_TOKEN."
+            "{host} does not accept the token for ORG/NAME (404), and shows nothing of that name "
+            "without it: it is private, or does not exist. Check the repo in the catalogue, and "
+            "pass a token that may read it in HF_TOKEN."
         )
         + SAYS.replace("{said}", "Repository not found"),
         error=HubRefused,
@@ -315,9 +315,9 @@ ROWS = (
     ),
     Row(
         id="private",
-        fault="private model, no token",
+        fault="private or gated model, no token",
         sentence=(
-            "{host} knows no repository ORG/NAME, or shows it only with a token (401). Check the "
+            "ORG/NAME not found at {host}, or shown only with a token (401). Check the "
             "repo in the catalogue; for a private or gated one pass HF_TOKEN."
         )
         + SAYS.replace("{said}", "Invalid username or password."),
@@ -326,7 +326,7 @@ ROWS = (
     ),
     Row(
         id="gated",
-        fault="gated model, no token",
+        fault="private or gated model, no token",
         sentence=(
             "ORG/NAME is gated, and no token was given. Ask for access at {endpoint}/ORG/NAME, "
             "then pass a token of that account in HF_TOKEN."
@@ -341,7 +341,7 @@ ROWS = (
     ),
     Row(
         id="gated-without-access",
-        fault="gated model, token without access",
+        fault="private or gated model, token without access",
         sentence=(
             "ORG/NAME is gated, and this token has no access to it. Ask for access at "
             "{endpoint}/ORG/NAME, then pass a token of that account in HF_TOKEN."
@@ -358,9 +358,9 @@ ROWS = (
     ),
     Row(
         id="no-repository",
-        fault="no such repository (404)",
+        fault="no such repository, revision or file (404)",
         sentence=(
-            "{host} knows no repository ORG/NAME, or shows it only with a token (404). Check the "
+            "ORG/NAME not found at {host}, or shown only with a token (404). Check the "
             "repo in the catalogue; for a private or gated one pass HF_TOKEN."
         )
         + SAYS.replace("{said}", "Repository not found"),
@@ -369,7 +369,7 @@ ROWS = (
     ),
     Row(
         id="no-revision",
-        fault="no such revision (404)",
+        fault="no such repository, revision or file (404)",
         sentence=(
             "ORG/NAME has no revision {commit} at {host} (404). Correct the revision in the "
             "catalogue, then pytest --relock."
@@ -380,7 +380,7 @@ ROWS = (
     ),
     Row(
         id="no-file",
-        fault="no such file (404)",
+        fault="no such repository, revision or file (404)",
         sentence=(
             "ORG/NAME has no file model.safetensors at revision {commit} (404). The lock names it: "
             "pytest --relock and review the diff."
@@ -393,8 +393,9 @@ ROWS = (
         id="other-commit",
         fault="a mirror answers with another commit",
         sentence=(
-            "ORG/NAME: the hub answers for commit 0000000000000000000000000000000000000000, the "
-            "lock names {commit}. A mirror that does not keep commits cannot be used; see --hub."
+            "ORG/NAME: the hub answers for commit 0000000000000000000000000000000000000000, "
+            "expected {commit} (lock). A mirror that does not keep commits cannot be used; see "
+            "--hub."
         ),
         error=HubRefused,
         faults=always(Fault(headers={"X-Repo-Commit": "0" * 40})),
@@ -403,15 +404,15 @@ ROWS = (
         id="login-page",
         fault="an answer that names no commit, as of a proxy",
         sentence=(
-            "{host} answers for ORG/NAME, but not as a hub does: it names no commit. Check --hub "
-            "(HF_ENDPOINT), the proxy, or whether this network wants a login first."
+            "{host} answers for ORG/NAME without naming a commit. Check --hub (HF_ENDPOINT), the "
+            "proxy, or whether this network wants a login first."
         ),
         error=NotAHub,
         faults=always(Fault(status=200)),
     ),
     Row(
         id="gateway",
-        fault="a gateway answers for the hub with a web page, whatever its status",
+        fault="a gateway answers with a web page, for the hub or the download host",
         sentence=page(who="{host}", seen="403, Server: gateway", allow=ALLOW_HUB),
         error=NotAHub,
         faults=always(flows.page(403)),
@@ -420,7 +421,7 @@ ROWS = (
         id="login",
         fault="a captive portal redirects to its login page",
         sentence=page(
-            who="{storage}, to which {host} redirects,",
+            who="{storage} (redirected to by {host})",
             seen="200, Server: gateway",
             allow=ALLOW_HUB,
         ),
@@ -429,9 +430,9 @@ ROWS = (
     ),
     Row(
         id="gateway-at-the-bytes",
-        fault="a gateway answers for the storage host with a web page",
+        fault="a gateway answers with a web page, for the hub or the download host",
         sentence=page(
-            who="{storage}, where {host} sends for the bytes,",
+            who=DOWNLOAD_HOST,
             seen="200, Server: gateway",
             allow=ALLOW_CDN,
         ),
@@ -440,9 +441,9 @@ ROWS = (
     ),
     Row(
         id="gateway-refuses-the-bytes",
-        fault="a gateway answers for the storage host with 403",
+        fault="a gateway answers with a web page, for the hub or the download host",
         sentence=page(
-            who="{storage}, where {host} sends for the bytes,",
+            who=DOWNLOAD_HOST,
             seen="403, Server: gateway",
             allow=ALLOW_CDN,
         ),
@@ -451,14 +452,14 @@ ROWS = (
     ),
     Row(
         id="another-hub",
-        fault="a mirror redirects to another hub",
+        fault="a mirror redirects to another hub (no token is sent there)",
         sentence="network: {host} redirects to {cdn}",
         kept="whole",
         moved=True,
     ),
     Row(
         id="another-hub-with-a-token",
-        fault="a mirror redirects to another hub, which does not get the token",
+        fault="a mirror redirects to another hub (no token is sent there)",
         sentence="network: {host} redirects to {cdn}, which gets no token",
         kept="whole",
         moved=True,
@@ -475,9 +476,9 @@ ROWS = (
         id="no-box",
         fault="a fine-grained token without the permission",
         sentence=(
-            "{host} refused the token for ORG/NAME (403): it is a fine-grained one without the "
-            "permission. Give it the permission at {endpoint}/settings/tokens, or pass another one "
-            "in HF_TOKEN."
+            "{host} does not accept the token for ORG/NAME (403): it is a fine-grained one without "
+            "the permission. Give it the permission at {endpoint}/settings/tokens, or pass another "
+            "one in HF_TOKEN."
         )
         + SAYS.replace("{said}", str(flows.NO_BOX.message)),
         error=HubRefused,
@@ -489,7 +490,7 @@ ROWS = (
         id="pending",
         fault="gated model, access requested but not yet granted",
         sentence=(
-            "ORG/NAME is gated, and the access that this token's account asked for was not granted "
+            "ORG/NAME is gated, and access for this token's account is requested but not granted "
             "yet. Its authors review it; {endpoint}/ORG/NAME shows when they did."
         )
         + SAYS.replace("{said}", str(flows.PENDING.message)),
@@ -503,7 +504,7 @@ ROWS = (
         fault="the repository is disabled",
         sentence=(
             "ORG/NAME is disabled at {host} (403), and no token changes that. Choose another "
-            "model, or ask who keeps it."
+            "model, or ask its owner."
         )
         + SAYS.replace("{said}", str(flows.DISABLED.message)),
         error=HubRefused,
@@ -515,24 +516,24 @@ ROWS = (
         id="tls",
         fault="untrusted TLS certificate",
         sentence=(
-            "The TLS certificate of {host} is not trusted (unable to get local issuer "
+            "the TLS certificate of {host} is not trusted (unable to get local issuer "
             "certificate). Name the file of the CA that signed it in SSL_CERT_FILE "
             "(REQUESTS_CA_BUNDLE is read as well), and check this machine's clock. Nothing was "
             "fetched."
         ),
-        error=HubRefused,
+        error=ConnectionMisconfigured,
         tls=True,
     ),
 )
 
 
 def table() -> str:
-    """The table of docs/operations.md: the faults that end alike stand together."""
+    """The table of docs/operations.md: faults of one outcome in one row."""
     alike: dict[tuple[str, int, str], list[str]] = {}
     for row in ROWS:
         error = f"`{row.error.__name__}`" if row.error else "—"
         alike.setdefault((error, row.code, row.kept), []).append(row.fault)
     lines = ["| fault | class | exit | kept |", "|---|---|---|---|"]
     for (error, code, kept), faults in alike.items():
-        lines.append(f"| {'<br>'.join(faults)} | {error} | {code} | {kept} |")
+        lines.append(f"| {'<br>'.join(dict.fromkeys(faults))} | {error} | {code} | {kept} |")
     return "\n".join(lines)

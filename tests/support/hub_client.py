@@ -28,7 +28,7 @@ def main(do: str, home: str, *more: str) -> None:
         repo, commit = more
         folders = [snapshot_download(repo), snapshot_download(repo, revision=commit)]
     seen = [files(Path(folder)) for folder in folders]
-    assert all(one == seen[0] for one in seen)
+    assert all(result == seen[0] for result in seen)
     sys.stdout.write(json.dumps({"version": __version__, "files": seen[0]}))
 
 

@@ -57,7 +57,7 @@ def spec_of(stages: Stages, task: str) -> ModelSpec:
 def load(stages: Stages, task: str, wanted: str) -> Loaded:
     """The real load of that id."""
     spec = spec_of(stages, task)
-    loads = {one.id: one for one in TASKS[task].loads(spec.repo, None, ("int8",))}
+    loads = {load.id: load for load in TASKS[task].loads_of(spec.repo, None, ("int8",))}
     return stages.loaded(spec, loads[wanted])
 
 
@@ -112,7 +112,7 @@ def message(judge: Judge, loaded: Loaded) -> str:
 
 
 def folder_like(loaded: Loaded, to: Path) -> Path:
-    """A copy of what was loaded, to be spoiled."""
+    """A copy of what was loaded, to be changed."""
     shutil.copytree(loaded.path, to)
     return to
 
@@ -137,9 +137,9 @@ def change_weights(folder: Path, change: TensorChange) -> None:
     header = json.loads(body[8:start])
     kept = {"__metadata__": header.pop("__metadata__", {})}
     tensors: Tensors = {}
-    for name, told in header.items():
-        begin, end = told["data_offsets"]
-        tensors[name] = (told["dtype"], told["shape"], body[start + begin : start + end])
+    for name, tensor in header.items():
+        begin, end = tensor["data_offsets"]
+        tensors[name] = (tensor["dtype"], tensor["shape"], body[start + begin : start + end])
     told_anew: dict[str, object] = dict(kept)
     data = b""
     for name, (dtype, shape, numbers) in change(tensors).items():
@@ -228,7 +228,7 @@ def with_ready_made(right: Loaded, source: Path, to: Path) -> Path:
     return to
 
 
-def passing(module: ModuleType, loaded: Loaded, *, but: tuple[str, ...] = ()) -> list[str]:
+def passed_by(module: ModuleType, loaded: Loaded, *, but: tuple[str, ...] = ()) -> list[str]:
     """The judges of a task's answers that this load passes; `but` are not asked."""
     passed = []
     for name, judge in judges_of(module).items():

@@ -96,7 +96,7 @@ EXEC = "\nos.execv(sys.executable, [sys.executable, *sys.argv[2:]])"
 
 
 def python(script: str, *args: object, on: str = HERE, first: str = "", **env: str) -> Any:
-    """Run a script in a process of its own, on such a machine; gives what it told.
+    """Run a script in a process of its own, on such a machine; gives what it reported.
 
     `first` is done before, while all is still allowed; it can call ``mount``.
     """
@@ -165,8 +165,8 @@ def names(folder):
 """
 
 
-def surrounded(script: str, *args: object, on: str = HERE, first: str = "") -> Any:
-    """Run a script that defines the job ``look`` and orders it by ``shown``; gives what it told."""
+def in_sandbox(script: str, *args: object, on: str = HERE, first: str = "") -> Any:
+    """Run a script that defines the job ``look`` and orders it by ``shown``; gives its report."""
     with open_folder(on) as base:
         return python(SERVER + script, base, *args, on=on, first=first)
 

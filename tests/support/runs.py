@@ -122,7 +122,7 @@ def summary(home: Path) -> dict[str, Any]:
 
 
 def read_summary(path: Path) -> dict[str, Any]:
-    """The same, where a run was told to leave it."""
+    """The same, from another path."""
     data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     shape = json.loads((ROOT / "docs" / "summary.schema.json").read_text(encoding="utf-8"))
     Draft202012Validator(shape).validate(data)
@@ -148,7 +148,7 @@ def listing(folder: Path) -> dict[str, tuple[int, int, int]]:
 
 
 def copy_home(home: Path, to: Path) -> Path:
-    """A copy with its links kept, to be spoiled."""
+    """A copy with its links kept, to be changed."""
     shutil.copytree(home, to, symlinks=True)
     return to
 

@@ -24,8 +24,8 @@ NOBODY = 65534
 
 def safetensors(numbers: bytes, name: str = "weight") -> bytes:
     """A file of one tensor of bytes."""
-    told = {"dtype": "U8", "shape": [len(numbers)], "data_offsets": [0, len(numbers)]}
-    header = json.dumps({name: told}).encode()
+    tensor = {"dtype": "U8", "shape": [len(numbers)], "data_offsets": [0, len(numbers)]}
+    header = json.dumps({name: tensor}).encode()
     return len(header).to_bytes(8, "little") + header + numbers
 
 

@@ -1,4 +1,4 @@
-"""A run on a terminal of a test's: what stands on its screen, moment by moment."""
+"""A run on a terminal of a test's: what is on its screen, moment by moment."""
 
 import fcntl
 import os
@@ -48,7 +48,7 @@ def watch(
 ) -> Watched:
     """Run the command on a terminal until it ends.
 
-    `answer` gives what is typed, from all that stands on the screen; `resize` is at which words on
+    `answer` gives what is typed, from all that is on the screen; `resize` is at which words on
     the screen the terminal gets how many columns.
     """
     screen = pyte.HistoryScreen(columns, rows, history=10_000)

@@ -1,6 +1,6 @@
 """Eight processes at one file: ``python -m tests.support.writers KIND FOLDER SECONDS``.
 
-Each writes for so many seconds, all of them at once, and this tells as JSON how often each did. A
+Each writes for so many seconds, all of them at once, and this prints as JSON how often each did. A
 process of its own, so that it can fork: the tests' has threads.
 """
 
@@ -23,7 +23,7 @@ from prep.report.ready_file import write_for_consumers
 from prep.report.verdict import ModelRun
 from prep.settings import Settings
 from tests.support.small_homes import locked_model
-from tests.unit.report.test_verdict import SPEC, settings_for
+from tests.support.small_settings import SPEC, settings_for
 
 PROCESSES = 8
 LEAST = 3  # entries of each, however busy the machine is
@@ -69,9 +69,9 @@ def report(folder: Path, name: str) -> Iterator[Write]:
     entry = summary.entry(ModelRun(), "failed", settings, name)
 
     def write(number: int) -> None:
-        told = {name: {**entry, "files": number}}
+        entries = {name: {**entry, "files": number}}
         summary.write_summary(
-            folder / "summary.json", settings, told, number % 2, 0.0, folder / "report.html"
+            folder / "summary.json", settings, entries, number % 2, 0.0, folder / "report.html"
         )
 
     yield write
@@ -104,7 +104,7 @@ def note(folder: Path, name: str) -> Iterator[Write]:
     yield write
 
 
-KINDS: dict[str, Any] = {one.__name__: one for one in (ledger, report, ready, events, note)}
+KINDS: dict[str, Any] = {kind.__name__: kind for kind in (ledger, report, ready, events, note)}
 
 
 def hammer(kind: str, folder: Path, seconds: float) -> dict[str, int]:
@@ -132,8 +132,8 @@ def hammer(kind: str, folder: Path, seconds: float) -> dict[str, int]:
                 os._exit(code)
         children[pid] = name
     os.close(writing)
-    with os.fdopen(reading) as told:
-        for line in told:
+    with os.fdopen(reading) as lines:
+        for line in lines:
             name, _, count_text = line.partition(" ")
             counts[name] = int(count_text)
     codes = {name: os.waitpid(pid, 0)[1] for pid, name in children.items()}

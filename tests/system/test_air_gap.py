@@ -138,7 +138,7 @@ def size(folder: Path) -> int:
 
 
 def not_link(path: Path) -> bool:
-    return not any(one.is_symlink() for one in (path, *path.parents))
+    return not any(part.is_symlink() for part in (path, *path.parents))
 
 
 def test_commands_of_the_document_pack_unpack_and_prove(tmp_path: Path, prepared: Path) -> None:

@@ -7,6 +7,7 @@ checks run; `make recipes` runs them all.
 import os
 import subprocess
 import sys
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,8 @@ def test_steps_of_the_recipe_run_in_a_clean_clone(recipe: str, clone: Path, venv
         )
         assert done.returncode == 0, (step, done.stdout + done.stderr)
     assert (clone / "reports" / "junit.xml").is_file()
-    found = {one["status"] for one in summary(clone / "models-sample")["models"].values()}
+    models = summary(clone / "models-sample")["models"]
+    found = {model["status"] for model in models.values()}
     assert found == ({"unchecked"} if "-m pins" in CHECKS else {"ready"})
     assert run_in(clone, "git", "status", "--porcelain", env=env) == ""
 
@@ -112,6 +114,9 @@ def test_recipes_run_on_a_python_that_was_tried() -> None:
     assert LAB["image"] == f"python:{setup['with']['python-version']}"
     dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8")
     assert f"ARG PYTHON_VERSION={setup['with']['python-version']}\n" in dockerfile
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert project["requires-python"] == ">=3.11,<3.14"
+    assert "(3, 11) <= sys.version_info[:2] <= (3, 13)" in (ROOT / "Makefile").read_text()
 
 
 def test_keys_of_the_recipes_are_those_of_their_makers() -> None:

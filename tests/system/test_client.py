@@ -22,7 +22,7 @@ CLIENT = ROOT / "tests/support/hub_client.py"
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """The client that stands in a folder, or the one that is installed."""
+    """The client in a folder, or the one that is installed."""
 
     folder: Path | None = None
 
@@ -37,8 +37,8 @@ class Client:
             check=False,
         )
         assert done.returncode == 0, done.stderr
-        told = json.loads(done.stdout)
-        return told["version"], told["files"]
+        answer = json.loads(done.stdout)
+        return answer["version"], answer["files"]
 
 
 def check_reading(client: Client, prepared: Path) -> str:

@@ -59,11 +59,11 @@ def pod_of(resource: Resource) -> Resource | None:
     return found
 
 
-PODS = {name: pod for name, one in EVERY.items() if (pod := pod_of(one))}
+PODS = {name: pod for name, manifest in EVERY.items() if (pod := pod_of(manifest))}
 JOBS = {
-    name: one["spec"].get("jobTemplate", one)["spec"]
-    for name, one in EVERY.items()
-    if one["kind"] in ("Job", "CronJob")
+    name: manifest["spec"].get("jobTemplate", manifest)["spec"]
+    for name, manifest in EVERY.items()
+    if manifest["kind"] in ("Job", "CronJob")
 }
 
 
@@ -103,12 +103,12 @@ def test_kustomization_lists_files_that_exist_and_names_are_unique(way: str) -> 
 
 def test_every_manifest_is_listed_and_every_image_is_named() -> None:
     gathered = [resource for way in WAYS for resource in resources(KUBERNETES / way)]
-    assert [name for name, one in EVERY.items() if one not in gathered] == []
+    assert [name for name, manifest in EVERY.items() if manifest not in gathered] == []
     images = {container["image"] for pod in PODS.values() for container in containers(pod)}
     for way in WAYS:
         [listed] = documents(KUBERNETES / way / "kustomization.yaml")
-        assert {one["name"] for one in listed["images"]} == images
-        assert all(one["newTag"] != "latest" for one in listed["images"])
+        assert {image["name"] for image in listed["images"]} == images
+        assert all(image["newTag"] != "latest" for image in listed["images"])
 
 
 @pytest.mark.parametrize("name", PODS)
@@ -189,9 +189,9 @@ def test_proofs_write_beside_the_home_and_not_into_it() -> None:
     for name in ("base/nightly", "sharded/accept"):
         args = main(PODS[name])["args"]
         assert args[0] == "--offline"
-        places = dict(arg.split("=") for arg in args[1:])
-        assert [*places] == ["--summary", "--report", "--junitxml"]
-        assert all(place.startswith("/reports/") for place in places.values())
+        options = dict(arg.split("=") for arg in args[1:])
+        assert [*options] == ["--summary", "--report", "--junitxml"]
+        assert all(place.startswith("/reports/") for place in options.values())
     [env] = main(PODS["base/nightly"])["env"]
     assert "/reports/$(POD_NAME).xml" in main(PODS["base/nightly"])["args"][-1]
     assert env["name"] == "POD_NAME"

@@ -16,6 +16,7 @@ from typing import Any, get_args
 import pytest
 from packaging.requirements import Requirement
 
+import prep
 from prep.catalogue.entries import ModelSpec, read_catalogue
 from prep.errors import InvalidFile, PrepError
 from prep.plugin.options import INI
@@ -48,6 +49,10 @@ GONE = re.compile(
     r"\b(?:red|heal(?:s|ed)?|mend(?:s|ed)?|undelivered|wish(?:es|ed)?|astray|hazards?|beforehand"
     r"|surroundings|obituary|deeds?|told)\b",
     re.IGNORECASE,
+)
+GONE_NAMES = re.compile(
+    r"\b(?:WrongBytes|HomeClosed|LinkAstray|InTheWay|CannotBegin|NotYet|Misread|Hazardous|Passing"
+    r"|NoProgress|ChildDied|InterpreterUnfit|Wishes|Persistence|Obituary)\b"
 )
 TORCH_INDEX = "https://download.pytorch.org/whl/cpu"
 REQUIREMENTS = ("requirements.txt", "requirements-dev.txt")
@@ -108,12 +113,13 @@ def own_options(pytest_help: str) -> set[str]:
 
 
 def test_reference_lists_every_option_and_no_other(pytest_help: str) -> None:
-    documented = " ".join(names(REFERENCE, "| option |"))
-    assert options(documented) == own_options(pytest_help)
+    lines = re.findall(r"^- `(--[^`]+)`", section(REFERENCE, "## Options"), re.MULTILINE)
+    assert options(" ".join(lines)) == own_options(pytest_help)
+    assert len(lines) == len(own_options(pytest_help))
 
 
 def test_variables_that_the_reference_names_stand_in_the_help(pytest_help: str) -> None:
-    variables = [row[1].strip("`") for row in rows(REFERENCE, "| option |") if row[1]]
+    variables = re.findall(r"^- `--[^`]+` \(`(\w+)`\): ", section(REFERENCE, "## Options"), re.M)
     assert len(variables) == 6
     assert [variable for variable in variables if f"({variable})" not in pytest_help] == []
 
@@ -161,8 +167,14 @@ def test_link_to_no_heading_would_be_found() -> None:
 
 
 def test_reference_lists_the_statuses_and_the_keys_of_the_catalogue() -> None:
-    assert names(REFERENCE, "| status of a model |") == [*get_args(Status)]
-    assert names(REFERENCE, "| key |") == [field.name for field in fields(ModelSpec)]
+    assert listed(section(REFERENCE, "## Status of a model")) == [*get_args(Status)]
+    keys = listed(section(REFERENCE, "## Catalogue and lock"))
+    assert keys == [field.name for field in fields(ModelSpec)]
+
+
+def test_recipe_installs_this_version() -> None:
+    recipe = (ROOT / "docs" / "ci.md").read_text(encoding="utf-8")
+    assert f'@v{prep.__version__}"' in recipe
 
 
 def test_readmes_catalogue_loads(tmp_path: Path) -> None:
@@ -194,7 +206,7 @@ def test_generated_section_that_is_stale_is_written_anew(
     shutil.copytree(ROOT / "docs", tmp_path / "docs")
     shutil.copy(ROOT / "README.md", tmp_path)
     stale = tmp_path / "docs" / "reference.md"
-    stale.write_text(REFERENCE.replace("| `transformers-slow` |", "| `gone` |"), encoding="utf-8")
+    stale.write_text(REFERENCE.replace("`transformers-slow`", "`gone`"), encoding="utf-8")
     monkeypatch.setattr(pages, "ROOT", tmp_path)
     shutil.copytree(ROOT / "tools", tmp_path / "tools")
     shutil.copytree(ROOT / "model_tests", tmp_path / "model_tests")
@@ -252,6 +264,16 @@ def test_terms_are_defined_in_one_place_and_once() -> None:
     assert terms == sorted(terms)
 
 
+def test_names_that_went_do_not_come_back() -> None:
+    found = {
+        f"{relative(path)}: {name}"
+        for path in texts()
+        if path.name not in ("CHANGELOG.md", Path(__file__).name)
+        for name in GONE_NAMES.findall(path.read_text(encoding="utf-8"))
+    }
+    assert found == set()
+
+
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
 def test_words_that_went_do_not_come_back(path: Path) -> None:
     if path.name != "CHANGELOG.md":  # it names what was renamed
@@ -268,7 +290,7 @@ def test_reports_list_every_junit_property(settings: Settings) -> None:
 
     spec, locked = settings.models[0], settings.lock.models[0]
     other = Interpreter(python=Path(sys.executable), label="python")
-    load = TASKS[spec.task].loads(spec.repo, None, ("int8",), (other,))[-1]
+    load = TASKS[spec.task].loads_of(spec.repo, None, ("int8",), (other,))[-1]
     assert load.precision is not None
     load = replace(load, case=Case(way="name", cache="cache_dir"))
     facts: dict[str, Any] = {
@@ -295,7 +317,7 @@ def test_schema_and_history_have_every_key(settings: Settings, tmp_path: Path) -
 
 def test_loads_that_reports_name_are_made() -> None:
     other = Interpreter(python=Path(sys.executable), label="search")
-    made = {load.id for load in TASKS["embedding"].loads("org/name", None, ("int8",), (other,))}
+    made = {load.id for load in TASKS["embedding"].loads_of("org/name", None, ("int8",), (other,))}
     named = set(re.findall(r"`([\w-]+:[^`]+)`", section(REPORTS, "## The summary")))
     assert len(named) == 3
     assert named <= made

@@ -1,4 +1,4 @@
-"""Another repository borrows the fixtures: its own tests, its own exit codes."""
+"""Another repository uses the fixtures: its own tests, its own exit codes."""
 
 import re
 import subprocess
@@ -43,7 +43,7 @@ def test_fixtures_serve_another_repository(tmp_path: Path, prepared: Path) -> No
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"test_mine[{TINY}:int8] PASSED" in done.stdout
     assert f"test_answers[{TINY}:transformers:name] PASSED" in done.stdout
-    loads = TASKS["embedding"].loads(TINY_REPO, ("transformers",), ("int8",))
+    loads = TASKS["embedding"].loads_of(TINY_REPO, ("transformers",), ("int8",))
     # An ordinary user cannot try those of another user.
     tried = re.findall(r"::test_answers\[(\S+)\] (?:PASSED|SKIPPED)", done.stdout)
     assert sorted(tried) == sorted(f"{TINY}:{load.id}" for load in loads)
@@ -65,7 +65,7 @@ def test_failures_of_another_repository_keep_pytests_exit_code(tmp_path: Path) -
         check=False,
     )
     assert done.returncode == 1, done.stdout + done.stderr
-    assert "cannot be reached" in done.stdout
+    assert "hub unreachable" in done.stdout
 
 
 def read_golden_text() -> str:

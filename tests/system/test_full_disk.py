@@ -21,8 +21,8 @@ rm "$place/filler" && cp -a "$place" "$kept" || exit 99
 exit $code
 """
 FULL = (
-    r"The disk is full: {} has \d+ bytes free \(No space left on device\)\. Finished files are "
-    r"kept; make room there and run again\."
+    r"no space left: {} has \d+ bytes free\. Finished files are kept; free space there and run "
+    r"again\."
 )
 
 
@@ -114,8 +114,8 @@ mount -t tmpfs -o size=4k,MODE none "$TMPDIR" || exit 99
 cd /proc && exec "$@"
 """
 NO_ROOM = (
-    "The disk is full: PLACE has 0 bytes free (no folder for temporary files can be written). "
-    "Finished files are kept; make room there and run again.\n"
+    "no space left: PLACE has 0 bytes free (no folder for temporary files can be written). "
+    "Finished files are kept; free space there and run again.\n"
 )
 READ_ONLY = (
     "No folder for temporary files can be written, PLACE neither. Give one in TMPDIR; a container "

@@ -1,4 +1,4 @@
-"""Whatever stands in a file of somebody else's, a run ends with one of our errors, and soon."""
+"""Whatever is in a file of somebody else's, a run ends with one of our errors, and soon."""
 
 import ast
 import os
@@ -181,5 +181,5 @@ def test_no_reader_is_forgotten() -> None:
     found = {place for module in modules for place in calls(module)}
     trusted = {place for place in found if place in TRUSTED or place.partition(":")[0] in TRUSTED}
     assert sorted(found - known - trusted) == [], "each needs a row in tests/proofs/fuzz/readers.py"
-    stale = {place for place in TRUSTED if not any(one.startswith(place) for one in found)}
+    stale = {place for place in TRUSTED if not any(reader.startswith(place) for reader in found)}
     assert sorted(stale) == [], "trusted, and nothing reads there"

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.proofs.interruptions.runs import hold, interrupted, prepare
-from tests.proofs.interruptions.ways import CALLED_AGAIN, QUICK, WAYS, A
-from tests.support.runs import TINY, sample
+from tests.support.interruptions.runs import hold, interrupted, prepare, ready_status, suite
+from tests.support.interruptions.ways import CALLED_AGAIN, QUICK, WAYS, A
+from tests.support.runs import TINY, sample, status
 
 
 @pytest.fixture(scope="module")
@@ -14,13 +14,22 @@ def prepared_for_interruptions(tmp_path_factory: pytest.TempPathFactory) -> Path
     return prepare(tmp_path_factory.mktemp("prepared"))
 
 
-@pytest.mark.parametrize("name", QUICK)
+@pytest.mark.parametrize(
+    "name",
+    [
+        *QUICK,
+        *(pytest.param(name, marks=pytest.mark.proof) for name in WAYS if name not in QUICK),
+    ],
+)
 def test_no_later_test_is_judged_by_what_an_interrupted_one_left(
     tmp_path: Path, prepared_for_interruptions: Path, name: str
 ) -> None:
     way = WAYS[name]
     done, home = interrupted(prepared_for_interruptions, tmp_path, way)
     hold(done, home, tmp_path / "junit.xml", way)
+    after = suite(prepared_for_interruptions, home, "--hub", "http://127.0.0.1:9")
+    assert after.code == 0, after.out
+    assert (status(home), ready_status(home)) == ("ready", "ready")
 
 
 def test_no_failed_answer_is_judged_twice(tmp_path: Path, prepared_for_interruptions: Path) -> None:

@@ -1,4 +1,4 @@
-"""The rows of the matrix that need no load, in one run; and the rest of them is complete.
+"""The rows of the matrix that need no load, in one run; and the table is complete.
 
 ``make matrix`` runs them all, with loads, answers and repairing.
 """
@@ -6,6 +6,7 @@
 import shutil
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -13,7 +14,7 @@ from model_tests import test_cache_layout, test_conversion, test_pins
 from prep.catalogue.entries import read_catalogue
 from prep.catalogue.lock import read_lock
 from tests.proofs.matrix.answers import JUDGES, LOADS
-from tests.proofs.matrix.row import WITHOUT_LOADS, Place, Row, is_cheap, nothing
+from tests.proofs.matrix.row import WITHOUT_LOADS, Row, Target, is_cheap, nothing
 from tests.proofs.matrix.rows import ROWS
 from tests.proofs.matrix.runner import Runner, slug
 from tests.proofs.matrix.verdict import Finding, Outcome, judged
@@ -28,10 +29,11 @@ SHARED = [row for row in CHEAP if row.scope == "model" and row.expect == "failed
 ALONE = [row for row in CHEAP if row.expect == "exit 4"][::7]
 
 # What no home shows by itself, or not every time: where each of these is shown failing instead.
-EMBEDDING, RERANKER, SEQ2SEQ = (f"test_judges{name}.py" for name in ("", "_reranker", "_seq2seq"))
+JUDGES_TESTS = ROOT / "tests" / "unit" / "model_tests"
+EMBEDDING, RERANKER, SEQ2SEQ = (JUDGES_TESTS / f"test_{task}.py" for task in JUDGES)
 SHOWN_ELSEWHERE = {
     # What the lock does not answer is exit 4 before any test: the rows of the lock.
-    "test_lock_answers_the_catalogue": "test_matrix.py",
+    "test_lock_answers_the_catalogue": Path(__file__),
     # A conversion keeps the tokenizer's files byte for byte, or its receipt fails.
     "test_content_is_right[tokenizer]": EMBEDDING,
     # Libraries that misbehave: ours do not.
@@ -64,47 +66,51 @@ def doing(name: str, **more: object) -> Row:
     return Row(name=name, group="judge", file="model.safetensors", **more)  # type: ignore[arg-type]
 
 
-def failing(place: Place) -> None:
-    raise FileNotFoundError(f"{place.name} has no such file")
+def failing(target: Target) -> None:
+    raise FileNotFoundError(f"{target.name} has no such file")
 
 
 BYTES = ("test_source_is_what_the_lock_says",)
 WRONG_ROWS = (
-    doing("deed that fails", do=failing, seen_by=BYTES),
-    doing("deed that fails alone", do=failing, expect="green", scope="home"),
-    doing("spoiled beyond all", seen_by=BYTES, poison=lambda folder: shutil.rmtree(folder)),
+    doing("damage that fails", do=failing, seen_by=BYTES),
+    doing("damage that fails alone", do=failing, expect="passed", scope="home"),
+    doing("damaged beyond all", seen_by=BYTES, damage_repo=lambda folder: shutil.rmtree(folder)),
     doing("no damage at all", do=nothing, seen_by=BYTES),
     doing("seen by another", do=lambda p: flip(p.weights), seen_by=("test_name_leads_to_the_pin",)),
     doing("in other words", do=lambda p: flip(p.weights), seen_by=BYTES, words=("sorry",)),
-    doing("called harmless", do=lambda p: flip(p.weights), expect="green"),
-    doing("really harmless", do=nothing, expect="green"),
+    doing("called harmless", do=lambda p: flip(p.weights), expect="passed"),
+    doing("really harmless", do=nothing, expect="passed"),
 )
 
 
 @pytest.mark.parametrize("row", [*SHARED, *ALONE], ids=lambda row: slug(row.name))
 def test_damage_is_seen_by_its_own_check(found: Mapping[str, Finding], row: Row) -> None:
     finding = found[row.name]
-    assert (finding.said, finding.why) == ("killed", "")
+    assert (finding.result, finding.why) == ("killed", "")
 
 
 def test_matrix_tells_what_is_missed_and_what_is_a_false_alarm(
     found: Mapping[str, Finding],
 ) -> None:
-    said = {row.name: (found[row.name].said, found[row.name].why) for row in WRONG_ROWS}
-    why = said["seen by another"][1]
+    results = {row.name: (found[row.name].result, found[row.name].why) for row in WRONG_ROWS}
+    why = results["seen by another"][1]
     assert why == "not seen by test_name_leads_to_the_pin, but by test_source_is_what_the_lock_says"
-    assert said["no damage at all"] == ("missed", "nothing failed: exit 0, unchecked")
-    assert said["in other words"][0] == "missed"
-    assert said["in other words"][1].startswith("the message lacks ['sorry']: in-other-words is ")
-    assert said["called harmless"][0] == "false alarm"
-    assert said["called harmless"][1].startswith("test_source_is_what_the_lock_says: called-harml")
-    assert said["really harmless"] == ("quiet", "")
-    why = "its deed failed: FileNotFoundError('deed-that-fails has no such file')"
-    assert said["deed that fails"] == ("missed", why)
-    assert said["deed that fails alone"][0] == "false alarm"
-    assert said["deed that fails alone"][1].startswith("its deed failed: ")
-    assert said["spoiled beyond all"][0] == "missed"
-    assert said["spoiled beyond all"][1].startswith("could not be tried: ")
+    assert results["no damage at all"] == ("missed", "nothing failed: exit 0, unchecked")
+    assert results["in other words"][0] == "missed"
+    assert results["in other words"][1].startswith(
+        "the message lacks ['sorry']: in-other-words is "
+    )
+    assert results["called harmless"][0] == "false alarm"
+    assert results["called harmless"][1].startswith(
+        "test_source_is_what_the_lock_says: called-harml"
+    )
+    assert results["really harmless"] == ("accepted", "")
+    why = "it could not be applied: FileNotFoundError('damage-that-fails has no such file')"
+    assert results["damage that fails"] == ("missed", why)
+    assert results["damage that fails alone"][0] == "false alarm"
+    assert results["damage that fails alone"][1].startswith("it could not be applied: ")
+    assert results["damaged beyond all"][0] == "missed"
+    assert results["damaged beyond all"][1].startswith("could not be tried: ")
 
 
 def test_every_judge_is_hit_by_a_row_or_named_with_a_reason() -> None:
@@ -113,11 +119,11 @@ def test_every_judge_is_hit_by_a_row_or_named_with_a_reason() -> None:
     assert named - hit == SHOWN_ELSEWHERE.keys()
     for judge, where in SHOWN_ELSEWHERE.items():
         name = judge.partition("[")[0]
-        assert name in (ROOT / "tests" / where).read_text(encoding="utf-8"), judge
+        assert name in where.read_text(encoding="utf-8"), judge
 
 
 def test_a_lock_of_an_earlier_wish_is_red() -> None:
-    """Where somebody borrows the judges, and configures without holding the lock to it."""
+    """Where another suite uses the judges, and configures without the check of the lock."""
     spec = next(iter(read_catalogue(SAMPLE).models))
     locked = read_lock(read_catalogue(SAMPLE).lock_path).models[0]
     test_pins.test_lock_answers_the_catalogue(spec, locked)
@@ -136,7 +142,7 @@ def test_every_row_has_a_name_of_its_own_and_says_what_must_be_told() -> None:
     assert sorted(names) == sorted(set(names))
     for row in ROWS:
         assert (row.expect == "failed") == bool(row.seen_by), row.name
-        assert row.file or row.expect == "green", row.name
+        assert row.file or row.expect == "passed", row.name
 
 
 def test_another_reason_a_write_and_a_torn_message_are_told() -> None:
@@ -154,11 +160,11 @@ def test_another_reason_a_write_and_a_torn_message_are_told() -> None:
         (whole.replace("\nFetch it again.", ""), "does not say what to do"),
         (whole.replace("model.safetensors", "a file"), "the message lacks ['model.safetensors']"),
     ):
-        said, told = judged(row, replace(right, failed={BYTES[0]: message}), "x")
-        assert said == "missed"
-        assert why in told
-    quiet = doing("x", expect="green")
-    undone = replace(right, code=0, failed={}, passed=0)
-    assert judged(quiet, undone, "x") == ("false alarm", "exit 0, failed, 0 passed: ")
+        result, reason = judged(row, replace(right, failed={BYTES[0]: message}), "x")
+        assert result == "missed"
+        assert why in reason
+    harmless = doing("x", expect="passed")
+    not_applied = replace(right, code=0, failed={}, passed=0)
+    assert judged(harmless, not_applied, "x") == ("false alarm", "exit 0, failed, 0 passed: ")
     wrong = doing("x", expect="exit 4")
     assert judged(wrong, replace(right, out="x"), "x") == ("missed", "exit 1, wanted 4: x")

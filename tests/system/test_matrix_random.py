@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.support.small_homes import Tiny, lead, replace_by_folder, replace_by_pipe, tiny
 
-Deed = Callable[[Path, Path, st.DataObject], object]
+Damage = Callable[[Path, Path, st.DataObject], object]
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def link(path: Path, other: Path, _: st.DataObject) -> None:
     lead(path, os.path.relpath(other, path.parent))
 
 
-DEEDS: dict[str, Deed] = {
+DAMAGES: dict[str, Damage] = {
     "change": change,
     "truncate": truncate,
     "grow": grow,
@@ -77,14 +77,14 @@ def test_any_damage_to_any_prepared_file_is_seen(
     names = sorted(str(path.relative_to(root)) for path in root.rglob("*") if not path.is_dir())
     files = [name for name in names if not (root / name).is_symlink()]
     name, other = data.draw(st.sampled_from(names)), data.draw(st.sampled_from(files))
-    deed = data.draw(st.sampled_from(sorted(DEEDS)))
+    damage = data.draw(st.sampled_from(sorted(DAMAGES)))
     assume((root / name).is_file() and (root / name).resolve() != root / other)
-    copy = tmp_path_factory.mktemp("spoiled") / "home"
+    copy = tmp_path_factory.mktemp("damaged") / "home"
     shutil.copytree(root, copy, symlinks=True)
     model = whole.at(copy)
     try:
-        DEEDS[deed](copy / name, copy / other, data)
-        assert not (model.source().sound and model.conversion().sound), (deed, name, other)
+        DAMAGES[damage](copy / name, copy / other, data)
+        assert not (model.source().sound and model.conversion().sound), (damage, name, other)
     finally:
         shutil.rmtree(copy.parent)
     assert whole.source().sound

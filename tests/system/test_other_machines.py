@@ -1,6 +1,6 @@
 """The whole suite on machines that allow less: an ordinary user's, and in Docker's containers.
 
-What cannot be tried there is told, and the verdict rests on what can.
+What cannot be tried there is reported, and the verdict rests on what can.
 """
 
 import os
@@ -61,8 +61,8 @@ def test_suite_is_green_and_says_what_was_not_tried(prepared: Path, on: str) -> 
         assert done.returncode == 0, done.stdout + done.stderr
         model = summary(home)["models"][TINY]
     assert (model["status"], model["network-cut"]) == ("ready", tier)
-    reasons = Counter(one.get("not-tried") for one in model["loads"].values())
+    reasons = Counter(load.get("not-tried") for load in model["loads"].values())
     assert reasons == {None: LOADS - untried, NEEDS_ROOT: untried}
     assert f"{TINY}: {untried} loads not tried: {NEEDS_ROOT}" in said
-    tried = [name for name, one in model["loads"].items() if "seconds" in one]
+    tried = [name for name, load in model["loads"].items() if "seconds" in load]
     assert {name.split(":")[-1] for name in tried} >= {"name", "path", "cache_dir"}

@@ -1,4 +1,4 @@
-"""Damage is repaired online: once, told, only what was wrong, and nothing of somebody else's.
+"""Damage is repaired online: once, reported, only what was wrong, and nothing of somebody else's.
 
 Some rows of the matrix in one run; ``make matrix`` repairs them all, and loads them afterwards.
 """
@@ -46,7 +46,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Finding]:
 @pytest.mark.parametrize("row", TRIED, ids=lambda row: slug(row.name))
 def test_what_is_ours_is_repaired_and_all_else_left(found: Mapping[str, Finding], row: Row) -> None:
     finding = found[row.name]
-    assert (finding.said, finding.why) == ("killed", "")
+    assert (finding.result, finding.why) == ("killed", "")
     assert finding.repaired == (True if row.online == "repaired" else None)
 
 
@@ -72,7 +72,7 @@ def test_damage_of_a_conversion_is_set_aside_not_lost(
 def test_bytes_that_the_hub_has_wrong_too_are_tried_once_and_red(
     tmp_path: Path, prepared: Path
 ) -> None:
-    """A second failure is told; what was there before is not made worse."""
+    """A second failure is reported; what was there before is not made worse."""
     home = Home(copy_home(prepared, tmp_path / "home"))
     weights = home.snapshot(LOCKED.repo, LOCKED.commit) / "model.safetensors"
     flip(weights)
@@ -120,8 +120,8 @@ def test_repair_that_breaks_off_fails_and_the_next_run_ends_it(
     [served] = [repo for repo in sample_repos() if repo.repo == TINY_REPO]
     folder = copy_home(served.folder, tmp_path / "served")
     (folder / "model.safetensors").write_bytes(wrong)
-    with Hub([replace(served, folder=folder)]) as torn:
-        done = sample(home.root, "-m", "conversion", hub=torn.url)
+    with Hub([replace(served, folder=folder)]) as incomplete:
+        done = sample(home.root, "-m", "conversion", hub=incomplete.url)
     assert done.code == 1, done.out
     assert f"[{TINY}] repairing: corrupt model.safetensors" in done.out
     assert f"[{TINY}] repairing: corrupt tokenizer.json" in done.out
@@ -137,7 +137,7 @@ def test_repair_that_breaks_off_fails_and_the_next_run_ends_it(
 
 
 def beyond_8_bits(tensors: Tensors) -> Tensors:
-    """The same sums: a large number in each word's row, and in each place's what takes it away."""
+    """The same sums: a large number in each word's row, and in each target's what takes it away."""
 
     def moved(name: str, by: float) -> Tensors:
         dtype, shape, numbers = tensors[name]
@@ -146,8 +146,8 @@ def beyond_8_bits(tensors: Tensors) -> Tensors:
             values[row] += by
         return {name: (dtype, shape, values.tobytes())}
 
-    words, places = (f"embeddings.{kind}_embeddings.weight" for kind in ("word", "position"))
-    return {**tensors, **moved(words, 1e4), **moved(places, -1e4)}
+    words, targets = (f"embeddings.{kind}_embeddings.weight" for kind in ("word", "position"))
+    return {**tensors, **moved(words, 1e4), **moved(targets, -1e4)}
 
 
 def test_a_conversion_that_fails_its_check_again_is_thrown_away_and_red(
@@ -193,8 +193,8 @@ def test_levels_that_found_nothing_to_look_at_are_not_green(tmp_path: Path, prep
     done = sample(home.root, "--offline", "-m", "conversion", "--junitxml", junit)
     assert done.code == 1, done.out
     assert "4 not reached in " in done.out
-    told = f"{TINY}: not reached, because looking at the int8 conversion (missing "
-    assert junit.read_text().count(told) >= 4
+    words = f"{TINY}: not reached, because looking at the int8 conversion (missing "
+    assert junit.read_text().count(words) >= 4
     assert "never converted) failed before" in junit.read_text()
 
 

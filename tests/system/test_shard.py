@@ -137,7 +137,7 @@ def test_header_names_the_share_and_only_its_models_are_collected() -> None:
     chosen = ("--catalogue", SAMPLE, "--shard", "auto/2")
     shown = run(*chosen, "--collect-only", env={INDEX: "1"})
     assert shown.code == 0, shown.out
-    assert f"model-prep: {SAMPLE} (tiny-reranker), share 1/2, lock models.lock.toml" in shown.said
+    assert f"catalogue: {SAMPLE} (tiny-reranker), share 1/2, lock models.lock.toml" in shown.said
     assert "[tiny-embedding" not in shown.out
 
 

@@ -113,7 +113,7 @@ def send(number):
 """
 
 
-def borrow(folder: Path, tests: str, conftest: str = "") -> dict[str, Any]:
+def other_suite(folder: Path, tests: str, conftest: str = "") -> dict[str, Any]:
     """Another repository, whose tests need no model; gives how pytest is started in it."""
     imports = "import os, signal, threading, time\n" + SEND
     (folder / "conftest.py").write_text(f'{imports}pytest_plugins = ["prep.plugin"]\n{conftest}')
@@ -139,9 +139,9 @@ def borrow(folder: Path, tests: str, conftest: str = "") -> dict[str, Any]:
     }
 
 
-def borrowed(folder: Path, tests: str, conftest: str = "", *args: str) -> Run:
+def run_of(folder: Path, tests: str, conftest: str = "", *args: str) -> Run:
     """A run of such tests to its end; its seconds are those from the first signal on."""
-    how = borrow(folder, tests, conftest)
+    how = other_suite(folder, tests, conftest)
     how["args"] += args
     done = subprocess.run(**how, stdout=subprocess.PIPE, text=True, check=False, timeout=120)
     seconds = time.monotonic() - float((folder / "sent").read_text())
@@ -159,14 +159,14 @@ def test_signal_while_reports_are_written_leaves_them_whole(
 ) -> None:
     again = f"def pytest_sessionfinish():\n    send({number:d})\n"
     junit = f"--junitxml={tmp_path / 'junit.xml'}"
-    done = borrowed(tmp_path, "def test_mine():\n    pass\n", again, junit)
+    done = run_of(tmp_path, "def test_mine():\n    pass\n", again, junit)
     assert done.code == 0, done.out
     assert 'tests="1"' in (tmp_path / "junit.xml").read_text()
 
     (tmp_path / "junit.xml").unlink()
     (tmp_path / "sent").unlink()
     first = f"def test_mine():\n    send({number:d})\n    time.sleep(30)\n"
-    done = borrowed(tmp_path, first, again, junit)
+    done = run_of(tmp_path, first, again, junit)
     assert done.code == code, done.out
     assert 'tests="0"' in (tmp_path / "junit.xml").read_text()
 
@@ -184,7 +184,7 @@ def test_mine():
     Lost()
     time.sleep(30)
 """
-    done = borrowed(tmp_path, tests)
+    done = run_of(tmp_path, tests)
     assert "Exception ignored in" in done.out
     assert done.code == code, done.out
     assert done.seconds < BOUND
@@ -198,7 +198,7 @@ def pytest_sessionfinish():
     lock.acquire()  # the line it stands at
 """
     tests = f"def test_mine():\n    send({signal.SIGTERM:d})\n"
-    done = borrowed(tmp_path, tests, hangs)
+    done = run_of(tmp_path, tests, hangs)
     assert done.code == 143, done.out
     assert done.seconds < BOUND
     assert (
@@ -217,12 +217,12 @@ def test_mine():
     send({signal.SIGTERM:d})
     time.sleep(0.1)
 """
-    done = borrowed(tmp_path, tests, "", "-n", "1")
+    done = run_of(tmp_path, tests, "", "-n", "1")
     assert done.code == 0, done.out
 
 
 def test_ctrl_c_at_a_debuggers_prompt_is_for_the_debugger(tmp_path: Path) -> None:
-    how = borrow(tmp_path, "def test_mine():\n    breakpoint()\n    time.sleep(0)\n")
+    how = other_suite(tmp_path, "def test_mine():\n    breakpoint()\n    time.sleep(0)\n")
     log = tmp_path / "log"
     with (
         log.open("wb") as out,

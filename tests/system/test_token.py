@@ -43,7 +43,7 @@ def arguments(tmp_path: Path) -> tuple[str, ...]:
     )
 
 
-@pytest.mark.parametrize("known", [TOKEN, "hf_another"], ids=["green", "refused"])
+@pytest.mark.parametrize("known", [TOKEN, "hf_another"], ids=["accepted", "refused"])
 def test_token_is_sent_to_the_hub_and_told_to_nobody(tmp_path: Path, known: str) -> None:
     (tmp_path / "tmp").mkdir()
     env = {"HF_TOKEN": TOKEN, "TMPDIR": str(tmp_path / "tmp")}

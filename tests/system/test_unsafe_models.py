@@ -58,8 +58,8 @@ class Canary:
         path = self.folder / name
         path.write_text(json.dumps(json.loads(path.read_text()) | settings))
 
-    def quiet(self) -> "Canary":
-        """The same without its asking, to be spoiled in another way."""
+    def without_request(self) -> "Canary":
+        """The same without its request, to be damaged in another way."""
         for name in ("config.json", "tokenizer_config.json"):
             shutil.copy(ORIGINAL / name, self.folder / name)
         return self
@@ -110,19 +110,19 @@ def lying(path: Path) -> None:
     body = path.read_bytes()
     end = 8 + int.from_bytes(body[:8], "little")
     header = json.loads(body[8:end])
-    first = next(name for name, told in header.items() if told.get("data_offsets", [1])[0] == 0)
+    first = next(name for name, tensor in header.items() if tensor.get("data_offsets", [1])[0] == 0)
     header[first]["data_offsets"][1] += 1
     text = json.dumps(header).encode()
     path.write_bytes(len(text).to_bytes(8, "little") + text + body[end:])
 
 
-def test_relock_tells_all_that_is_wrong_and_locks_nothing(canary: Canary, tmp_path: Path) -> None:
+def test_relock_reports_all_unsafe_files_and_locks_nothing(canary: Canary, tmp_path: Path) -> None:
     lying(canary.folder / "model.safetensors")
     done, hub = relocked(canary, tmp_path, 'files = ["*"]')
     assert done.code == 1
     shown = json.dumps(AUTO_MAP)[:77]
     assert done.out == (
-        f"bird: will not lock acme/bird at {canary.served().commit} (4 problems):\n"
+        f"unsafe file: bird: will not lock acme/bird at {canary.served().commit} (4 problems):\n"
         f"  config.json  auto_map names code to import: {shown}…\n"
         "  model.safetensors  embeddings.LayerNorm.bias is F32 [64], which does not fill "
         "its 257 bytes\n"
@@ -137,16 +137,16 @@ def test_relock_tells_all_that_is_wrong_and_locks_nothing(canary: Canary, tmp_pa
 
 
 def test_code_that_no_file_asks_for_is_only_not_locked(canary: Canary, tmp_path: Path) -> None:
-    done, _ = relocked(canary.quiet(), tmp_path)
+    done, _ = relocked(canary.without_request(), tmp_path)
     assert done.code == 0, done.out
     assert "modeling_canary.py" not in (tmp_path / "models.lock.toml").read_text()
 
 
-@pytest.mark.parametrize("spoil", ["code", "lies"])
-def test_fetch_places_nothing_of_it(canary: Canary, tmp_path: Path, spoil: str) -> None:
+@pytest.mark.parametrize("damage", ["code", "lies"])
+def test_fetch_places_nothing_of_it(canary: Canary, tmp_path: Path, damage: str) -> None:
     """The lock is of an older release, or was written by hand: its digests are right."""
-    if spoil == "lies":
-        lying(canary.quiet().folder / "model.safetensors")
+    if damage == "lies":
+        lying(canary.without_request().folder / "model.safetensors")
     lock = Lock(models=(canary.locked(),))
     path = catalogue(tmp_path)
     path.with_name("models.lock.toml").write_text(render(lock))
@@ -155,15 +155,15 @@ def test_fetch_places_nothing_of_it(canary: Canary, tmp_path: Path, spoil: str) 
         done = run("--catalogue", path, "--hub", hub.url, "--model-home", home.root, "-x")
     assert done.code == 1, done.out
     detail = {
-        "code": "config.json is the file that the lock names, and it is not taken: auto_map names",
-        "lies": "model.safetensors is the file that the lock names, and it is not taken: "
-        "embeddings.LayerNorm.bias is F32 [64], which does not fill its 257 bytes. It was "
-        "not placed, and --relock would not lock it. Choose another model or revision.",
-    }[spoil]
+        "code": "config.json matches the lock and was not placed: auto_map names",
+        "lies": "model.safetensors matches the lock and was not placed: embeddings.LayerNorm.bias "
+        "is F32 [64], which does not fill its 257 bytes. --relock would not lock it. Choose "
+        "another model or revision.",
+    }[damage]
     assert detail in done.said
     assert not home.ref("acme/bird").exists()
     placed = {path.read_bytes() for path in (home.repo("acme/bird") / "blobs").iterdir()}
-    name = "config.json" if spoil == "code" else "model.safetensors"
+    name = "config.json" if damage == "code" else "model.safetensors"
     assert (canary.folder / name).read_bytes() not in placed
     assert not (home.partial / lock.models[0].file(name).sha256).exists()  # type: ignore[union-attr]
 
@@ -246,7 +246,7 @@ def test_code_is_never_trusted_and_every_load_says_so() -> None:
                 if not {TRUST, "way.hub", "hub"} & set(passed):
                     silent.append(f"{path.name}: {ast.unparse(node)}")
     assert len(said) >= 8
-    assert [ast.unparse(one) for one in said if ast.unparse(one) != "False"] == []
+    assert [ast.unparse(value) for value in said if ast.unparse(value) != "False"] == []
     assert silent == []
 
 
@@ -256,7 +256,9 @@ LOADERS = ("from_pretrained", "SentenceTransformer", "CrossEncoder")
 
 
 def test_licence_that_is_not_allowed_is_not_locked(canary: Canary, tmp_path: Path) -> None:
-    done, _ = relocked(canary.quiet(), tmp_path, 'licenses = ["apache-2.0", "bsd-3-clause"]')
+    done, _ = relocked(
+        canary.without_request(), tmp_path, 'licenses = ["apache-2.0", "bsd-3-clause"]'
+    )
     assert done.code == 4
     assert "bird: license 'mit', models.toml allows apache-2.0, bsd-3-clause; allow it" in done.said
     assert not (tmp_path / "models.lock.toml").exists()
@@ -265,7 +267,7 @@ def test_licence_that_is_not_allowed_is_not_locked(canary: Canary, tmp_path: Pat
 def test_licence_that_nobody_states_is_unknown_and_allowed_only_by_that_name(
     canary: Canary, tmp_path: Path
 ) -> None:
-    (canary.quiet().folder / "README.md").unlink()
+    (canary.without_request().folder / "README.md").unlink()
     served = ServedRepo.of("acme/bird", canary.folder)
     with Hub([served]) as hub:
         ask = ("--hub", hub.url, "--relock")

@@ -1,4 +1,4 @@
-"""One case from all wishes: options beat the environment, and what does not fit is refused."""
+"""Options beat the environment, and what does not fit is refused."""
 
 import json
 import os
@@ -48,18 +48,18 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def settled(root: Path, environ: Mapping[str, str] | None = None, **given: Any) -> Settings:
+def resolve(root: Path, environ: Mapping[str, str] | None = None, **given: Any) -> Settings:
     return resolve_settings(GivenOptions(**{"models": ["tiny"], **given}), environ or {}, root)
 
 
 def refusal(root: Path, environ: Mapping[str, str] | None = None, **given: Any) -> str:
     with pytest.raises(WrongRequest) as caught:
-        settled(root, environ, **given)
+        resolve(root, environ, **given)
     return str(caught.value)
 
 
-def test_nothing_said_means_the_defaults(root: Path) -> None:
-    settings = settled(root)
+def test_without_options_the_defaults_hold(root: Path) -> None:
+    settings = resolve(root)
     assert settings.catalogue.path == root / "models.toml"
     assert settings.lock.get("tiny") == locked_model()
     assert [spec.name for spec in settings.models] == ["tiny"]
@@ -75,14 +75,14 @@ def test_nothing_said_means_the_defaults(root: Path) -> None:
     assert settings.report == root / "models" / "model-prep" / "report.html"
 
 
-def test_the_environment_is_heard(root: Path, tmp_path: Path) -> None:
-    settings = settled(root, {"HF_HOME": str(tmp_path / "hf"), "HF_ENDPOINT": "https://hf.mirror/"})
+def test_the_environment_is_read(root: Path, tmp_path: Path) -> None:
+    settings = resolve(root, {"HF_HOME": str(tmp_path / "hf"), "HF_ENDPOINT": "https://hf.mirror/"})
     assert settings.home == Home(tmp_path / "hf")
     assert settings.network.endpoint == "https://hf.mirror"
 
 
 def test_an_option_beats_the_environment(root: Path, tmp_path: Path) -> None:
-    settings = settled(
+    settings = resolve(
         root,
         {"HF_HOME": "/nowhere", "HF_ENDPOINT": "https://nowhere"},
         model_home=tmp_path / "chosen",
@@ -97,20 +97,20 @@ def test_hf_home_is_made_absolute_and_its_tilde_is_the_users(
 ) -> None:
     monkeypatch.setenv("HOME", "/home/somebody")
     monkeypatch.chdir(root)
-    assert settled(root, {"HF_HOME": "~/hf"}).home == Home(Path("/home/somebody/hf"))
-    assert settled(root, {"HF_HOME": "down/../hf"}).home == Home(root / "hf")
-    assert settled(root, {"HF_HOME": ""}).home == Home(root / "models")
+    assert resolve(root, {"HF_HOME": "~/hf"}).home == Home(Path("/home/somebody/hf"))
+    assert resolve(root, {"HF_HOME": "down/../hf"}).home == Home(root / "hf")
+    assert resolve(root, {"HF_HOME": ""}).home == Home(root / "models")
 
 
-def test_the_network_is_as_wished(root: Path) -> None:
-    settings = settled(root, token=SECRET, download_timeout=5.0, download_deadline=9.0)
+def test_the_network_is_as_given(root: Path) -> None:
+    settings = resolve(root, token=SECRET, download_timeout=5.0, download_deadline=9.0)
     assert settings.network == Network(token=SECRET, timeout=5.0, deadline=9.0)
 
 
-def test_offline_writes_no_report_unless_it_is_told_where(root: Path, tmp_path: Path) -> None:
-    assert (settled(root, offline=True).summary, settled(root, offline=True).report) == (None, None)
-    told = settled(root, offline=True, summary=tmp_path / "s.json", report=tmp_path / "r.html")
-    assert (told.summary, told.report) == (tmp_path / "s.json", tmp_path / "r.html")
+def test_offline_writes_no_report_unless_an_option_says_where(root: Path, tmp_path: Path) -> None:
+    assert (resolve(root, offline=True).summary, resolve(root, offline=True).report) == (None, None)
+    given = resolve(root, offline=True, summary=tmp_path / "s.json", report=tmp_path / "r.html")
+    assert (given.summary, given.report) == (tmp_path / "s.json", tmp_path / "r.html")
 
 
 OFFLINE = [
@@ -126,9 +126,9 @@ OFFLINE = [
 
 def test_offline_is_read_as_the_hub_reads_it(root: Path) -> None:
     hubs = asked_of_the_hub(OFFLINE, "constants.HF_HUB_OFFLINE")
-    assert [settled(root, case).offline for case in OFFLINE] == hubs
+    assert [resolve(root, case).offline for case in OFFLINE] == hubs
     assert set(hubs) == {True, False}
-    assert settled(root, {"HF_HUB_OFFLINE": "0"}, offline=True).offline
+    assert resolve(root, {"HF_HUB_OFFLINE": "0"}, offline=True).offline
 
 
 def test_sample_brings_its_own_and_ignores_whose_environment_it_is() -> None:
@@ -151,20 +151,20 @@ def test_another_catalogue_has_its_lock_and_goldens_beside_it(root: Path, tmp_pa
     (there / "goldens").mkdir(parents=True)
     (root / "models.toml").rename(there / "own.toml")
     (root / "models.lock.toml").rename(there / "own.lock.toml")
-    settings = settled(root, catalogue=there / "own.toml")
+    settings = resolve(root, catalogue=there / "own.toml")
     assert settings.lock.get("tiny") == locked_model()
     assert settings.goldens == there / "goldens"
     assert settings.home == Home(root / "models")
 
 
 def test_models_come_in_the_order_of_the_catalogue(root: Path) -> None:
-    settings = settled(root, models=["new", "tiny", "new"], relock=True)
+    settings = resolve(root, models=["new", "tiny", "new"], relock=True)
     assert [spec.name for spec in settings.models] == ["tiny", "new"]
-    assert [spec.name for spec in settled(root, models=[], relock=True).models] == ["tiny", "new"]
+    assert [spec.name for spec in resolve(root, models=[], relock=True).models] == ["tiny", "new"]
 
 
 @pytest.mark.parametrize(
-    ("wished", "got"),
+    ("given", "got"),
     [
         (["int8", "fp32", "int8"], ("fp32", "int8")),
         (["none"], ()),
@@ -174,9 +174,9 @@ def test_models_come_in_the_order_of_the_catalogue(root: Path) -> None:
     ids=str,
 )
 def test_precisions_stand_in_for_the_catalogues(
-    root: Path, wished: list[str], got: tuple[str, ...] | None
+    root: Path, given: list[str], got: tuple[str, ...] | None
 ) -> None:
-    settings = settled(root, precisions=wished)
+    settings = resolve(root, precisions=given)
     assert settings.precisions == got
     assert settings.precisions_of(settings.models[0]) == (("int8",) if got is None else got)
 
@@ -227,7 +227,7 @@ def test_refuses_an_address_that_no_request_can_be_made_to(
     "hub", ["http://[::1]:8080", "http://localhost:8080/hf", "https://b\u00fccher.example"]
 )
 def test_takes_every_address_that_a_request_can_be_made_to(root: Path, hub: str) -> None:
-    assert settled(root, hub=hub).network.endpoint == hub
+    assert resolve(root, hub=hub).network.endpoint == hub
 
 
 @pytest.mark.parametrize("odd", ["\u200b", "\u0430", "\x07", "\udcff"])
@@ -242,8 +242,8 @@ def test_refuses_a_token_that_no_header_can_hold_without_showing_it(root: Path, 
             f"The token in {place} cannot be one: character 10 of 14 is invisible or not ASCII. "
             "Copy the token anew."
         )
-    assert settled(root, token=token, offline=True).network.token == token, "nobody is sent it"
-    assert settled(root, token="hf_broken\r\nby_lines").network.token == "hf_broken\r\nby_lines"
+    assert resolve(root, token=token, offline=True).network.token == token, "nobody is sent it"
+    assert resolve(root, token="hf_broken\r\nby_lines").network.token == "hf_broken\r\nby_lines"
 
 
 def test_refuses_no_precision_beside_another(root: Path) -> None:
@@ -273,16 +273,16 @@ def test_refuses_a_catalogue_beside_the_sample(root: Path) -> None:
 
 def test_refuses_a_lock_that_does_not_answer_unless_it_is_locked_anew(root: Path) -> None:
     with pytest.raises(LockError) as caught:
-        settled(root, models=[])
+        resolve(root, models=[])
     assert str(caught.value) == (
         "models.lock.toml does not answer models.toml and cannot be used (1 problem):\n"
         "  new: has no entry\n"
         "Lock again and review the diff: pytest --relock --models new"
     )
-    assert settled(root, models=[], relock=True).relock
+    assert resolve(root, models=[], relock=True).relock
 
 
-def test_a_lock_that_cannot_be_read_is_no_case_for_locking_again(root: Path) -> None:
+def test_an_unreadable_lock_is_not_overwritten_by_relock(root: Path) -> None:
     (root / "models.lock.toml").write_text("<<<<<<< HEAD\n", encoding="utf-8")
     assert refusal(root).endswith(
         "It is written by pytest --relock alone: lock again, and review the diff."

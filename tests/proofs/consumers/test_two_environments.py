@@ -29,7 +29,7 @@ TRUE_REPO = f"sentence-transformers/{TRUE}"
 def made(model: dict[str, dict[str, dict[str, object]]], label: str) -> set[str]:
     """The consumers that the interpreter was, by loads that were really made."""
     loads = model["loads"].items()
-    ours = [name for name, one in loads if name.endswith(f"python={label}") and "seconds" in one]
+    ours = [name for name, load in loads if name.endswith(f"python={label}") and "seconds" in load]
     return {name.split(":")[0] for name in ours}
 
 

@@ -46,7 +46,7 @@ def whole_files(home: Path) -> dict[str, int]:
     for model in LOCK.models:
         blobs = Home(home).repo(model.repo) / "blobs"
         found = [digest_file(path) for path in blobs.glob("*")] if blobs.is_dir() else []
-        known = {one.sha256 for one in found}
+        known = {digest.sha256 for digest in found}
         there.update({file.sha256: file.size for file in model.files if file.sha256 in known})
     return there
 

@@ -1,7 +1,7 @@
 """A home on a file system that fills up in each stage, and is enlarged: nothing starts over.
 
-And what is written last, on disks with room for some of it: nothing is torn, nothing is ready that
-was not proven.
+And what is written last, on disks with room for some of it: nothing is truncated, nothing is
+ready that was not proven.
 """
 
 import re
@@ -15,7 +15,7 @@ import pytest
 
 from prep.home.receipt import NAME
 from sample_hub.server import Hub, sample_repos
-from tests.proofs.signals.moments import torn
+from tests.proofs.signals.moments import unreadable
 from tests.support.runs import SAMPLE, TINY, copy_home, sample, started
 from tests.system.test_full_disk import in_full, leftovers
 from tests.system.test_full_disk import (
@@ -81,8 +81,8 @@ def test_full_disk_is_told_and_the_next_run_goes_on(
             fill(disk)
             assert run.wait(timeout=300) == 75, log.read_text()
     said = " ".join(log.read_text().split())
-    assert re.search(rf"The disk is full: {disk} has \d+ bytes free \(", said), said
-    assert "Finished files are kept; make room there and run again." in said
+    assert re.search(rf"no space left: {disk} has \d+ bytes free", said), said
+    assert "Finished files are kept; free space there and run again." in said
     enlarge(disk)
     with Hub(sample_repos()) as hub:
         done = sample(home, "-m", "pins or conversion", hub=hub.url)
@@ -106,7 +106,7 @@ def test_disk_that_fills_while_publishing(tmp_path: Path, disk: Path) -> None:
             fill(disk)
             assert run.wait(timeout=300) == 75, log.read_text()
     said = " ".join(log.read_text().split())
-    assert re.search(rf"The disk is full: {disk} has \d+ bytes free \(", said), said
+    assert re.search(rf"no space left: {disk} has \d+ bytes free", said), said
     assert not list(home.glob(f"openvino/*/[0-9a-f]*/{NAME}")), "nothing is called whole"
     enlarge(disk)
     with Hub(sample_repos()) as hub:
@@ -132,7 +132,7 @@ def test_whatever_finds_room_is_whole_and_the_rest_is_as_it_was(
     complete = junit.exists() and all(before[name] != after[name] for name in names[:2])
     assert done.code == (75 if "could not be written" in done.out else 0), done.out
     assert done.code == 75 or complete, done.out
-    assert torn(home, junit) == []
+    assert unreadable(home, junit) == []
     assert after["report.html"].rstrip().endswith(b"</html>")
     assert leftovers(state) == []
     assert gate(home, TINY)[0] == 0  # what was proven before still is
@@ -150,7 +150,7 @@ def test_whole_run_that_can_note_nothing_leaves_no_proof(tmp_path: Path, prepare
         (state / name).unlink()
     done = in_full(state, kept, home)
     assert done.code == 75, done.out
-    assert "could not be written: The disk is full" in done.out
+    assert "could not be written: no space left" in done.out
     shutil.rmtree(state)
     kept.rename(state)
     assert not (state / "ready.json").exists() and not (state / "consumer.env").exists()

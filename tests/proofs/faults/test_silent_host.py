@@ -72,7 +72,7 @@ def test_three_models_wait_once(
     args += (f"--download-timeout={TIMEOUT}",)
     done = run(*args, "--model-home", tmp_path / "home", *mode, timeout=600)
     assert done.code == 75, done.out
-    assert "took the connection, and gave no answer within --download-timeout" in done.said
+    assert "accepted the connection, and gave no answer within --download-timeout" in done.said
     seconds = max(host.gone) - min(host.came)
     show(f"waited {seconds:.1f} s, {len(host.came)} connections")
     assert seconds <= AT_MOST

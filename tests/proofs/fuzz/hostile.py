@@ -84,10 +84,10 @@ def _document(draw: st.DrawFn, body: bytes) -> bytes:
     data = json.loads(body)
     raw: list[str] = []
     for _ in range(draw(st.integers(1, 3))):
-        places = list(_places(data))
-        if not places:
+        values = list(_values(data))
+        if not values:
             break
-        parent, key = draw(st.sampled_from(places))
+        parent, key = draw(st.sampled_from(values))
         what = draw(st.sampled_from(("replace", "replace", "replace", "delete", "twice", "rename")))
         value = draw(st.sampled_from(VALUES))
         if what == "replace":
@@ -99,8 +99,8 @@ def _document(draw: st.DrawFn, body: bytes) -> bytes:
         elif isinstance(parent, list):
             parent.insert(key, parent[key])
         else:  # the key twice: JSON may say that, a dict cannot
-            told = json.dumps(parent[key])
-            parent[key] = _mark(raw, f"{value}, {json.dumps(key)}: {told}")
+            text = json.dumps(parent[key])
+            parent[key] = _mark(raw, f"{value}, {json.dumps(key)}: {text}")
     return _rendered(data, raw)
 
 
@@ -116,12 +116,12 @@ def _rendered(data: Any, raw: list[str]) -> bytes:
     return text.encode("utf-8", "surrogatepass")
 
 
-def _places(data: Any) -> Iterator[tuple[Any, Any]]:
+def _values(data: Any) -> Iterator[tuple[Any, Any]]:
     """Every value below, by what holds it and its key there."""
     for key, value in data.items() if isinstance(data, dict) else enumerate(data):
         yield data, key
         if isinstance(value, dict | list):
-            yield from _places(value)
+            yield from _values(value)
 
 
 @st.composite
@@ -223,19 +223,21 @@ def _grown(seed: bytes, form: Form, most: int) -> Iterator[bytes]:
     """The document with one of its lists or tables grown until it has about `most` bytes."""
     _, body, tail = _parts(seed, form)
     data = json.loads(body)
-    holders = [data, *(parent[key] for parent, key in _places(data))]
+    holders = [data, *(parent[key] for parent, key in _values(data))]
     found = [holder for holder in holders if isinstance(holder, dict | list) and holder][:8]
     for number in range(len(found)):
         fresh = json.loads(body)
-        holders = [fresh, *(parent[key] for parent, key in _places(fresh))]
-        one = [holder for holder in holders if isinstance(holder, dict | list) and holder][number]
-        value = one[0] if isinstance(one, list) else one[next(iter(one))]
+        holders = [fresh, *(parent[key] for parent, key in _values(fresh))]
+        chosen = [holder for holder in holders if isinstance(holder, dict | list) and holder][
+            number
+        ]
+        value = chosen[0] if isinstance(chosen, list) else chosen[next(iter(chosen))]
         count = most // (len(json.dumps(value)) + 12)
         copies = [json.loads(json.dumps(value)) for _ in range(count)]
-        if isinstance(one, list):
-            one += copies
+        if isinstance(chosen, list):
+            chosen += copies
         else:
-            one.update({f"k{place}": copy for place, copy in enumerate(copies)})
+            chosen.update({f"k{place}": copy for place, copy in enumerate(copies)})
         text = json.dumps(fresh, indent=1, sort_keys=True).encode()
         yield len(text).to_bytes(8, "little") + text + tail if form == "safetensors" else text
 

@@ -1,6 +1,6 @@
 """A hub that answers what no hub would, and what becomes of those who ask it.
 
-Between the embedded hub and its client stands a server that changes answers: one `Row` is one kind
+Between the embedded hub and its client is a server that changes answers: one `Row` is one kind
 of change. The hub's redirects to its CDN lead through that server too, under another host name, as
 the CDN has one. The client is that of a run, `prep.fetch.hub` with its child process.
 """
@@ -106,7 +106,7 @@ def _info(name: str, **more: object) -> Row:
 
 def _listed(name: str, **more: object) -> Row:
     def edit(data: dict[str, Any]) -> None:
-        weights = next(one for one in data["siblings"] if one["rfilename"] == WEIGHTS)
+        weights = next(file for file in data["siblings"] if file["rfilename"] == WEIGHTS)
         lfs = more.pop("lfs", None)
         weights.update(more)
         if isinstance(lfs, dict):
@@ -119,7 +119,7 @@ def _listed(name: str, **more: object) -> Row:
 
 def _placed(name: str, **more: object) -> Row:
     def edit(page: list[dict[str, Any]]) -> None:
-        next(one for one in page if one["path"] == WEIGHTS).update(more)
+        next(file for file in page if file["path"] == WEIGHTS).update(more)
 
     return _json("tree", name, edit)
 
@@ -132,8 +132,8 @@ def _in_capitals(files: list[dict[str, Any]], key: str) -> None:
 
 def _lacking(name: str, key: str) -> Row:
     def edit(page: list[dict[str, Any]]) -> None:
-        for one in page:
-            one.pop(key, None)
+        for file in page:
+            file.pop(key, None)
 
     return _json("tree", name, edit)
 
@@ -143,20 +143,20 @@ def _redirected(name: str, place: str) -> Row:
     return Row(
         name=name,
         where="file",
-        change=lambda one: one.having(Location=place) if 300 <= one.status < 400 else one,
+        change=lambda a: a.having(Location=place) if 300 <= a.status < 400 else a,
     )
 
 
-def _told(name: str, where: Where = "file", **headers: str) -> Row:
-    return Row(name=name, where=where, change=lambda one: one.having(**headers))
+def _header(name: str, where: Where = "file", **headers: str) -> Row:
+    return Row(name=name, where=where, change=lambda a: a.having(**headers))
 
 
 def _refused(name: str, status: int, body: bytes = b"", **headers: str) -> Row:
     return Row(
         name=name,
         where="file",
-        change=lambda one: replace(
-            one.without("Location").having(Content_Type="application/json", **headers),
+        change=lambda a: replace(
+            a.without("Location").having(Content_Type="application/json", **headers),
             status=status,
             body=body,
         ),
@@ -164,7 +164,7 @@ def _refused(name: str, status: int, body: bytes = b"", **headers: str) -> Row:
 
 
 def _said(where: Where, name: str, body: bytes) -> Row:
-    return Row(name=name, where=where, change=lambda one: one.saying(body))
+    return Row(name=name, where=where, change=lambda a: a.saying(body))
 
 
 def _much() -> bytes:
@@ -178,7 +178,7 @@ def _packed(where: Where) -> Row:
     return Row(
         name="packed a thousandfold",
         where=where,
-        change=lambda one: one.having(Content_Encoding="deflate").saying(_much()),
+        change=lambda a: a.having(Content_Encoding="deflate").saying(_much()),
     )
 
 
@@ -238,34 +238,34 @@ ROWS: tuple[Row, ...] = (
     _placed("a large file that is a list", lfs=[7]),
     _placed("a file that is a list", path=["a"]),
     _placed("a file that is named above", path="../model.safetensors"),
-    _told("a next page that is this one", "tree", Link='<?recursive=true>; rel="next"'),
+    _header("a next page that is this one", "tree", Link='<?recursive=true>; rel="next"'),
     _json("info", "checksums in capitals", lambda data: _in_capitals(data["siblings"], "sha256")),
     _json("tree", "checksums in capitals", lambda page: _in_capitals(page, "oid")),
     Row(
         name="pages without end",
         where="tree",
-        change=lambda one: one.having(Link=f'<?recursive=true&page={next(PAGE)}>; rel="next"'),
+        change=lambda a: a.having(Link=f'<?recursive=true&page={next(PAGE)}>; rel="next"'),
     ),
-    _told("a next page at nobody's", "tree", Link='<http://127.0.0.1:9/x>; rel="next"'),
-    _told("a next page on this disk", "tree", Link='<file:///etc/passwd>; rel="next"'),
-    _told("a next page that is none", "tree", Link='<http://[::1>; rel="next"'),
-    _told("a link that is none", "tree", Link="<<<;;;rel=next"),
-    Row(name="no size", where="file", change=lambda one: one.without("X-Linked-Size")),
-    Row(name="no etag", where="file", change=lambda one: one.without("X-Linked-Etag", "ETag")),
-    Row(name="no commit", where="file", change=lambda one: one.without("X-Repo-Commit")),
+    _header("a next page at nobody's", "tree", Link='<http://127.0.0.1:9/x>; rel="next"'),
+    _header("a next page on this disk", "tree", Link='<file:///etc/passwd>; rel="next"'),
+    _header("a next page that is none", "tree", Link='<http://[::1>; rel="next"'),
+    _header("a link that is none", "tree", Link="<<<;;;rel=next"),
+    Row(name="no size", where="file", change=lambda a: a.without("X-Linked-Size")),
+    Row(name="no etag", where="file", change=lambda a: a.without("X-Linked-Etag", "ETag")),
+    Row(name="no commit", where="file", change=lambda a: a.without("X-Repo-Commit")),
     Row(
         name="none of them",
         where="file",
-        change=lambda one: one.without("X-Linked-Size", "X-Linked-Etag", "ETag", "X-Repo-Commit"),
+        change=lambda a: a.without("X-Linked-Size", "X-Linked-Etag", "ETag", "X-Repo-Commit"),
     ),
-    _told("another commit", X_Repo_Commit="f" * 40),
-    _told("a commit that paints", X_Repo_Commit=CONTROL * 1000),
-    _told("an etag that is a path", X_Linked_Etag='"../../../../../evil"'),
-    _told("an etag of 5000 letters", X_Linked_Etag=f'"{"a" * 5000}"'),
-    _told("a size of 10**30", X_Linked_Size=str(10**30)),
-    _told("a size of 5000 digits", X_Linked_Size=MANY_DIGITS),
-    _told("a size that is a text", X_Linked_Size="many"),
-    _told("a size that is no digit", X_Linked_Size=DIGIT),
+    _header("another commit", X_Repo_Commit="f" * 40),
+    _header("a commit that paints", X_Repo_Commit=CONTROL * 1000),
+    _header("an etag that is a path", X_Linked_Etag='"../../../../../evil"'),
+    _header("an etag of 5000 letters", X_Linked_Etag=f'"{"a" * 5000}"'),
+    _header("a size of 10**30", X_Linked_Size=str(10**30)),
+    _header("a size of 5000 digits", X_Linked_Size=MANY_DIGITS),
+    _header("a size that is a text", X_Linked_Size="many"),
+    _header("a size that is no digit", X_Linked_Size=DIGIT),
     _redirected("a place on this disk", "file:///etc/passwd"),
     _redirected("a place without a host", "http://"),
     _redirected("a place that is none", "http://[::1"),
@@ -274,7 +274,7 @@ ROWS: tuple[Row, ...] = (
     _redirected("a place of a scheme that nobody knows", "gopher://127.0.0.1/x"),
     _redirected("a place of 100000 letters", f"http://127.0.0.1/{'a' * 100_000}"),
     _redirected("a place that paints", "/api/models/%1b[2J/%9b2J/resolve/x"),
-    Row(name="no place", where="file", change=lambda one: one.without("Location")),
+    Row(name="no place", where="file", change=lambda a: a.without("Location")),
     _refused("busy until no end", 429, Retry_After="9" * 400),
     _refused(
         "busy until a day that is none", 503, Retry_After="Mon, 99 Foo 99999 99:99:99 +9999999"
@@ -287,25 +287,29 @@ ROWS: tuple[Row, ...] = (
     Row(
         name="a web page by a painted server",
         where="file",
-        change=lambda one: Answer(
+        change=lambda a: Answer(
             status=200, headers={"Content-Type": "text/html", "Server": CONTROL}, body=b"<html>"
         ),
     ),
     _said("small", "another size", b"more"),
     _said("small", "nothing", b""),
     _packed("small"),
-    _told("a size of 10**30", "small", X_Linked_Size=str(10**30)),
-    _told("packed, and it is not", "small", Content_Encoding="gzip"),
-    Row(name="another size", where="bytes", change=lambda one: one.saying(one.body + b"more")),
+    _header("a size of 10**30", "small", X_Linked_Size=str(10**30)),
+    _header("packed, and it is not", "small", Content_Encoding="gzip"),
+    Row(
+        name="another size",
+        where="bytes",
+        change=lambda a: a.saying(a.body + b"more"),
+    ),
     _said("bytes", "nothing", b""),
     _packed("bytes"),
     *(
         Row(
             name=name,
             where="bytes",
-            change=lambda one, told=told: replace(one.having(Content_Range=told), status=206),
+            change=lambda a, value=value: replace(a.having(Content_Range=value), status=206),
         )
-        for name, told in (
+        for name, value in (
             ("a part that nobody asked for", "bytes 0-9/10"),
             ("a range that is none", "bytes x-y/z"),
             ("a range of 5000 digits", f"bytes {MANY_DIGITS}-9/{MANY_DIGITS}"),
@@ -314,14 +318,14 @@ ROWS: tuple[Row, ...] = (
     Row(
         name="a part without a range",
         where="bytes",
-        change=lambda one: replace(one.without("Content-Range"), status=206),
+        change=lambda a: replace(a.without("Content-Range"), status=206),
     ),
-    _told("packed, and it is not", "bytes", Content_Encoding="gzip"),
+    _header("packed, and it is not", "bytes", Content_Encoding="gzip"),
     Row(
         name="no, and painted",
         where="bytes",
-        change=lambda one: replace(
-            one.saying(b"<Error><Message>\x1b[2J</Message></Error>" * 99), status=403
+        change=lambda a: replace(
+            a.saying(b"<Error><Message>\x1b[2J</Message></Error>" * 99), status=403
         ),
     ),
 )
@@ -346,7 +350,7 @@ class Between(ThreadingHTTPServer):
 
     @property
     def cdn(self) -> str:
-        """Where it stands for the CDN."""
+        """Its address as the CDN."""
         return f"http://{CDN_NAME}:{self.server_address[1]}"
 
     def changed(self, where: Where, answer: Answer) -> Answer:
@@ -364,7 +368,7 @@ class Between(ThreadingHTTPServer):
 def _without_checksums(answer: Answer) -> Answer:
     """What the hub says of a model, so little that its tree is asked for."""
     data = json.loads(answer.body)
-    data["siblings"] = [{"rfilename": one["rfilename"]} for one in data["siblings"]]
+    data["siblings"] = [{"rfilename": file["rfilename"]} for file in data["siblings"]]
     return answer.saying(json.dumps(data).encode())
 
 
@@ -383,7 +387,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: Between
 
     def handle(self) -> None:
-        """A client that was refused leaves in the middle: nothing to tell of."""
+        """A client that was refused disconnects in the middle: no error."""
         with contextlib.suppress(ConnectionError):
             super().handle()
 
@@ -436,16 +440,16 @@ def outcome(server: Between, row: Row | None, do: Do, folder: Path) -> tuple[str
     said: list[str] = []
     server.row, server.met = row, 0
     try:
-        told = _done(server, do, folder, said.append)
+        result = _done(server, do, folder, said.append)
     finally:
         met, server.row = server.met, None
     assert row is None or met, f"{row} was never met by {do}"
-    for text in (told[1], *said):
-        strange = [one for one in text if not one.isprintable() and one != "\n"]
+    for text in (result[1], *said):
+        strange = [sign for sign in text if not sign.isprintable() and sign != "\n"]
         assert not strange, f"{strange[0]!r} in {text!r}"
         assert len(text) < 3000, f"{len(text)} characters: {text[:200]}"
         assert text.count("\n") < LISTED + 10, f"{text.count(chr(10))} lines"
-    return told
+    return result
 
 
 def _done(server: Between, do: Do, folder: Path, say: Callable[[str], object]) -> tuple[str, str]:

@@ -42,11 +42,11 @@ from prep.verify.source import check_source
 from tests.proofs.fuzz.hostile import Form
 from tests.support.paths import ROOT
 from tests.support.small_homes import COMMIT, REPO, SOURCE, locked_model, tiny
+from tests.support.small_settings import SPEC, settings_for
 from tests.unit.commands.test_cleanup import OLD_LOCK, prepare
 from tests.unit.commands.test_cleanup import SOURCE as PLACED
 from tests.unit.commands.test_cleanup import settings as cleaning
 from tests.unit.report.test_page import model, whole
-from tests.unit.report.test_verdict import SPEC, settings_for
 
 SAMPLES = ROOT / "sample_hub"
 
@@ -75,7 +75,7 @@ def outcome(reader: Reader, folder: Path) -> str:
         reader.read(folder)
     except (PrepError, Unreadable) as error:
         text = str(error)
-        strange = [one for one in text if not one.isprintable() and one != "\n"]
+        strange = [sign for sign in text if not sign.isprintable() and sign != "\n"]
         assert text.strip(), f"{type(error).__name__} says nothing"
         assert not strange, f"{strange[0]!r} in {text!r}"
         assert text.count("\n") < LISTED + 10, f"{text.count(chr(10))} lines"
@@ -104,9 +104,9 @@ def _goldens(name: str, repo: str, task: str) -> Callable[[Path], None]:
         if goldens is not None:
             goldens.ask()
             for kind in ("vectors", "tokens"):
-                [text_of(one) for one in goldens.of(kind)]
-            for one in (*goldens.of("scores"), *goldens.of("vectors")):
-                float((one.get("tolerance") or one["least-cosine"])["int8"])
+                [text_of(golden) for golden in goldens.of(kind)]
+            for golden in (*goldens.of("scores"), *goldens.of("vectors")):
+                float((golden.get("tolerance") or golden["least-cosine"])["int8"])
 
     return read
 
@@ -157,8 +157,8 @@ def _summary_seed(folder: Path) -> bytes:
 
 
 def _history_seed(folder: Path) -> bytes:
-    told = [history.line(name, model(), code) for name in ("tiny", "other") for code in (0, 1, 75)]
-    return "".join(json.dumps(one) + "\n" for one in told).encode()
+    lines = [history.line(name, model(), code) for name in ("tiny", "other") for code in (0, 1, 75)]
+    return "".join(json.dumps(line) + "\n" for line in lines).encode()
 
 
 def _plan_time(folder: Path) -> None:
@@ -239,9 +239,9 @@ def _clean(folder: Path) -> None:
     """The ledger as a run reads it, and as the cleanup goes by it; nothing is removed."""
     settings = cleaning(folder, locked_model({**SOURCE, "config.json": b"{}"}), dry_run=True)
     read_ledger(settings.home)
-    told: list[str] = []
-    cleanup.run(settings, folder, told.append)
-    "".join(told).encode()
+    said: list[str] = []
+    cleanup.run(settings, folder, said.append)
+    "".join(said).encode()
 
 
 def _named(folder: Path) -> None:
@@ -268,7 +268,7 @@ def _unsafe(path: str) -> Callable[[Path], None]:
     def read(folder: Path) -> None:
         finding = unsafe.of_path(path, folder / path, {"model-00001-of-00002.safetensors"})
         if finding is not None:
-            strange = [one for one in finding.detail if not one.isprintable()]
+            strange = [sign for sign in finding.detail if not sign.isprintable()]
             assert not strange, f"{strange[0]!r} in {finding.detail!r}"
 
     return read
@@ -327,12 +327,12 @@ def _followed(folder: Path) -> None:
         except Unreadable:
             continue
         if is_event(event) and "doing" in event:
-            one = doing.setdefault(event["model"], Doing(event["model"], None, 0.0, 0.0))
+            doer = doing.setdefault(event["model"], Doing(event["model"], None, 0.0, 0.0))
             for now in (1.0, 2.0):
-                one.take(event, now)
-                one.line(now)
-                one.figures(now)
-                one.share  # noqa: B018
+                doer.take(event, now)
+                doer.line(now)
+                doer.figures(now)
+                doer.share  # noqa: B018
 
 
 def _beside(name: str) -> Callable[[Path], Path]:
@@ -348,8 +348,8 @@ def _file(path: Path) -> Callable[[Path], bytes]:
 
 
 EVENTS = b"".join(
-    json.dumps({"who": "gw0", "model": "tiny", **one}).encode() + b"\n"
-    for one in (
+    json.dumps({"who": "gw0", "model": "tiny", **event}).encode() + b"\n"
+    for event in (
         {"say": "fetching 10 files"},
         {"doing": "fetching"},
         {"doing": "fetching", "done": 10, "of": 100, "unit": "bytes"},
@@ -581,7 +581,7 @@ TRUSTED: Mapping[str, str] = {
     "prep/home/layout.py:write_text": "written, not read",
     "prep/process/child.py": "a process of ours: tests/unit/process/test_child.py",
     "prep/sandbox/probe/serve.py": "a process of ours",
-    "prep/plugin/outcome.py:_check_place": "opened to see whether it can be written",
+    "prep/plugin/report_places.py:_check_place": "opened to see whether it can be written",
     "prep/plugin/terminal.py:_append_to": "opened to be written",
 }
 

@@ -1,7 +1,7 @@
 """The image, really built and really run: `make image-test`. Needs podman or docker, and root.
 
 ENGINE=docker chooses, IMAGE=NAME takes an image that is there already, and IMAGE_BUILD are more
-arguments for the build. Figures stand in the lines that begin with "image:".
+arguments for the build. Figures are in the lines that begin with "image:".
 """
 
 import json
@@ -151,11 +151,11 @@ def contents(volume: str) -> dict[str, tuple[int, int]]:
 
 
 def test_image_holds_what_it_needs_and_says_what_it_is(image: str) -> None:
-    [told] = json.loads(engine("image", "inspect", image)[1])
-    config: dict[str, Any] = told["Config"]
+    [description] = json.loads(engine("image", "inspect", image)[1])
+    config: dict[str, Any] = description["Config"]
     assert config["User"] == "1000:1000"
     assert not config.get("ExposedPorts")
-    assert config.get("Healthcheck", told.get("HealthCheck")) in (None, {"Test": ["NONE"]})
+    assert config.get("Healthcheck", description.get("HealthCheck")) in (None, {"Test": ["NONE"]})
     assert config["Entrypoint"] == ["pytest", "-c", "/app/pytest.ini"]
     labels = {name.removeprefix("org.opencontainers.image."): value
               for name, value in config["Labels"].items()}  # fmt: skip

@@ -1,6 +1,6 @@
-"""Locks that are right in every digest, of a repository that is wrong: only answers can tell.
+"""Locks that are right in every digest, of a repository that is wrong: only answers show it.
 
-The repository is spoiled first, then locked, fetched and converted: nothing but the recorded
+The repository is changed first, then locked, fetched and converted: nothing but the recorded
 answers, the properties and the loads themselves knows better.
 """
 
@@ -51,32 +51,32 @@ def in_json(name: str, change: Callable[[Any], object]) -> Callable[[Path], None
 
     def do(folder: Path) -> None:
         path = folder / name
-        told = json.loads(path.read_text(encoding="utf-8"))
-        path.write_text(json.dumps(change(told)), encoding="utf-8")
+        data = json.loads(path.read_text(encoding="utf-8"))
+        path.write_text(json.dumps(change(data)), encoding="utf-8")
 
     return do
 
 
 def words_exchanged(folder: Path) -> None:
-    """Two thirds of a vocabulary, the same words under other numbers: nothing else would tell."""
+    """Two thirds of a vocabulary: the same words under other numbers."""
     path = folder / "tokenizer.json"
-    told = json.loads(path.read_text(encoding="utf-8"))
-    vocabulary = told["model"]["vocab"]
+    data = json.loads(path.read_text(encoding="utf-8"))
+    vocabulary = data["model"]["vocab"]
     names = sorted(vocabulary, key=vocabulary.__getitem__)
     kept, rest = names[:10], names[10:]
-    told["model"]["vocab"] = {word: at for at, word in enumerate([*kept, *rest[::-1]])}
-    path.write_text(json.dumps(told, ensure_ascii=False), encoding="utf-8")
+    data["model"]["vocab"] = {word: at for at, word in enumerate([*kept, *rest[::-1]])}
+    path.write_text(json.dumps(data, ensure_ascii=False), encoding="utf-8")
     (folder / "vocab.txt").write_text("\n".join([*kept, *rest[::-1]]) + "\n", encoding="utf-8")
 
 
 def case_kept(folder: Path) -> None:
     """In both files: transformers sets the one right by what the other says."""
 
-    def words(told: dict[str, dict[str, object]]) -> object:
-        return {**told, "normalizer": {**told["normalizer"], "lowercase": False}}
+    def words(data: dict[str, dict[str, object]]) -> object:
+        return {**data, "normalizer": {**data["normalizer"], "lowercase": False}}
 
     in_json("tokenizer.json", words)(folder)
-    in_json("tokenizer_config.json", lambda told: {**told, "do_lower_case": False})(folder)
+    in_json("tokenizer_config.json", lambda data: {**data, "do_lower_case": False})(folder)
 
 
 def _row(
@@ -84,7 +84,7 @@ def _row(
     task: str,
     seen_by: tuple[str, ...],
     *words: str,
-    poison: Callable[[Path], object] | None = None,
+    damage_repo: Callable[[Path], object] | None = None,
     file: str = "",
     also: tuple[str, ...] = (),
     **entry: str,
@@ -98,7 +98,7 @@ def _row(
         or "transformers:",  # what it was loaded by stands for the file: all are as locked
         words=words,
         tasks=(task,),
-        poison=poison,
+        damage_repo=damage_repo,
         entry=entry,
         true=False,
     )
@@ -109,27 +109,27 @@ ROWS = (
         "weights of another training",
         "embedding",
         ("test_vectors_are_the_published", "test_similarities_are_the_published"),
-        poison=weights(negated("encoder.layer.1.output.dense")),
+        damage_repo=weights(negated("encoder.layer.1.output.dense")),
     ),
     _row(
         "one layer is zero",
         "embedding",
         ("test_vectors_are_the_published",),
-        poison=weights(zeroed("encoder.layer.0.attention")),
+        damage_repo=weights(zeroed("encoder.layer.0.attention")),
     ),
     _row(
         "a layer under other names",
         "embedding",
         (MADE_UP,),
-        poison=weights(renamed("encoder.layer.0.intermediate")),
+        damage_repo=weights(renamed("encoder.layer.0.intermediate")),
         also=(*UNCONVERTED, *LOADS),
     ),
-    _row("vocabulary exchanged", "embedding", (TOKENS, RELATED), poison=words_exchanged),
+    _row("vocabulary exchanged", "embedding", (TOKENS, RELATED), damage_repo=words_exchanged),
     _row(
         "capitals kept",
         "embedding",
         (TOKENS,),
-        poison=case_kept,
+        damage_repo=case_kept,
     ),
     _row("no tokenizer locked", "embedding", (TOKENS, RELATED), files=ALL_BUT_TOKENIZER),
     _row(
@@ -145,17 +145,17 @@ ROWS = (
         "embedding",
         ("test_pipeline_is_the_published",),
         "max-length is 16",
-        poison=in_json("sentence_bert_config.json", lambda _: {"max_seq_length": 16}),
+        damage_repo=in_json("sentence_bert_config.json", lambda _: {"max_seq_length": 16}),
         file="sentence-transformers",
     ),
     _row(
         "pooling by the first token",
         "embedding",
         ("test_vectors_are_the_published", "test_pipeline_is_the_published"),
-        poison=in_json(
+        damage_repo=in_json(
             "1_Pooling/config.json",
-            lambda told: {
-                **told,
+            lambda data: {
+                **data,
                 "pooling_mode_mean_tokens": False,
                 "pooling_mode_cls_token": True,
             },
@@ -167,7 +167,7 @@ ROWS = (
         "embedding",
         ("test_pipeline_is_the_published",),
         "modules is",
-        poison=in_json("modules.json", lambda told: told[:2]),
+        damage_repo=in_json("modules.json", lambda data: data[:2]),
         file="sentence-transformers",
     ),
     _row(
@@ -178,13 +178,13 @@ ROWS = (
             "test_order_is_the_published",
             "test_relevant_stands_above_the_others",
         ),
-        poison=weights(negated("classifier.out_proj.")),
+        damage_repo=weights(negated("classifier.out_proj.")),
     ),
     _row(
         "a head under other names",
         "reranker",
         (MADE_UP,),
-        poison=weights(renamed("classifier.")),
+        damage_repo=weights(renamed("classifier.")),
         also=(*UNCONVERTED, *LOADS),
     ),
     _row(
@@ -192,7 +192,7 @@ ROWS = (
         "reranker",
         ("test_classifier_is_the_published",),
         "activation is",
-        poison=lambda folder: configure(
+        damage_repo=lambda folder: configure(
             folder,
             sentence_transformers={"activation_fn": "torch.nn.modules.linear.Identity"},
         ),
@@ -203,26 +203,26 @@ ROWS = (
         "a head turned round",
         "seq2seq",
         ("test_texts_are_the_published",),
-        poison=weights(negated("lm_head")),
+        damage_repo=weights(negated("lm_head")),
     ),
     _row(
         "a head tied to the words",
         "seq2seq",
         ("test_log_probabilities_are_the_published",),  # the same words stand first
-        poison=lambda folder: configure(folder, tie_word_embeddings=True),
+        damage_repo=lambda folder: configure(folder, tie_word_embeddings=True),
         also=(*UNCONVERTED, *LOADS),
     ),
     _row(
         "a decoder that does not see",
         "seq2seq",
         ("test_texts_are_the_published", "test_answers_follow_their_prompts"),
-        poison=weights(zeroed("EncDecAttention.o")),
+        damage_repo=weights(zeroed("EncDecAttention.o")),
     ),
     _row(
         "an encoder under other names",
         "seq2seq",
         (MADE_UP,),
-        poison=weights(renamed("encoder.block.0")),
+        damage_repo=weights(renamed("encoder.block.0")),
         also=(*UNCONVERTED, *LOADS),
     ),
     _row("half a text tokenizer locked", "seq2seq", (TOKENS,), files=HALF_A_TOKENIZER),

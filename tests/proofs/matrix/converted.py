@@ -1,29 +1,34 @@
 """Damage to a converted model: its bytes, links and modes, and what no receipt can see."""
 
-import os
 import shutil
 from collections.abc import Callable
+from pathlib import Path
 
 from prep.home.receipt import NAME
 from tests.proofs.matrix.damages import (
     asks_for_code,
     away,
+    body,
     by_absolute_link,
+    crlf,
+    cut,
     fp32_called_int8,
     mode,
+    remove,
     rewrite,
     scrambled,
     sealed,
     zero_tail,
+    zeros,
 )
-from tests.proofs.matrix.row import Place, Row
+from tests.proofs.matrix.row import Row, Target
 from tests.proofs.matrix.source import ALL
 from tests.support.small_homes import flip, lead, replace_by_folder, replace_by_pipe
 
 BYTES = ("test_converted_bytes_are_the_receipts",)
 LINKS = ("test_converted_links_stay_inside_the_home",)
 MODES = ("test_everybody_can_read_the_converted",)
-EXTRAS = ("test_no_loader_takes_an_unlisted_converted_file",)
+UNLOCKED = ("test_no_loader_takes_an_unlisted_converted_file",)
 WEIGHTS = ("test_content_is_right[weights]",)
 AGREEMENT = ("test_content_is_right[agreement]",)
 AGAIN = "Without --offline, pytest sets the folder aside and converts again."
@@ -31,7 +36,7 @@ AGAIN = "Without --offline, pytest sets the folder aside and converts again."
 
 def _row(
     name: str,
-    do: Callable[[Place], object],
+    do: Callable[[Target], object],
     seen_by: tuple[str, ...],
     file: str,
     *words: str,
@@ -42,89 +47,64 @@ def _row(
     return Row(name=name, group=group, do=do, seen_by=seen_by, file=file, words=words, **given)  # type: ignore[arg-type]
 
 
-def _bytes(name: str, do: Callable[[Place], object], file: str, *words: str, **more: object) -> Row:
-    return _row(name, do, BYTES, file, *words, AGAIN, **more)
+def _bytes(
+    name: str, file: str, do: Callable[[Target], object], *words: str, **more: object
+) -> Row:
+    return _row(
+        name, do, BYTES, file, *words, AGAIN, **{"group": GROUPS.get(file, "config"), **more}
+    )
 
 
-BIN, XML = "openvino_model.bin", "openvino_model.xml"
+def _file(
+    name: str, file: str, change: Callable[[Path], object], *words: str, **more: object
+) -> Row:
+    """A change of this file of the converted folder."""
+    return _bytes(name, file, lambda target: change(target.folder / file), *words, **more)
+
+
+BIN, XML, TOKENIZER = "openvino_model.bin", "openvino_model.xml", "tokenizer.json"
+GROUPS = {BIN: "ir", XML: "ir", "openvino_": "ir", TOKENIZER: "tokenizer"}
+SAME_SIZE = "(same size)"
 
 BYTE_ROWS = (
-    _bytes("IR bit flipped", lambda p: flip(p.ir), "openvino_", "(same size)", tasks=ALL),
-    _bytes("IR zero tail", lambda p: zero_tail(p.ir), BIN, "(same size)"),
-    _bytes("IR truncated", lambda p: os.truncate(p.ir, 1000), BIN, "size is 1000, locked"),
-    _bytes("IR emptied", lambda p: os.truncate(p.ir, 0), BIN, "size is 0, locked"),
-    _bytes("IR removed", lambda p: p.ir.unlink(), BIN, "missing"),
-    _bytes("IR a pipe", lambda p: replace_by_pipe(p.ir), BIN, "is not a file"),
-    _bytes("IR a folder", lambda p: replace_by_folder(p.ir), BIN, "is not a file"),
+    _bytes("IR bit flipped", "openvino_", lambda p: flip(p.ir), SAME_SIZE, tasks=ALL),
+    _file("IR zero tail", BIN, zero_tail, SAME_SIZE),
+    _file("IR truncated", BIN, cut(1000), "size is 1000, locked"),
+    _file("IR emptied", BIN, cut(0), "size is 0, locked"),
+    _file("IR removed", BIN, remove, "missing"),
+    _file("IR a pipe", BIN, replace_by_pipe, "is not a file"),
+    _file("IR a folder", BIN, replace_by_folder, "is not a file"),
     _bytes(
         "IR of fp32 in place",
-        lambda p: shutil.copyfile(p.home.stable(p.locked.repo, "fp32") / BIN, p.folder / BIN),
         BIN,
+        lambda p: shutil.copyfile(p.home.stable(p.locked.repo, "fp32") / BIN, p.folder / BIN),
         "size is",
     ),
-    _bytes("IR graph bit flipped", lambda p: flip(p.folder / XML), XML, "(same size)"),
-    _bytes("IR graph truncated", lambda p: os.truncate(p.folder / XML, 500), XML, "size is 500"),
-    _bytes("IR graph removed", lambda p: (p.folder / XML).unlink(), XML, "missing"),
+    _file("IR graph bit flipped", XML, flip, SAME_SIZE),
+    _file("IR graph truncated", XML, cut(500), "size is 500"),
+    _file("IR graph removed", XML, remove, "missing"),
     _bytes(
         "IR graph and weights swapped",
+        XML,
         lambda p: (
             (p.folder / XML).rename(p.folder / "x"),
             (p.folder / BIN).rename(p.folder / XML),
             (p.folder / "x").rename(p.folder / BIN),
         ),
-        XML,
         BIN,
     ),
-    _bytes(
-        "converted tokenizer changed",
-        lambda p: flip(p.folder / "tokenizer.json"),
-        "tokenizer.json",
-        "(same size)",
-        group="tokenizer",
-        tasks=ALL,
-    ),
-    _bytes(
-        "converted tokenizer emptied",
-        lambda p: os.truncate(p.folder / "tokenizer.json", 0),
-        "tokenizer.json",
-        "size is 0, locked",
-        group="tokenizer",
-    ),
-    _bytes(
-        "converted tokenizer removed",
-        lambda p: (p.folder / "tokenizer.json").unlink(),
-        "tokenizer.json",
-        "missing",
-        group="tokenizer",
-    ),
-    _bytes(
-        "converted config with CRLF",
-        lambda p: rewrite(p.folder / "config.json", lambda b: b.replace(b"\n", b"\r\n")),
-        "config.json",
-        "size is",
-        group="config",
-    ),
-    _bytes(
-        "converted modules removed",
-        lambda p: (p.folder / "modules.json").unlink(),
-        "modules.json",
-        "missing",
-        group="config",
-    ),
-    _bytes(
+    _file("converted tokenizer changed", TOKENIZER, flip, SAME_SIZE, tasks=ALL),
+    _file("converted tokenizer emptied", TOKENIZER, cut(0), "size is 0, locked"),
+    _file("converted tokenizer removed", TOKENIZER, remove, "missing"),
+    _file("converted config with CRLF", "config.json", body(crlf), "size is"),
+    _file("converted modules removed", "modules.json", remove, "missing"),
+    _file(
         "converted pooling folder removed",
-        lambda p: shutil.rmtree(p.folder / "1_Pooling"),
         "1_Pooling/config.json",
+        lambda path: shutil.rmtree(path.parent),
         "missing",
-        group="config",
     ),
-    _bytes(
-        "openvino's own settings changed",
-        lambda p: flip(p.folder / "openvino_config.json"),
-        "openvino_config.json",
-        "(same size)",
-        group="config",
-    ),
+    _file("openvino's own settings changed", "openvino_config.json", flip, SAME_SIZE),
 )
 
 
@@ -137,7 +117,6 @@ CONTENT_ROWS = (
         "auto_map",
         "pytest converts it again",
         group="unsafe",
-        online="repaired",
     ),
     _row(
         "fp32 called int8, receipt right",
@@ -159,50 +138,33 @@ CONTENT_ROWS = (
     ),
     _row(
         "weights zero, receipt right",
-        sealed(lambda p: rewrite(p.ir, lambda b: bytes(len(b)))),
+        sealed(lambda p: rewrite(p.ir, zeros)),
         AGREEMENT,
         "int8",
         AGAIN,
     ),
 )
 
+
+def _links(name: str, file: str, do: Callable[[Target], object], words: str) -> Row:
+    return _row(name, do, LINKS, file, words, group="links")
+
+
+OUTSIDE, ABSOLUTE = "outside the home", "not there where the home is mounted elsewhere"
 LINK_ROWS = (
-    _row(
-        "IR leads out",
-        lambda p: lead(p.ir, away(p, p.ir)),
-        LINKS,
-        BIN,
-        "outside the home",
-        group="links",
-    ),
-    _row(
-        "IR by an absolute link",
-        lambda p: by_absolute_link(p, p.ir),
-        LINKS,
-        BIN,
-        "not there where the home is mounted elsewhere",
-        group="links",
-    ),
-    _row(
+    _links("IR leads out", BIN, lambda p: lead(p.ir, away(p, p.ir)), OUTSIDE),
+    _links("IR by an absolute link", BIN, lambda p: by_absolute_link(p, p.ir), ABSOLUTE),
+    _links(
         "receipt leads out",
-        lambda p: lead(p.folder / NAME, away(p, p.folder / NAME)),
-        LINKS,
         NAME,
-        "outside the home",
-        group="links",
+        lambda p: lead(p.folder / NAME, away(p, p.folder / NAME)),
+        OUTSIDE,
     ),
-    _row(
-        "stable path is absolute",
-        lambda p: lead(p.stable, p.folder),
-        LINKS,
-        "int8",
-        "not there where the home is mounted elsewhere",
-        group="links",
-    ),
+    _links("stable path is absolute", "int8", lambda p: lead(p.stable, p.folder), ABSOLUTE),
 )
 
 
-def _modes(name: str, do: Callable[[Place], object], *words: str, **more: object) -> Row:
+def _modes(name: str, do: Callable[[Target], object], *words: str, **more: object) -> Row:
     return _row(
         name, do, MODES, "openvino", *words, "Services run as other users.", group="modes", **more
     )
@@ -224,16 +186,16 @@ MODE_ROWS = (
 )
 
 
-def _extra(name: str, file: str, body: bytes = b"{}") -> Row:
-    def do(place: Place) -> None:
-        path = place.folder / file
+def _unlisted(name: str, file: str, content: bytes = b"{}") -> Row:
+    def do(target: Target) -> None:
+        path = target.folder / file
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(body)
+        path.write_bytes(content)
 
     return _row(
         name,
         do,
-        EXTRAS,
+        UNLOCKED,
         file,
         "is not locked, and a loader would take it",
         "take it away by hand, or lock it.",
@@ -242,13 +204,13 @@ def _extra(name: str, file: str, body: bytes = b"{}") -> Row:
     )
 
 
-EXTRA_ROWS = (
-    _extra("another IR beside", "openvino_model_old.xml", b"<net/>"),
-    _extra("another tokenizer graph", "openvino_tokenizer.xml", b"<net/>"),
-    _extra("adapter beside the IR", "adapter_config.json"),
-    _extra("added tokens beside the IR", "added_tokens.json"),
-    _extra("another module beside the IR", "2_Dense/config.json"),
+UNLOCKED_ROWS = (
+    _unlisted("another IR beside", "openvino_model_old.xml", b"<net/>"),
+    _unlisted("another tokenizer graph", "openvino_tokenizer.xml", b"<net/>"),
+    _unlisted("adapter beside the IR", "adapter_config.json"),
+    _unlisted("added tokens beside the IR", "added_tokens.json"),
+    _unlisted("another module beside the IR", "2_Dense/config.json"),
 )
 
 
-ROWS = (*BYTE_ROWS, *CONTENT_ROWS, *LINK_ROWS, *MODE_ROWS, *EXTRA_ROWS)
+ROWS = (*BYTE_ROWS, *CONTENT_ROWS, *LINK_ROWS, *MODE_ROWS, *UNLOCKED_ROWS)

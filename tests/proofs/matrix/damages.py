@@ -1,4 +1,4 @@
-"""What deeds are made of: ways to spoil a file, a link, a folder or a receipt."""
+"""Damages: ways to change a file, a link, a folder or a receipt."""
 
 import json
 import os
@@ -11,7 +11,7 @@ from prep.catalogue.lock import LockedFile
 from prep.files.checksum import digest_file
 from prep.home.layout import point_link
 from prep.home.receipt import NAME, Receipt, Recipe, read_receipt
-from tests.proofs.matrix.row import Place
+from tests.proofs.matrix.row import Target
 from tests.support.small_homes import lead, replace_by_folder
 
 
@@ -20,33 +20,57 @@ def rewrite(path: Path, change: Callable[[bytes], bytes]) -> None:
     path.write_bytes(change(path.read_bytes()))
 
 
+def remove(path: Path) -> None:
+    path.unlink()
+
+
+def remove_blob(path: Path) -> None:
+    path.resolve().unlink()
+
+
+def cut(size: int) -> Callable[[Path], None]:
+    return lambda path: os.truncate(path, size)
+
+
+def body(change: Callable[[bytes], bytes]) -> Callable[[Path], None]:
+    return lambda path: rewrite(path, change)
+
+
+def crlf(content: bytes) -> bytes:
+    return content.replace(b"\n", b"\r\n")
+
+
+def zeros(content: bytes) -> bytes:
+    return bytes(len(content))
+
+
 def zero_tail(path: Path) -> None:
     """What a crash of the machine leaves of the last blocks."""
     rewrite(path, lambda body: body[:-4096] + bytes(4096))
 
 
-def swap(one: Path, other: Path) -> None:
+def swap(first: Path, other: Path) -> None:
     """Each link leads to the other's file."""
-    targets = one.readlink(), other.readlink()
-    lead(one, targets[1])
+    targets = first.readlink(), other.readlink()
+    lead(first, targets[1])
     lead(other, targets[0])
 
 
-def away(place: Place, path: Path) -> Path:
+def away(target: Target, path: Path) -> Path:
     """Move what `path` leads to out of the home; gives where it is now."""
-    there = place.scratch / "away"
+    there = target.scratch / "away"
     shutil.move(path.resolve(), there)
     return there
 
 
-def lead_away(place: Place, path: Path, *, absolute: bool = True) -> None:
-    there = away(place, path)
+def lead_away(target: Target, path: Path, *, absolute: bool = True) -> None:
+    there = away(target, path)
     lead(path, there if absolute else os.path.relpath(there, path.parent))
 
 
-def folder_away(place: Place, folder: Path) -> None:
+def folder_away(target: Target, folder: Path) -> None:
     """A whole folder, reached by a link that leaves the home."""
-    there = place.scratch / "away"
+    there = target.scratch / "away"
     shutil.copytree(folder, there)  # its links resolved: nothing is missing there
     shutil.rmtree(folder)
     folder.symlink_to(there)
@@ -58,29 +82,28 @@ def somebodys_folder(path: Path) -> None:
     (path / "notes.txt").write_text("somebody's")
 
 
-def extra(*names: str, body: bytes = b"{}") -> Callable[[Place], None]:
-    def do(place: Place) -> None:
-        for name in names:
-            path = place.snapshot / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(body)
+def unlocked(name: str, content: bytes) -> Callable[[Target], None]:
+    def do(target: Target) -> None:
+        path = target.snapshot / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
 
     return do
 
 
-def denied(name: str) -> Callable[[Place], None]:
+def denied(name: str) -> Callable[[Target], None]:
     """The hub's client once had a 404 for it, from a mirror that was not whole."""
 
-    def do(place: Place) -> None:
-        note = place.repo / ".no_exist" / place.locked.commit / name
+    def do(target: Target) -> None:
+        note = target.repo / ".no_exist" / target.locked.commit / name
         note.parent.mkdir(parents=True)
         note.touch()
 
     return do
 
 
-def mode(where: Callable[[Place], Path], bits: int) -> Callable[[Place], None]:
-    return lambda place: where(place).chmod(bits)
+def mode(where: Callable[[Target], Path], bits: int) -> Callable[[Target], None]:
+    return lambda target: where(target).chmod(bits)
 
 
 def two_lines_swapped(body: bytes) -> bytes:
@@ -89,15 +112,15 @@ def two_lines_swapped(body: bytes) -> bytes:
     return b"\n".join(lines)
 
 
-def swap_ref_for_link(place: Place) -> None:
-    there = place.scratch / "ref"
-    there.write_text(place.locked.commit)
-    lead(place.ref, there)
+def swap_ref_for_link(target: Target) -> None:
+    there = target.scratch / "ref"
+    there.write_text(target.locked.commit)
+    lead(target.ref, there)
 
 
-def reseal(place: Place, recipe: Recipe | None = None) -> None:
+def reseal(target: Target, recipe: Recipe | None = None) -> None:
     """A receipt that is right in every byte for what lies there, and the folder named by it."""
-    folder = place.folder
+    folder = target.folder
     old = read_receipt(folder)
     files = tuple(
         LockedFile(path=path.relative_to(folder).as_posix(), size=got.size, sha256=got.sha256)
@@ -109,41 +132,41 @@ def reseal(place: Place, recipe: Recipe | None = None) -> None:
     (folder / NAME).write_text(new.render(), encoding="utf-8")
     if new.recipe.digest != folder.name:
         folder.rename(folder.with_name(new.recipe.digest))
-        point_link(place.stable, new.recipe.digest)
+        point_link(target.stable, new.recipe.digest)
 
 
-def sealed(do: Callable[[Place], object]) -> Callable[[Place], None]:
-    """The deed, and a receipt that knows of it."""
+def sealed(do: Callable[[Target], object]) -> Callable[[Target], None]:
+    """The damage, and a receipt that fits it."""
 
-    def deed(place: Place) -> None:
-        do(place)
-        reseal(place)
+    def damage(target: Target) -> None:
+        do(target)
+        reseal(target)
 
-    return deed
+    return damage
 
 
-def other_recipe(**changes: object) -> Callable[[Place], None]:
+def other_recipe(**changes: object) -> Callable[[Target], None]:
     """A whole conversion by another recipe, finished and sealed."""
 
-    def do(place: Place) -> None:
-        recipe = read_receipt(place.folder).recipe
-        reseal(place, replace(recipe, **changes))  # type: ignore[arg-type]
+    def do(target: Target) -> None:
+        recipe = read_receipt(target.folder).recipe
+        reseal(target, replace(recipe, **changes))  # type: ignore[arg-type]
 
     return do
 
 
-def fp32_called_int8(place: Place) -> None:
+def fp32_called_int8(target: Target) -> None:
     """float32 weights behind the int8 path."""
-    fp32 = place.home.stable(place.locked.repo, "fp32")
+    fp32 = target.home.stable(target.locked.repo, "fp32")
     for path in fp32.glob("openvino_*"):
-        shutil.copyfile(path, place.folder / path.name)
-    reseal(place)
+        shutil.copyfile(path, target.folder / path.name)
+    reseal(target)
 
 
-def half(place: Place) -> None:
+def half(target: Target) -> None:
     """What a kill in the middle of an export leaves: files, no receipt."""
-    (place.folder / NAME).unlink()
-    place.ir.unlink()
+    (target.folder / NAME).unlink()
+    target.ir.unlink()
 
 
 def scrambled(body: bytes) -> bytes:
@@ -155,56 +178,56 @@ def scrambled(body: bytes) -> bytes:
     return b"".join(blocks)
 
 
-def source_of_other_bytes(place: Place) -> None:
-    recipe = read_receipt(place.folder).recipe
-    reseal(place, replace(recipe, source=dict(recipe.source) | {"config.json": "0" * 64}))
+def source_of_other_bytes(target: Target) -> None:
+    recipe = read_receipt(target.folder).recipe
+    reseal(target, replace(recipe, source=dict(recipe.source) | {"config.json": "0" * 64}))
 
 
-def receipt_edited(change: Callable[[str], str]) -> Callable[[Place], None]:
-    def do(place: Place) -> None:
-        path = place.folder / NAME
+def receipt_edited(change: Callable[[str], str]) -> Callable[[Target], None]:
+    def do(target: Target) -> None:
+        path = target.folder / NAME
         path.write_bytes(change(path.read_text(encoding="utf-8")).encode())
 
     return do
 
 
-def limit_changed(place: Place) -> None:
-    path = place.folder / "sentence_bert_config.json"
-    told = json.loads(path.read_text(encoding="utf-8"))
-    path.write_text(json.dumps(told | {"max_seq_length": 8}), encoding="utf-8")
+def limit_changed(target: Target) -> None:
+    path = target.folder / "sentence_bert_config.json"
+    data = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(data | {"max_seq_length": 8}), encoding="utf-8")
 
 
-def of_the_neighbour(place: Place) -> None:
+def of_the_neighbour(target: Target) -> None:
     """The stable path leads to another model's conversion, whole and sealed."""
-    home, theirs = place.home, "theirs/model"
-    recipe = replace(read_receipt(place.folder).recipe, repo=theirs)
+    home, theirs = target.home, "theirs/model"
+    recipe = replace(read_receipt(target.folder).recipe, repo=theirs)
     folder = home.conversions(theirs) / recipe.digest
-    shutil.copytree(place.folder, folder)
-    receipt = replace(read_receipt(place.folder), recipe=recipe)
+    shutil.copytree(target.folder, folder)
+    receipt = replace(read_receipt(target.folder), recipe=recipe)
     (folder / NAME).write_text(receipt.render(), encoding="utf-8")
-    lead(place.stable, os.path.relpath(folder, place.stable.parent))
+    lead(target.stable, os.path.relpath(folder, target.stable.parent))
 
 
-def conversion_away(place: Place) -> None:
-    folder = place.folder
-    there = place.scratch / "conversion"
+def conversion_away(target: Target) -> None:
+    folder = target.folder
+    there = target.scratch / "conversion"
     shutil.move(folder, there)
-    lead(place.stable, there)
+    lead(target.stable, there)
 
 
-def renamed_folder(place: Place) -> None:
-    folder = place.folder
+def renamed_folder(target: Target) -> None:
+    folder = target.folder
     folder.rename(folder.with_name("f" * 64))
-    point_link(place.stable, "f" * 64)
+    point_link(target.stable, "f" * 64)
 
 
-def asks_for_code(place: Place) -> None:
-    """In a file that no original has, so that nothing but its own content tells."""
-    told = {"auto_map": {"AutoModel": "theirs.Model"}}
-    (place.folder / "video_preprocessor_config.json").write_text(json.dumps(told))
+def asks_for_code(target: Target) -> None:
+    """In a file that no original has, so that only its own content shows it."""
+    data = {"auto_map": {"AutoModel": "theirs.Model"}}
+    (target.folder / "video_preprocessor_config.json").write_text(json.dumps(data))
 
 
-def by_absolute_link(place: Place, path: Path) -> None:
+def by_absolute_link(target: Target, path: Path) -> None:
     there = path.with_name("elsewhere.bin")
     path.rename(there)
     path.symlink_to(there)

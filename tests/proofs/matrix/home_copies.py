@@ -19,13 +19,13 @@ from prep.catalogue.lock import Lock, LockedModel, read_lock, render
 from prep.home.layout import Home, point_link
 from prep.home.receipt import NAME, read_receipt
 from sample_hub.server import SAMPLES, Hub, ServedRepo
-from tests.proofs.matrix.row import Place, Row, is_cheap
+from tests.proofs.matrix.row import Row, Target, is_cheap
 from tests.support.paths import ROOT
 from tests.support.runs import SAMPLE, run
 
 OTHER_COMMIT = "decade" + "0" * 34
 BYSTANDER = "somebody's"
-# What digests, links, modes and content tell, every consumer would tell again.
+# What checksums, links, modes and content show needs one consumer.
 ONE_CONSUMER = {"consumers": '["optimum-intel"]'}
 
 
@@ -43,19 +43,19 @@ class Unit:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stand:
-    """A home with the deeds done, one place for each unit; `served` is what a hub would have.
+class ChangedHome:
+    """A home with the changes made, one target for each unit; `served` is what a hub would have.
 
-    `undone` tells of places whose deed failed, and why.
+    `not_applied` says which changes failed, by target, and why.
     """
 
-    places: tuple[Place, ...]
+    targets: tuple[Target, ...]
     served: tuple[ServedRepo, ...]
-    undone: dict[str, str] = field(default_factory=dict)
+    not_applied: dict[str, str] = field(default_factory=dict)
 
     @property
     def home(self) -> Home:
-        return self.places[0].home
+        return self.targets[0].home
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,8 +100,8 @@ def original(name: str) -> Original:
     )
 
 
-class Bench:
-    """Prepares each model once, and sets up stands of copies; all below `scratch`."""
+class HomeCopies:
+    """Prepares each model once, and makes changed copies; all below `scratch`."""
 
     def __init__(self, scratch: Path) -> None:
         self.scratch = scratch
@@ -122,43 +122,45 @@ class Bench:
         return self._prepared[name]
 
     @contextmanager
-    def stand(self, units: Sequence[Unit], models: Callable[[str], Original]) -> Iterator[Stand]:
-        """A home of copies, with the deeds done; gone afterwards."""
+    def changed(
+        self, units: Sequence[Unit], models: Callable[[str], Original]
+    ) -> Iterator[ChangedHome]:
+        """A home of copies, with the changes made; removed afterwards."""
         with tempfile.TemporaryDirectory(dir=self.scratch, ignore_cleanup_errors=True) as at:
             top = Path(at)
             top.chmod(0o755)
             (top / "goldens").mkdir()
             originals = [models(unit.task) for unit in units]
             set_up = [self._set_up(*pair, top) for pair in zip(units, originals, strict=True)]
-            places, served = [place for place, _ in set_up], [one for _, one in set_up]
+            targets, served = [target for target, _ in set_up], [repo for _, repo in set_up]
             entries = [
-                _entry(unit, place.locked.repo, model.spec)
-                for unit, place, model in zip(units, places, originals, strict=True)
+                _entry(unit, target.locked.repo, model.spec)
+                for unit, target, model in zip(units, targets, originals, strict=True)
             ]
-            catalogue = places[0].catalogue
+            catalogue = targets[0].catalogue
             catalogue.write_text("\n".join(["catalogue-version = 1\n", *entries]), encoding="utf-8")
-            if any(unit.row.poison or unit.row.entry for unit in units):
-                _prepare(places, served)
+            if any(unit.row.damage_repo or unit.row.entry for unit in units):
+                _prepare(targets, served)
             else:
-                lock = Lock(models=tuple(place.locked for place in places))
-                places[0].lock.write_text(render(lock), encoding="utf-8")
-            stand = Stand(places=tuple(places), served=tuple(served))
-            leave_bystanders(stand)
-            for unit, place in zip(units, places, strict=True):
+                lock = Lock(models=tuple(target.locked for target in targets))
+                targets[0].lock.write_text(render(lock), encoding="utf-8")
+            changed = ChangedHome(targets=tuple(targets), served=tuple(served))
+            leave_bystanders(changed)
+            for unit, target in zip(units, targets, strict=True):
                 for row in unit.rows:
                     try:
-                        row.do(place)
+                        row.do(target)
                     except Exception as error:  # else one row would hide what became of all
-                        stand.undone[place.name] = f"its deed failed: {error!r}"
+                        changed.not_applied[target.name] = f"it could not be applied: {error!r}"
             try:
-                yield stand
+                yield changed
             finally:
                 _open(top)
 
-    def _set_up(self, unit: Unit, model: Original, top: Path) -> tuple[Place, ServedRepo]:
-        """One model of its own: copied, or spoiled before anything is made of it."""
+    def _set_up(self, unit: Unit, model: Original, top: Path) -> tuple[Target, ServedRepo]:
+        """One model of its own: copied, or changed before anything is made of it."""
         repo = f"matrix/{unit.name}"
-        place = Place(
+        target = Target(
             name=unit.name,
             home=Home(top / "home"),
             locked=replace(model.locked, name=unit.name, repo=repo, requested_revision="main"),
@@ -166,17 +168,17 @@ class Bench:
             scratch=top / "scratch" / unit.name,
             catalogue=top / "models.toml",
         )
-        place.scratch.mkdir(parents=True)
+        target.scratch.mkdir(parents=True)
         golden = model.goldens.read_text(encoding="utf-8")
-        place.goldens.write_text(golden.replace(f'"{model.spec.repo}"', f'"{repo}"'), "utf-8")
-        if unit.row.entry or unit.row.poison:
-            folder = place.scratch / "repository"
+        target.goldens.write_text(golden.replace(f'"{model.spec.repo}"', f'"{repo}"'), "utf-8")
+        if unit.row.entry or unit.row.damage_repo:
+            folder = target.scratch / "repository"
             shutil.copytree(model.folder, folder)
-            if unit.row.poison:
-                unit.row.poison(folder)
-            return place, model.served(repo, folder)
-        copy_model(self.prepared(model), place.home, model.spec.repo, place.locked)
-        return place, model.served(repo)
+            if unit.row.damage_repo:
+                unit.row.damage_repo(folder)
+            return target, model.served(repo, folder)
+        copy_model(self.prepared(model), target.home, model.spec.repo, target.locked)
+        return target, model.served(repo)
 
 
 def copy_model(origin: Path, home: Home, repo: str, locked: LockedModel) -> None:
@@ -196,26 +198,26 @@ def copy_model(origin: Path, home: Home, repo: str, locked: LockedModel) -> None
         point_link(home.stable(locked.repo, stable.name), recipe.digest)
 
 
-def leave_bystanders(stand: Stand) -> None:
+def leave_bystanders(changed: ChangedHome) -> None:
     """Files of somebody else in every folder that repairing might touch."""
-    for place in stand.places:
-        for path in bystanders(place):
+    for target in changed.targets:
+        for path in bystanders(target):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(BYSTANDER, encoding="utf-8")
 
 
-def bystanders(place: Place) -> tuple[Path, ...]:
+def bystanders(target: Target) -> tuple[Path, ...]:
     """Where they lie."""
     return (
-        place.home.root / "notes.txt",
-        place.home.hub / "models--somebody--else" / "snapshots" / OTHER_COMMIT / "config.json",
-        place.repo / "notes.txt",
-        place.repo / "blobs" / "notes.txt",
-        place.repo / "refs" / "pr" / "1",
-        place.repo / "snapshots" / OTHER_COMMIT / "config.json",
-        place.snapshot / "notes.txt",
-        place.conversions / "notes.txt",
-        place.conversions / "somebodys" / "openvino_model.xml",
+        target.home.root / "notes.txt",
+        target.home.hub / "models--somebody--else" / "snapshots" / OTHER_COMMIT / "config.json",
+        target.repo / "notes.txt",
+        target.repo / "blobs" / "notes.txt",
+        target.repo / "refs" / "pr" / "1",
+        target.repo / "snapshots" / OTHER_COMMIT / "config.json",
+        target.snapshot / "notes.txt",
+        target.conversions / "notes.txt",
+        target.conversions / "somebodys" / "openvino_model.xml",
     )
 
 
@@ -233,20 +235,20 @@ def _entry(unit: Unit, repo: str, spec: ModelSpec) -> str:
     return "[[models]]\n" + "".join(f"{key} = {value}\n" for key, value in keys.items())
 
 
-def _prepare(places: Sequence[Place], served: Iterable[ServedRepo]) -> None:
-    """Lock, fetch and convert what the hub serves, spoiled as it is."""
+def _prepare(targets: Sequence[Target], served: Iterable[ServedRepo]) -> None:
+    """Lock, fetch and convert what the hub serves, damaged as it is."""
     with Hub(served) as hub:
-        given = ("--catalogue", places[0].catalogue, "--hub", hub.url)
-        home = ("--model-home", places[0].home.root)
+        given = ("--catalogue", targets[0].catalogue, "--hub", hub.url)
+        home = ("--model-home", targets[0].home.root)
         for args, fine in ((("--relock",), (0,)), (("-m", "conversion"), (0, 1))):
             done = run(*given, *home, *args, timeout=1800)
-            if done.code not in fine:  # 1: what is spoiled may be too far gone to be converted
-                raise RuntimeError(f"what is spoiled could not be prepared:\n{done.out}")
-    lock = read_lock(places[0].lock)
-    for place in places:
-        locked = lock.get(place.name)
+            if done.code not in fine:  # 1: what is damaged may be too far gone to be converted
+                raise RuntimeError(f"what is damaged could not be prepared:\n{done.out}")
+    lock = read_lock(targets[0].lock)
+    for target in targets:
+        locked = lock.get(target.name)
         assert locked is not None
-        place.locked = locked
+        target.locked = locked
 
 
 def _open(top: Path) -> None:

@@ -2,165 +2,130 @@
 
 import shutil
 from collections.abc import Callable
+from pathlib import Path
 
 from prep.home.layout import write_text
 from tests.proofs.matrix.damages import (
     denied,
-    extra,
     folder_away,
     lead_away,
     mode,
+    remove,
     somebodys_folder,
     swap_ref_for_link,
+    unlocked,
 )
-from tests.proofs.matrix.row import Place, Row
+from tests.proofs.matrix.row import Row, Target
 from tests.support.small_homes import lead, replace_by_pipe, resolved
 
 LINKS = ("test_links_stay_inside_the_home",)
 MODES = ("test_everybody_can_read",)
-EXTRAS = ("test_no_loader_takes_an_unlocked_file",)
+UNLOCKED = ("test_no_loader_takes_an_unlocked_file",)
 REF = ("test_name_leads_to_the_pin",)
 WEIGHTS, TOKENIZER = "model.safetensors", "tokenizer.json"
+OUTSIDE = "outside the home"
 
 
-def _ref(name: str, do: Callable[[Place], object], *words: str, online: str = "repaired") -> Row:
+def _ref(name: str, change: Callable[[Path], object], *words: str, **more: object) -> Row:
+    """A change of refs/main."""
+    return _reference(name, lambda target: change(target.ref), *words, **more)
+
+
+def _reference(name: str, do: Callable[[Target], object], *words: str, **more: object) -> Row:
+    given = {"online": "repaired", **more}
+    words = (*words, "Without --offline, pytest writes it anew.")
     return Row(
         name=name,
         group="ref",
         do=do,
         seen_by=REF,
         file="refs/main",
-        words=(
-            *words,
-            "Without --offline, pytest writes it anew.",
-        ),
-        online=online,  # type: ignore[arg-type]
+        words=words,
+        **given,  # type: ignore[arg-type]
+    )
+
+
+def _says(name: str, change: Callable[[str], str], *words: str) -> Row:
+    """refs/main with another text, made of the commit."""
+    return _reference(
+        name, lambda target: write_text(target.ref, change(target.locked.commit)), *words
     )
 
 
 REF_ROWS = (
-    _ref("ref removed", lambda place: place.ref.unlink(), "missing"),
-    _ref("refs folder removed", lambda place: shutil.rmtree(place.ref.parent), "missing"),
-    _ref("ref of another commit", lambda place: write_text(place.ref, "0" * 40), "0000000000"),
-    _ref(
-        "ref with a newline",
-        lambda place: write_text(place.ref, f"{place.locked.commit}\n"),
-        "\\n'",
-    ),
-    _ref("ref with a space", lambda place: write_text(place.ref, f"{place.locked.commit} "), " '"),
-    _ref(
-        "ref with a BOM",
-        lambda place: place.ref.write_bytes(b"\xef\xbb\xbf" + place.locked.commit.encode()),
-        "\\ufeff",
-    ),
-    _ref(
-        "ref in capitals",
-        lambda place: write_text(place.ref, place.locked.commit.upper()),
-        "locked",
-    ),
-    _ref("ref shortened", lambda place: write_text(place.ref, place.locked.commit[:7]), "locked"),
-    _ref("ref emptied", lambda place: write_text(place.ref, ""), "is '', locked"),
-    _ref("ref names a branch", lambda place: write_text(place.ref, "main"), "is 'main', locked"),
-    _ref("ref is no text", lambda place: place.ref.write_bytes(bytes(40)), "locked"),
-    _ref("ref dangles", lambda place: lead(place.ref, "nowhere"), "missing"),
-    _ref("ref leads out", swap_ref_for_link, "outside the home"),
-    _ref("ref is a pipe", lambda place: replace_by_pipe(place.ref), "is not a file"),
-    _ref("ref is endless", lambda place: lead(place.ref, "/dev/zero"), "outside the home"),
-    _ref(
-        "ref is a folder",
-        lambda place: somebodys_folder(place.ref),
-        "is not a file",
-        online="failed",
-    ),
+    _ref("ref removed", remove, "missing"),
+    _ref("refs folder removed", lambda path: shutil.rmtree(path.parent), "missing"),
+    _says("ref of another commit", lambda commit: "0" * 40, "0000000000"),
+    _says("ref with a newline", lambda commit: f"{commit}\n", "\\n'"),
+    _says("ref with a space", lambda commit: f"{commit} ", " '"),
+    _says("ref with a BOM", lambda commit: f"\ufeff{commit}", "\\ufeff"),
+    _says("ref in capitals", str.upper, "locked"),
+    _says("ref shortened", lambda commit: commit[:7], "locked"),
+    _says("ref emptied", lambda commit: "", "is '', locked"),
+    _says("ref names a branch", lambda commit: "main", "is 'main', locked"),
+    _ref("ref is no text", lambda path: path.write_bytes(bytes(40)), "locked"),
+    _ref("ref dangles", lambda path: lead(path, "nowhere"), "missing"),
+    _reference("ref leads out", swap_ref_for_link, OUTSIDE),
+    _ref("ref is a pipe", replace_by_pipe, "is not a file"),
+    _ref("ref is endless", lambda path: lead(path, "/dev/zero"), OUTSIDE),
+    _ref("ref is a folder", somebodys_folder, "is not a file", online="failed"),
 )
 
 
-def _links(name: str, do: Callable[[Place], object], file: str, *words: str, **more: object) -> Row:
+def _links(
+    name: str, file: str, do: Callable[[Target], object], words: str = OUTSIDE, **more: object
+) -> Row:
     return Row(
         name=name,
         group="links",
         do=do,
         seen_by=LINKS,
         file=file,
-        words=words,
+        words=(words,),
         **more,  # type: ignore[arg-type]
     )
 
 
+# What is fetched again, where a link of the weights led out; a folder that leads out is left alone.
+FETCHED: dict[str, object] = {"online": "repaired", "fetches": (WEIGHTS,)}
 LINK_ROWS = (
-    _links(
-        "weights link leads out",
-        lambda place: lead_away(place, place.weights),
-        WEIGHTS,
-        "outside the home",
-        online="repaired",
-        fetches=(WEIGHTS,),
-    ),
+    _links("weights link leads out", WEIGHTS, lambda t: lead_away(t, t.weights), **FETCHED),
     _links(
         "weights relative link leads out",
-        lambda place: lead_away(place, place.weights, absolute=False),
         WEIGHTS,
-        "outside the home",
-        online="repaired",
-        fetches=(WEIGHTS,),
+        lambda t: lead_away(t, t.weights, absolute=False),
+        **FETCHED,
     ),
     _links(
         "config link is absolute",
-        lambda place: lead(
-            place.snapshot / "config.json", (place.snapshot / "config.json").resolve()
-        ),
         "config.json",
+        lambda t: lead(t.snapshot / "config.json", (t.snapshot / "config.json").resolve()),
         "not there where the home is mounted elsewhere",
         online="repaired",
     ),
-    _links(
-        "blob is a link out",
-        lambda place: lead_away(place, place.weights.resolve()),
-        WEIGHTS,
-        "outside the home",
-        online="repaired",
-        fetches=(WEIGHTS,),
-    ),
+    _links("blob is a link out", WEIGHTS, lambda t: lead_away(t, t.weights.resolve()), **FETCHED),
     _links(
         "pooling folder leads out",
-        lambda place: folder_away(place, place.snapshot / "1_Pooling"),
         "1_Pooling/config.json",
-        "outside the home",
+        lambda t: folder_away(t, t.snapshot / "1_Pooling"),
     ),
-    _links(
-        "blobs lead out",
-        lambda place: folder_away(place, place.repo / "blobs"),
-        WEIGHTS,
-        "outside the home",
-    ),
-    _links(
-        "snapshot leads out",
-        lambda place: folder_away(place, place.snapshot),
-        WEIGHTS,
-        "outside the home",
-    ),
+    _links("blobs lead out", WEIGHTS, lambda t: folder_away(t, t.repo / "blobs")),
+    _links("snapshot leads out", WEIGHTS, lambda t: folder_away(t, t.snapshot)),
 )
 
 
 def _modes(
-    name: str,
-    do: Callable[[Place], object],
-    file: str,
-    *words: str,
-    online: str = "repaired",
-    scope: str = "model",
-    may_see: tuple[str, ...] = (),
+    name: str, do: Callable[[Target], object], file: str, *words: str, **more: object
 ) -> Row:
+    given = {"online": "repaired", **more}
     return Row(
         name=name,
         group="modes",
         do=do,
         seen_by=MODES,
-        may_see=may_see,
         file=file,
         words=(*words, "Services run as other users."),
-        online=online,  # type: ignore[arg-type]
-        scope=scope,  # type: ignore[arg-type]
+        **given,  # type: ignore[arg-type]
     )
 
 
@@ -192,43 +157,44 @@ MODE_ROWS = (
 )
 
 
-def _extras(name: str, do: Callable[[Place], object], file: str, **more: object) -> Row:
+def _unlocked(name: str, file: str, content: bytes = b"{}", **more: object) -> Row:
+    """A file more in the snapshot."""
     return Row(
         name=name,
         group="unlocked",
-        do=do,
-        seen_by=EXTRAS,
+        do=unlocked(file, content),
+        seen_by=UNLOCKED,
         file=file,
         words=("is not locked, and a loader would take it", "take it away by hand, or lock it."),
         **more,  # type: ignore[arg-type]
     )
 
 
-EXTRA_ROWS = (
-    _extras("adapter beside the weights", extra("adapter_config.json"), "adapter_config.json"),
-    _extras("added tokens", extra("added_tokens.json"), "added_tokens.json"),
-    _extras("chat template", extra("chat_template.jinja", body=b"{{ 1 }}"), "chat_template.jinja"),
-    _extras("another pooling", extra("2_Dense/config.json"), "2_Dense/config.json"),
-    _extras("versioned tokenizer", extra("tokenizer.4.0.0.json"), "tokenizer.4.0.0.json"),
-    _extras("sentencepiece model", extra("spiece.model", body=b"\n"), "spiece.model"),
-    _extras("generation settings", extra("generation_config.json"), "generation_config.json"),
-    _extras("processor", extra("preprocessor_config.json"), "preprocessor_config.json"),
-    _extras(
+UNLOCKED_ROWS = (
+    _unlocked("adapter beside the weights", "adapter_config.json"),
+    _unlocked("added tokens", "added_tokens.json"),
+    _unlocked("chat template", "chat_template.jinja", b"{{ 1 }}"),
+    _unlocked("another pooling", "2_Dense/config.json"),
+    _unlocked("versioned tokenizer", "tokenizer.4.0.0.json"),
+    _unlocked("sentencepiece model", "spiece.model", b"\n"),
+    _unlocked("generation settings", "generation_config.json"),
+    _unlocked("processor", "preprocessor_config.json"),
+    _unlocked(
         "sentence-transformers modules beside a reranker",
-        extra("modules.json", body=b"[]"),
         "modules.json",
+        b"[]",
         tasks=("reranker", "seq2seq"),
     ),
     Row(
         name="the hub's note denies the tokenizer",
         group="unlocked",
         do=denied(TOKENIZER),
-        seen_by=EXTRAS,
-        file=f"{TOKENIZER}",
+        seen_by=UNLOCKED,
+        file=TOKENIZER,
         words=("notes here that there is no such file", "take it away by hand, or lock it."),
     ),
-    _extras("another length limit", extra("sentence_roberta_config.json"), "sentence_roberta_"),
+    _unlocked("another length limit", "sentence_roberta_config.json"),
 )
 
 
-ROWS = (*REF_ROWS, *LINK_ROWS, *MODE_ROWS, *EXTRA_ROWS)
+ROWS = (*REF_ROWS, *LINK_ROWS, *MODE_ROWS, *UNLOCKED_ROWS)

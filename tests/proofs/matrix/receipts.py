@@ -1,4 +1,4 @@
-"""Receipts that are torn, forged, or right and of something else; and the stable path to them."""
+"""Receipts that are truncated, forged or of something else, and the stable path to them."""
 
 import os
 import shutil
@@ -16,7 +16,7 @@ from tests.proofs.matrix.damages import (
     sealed,
     source_of_other_bytes,
 )
-from tests.proofs.matrix.row import Place, Row
+from tests.proofs.matrix.row import Row, Target
 from tests.proofs.matrix.source import ALL
 from tests.support.small_homes import lead, replace_by_folder, replace_by_pipe
 
@@ -24,7 +24,7 @@ RECEIPT = ("test_receipt_names_the_pin",)
 
 
 def _receipt(
-    name: str, do: Callable[[Place], object], *words: str, file: str = NAME, **more: object
+    name: str, do: Callable[[Target], object], *words: str, file: str = NAME, **more: object
 ) -> Row:
     words = (*words, "Without --offline, pytest converts it again.")
     given = {"group": "receipt", "online": "repaired", **more}
@@ -34,11 +34,11 @@ def _receipt(
 UNFINISHED = "the conversion was never finished"
 CHANGED = "it was changed after it was written"
 
-RECEIPT_ROWS = (
+ROWS = (
     _receipt("half a conversion", half, UNFINISHED, tasks=ALL),
     _receipt("receipt removed", lambda p: (p.folder / NAME).unlink(), UNFINISHED),
     _receipt("receipt emptied", lambda p: os.truncate(p.folder / NAME, 0), "cannot be read"),
-    _receipt("receipt torn", lambda p: os.truncate(p.folder / NAME, 700), "cannot be read"),
+    _receipt("receipt truncated", lambda p: os.truncate(p.folder / NAME, 700), "cannot be read"),
     _receipt("receipt a pipe", lambda p: replace_by_pipe(p.folder / NAME), "is not a file"),
     _receipt("receipt a folder", lambda p: replace_by_folder(p.folder / NAME), "is not a file"),
     _receipt("receipt no JSON", receipt_edited(lambda text: f"{text}}}"), "cannot be read"),
@@ -186,6 +186,3 @@ RECEIPT_ROWS = (
         UNFINISHED,
     ),
 )
-
-
-ROWS = RECEIPT_ROWS

@@ -1,4 +1,4 @@
-"""Files of record that cannot be used or do not fit: exit 4 before anything runs, or red."""
+"""Catalogues, locks and goldens that cannot be used (exit 4), or do not fit the home."""
 
 import json
 from collections.abc import Callable
@@ -7,9 +7,9 @@ from pathlib import Path
 
 from prep.catalogue.lock import Lock, LockedFile, LockedModel, read_lock, render
 from prep.files.checksum import digest_file
-from tests.proofs.matrix.damages import rewrite
-from tests.proofs.matrix.layout import EXTRAS, REF
-from tests.proofs.matrix.row import Place, Row
+from tests.proofs.matrix.damages import cut, rewrite
+from tests.proofs.matrix.layout import REF, UNLOCKED
+from tests.proofs.matrix.row import Row, Target
 from tests.proofs.matrix.source import BYTES
 from tests.support.small_homes import replace_by_folder
 
@@ -17,10 +17,10 @@ LOCK, CATALOGUE = "models.lock.toml", "models.toml"
 
 
 def edit(path: Path, *pairs: tuple[str, str]) -> None:
-    """Replace texts, each of which must stand there."""
+    """Replace texts, each of which must be there."""
     text = path.read_text(encoding="utf-8")
     for old, new in pairs:
-        assert old in text, f"{old!r} does not stand in {path}"
+        assert old in text, f"{old!r} is not in {path}"
         text = text.replace(old, new, 1)
     path.write_text(text, encoding="utf-8")
 
@@ -31,7 +31,7 @@ def _lock(
     return Row(
         name=name,
         group=group,
-        do=lambda place: do(place.lock),
+        do=lambda target: do(target.lock),
         expect="exit 4",
         file=file,
         words=words,
@@ -47,7 +47,7 @@ def _catalogue(name: str, do: Callable[[Path], object], *words: str) -> Row:
     return Row(
         name=name,
         group="catalogue",
-        do=lambda place: do(place.catalogue),
+        do=lambda target: do(target.catalogue),
         expect="exit 4",
         file=CATALOGUE,
         words=words,
@@ -59,7 +59,7 @@ def _catalogued(name: str, old: str, new: str, *words: str) -> Row:
 
 
 def twice(path: Path) -> None:
-    """Every entry stands there twice."""
+    """Every entry twice."""
     text = path.read_text(encoding="utf-8")
     head, mark, entry = text.partition("[[models]]")
     path.write_text(head + mark + entry + "\n" + mark + entry, encoding="utf-8")
@@ -71,7 +71,7 @@ AGAIN = "Lock again and review the diff: pytest --relock --models"
 LOCK_ROWS = (
     _lock("lock removed", lambda path: path.unlink(), "has no entry", AGAIN),
     _lock("lock emptied", lambda path: path.write_text(""), "lock-version"),
-    _lock("lock torn", lambda path: path.write_bytes(path.read_bytes()[:500]), "is not TOML"),
+    _lock("lock truncated", cut(500), "is not TOML"),
     _lock("lock no text", lambda path: path.write_bytes(b"\xff\xfe" * 50), "is not TOML"),
     _lock("lock a folder", replace_by_folder, "cannot be read"),
     _lock("lock with a merge conflict", lambda path: rewrite(
@@ -101,7 +101,7 @@ LOCK_ROWS = (
 
 CATALOGUE_ROWS = (
     _catalogue("catalogue removed", lambda path: path.unlink(), "cannot be read"),
-    _catalogue("catalogue torn", lambda path: path.write_bytes(path.read_bytes()[:70]), "TOML"),
+    _catalogue("catalogue truncated", cut(70), "TOML"),
     _catalogue("catalogue emptied", lambda path: path.write_text(""), "catalogue-version"),
     _catalogue("catalogue with entries twice", twice, "too"),
     _catalogued("catalogue of a later version", "version = 1", "version = 9", "version"),
@@ -116,35 +116,35 @@ CATALOGUE_ROWS = (
     _catalogued("catalogue of an unknown consumer", "why = ",
         'consumers = ["vllm"]\nwhy = ', "must be one of"),
     Row(name="catalogue allows other licences", group="catalogue", expect="exit 4", file=LOCK,
-        do=lambda place: edit(place.catalogue, ("why = ", 'licenses = ["mit"]\nwhy = ')),
+        do=lambda target: edit(target.catalogue, ("why = ", 'licenses = ["mit"]\nwhy = ')),
         words=("license 'apache-2.0', models.toml allows mit",)),
     Row(name="catalogue moved on", group="catalogue", expect="exit 4", file=LOCK,
-        do=lambda place: edit(place.catalogue, ('revision = "main"', 'revision = "v2"')),
+        do=lambda target: edit(target.catalogue, ('revision = "main"', 'revision = "v2"')),
         words=("locked requested-revision 'main', models.toml says 'v2'", AGAIN)),
-    Row(name="goldens torn", group="goldens", expect="exit 4", file=".toml",
-        do=lambda place: rewrite(place.goldens, lambda body: body[: body.rindex(b"[") + 1]),
+    Row(name="goldens truncated", group="goldens", expect="exit 4", file=".toml",
+        do=lambda target: rewrite(target.goldens, lambda body: body[: body.rindex(b"[") + 1]),
         words=("cannot be read",)),
     Row(name="goldens of another model", group="goldens", expect="exit 4", file=".toml",
-        do=lambda place: edit(place.goldens, ("matrix/", "other/")), words=("repo",)),
+        do=lambda target: edit(target.goldens, ("matrix/", "other/")), words=("repo",)),
     Row(name="goldens that bound nothing", group="goldens", expect="exit 4", file=".toml",
-        do=lambda place: edit(place.goldens, ("tolerance = {", "tolerence = {")),
+        do=lambda target: edit(target.goldens, ("tolerance = {", "tolerence = {")),
         words=("tolerance",)),
     Row(name="models to download unknown", group="environment", expect="exit 4", file=CATALOGUE,
-        do=lambda place: place.env.update(MODELS_TO_DOWNLOAD="nobody"), words=("nobody",)),
+        do=lambda target: target.env.update(MODELS_TO_DOWNLOAD="nobody"), words=("nobody",)),
     Row(name="timeout no number", group="environment", expect="exit 4", file="DOWNLOAD_TIMEOUT",
-        do=lambda place: place.env.update(DOWNLOAD_TIMEOUT="soon"), words=("soon",)),
+        do=lambda target: target.env.update(DOWNLOAD_TIMEOUT="soon"), words=("soon",)),
 )  # fmt: skip
 
 
 def relocked(
     change: Callable[[LockedModel], LockedModel],
-) -> Callable[[Place], None]:
+) -> Callable[[Target], None]:
     """The model's entry changed, in a lock that can be read."""
 
-    def do(place: Place) -> None:
-        lock = read_lock(place.lock)
-        models = [change(model) if model.name == place.name else model for model in lock.models]
-        place.lock.write_text(render(Lock(models=tuple(models))), encoding="utf-8")
+    def do(target: Target) -> None:
+        lock = read_lock(target.lock)
+        models = [change(model) if model.name == target.name else model for model in lock.models]
+        target.lock.write_text(render(Lock(models=tuple(models))), encoding="utf-8")
 
     return do
 
@@ -163,13 +163,13 @@ def without_file(path: str) -> Callable[[LockedModel], LockedModel]:
     )
 
 
-def locked_as_it_lies(path: str, change: Callable[[bytes], bytes]) -> Callable[[Place], None]:
-    """A file spoiled, and a lock that names it so: its digest tells nothing."""
+def locked_as_it_lies(path: str, change: Callable[[bytes], bytes]) -> Callable[[Target], None]:
+    """A damaged file, and a lock with its checksum."""
 
-    def do(place: Place) -> None:
-        rewrite(place.snapshot / path, change)
-        got = digest_file(place.snapshot / path)
-        relocked(with_file(path, size=got.size, sha256=got.sha256))(place)
+    def do(target: Target) -> None:
+        rewrite(target.snapshot / path, change)
+        got = digest_file(target.snapshot / path)
+        relocked(with_file(path, size=got.size, sha256=got.sha256))(target)
 
     return do
 
@@ -188,7 +188,7 @@ def one_more(model: LockedModel) -> LockedModel:
     return replace(model, files=(*model.files, more))
 
 
-RED_ROWS = (
+DAMAGE_ROWS = (
     Row(name="locked config asks for code", group="unsafe", file="config.json",
         seen_by=("test_nothing_asks_to_run_code",), words=("auto_map",),
         do=locked_as_it_lies("config.json", runs_code)),
@@ -206,12 +206,12 @@ RED_ROWS = (
         online="ready"),  # its bytes are there by another commit's name: work, and no damage
     Row(name="lock of a file more", group="lock", seen_by=BYTES, file="added_tokens.json",
         do=relocked(one_more), words=("missing",)),
-    Row(name="lock without the tokenizer", group="lock", seen_by=EXTRAS, file="tokenizer.json",
+    Row(name="lock without the tokenizer", group="lock", seen_by=UNLOCKED, file="tokenizer.json",
         do=relocked(without_file("tokenizer.json")),
         words=("is not locked, and a loader would take it",)),
-    Row(name="lock without the length limit", group="lock", seen_by=EXTRAS,
+    Row(name="lock without the length limit", group="lock", seen_by=UNLOCKED,
         file="sentence_bert_config.json", do=relocked(without_file("sentence_bert_config.json")),
         words=("is not locked, and a loader would take it",)),
 )  # fmt: skip
 
-ROWS = (*LOCK_ROWS, *CATALOGUE_ROWS, *RED_ROWS)
+ROWS = (*LOCK_ROWS, *CATALOGUE_ROWS, *DAMAGE_ROWS)

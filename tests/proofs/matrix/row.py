@@ -1,4 +1,9 @@
-"""What a row is, and the place where its deed is done."""
+"""The matrix: every way to damage a prepared home, and every harmless way to change one.
+
+A row is a change with the verdict that must follow; the table is in these modules, one for each
+kind. ``make matrix`` makes every change to a really prepared home and runs ``pytest --offline`` on
+it, as a user would; the rows that need no load are in ``make test`` as well.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -8,7 +13,7 @@ from typing import Literal
 from prep.catalogue.lock import LockedModel
 from prep.home.layout import Home
 
-Expect = Literal["failed", "exit 4", "green"]
+Expect = Literal["failed", "exit 4", "passed"]
 Online = Literal["repaired", "failed", "ready"]
 Scope = Literal["model", "home"]
 
@@ -16,8 +21,8 @@ EVERY_FILE = ("*",)  # that the lock names
 
 
 @dataclass(slots=True, kw_only=True)
-class Place:
-    """One model in a prepared home, and the run that will judge it; a deed may change either.
+class Target:
+    """One model in a prepared home, and the run that will judge it; a row may change either.
 
     `scratch` is a folder outside the home. `catalogue` is this run's own, with lock and goldens
     beside it. `env` and `prefix` (another command in front) are the run's.
@@ -80,13 +85,13 @@ class Place:
         return min(self.locked.files, key=lambda file: file.size).path
 
 
-def nothing(place: Place) -> None:
-    """No deed."""
+def nothing(target: Target) -> None:
+    """No change."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """A deed, and what must follow.
+    """A change, and what must follow.
 
     `seen_by` are the judges that must fail, `may_see` others that may; any other that fails means
     that it was seen for another reason, which is missing it. Their message must name `file` (or a
@@ -95,13 +100,13 @@ class Row:
 
     Rows of scope "model" share a home, each with a model of its own; those of scope "home" change
     what models share, or the run. Harmless rows that are tried `together` are done to one model.
-    `poison` spoils the repository before it is locked, fetched and converted; `entry` adds keys to
-    the model's entry in the catalogue.
+    `damage_repo` changes the repository before it is locked, fetched and converted; `entry` adds
+    keys to the model's entry in the catalogue.
     """
 
     name: str
     group: str
-    do: Callable[[Place], object] = nothing
+    do: Callable[[Target], object] = nothing
     expect: Expect = "failed"
     seen_by: tuple[str, ...] = ()
     may_see: tuple[str, ...] = ()
@@ -112,7 +117,7 @@ class Row:
     tasks: tuple[str, ...] = ("embedding",)
     scope: Scope = "model"
     together: str = ""
-    poison: Callable[[Path], object] | None = None
+    damage_repo: Callable[[Path], object] | None = None
     entry: Mapping[str, str] = field(default_factory=dict)
     true: bool = True
 
@@ -142,4 +147,4 @@ WITHOUT_LOADS = (
 def is_cheap(row: Row) -> bool:
     """Whether all that must see the row needs no load, and it nothing prepared of its own."""
     seen = all(judge in WITHOUT_LOADS for judge in (*row.seen_by, *row.may_see))
-    return row.expect == "exit 4" or (row.expect == "failed" and seen and not row.poison)
+    return row.expect == "exit 4" or (row.expect == "failed" and seen and not row.damage_repo)

@@ -1,4 +1,4 @@
-"""Does rows: sets up a stand, runs the suite on it, reads what it said, repairs where due."""
+"""Tries rows: changes copies of homes, runs the suite on them, and repairs what can be repaired."""
 
 import json
 import stat
@@ -12,14 +12,14 @@ from prep.home.layout import Home
 from sample_hub.server import Hub
 from tests.proofs.matrix.home_copies import (
     BYSTANDER,
-    Bench,
+    ChangedHome,
+    HomeCopies,
     Original,
-    Stand,
     Unit,
     bystanders,
     original,
 )
-from tests.proofs.matrix.row import EVERY_FILE, Place, Row
+from tests.proofs.matrix.row import EVERY_FILE, Row, Target
 from tests.proofs.matrix.verdict import Finding, Outcome, failed, judged, read_junit
 from tests.support.paths import ROOT
 from tests.support.runs import Run, run
@@ -48,7 +48,7 @@ class Runner:
     def __init__(
         self, scratch: Path, *, model: str | None = None, cheap: bool = False, repair: bool = True
     ) -> None:
-        self.bench = Bench(scratch)
+        self.copies = HomeCopies(scratch)
         self.model = model
         self.args: tuple[str, ...] = CHEAP if cheap else ()
         self.repair = repair
@@ -65,12 +65,12 @@ class Runner:
             return row.tasks
         task = original(self.model).spec.task
         fits = self.model in SAMPLES.values() or row.true
-        return tuple(one for one in row.tasks if one == task and fits)
+        return tuple(own for own in row.tasks if own == task and fits)
 
     def prepare(self, rows: Sequence[Row]) -> None:
         """Prepare every model that the rows need, once, before they run side by side."""
         for task in sorted({task for row in rows for task in self.tasks(row)}):
-            self.bench.prepared(self.original(task))
+            self.copies.prepared(self.original(task))
 
     def all(self, rows: Sequence[Row]) -> Iterator[Finding]:
         """Every row's finding, one batch after another."""
@@ -96,7 +96,7 @@ class Runner:
             if unit.row.scope == "home" or unit.row.expect == "exit 4":
                 alone.append([unit])
             else:
-                shared[bool(unit.row.poison or unit.row.entry)].append(unit)
+                shared[bool(unit.row.damage_repo or unit.row.entry)].append(unit)
         batches = [
             units[start : start + self.most]
             for units in shared.values()
@@ -127,41 +127,43 @@ class Runner:
             return [_untried(row, units[0].name, why) for row in units[0].rows]
 
     def _tried(self, units: list[Unit]) -> list[Finding]:
-        """One stand, one run offline, and one online for those that repair."""
+        """One changed home, one run offline, and one online for rows that can be repaired."""
         findings: list[Finding] = []
-        with self.bench.stand(units, self.original) as stand:
+        with self.copies.changed(units, self.original) as changed:
             alone = units[0].row.scope == "home" or units[0].row.expect == "exit 4"
-            outcomes = self._offline(stand, alone=alone)
-            repaired = self._online(stand, units) if self.repair and not alone else {}
-            for unit, place in zip(units, stand.places, strict=True):
-                outcome, undone = outcomes[place.name], stand.undone.get(place.name)
-                if len(unit.rows) > 1 and (undone or judged(unit.row, outcome, place.name)[1]):
+            outcomes = self._offline(changed, alone=alone)
+            repaired = self._online(changed, units) if self.repair and not alone else {}
+            for unit, target in zip(units, changed.targets, strict=True):
+                outcome, not_applied = outcomes[target.name], changed.not_applied.get(target.name)
+                if len(unit.rows) > 1 and (
+                    not_applied or judged(unit.row, outcome, target.name)[1]
+                ):
                     continue  # some row of it is not harmless: which, is found out below
                 findings += [
-                    _untried(row, unit.name, undone)
-                    if undone
+                    _untried(row, unit.name, not_applied)
+                    if not_applied
                     else _finding(
                         row,
                         unit,
                         outcome,
-                        repaired.get(place.name, ""),
-                        repair=place.name in repaired,
+                        repaired.get(target.name, ""),
+                        repair=target.name in repaired,
                     )
                     for row in unit.rows
                 ]
-        told = {finding.unit for finding in findings}
+        known = {finding.unit for finding in findings}
         for unit in units:
-            if unit.name not in told:
+            if unit.name not in known:
                 for row in unit.rows:
                     single = Unit(name=slug(row.name), rows=(row,), task=unit.task)
                     findings += self.try_batch([single])
         return findings
 
-    def _offline(self, stand: Stand, *, alone: bool) -> dict[str, Outcome]:
-        first = stand.places[0]
+    def _offline(self, changed: ChangedHome, *, alone: bool) -> dict[str, Outcome]:
+        first = changed.targets[0]
         top = first.catalogue.parent
         junit, summary = top / "junit.xml", top / "summary.json"
-        before = contents(stand.home)
+        before = contents(changed.home)
         done = run(
             *("--catalogue", first.catalogue, "--hub", NO_HUB, "--model-home", first.home.root),
             *("--offline", "--no-progress", "--junitxml", junit, "--summary", summary),
@@ -170,91 +172,91 @@ class Runner:
             prefix=first.prefix if alone else (),
             timeout=3600,
         )
-        after = contents(stand.home)
+        after = contents(changed.home)
         wrote = [path for path in after if after[path] != before.get(path)]
         wrote += [path for path in before if path not in after]
         found = read_junit(junit) if junit.is_file() else {}
         models = json.loads(summary.read_text())["models"] if summary.is_file() else {}
         outcomes = {}
-        for place in stand.places:
-            failed, passed, seconds = found.get(place.name, ({}, 0, 0.0))
-            outcomes[place.name] = Outcome(
+        for target in changed.targets:
+            failed, passed, seconds = found.get(target.name, ({}, 0, 0.0))
+            outcomes[target.name] = Outcome(
                 code=done.code if alone else int(bool(failed)),
                 failed=failed,
                 passed=passed,
-                status=models.get(place.name, {}).get("status", "no verdict"),
+                status=models.get(target.name, {}).get("status", "no verdict"),
                 seconds=done.seconds if alone else seconds,
                 out=done.out if alone or not found else "",
                 wrote=tuple(wrote),
             )
         return outcomes
 
-    def _online(self, stand: Stand, units: Sequence[Unit]) -> dict[str, str]:
-        """Heal what repairs; gives for each model what is wrong with that."""
-        if not any(unit.row.expect == "failed" and not unit.row.poison for unit in units):
+    def _online(self, changed: ChangedHome, units: Sequence[Unit]) -> dict[str, str]:
+        """Repair what can be repaired; gives for each model what is wrong with that."""
+        if not any(unit.row.expect == "failed" and not unit.row.damage_repo for unit in units):
             return {}
-        before = contents(stand.home)
-        # What a row's own deed took away with its folder, repairing cannot have touched.
+        before = contents(changed.home)
+        # What a row itself removed with its folder, repairing cannot have touched.
         left = {
-            place.name: [path for path in bystanders(place) if path.is_file()]
-            for place in stand.places
+            target.name: [path for path in bystanders(target) if path.is_file()]
+            for target in changed.targets
         }
-        first = stand.places[0]
-        with Hub(stand.served) as hub:
+        first = changed.targets[0]
+        with Hub(changed.served) as hub:
             done = run(
                 *("--catalogue", first.catalogue, "--hub", hub.url),
                 *("--model-home", first.home.root, *self.args),
                 timeout=3600,
             )
             fetched = {
-                place.name: {
-                    request.path.partition(f"/{place.locked.repo}/")[2].removeprefix(
-                        f"{place.locked.commit}/"  # of a small file; of a large one, none
+                target.name: {
+                    request.path.partition(f"/{target.locked.repo}/")[2].removeprefix(
+                        f"{target.locked.commit}/"  # of a small file; of a large one, none
                     )
                     for request in hub.requests
                     if request.method == "GET"
                     and request.status in (200, 206)
-                    and f"/{place.locked.repo}/" in request.path
+                    and f"/{target.locked.repo}/" in request.path
                 }
-                for place in stand.places
+                for target in changed.targets
             }
-        after = contents(stand.home)
-        path = stand.home.state / "summary.json"
+        after = contents(changed.home)
+        path = changed.home.state / "summary.json"
         models = json.loads(path.read_text())["models"] if path.is_file() else {}
         wrong = {}
-        for unit, place in zip(units, stand.places, strict=True):
-            if unit.row.expect != "failed" or unit.row.poison:
+        for unit, target in zip(units, changed.targets, strict=True):
+            if unit.row.expect != "failed" or unit.row.damage_repo:
                 continue
-            told = models.get(place.name, {})
-            common = _bystanders_problem(place, left[place.name])
+            entry = models.get(target.name, {})
+            common = _bystanders_problem(target, left[target.name])
             if unit.row.online != "failed":
-                wrong[place.name] = common or _repair_problem(
+                wrong[target.name] = common or _repair_problem(
                     unit.row,
-                    told,
+                    entry,
                     done,
-                    fetched[place.name],
-                    {file.path for file in place.locked.files},
-                    place.name,
+                    fetched[target.name],
+                    {file.path for file in target.locked.files},
+                    target.name,
                     whole=not self.args,
                 )
             else:
-                wrong[place.name] = common or _untouched_problem(place, told, before, after)
+                wrong[target.name] = common or _untouched_problem(target, entry, before, after)
         return wrong
 
 
 def _untried(row: Row, name: str, why: str) -> Finding:
     """Of a row that showed nothing, which is as bad as one that is missed."""
-    return Finding(row=row, unit=name, said=failed(row), why=why, seconds=0.0)
+    return Finding(row=row, unit=name, result=failed(row), why=why, seconds=0.0)
 
 
 def _finding(row: Row, unit: Unit, outcome: Outcome, repairing: str, *, repair: bool) -> Finding:
-    said, why = judged(row, outcome, unit.name)
+    result, why = judged(row, outcome, unit.name)
     if not why and repairing:
-        said, why = "missed", f"repairing: {repairing}"
+        result, why = "missed", f"repairing: {repairing}"
     return Finding(
         row=row,
         unit=unit.name,
-        said=said,
+        result=result,
         why=why,
         seconds=outcome.seconds,
         failed=tuple(outcome.failed),
@@ -266,7 +268,7 @@ def _finding(row: Row, unit: Unit, outcome: Outcome, repairing: str, *, repair: 
 
 def _repair_problem(
     row: Row,
-    told: dict[str, object],
+    entry: dict[str, object],
     done: Run,
     fetched: set[str],
     locked: set[str],
@@ -275,14 +277,14 @@ def _repair_problem(
     whole: bool,
 ) -> str:
     wanted = row.online if whole else "unchecked"
-    if told.get("status") != wanted:
-        return f"status is {told.get('status')}, wanted {wanted}: {told.get('problems')}"
-    told_so = f"[{name}] repairing: " in done.out
+    if entry.get("status") != wanted:
+        return f"status is {entry.get('status')}, wanted {wanted}: {entry.get('problems')}"
+    reported = f"[{name}] repairing: " in done.out
     if row.online == "ready":
-        return "what is no damage is called repaired" if told_so or told.get("repaired") else ""
-    if not told.get("repaired"):
+        return "what is no damage is called repaired" if reported or entry.get("repaired") else ""
+    if not entry.get("repaired"):
         return "the report does not say what was wrong"
-    if not told_so:
+    if not reported:
         return "it was repaired silently"
     wanted_files = locked if row.fetches == EVERY_FILE else set(row.fetches)
     if fetched != wanted_files:
@@ -291,12 +293,12 @@ def _repair_problem(
 
 
 def _untouched_problem(
-    place: Place, told: dict[str, object], before: dict[str, object], after: dict[str, object]
+    target: Target, entry: dict[str, object], before: dict[str, object], after: dict[str, object]
 ) -> str:
-    if told.get("status") != "failed":
-        return f"status is {told.get('status')}, wanted failed"
-    own = (str(place.repo.relative_to(place.home.root)),)
-    own += (str(place.conversions.relative_to(place.home.root)),)
+    if entry.get("status") != "failed":
+        return f"status is {entry.get('status')}, wanted failed"
+    own = (str(target.repo.relative_to(target.home.root)),)
+    own += (str(target.conversions.relative_to(target.home.root)),)
     gone = [
         path
         for path, was in before.items()
@@ -305,11 +307,11 @@ def _untouched_problem(
     return f"what does not repair was touched: {', '.join(gone[:3])}" if gone else ""
 
 
-def _bystanders_problem(place: Place, left: Sequence[Path]) -> str:
+def _bystanders_problem(target: Target, left: Sequence[Path]) -> str:
     """Somebody's files that were there before the run: they are as they were."""
     for path in left:
         if not path.is_file() or path.read_text(encoding="utf-8") != BYSTANDER:
-            return f"somebody's {place.home.shown(path)} was touched"
+            return f"somebody's {target.home.shown(path)} was touched"
     return ""
 
 
@@ -320,17 +322,17 @@ def contents(home: Home) -> dict[str, object]:
         name = path.relative_to(home.root).as_posix()
         if name.startswith(OURS):
             continue
-        told = path.lstat()
-        target = str(path.readlink()) if stat.S_ISLNK(told.st_mode) else ""
-        date = 0 if stat.S_ISDIR(told.st_mode) else told.st_mtime_ns
-        size = 0 if stat.S_ISDIR(told.st_mode) else told.st_size
-        found[name] = (told.st_mode, size, date, target)
+        status = path.lstat()
+        link = str(path.readlink()) if stat.S_ISLNK(status.st_mode) else ""
+        date = 0 if stat.S_ISDIR(status.st_mode) else status.st_mtime_ns
+        size = 0 if stat.S_ISDIR(status.st_mode) else status.st_size
+        found[name] = (status.st_mode, size, date, link)
     return found
 
 
-def is_folder(told: object) -> bool:
+def is_folder(noted: object) -> bool:
     """Whether that was a folder."""
-    return isinstance(told, tuple) and stat.S_ISDIR(told[0])
+    return isinstance(noted, tuple) and stat.S_ISDIR(noted[0])
 
 
 def slug(name: str) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from prep.home.layout import Home
 from tests.proofs.matrix.layout import MODES
-from tests.proofs.matrix.row import Place, Row
+from tests.proofs.matrix.row import Row, Target
 from tests.proofs.matrix.source import BYTES
 from tests.support.paths import ROOT
 from tests.support.restricted import MOUNTS, OPENED, USER
@@ -16,104 +16,104 @@ from tests.support.runs import in_namespace
 from tests.support.small_homes import flip
 
 
-def env(**values: str) -> Callable[[Place], None]:
-    return lambda place: place.env.update(values)
+def env(**values: str) -> Callable[[Target], None]:
+    return lambda target: target.env.update(values)
 
 
-def both(*deeds: Callable[[Place], object]) -> Callable[[Place], None]:
-    def do(place: Place) -> None:
-        for deed in deeds:
-            deed(place)
+def both(*damages: Callable[[Target], object]) -> Callable[[Target], None]:
+    def do(target: Target) -> None:
+        for damage in damages:
+            damage(target)
 
     return do
 
 
-def moved(place: Place, to: Path) -> None:
+def moved(target: Target, to: Path) -> None:
     to.parent.mkdir(parents=True, exist_ok=True)
-    shutil.move(place.home.root, to)
-    place.home = Home(to)
+    shutil.move(target.home.root, to)
+    target.home = Home(to)
 
 
-def by_a_link(place: Place) -> None:
+def by_a_link(target: Target) -> None:
     """The home is reached by a link, and lies elsewhere."""
-    link = place.home.root
-    there = place.scratch / "there"
+    link = target.home.root
+    there = target.scratch / "there"
     shutil.move(link, there)
     link.symlink_to(there)
 
 
-def shadows(place: Place) -> None:
+def shadows(target: Target) -> None:
     """PYTHONPATH with modules that are not what their names say: children get a path of ours."""
-    folder = place.scratch / "shadows"
+    folder = target.scratch / "shadows"
     folder.mkdir()
     for name in ("torch", "transformers", "openvino", "numpy", "sentence_transformers"):
         (folder / f"{name}.py").write_text(f"raise ImportError('{name} was shadowed')\n")
     (folder / "sitecustomize.py").write_text(
         "import os\nos.environ['HF_HUB_OFFLINE'] = '0'\nos.environ['HF_HOME'] = '/nowhere'\n"
     )
-    place.env["PYTHONPATH"] = str(folder)
+    target.env["PYTHONPATH"] = str(folder)
 
 
-def home_of_the_user(place: Place) -> None:
+def home_of_the_user(target: Target) -> None:
     """A HOME with settings of the user's own: tokens, site packages, a customized start."""
-    home = place.scratch / "user"
+    home = target.scratch / "user"
     site = home / ".local" / "lib" / f"python3.{sys.version_info.minor}" / "site-packages"
     site.mkdir(parents=True)
     (site / "usercustomize.py").write_text("import os\nos.environ['TRANSFORMERS_OFFLINE'] = '0'\n")
     (home / ".cache" / "huggingface").mkdir(parents=True)
     (home / ".cache" / "huggingface" / "token").write_text("hf_CANARY")
-    place.env["HOME"] = str(home)
+    target.env["HOME"] = str(home)
 
 
-def read_only(place: Place) -> None:
+def read_only(target: Target) -> None:
     """The home on a mount that nobody can write."""
-    root = place.home.root
+    root = target.home.root
     script = 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && exec "$@"'
-    place.prefix = (*in_namespace("--mount"), "sh", "-c", script, str(root))
+    target.prefix = (*in_namespace("--mount"), "sh", "-c", script, str(root))
 
 
-def on_tmpfs(place: Place) -> None:
-    root = place.home.root
-    copy = place.scratch / "copy"
+def on_tmpfs(target: Target) -> None:
+    root = target.home.root
+    copy = target.scratch / "copy"
     shutil.copytree(root, copy, symlinks=True)
     script = 'mount -t tmpfs none "$0" && cp -a "$1/." "$0" && chmod 755 "$0" && shift && exec "$@"'
-    place.prefix = (*in_namespace("--mount"), "sh", "-c", script, str(root), str(copy))
+    target.prefix = (*in_namespace("--mount"), "sh", "-c", script, str(root), str(copy))
 
 
-def as_a_user(place: Place) -> None:
+def as_a_user(target: Target) -> None:
     """Checked by somebody who owns nothing of it."""
     if os.geteuid() != 0:
         return
     become = f"os.setgroups([]); os.setgid({USER}); os.setuid({USER})\n"
     run = "os.execv(sys.argv[2], sys.argv[2:])"
-    there = place.catalogue.parent
+    there = target.catalogue.parent
     there.chmod(0o777)
     script = MOUNTS + OPENED + become + run
-    place.prefix = (sys.executable, "-c", script, str(place.scratch / "x" / "hf-home"))
-    (place.scratch / "x").mkdir()
-    (place.scratch / "x" / "hf-home").mkdir()
-    place.env["PYTHONPATH"] = str(ROOT)
-    place.env["PYTHONDONTWRITEBYTECODE"] = "1"
+    target.prefix = (sys.executable, "-c", script, str(target.scratch / "x" / "hf-home"))
+    (target.scratch / "x").mkdir()
+    (target.scratch / "x" / "hf-home").mkdir()
+    target.env["PYTHONPATH"] = str(ROOT)
+    target.env["PYTHONDONTWRITEBYTECODE"] = "1"
 
 
-def umask(bits: str) -> Callable[[Place], None]:
-    def do(place: Place) -> None:
-        place.prefix = ("sh", "-c", f'umask {bits} && exec "$@"', "sh")
+def umask(bits: str) -> Callable[[Target], None]:
+    def do(target: Target) -> None:
+        target.prefix = ("sh", "-c", f'umask {bits} && exec "$@"', "sh")
 
     return do
 
 
-def without(*names: str) -> Callable[[Place], None]:
+def without(*names: str) -> Callable[[Target], None]:
     flags = tuple(part for name in names for part in ("-u", name))
 
-    def do(place: Place) -> None:
-        place.prefix = ("env", *flags)
+    def do(target: Target) -> None:
+        target.prefix = ("env", *flags)
 
     return do
 
 
-def weights_flipped(place: Place) -> None:
-    flip(place.weights)
+def weights_flipped(target: Target) -> None:
+    flip(target.weights)
 
 
 LONG = "a folder with a long name that goes on and on, as some build systems like them"
@@ -161,41 +161,43 @@ ODD = {
 }
 
 
-def _green(name: str, do: Callable[[Place], object], together: str = "", **more: object) -> Row:
+def _harmless(name: str, do: Callable[[Target], object], together: str = "", **more: object) -> Row:
     return Row(
         name=name,
         group="environment",
         do=do,
-        expect="green",
+        expect="passed",
         scope="home",
         together=together,
         **more,  # type: ignore[arg-type]
     )
 
 
-GREEN_ROWS = (
-    _green("stale variables of the hub", env(**STALE), "odd environment"),
-    _green("proxies and certificates", env(**PROXIES), "odd environment"),
-    _green("locale, zone, threads, terminal", env(**ODD), "odd environment"),
-    _green("modules that shadow", shadows, "odd environment"),
-    _green("settings of the user", home_of_the_user, "odd environment"),
-    _green("home with spaces", lambda p: moved(p, p.scratch / "my models (1)"), "odd place"),
-    _green("home in other letters", lambda p: moved(p, p.scratch / "модели-模型-é"), "odd place"),
-    _green(
+HARMLESS_ROWS = (
+    _harmless("stale variables of the hub", env(**STALE), "odd environment"),
+    _harmless("proxies and certificates", env(**PROXIES), "odd environment"),
+    _harmless("locale, zone, threads, terminal", env(**ODD), "odd environment"),
+    _harmless("modules that shadow", shadows, "odd environment"),
+    _harmless("settings of the user", home_of_the_user, "odd environment"),
+    _harmless("home with spaces", lambda p: moved(p, p.scratch / "my models (1)"), "odd place"),
+    _harmless(
+        "home in other letters", lambda p: moved(p, p.scratch / "модели-模型-é"), "odd place"
+    ),
+    _harmless(
         "home far down",
         lambda p: moved(p, p.scratch / LONG / LONG / LONG / "models"),
         "odd place",
     ),
-    _green("home reached by a link", by_a_link, "odd place"),
-    _green("umask 077", umask("077"), "odd place"),
-    _green("no HOME, no LANG", without("HOME", "LANG", "TERM", "USER", "LOGNAME", "SHELL")),
-    _green("mounted read-only", read_only),
-    _green("in memory", on_tmpfs),
-    _green("as another user", as_a_user),
+    _harmless("home reached by a link", by_a_link, "odd place"),
+    _harmless("umask 077", umask("077"), "odd place"),
+    _harmless("no HOME, no LANG", without("HOME", "LANG", "TERM", "USER", "LOGNAME", "SHELL")),
+    _harmless("mounted read-only", read_only),
+    _harmless("in memory", on_tmpfs),
+    _harmless("as another user", as_a_user),
 )
 
 
-def _red(name: str, do: Callable[[Place], object]) -> Row:
+def _damaged(name: str, do: Callable[[Target], object]) -> Row:
     return Row(
         name=name,
         group="environment",
@@ -207,15 +209,15 @@ def _red(name: str, do: Callable[[Place], object]) -> Row:
     )
 
 
-RED_ROWS = (
-    _red("damage under stale variables", env(**STALE)),
-    _red("damage under odd variables", env(**ODD)),
-    _red("damage on a read-only mount", read_only),
-    _red("damage seen by another user", as_a_user),
+DAMAGE_ROWS = (
+    _damaged("damage under stale variables", env(**STALE)),
+    _damaged("damage under odd variables", env(**ODD)),
+    _damaged("damage on a read-only mount", read_only),
+    _damaged("damage seen by another user", as_a_user),
     Row(
         name="home closed, reached by a link",
         group="environment",
-        do=both(lambda place: place.home.root.chmod(0o700), by_a_link),
+        do=both(lambda target: target.home.root.chmod(0o700), by_a_link),
         seen_by=MODES,
         may_see=("test_everybody_can_read_the_converted",),
         file="home",
@@ -225,7 +227,7 @@ RED_ROWS = (
     Row(
         name="home is empty",
         group="environment",
-        do=lambda place: moved_away(place),
+        do=lambda target: moved_away(target),
         seen_by=(*BYTES, "test_name_leads_to_the_pin"),
         file="model.safetensors",
         scope="home",
@@ -233,7 +235,7 @@ RED_ROWS = (
     Row(
         name="home one level too deep",
         group="environment",
-        do=lambda place: setattr(place, "home", Home(place.home.hub)),
+        do=lambda target: setattr(target, "home", Home(target.home.hub)),
         seen_by=(*BYTES, "test_name_leads_to_the_pin"),
         file="model.safetensors",
         scope="home",
@@ -241,9 +243,9 @@ RED_ROWS = (
 )
 
 
-def moved_away(place: Place) -> None:
-    shutil.move(place.home.root, place.scratch / "elsewhere")
-    place.home.root.mkdir()
+def moved_away(target: Target) -> None:
+    shutil.move(target.home.root, target.scratch / "elsewhere")
+    target.home.root.mkdir()
 
 
-ROWS = (*GREEN_ROWS, *RED_ROWS)
+ROWS = (*HARMLESS_ROWS, *DAMAGE_ROWS)

@@ -1,289 +1,130 @@
 """Damage to the original files' bytes: weights, tokenizers, configurations."""
 
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 from tests.proofs.matrix.damages import (
-    rewrite,
+    body,
+    crlf,
+    cut,
+    remove,
+    remove_blob,
     somebodys_folder,
     swap,
     two_lines_swapped,
     zero_tail,
+    zeros,
 )
-from tests.proofs.matrix.row import EVERY_FILE, Place, Row
+from tests.proofs.matrix.row import EVERY_FILE, Row, Target
 from tests.support.small_homes import flip, lead, replace_by_pipe, resolved
 
 BYTES = ("test_source_is_what_the_lock_says",)
 ALL = ("embedding", "reranker", "seq2seq")
-WEIGHTS = "model.safetensors"
-TOKENIZER = "tokenizer.json"
+WEIGHTS, TOKENIZER, VOCABULARY = "model.safetensors", "tokenizer.json", "vocab.txt"
+CONFIG, POOLING = "config.json", "1_Pooling/config.json"
+GROUPS = {WEIGHTS: "weights", TOKENIZER: "tokenizer", VOCABULARY: "tokenizer"}
 
 
-def _bytes(
+def _row(
     name: str,
-    do: Callable[[Place], object],
     file: str,
+    do: Callable[[Target], object],
     *words: str,
-    group: str = "weights",
-    tasks: tuple[str, ...] = ("embedding",),
     fetches: tuple[str, ...] | None = None,
-    may_see: tuple[str, ...] = (),
+    **more: object,
 ) -> Row:
+    """Damage that makes this file be fetched again, unless `fetches` says otherwise."""
+    remedy = "The lock is the authority. Without --offline, pytest fetches these again."
+    given = {"group": GROUPS.get(file, "config"), **more}
     return Row(
         name=name,
-        group=group,
         do=do,
         seen_by=BYTES,
-        may_see=may_see,
         file=file,
-        words=(*words, "The lock is the authority. Without --offline, pytest fetches these again."),
+        words=(*words, remedy),
         online="repaired",
         fetches=(file,) if fetches is None else fetches,
-        tasks=tasks,
+        **given,  # type: ignore[arg-type]
     )
 
 
-def _first(*names: str) -> Callable[[Place], Path]:
-    """The first of these files that the model has."""
-    return lambda place: next(
-        place.snapshot / name for name in names if (place.snapshot / name).exists()
-    )
+def _file(
+    name: str, file: str, change: Callable[[Path], object], *words: str, **more: object
+) -> Row:
+    """A change of this file of the snapshot."""
+    return _row(name, file, lambda target: change(target.snapshot / file), *words, **more)  # type: ignore[arg-type]
 
 
-_vocabulary = _first("vocab.txt", "sentencepiece.bpe.model", "spiece.model")
+SAME_SIZE = "(same size)"
+# Whose blob is there and whole: a link is enough.
+NOTHING: dict[str, object] = {"fetches": ()}
 
-
-WEIGHT_ROWS = (
-    _bytes(
-        "weights bit flipped",
-        lambda place: flip(place.weights),
-        WEIGHTS,
-        "sha256 is",
-        "(same size)",
-        tasks=ALL,
-    ),
-    _bytes(
-        "weights first byte",
-        lambda place: rewrite(place.weights, lambda body: bytes([body[0] ^ 1]) + body[1:]),
-        WEIGHTS,
-        "(same size)",
-    ),
-    _bytes(
-        "weights last byte",
-        lambda place: rewrite(place.weights, lambda body: body[:-1] + bytes([body[-1] ^ 128])),
-        WEIGHTS,
-        "(same size)",
-    ),
-    _bytes("weights zero tail", lambda place: zero_tail(place.weights), WEIGHTS, "(same size)"),
-    _bytes(
-        "weights all zero",
-        lambda place: rewrite(place.weights, lambda body: bytes(len(body))),
-        WEIGHTS,
-        "(same size)",
-    ),
-    _bytes(
-        "weights truncated",
-        lambda place: os.truncate(place.weights, 90000),
-        WEIGHTS,
-        "size is 90000, locked",
-        tasks=ALL,
-    ),
-    _bytes(
-        "weights emptied", lambda place: os.truncate(place.weights, 0), WEIGHTS, "size is 0, locked"
-    ),
-    _bytes(
-        "weights grown",
-        lambda place: rewrite(place.weights, lambda body: body + b"\0"),
-        WEIGHTS,
-        "size is",
-    ),
-    _bytes(
-        "weights link removed",
-        lambda place: place.weights.unlink(),
-        WEIGHTS,
-        "missing",
-        fetches=(),  # the blob is there and whole
-    ),
-    _bytes(
-        "weights blob removed",
-        lambda place: place.weights.resolve().unlink(),
-        WEIGHTS,
-        "missing",
-        "which is not there",
-    ),
-    _bytes(
-        "weights replaced by a pipe",
-        lambda place: replace_by_pipe(place.weights),
-        WEIGHTS,
-        "is not a file",
-        fetches=(),
-    ),
+ROWS = (
+    _file("weights bit flipped", WEIGHTS, flip, "sha256 is", SAME_SIZE, tasks=ALL),
+    _file("weights first byte", WEIGHTS, body(lambda b: bytes([b[0] ^ 1]) + b[1:]), SAME_SIZE),
+    _file("weights last byte", WEIGHTS, body(lambda b: b[:-1] + bytes([b[-1] ^ 128])), SAME_SIZE),
+    _file("weights zero tail", WEIGHTS, zero_tail, SAME_SIZE),
+    _file("weights all zero", WEIGHTS, body(zeros), SAME_SIZE),
+    _file("weights truncated", WEIGHTS, cut(90000), "size is 90000, locked", tasks=ALL),
+    _file("weights emptied", WEIGHTS, cut(0), "size is 0, locked"),
+    _file("weights grown", WEIGHTS, body(lambda b: b + b"\0"), "size is"),
+    _file("weights link removed", WEIGHTS, remove, "missing", **NOTHING),
+    _file("weights blob removed", WEIGHTS, remove_blob, "missing", "which is not there"),
+    _file("weights replaced by a pipe", WEIGHTS, replace_by_pipe, "is not a file", **NOTHING),
     Row(
         name="weights replaced by a folder",
         group="weights",
-        do=lambda place: somebodys_folder(place.weights),
+        do=lambda target: somebodys_folder(target.weights),
         seen_by=BYTES,
         file=WEIGHTS,
         words=("is not a file",),
     ),
-    _bytes(
-        "weights link in a circle",
-        lambda place: lead(place.weights, WEIGHTS),
-        WEIGHTS,
-        "missing",
-        fetches=(),
+    _file(
+        "weights link in a circle", WEIGHTS, lambda path: lead(path, WEIGHTS), "missing", **NOTHING
     ),
-    _bytes(
+    _file(
         "weights link leads to another file",
-        lambda place: lead(place.weights, (place.snapshot / "config.json").readlink()),
         WEIGHTS,
+        lambda path: lead(path, path.with_name(CONFIG).readlink()),
         "size is",
-        fetches=(),
+        **NOTHING,
     ),
-    _bytes(
-        "plain weights changed",
-        lambda place: flip(resolved(place.weights)),
-        WEIGHTS,
-        "(same size)",
-        fetches=(),  # the blob that it was a copy of is whole
+    _file(
+        "plain weights changed", WEIGHTS, lambda path: flip(resolved(path)), SAME_SIZE, **NOTHING
     ),
-    _bytes(
+    _row(
         "blobs not copied",
-        lambda place: shutil.rmtree(place.repo / "blobs") or (place.repo / "blobs").mkdir(),
         WEIGHTS,
+        lambda target: shutil.rmtree(target.repo / "blobs") or (target.repo / "blobs").mkdir(),
         "which is not there",
         group="links",
         fetches=EVERY_FILE,
     ),
-    _bytes(
-        "snapshot not copied",
-        lambda place: shutil.rmtree(place.snapshot),
-        WEIGHTS,
-        "missing",
-        group="weights",
-        fetches=(),
+    _row(
+        "snapshot not copied", WEIGHTS, lambda t: shutil.rmtree(t.snapshot), "missing", fetches=()
     ),
-)
-
-SMALL_ROWS = (
-    _bytes(
-        "tokenizer bit flipped",
-        lambda place: flip(place.snapshot / TOKENIZER),
-        TOKENIZER,
-        "(same size)",
-        group="tokenizer",
-        tasks=ALL,
-    ),
-    _bytes(
-        "tokenizer emptied",
-        lambda place: os.truncate(place.snapshot / TOKENIZER, 0),
-        TOKENIZER,
-        "size is 0, locked",
-        group="tokenizer",
-    ),
-    _bytes(
-        "tokenizer is an empty table",
-        lambda place: (place.snapshot / TOKENIZER).write_text("{}"),
-        TOKENIZER,
-        "size is 2, locked",
-        group="tokenizer",
-    ),
-    _bytes(
-        "tokenizer removed",
-        lambda place: (place.snapshot / TOKENIZER).resolve().unlink(),
-        TOKENIZER,
-        "missing",
-        group="tokenizer",
-        tasks=ALL,
-    ),
-    _bytes(
-        "slow vocabulary truncated",
-        lambda place: os.truncate(_vocabulary(place), 100),
-        "vocab.txt",
-        "size is 100, locked",
-        group="tokenizer",
-    ),
-    _bytes(
-        "vocabulary with CRLF",
-        lambda place: rewrite(_vocabulary(place), lambda body: body.replace(b"\n", b"\r\n")),
-        "vocab.txt",
-        "size is",
-        group="tokenizer",
-    ),
-    _bytes(
-        "vocabulary with two lines swapped",
-        lambda place: rewrite(_vocabulary(place), two_lines_swapped),
-        "vocab.txt",
-        "(same size)",
-        group="tokenizer",
-    ),
-    _bytes(
+    _file("tokenizer bit flipped", TOKENIZER, flip, SAME_SIZE, tasks=ALL),
+    _file("tokenizer emptied", TOKENIZER, cut(0), "size is 0, locked"),
+    _file("tokenizer is an empty table", TOKENIZER, body(lambda b: b"{}"), "size is 2, locked"),
+    _file("tokenizer removed", TOKENIZER, remove_blob, "missing", tasks=ALL),
+    _file("slow vocabulary truncated", VOCABULARY, cut(100), "size is 100, locked"),
+    _file("vocabulary with CRLF", VOCABULARY, body(crlf), "size is"),
+    _file("vocabulary with two lines swapped", VOCABULARY, body(two_lines_swapped), SAME_SIZE),
+    _file(
         "config and tokenizer config swapped",
-        lambda place: swap(
-            place.snapshot / "config.json", place.snapshot / "tokenizer_config.json"
-        ),
         "tokenizer_config.json",
+        lambda path: swap(path.with_name(CONFIG), path),
         "corrupt config.json",
-        group="config",
-        fetches=(),
+        **NOTHING,
     ),
-    _bytes(
-        "config with a newline more",
-        lambda place: rewrite(place.snapshot / "config.json", lambda body: body + b"\n"),
-        "config.json",
-        "size is",
-        group="config",
-        tasks=ALL,
+    _file("config with a newline more", CONFIG, body(lambda b: b + b"\n"), "size is", tasks=ALL),
+    _file("config with CRLF", CONFIG, body(crlf), "size is"),
+    _file("config with a BOM", CONFIG, body(lambda b: b"\xef\xbb\xbf" + b), "size is"),
+    _file("modules.json removed", "modules.json", remove, "missing", **NOTHING),
+    _file("pooling config changed", POOLING, flip, SAME_SIZE),
+    _file(
+        "pooling folder removed", POOLING, lambda p: shutil.rmtree(p.parent), "missing", **NOTHING
     ),
-    _bytes(
-        "config with CRLF",
-        lambda place: rewrite(
-            place.snapshot / "config.json", lambda body: body.replace(b"\n", b"\r\n")
-        ),
-        "config.json",
-        "size is",
-        group="config",
-    ),
-    _bytes(
-        "config with a BOM",
-        lambda place: rewrite(place.snapshot / "config.json", lambda body: b"\xef\xbb\xbf" + body),
-        "config.json",
-        "size is",
-        group="config",
-    ),
-    _bytes(
-        "modules.json removed",
-        lambda place: (place.snapshot / "modules.json").unlink(),
-        "modules.json",
-        "missing",
-        group="config",
-        fetches=(),
-    ),
-    _bytes(
-        "pooling config changed",
-        lambda place: flip(place.snapshot / "1_Pooling/config.json"),
-        "1_Pooling/config.json",
-        "(same size)",
-        group="config",
-    ),
-    _bytes(
-        "pooling folder removed",
-        lambda place: shutil.rmtree(place.snapshot / "1_Pooling"),
-        "1_Pooling/config.json",
-        "missing",
-        group="config",
-        fetches=(),
-    ),
-    _bytes(
-        "length limit removed",
-        lambda place: (place.snapshot / "sentence_bert_config.json").resolve().unlink(),
-        "sentence_bert_config.json",
-        "missing",
-        group="config",
-    ),
+    _file("length limit removed", "sentence_bert_config.json", remove_blob, "missing"),
 )
-
-
-ROWS = (*WEIGHT_ROWS, *SMALL_ROWS)

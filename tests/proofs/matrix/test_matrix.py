@@ -1,7 +1,7 @@
 """Every row through ``pytest --offline``, and repaired online: ``make matrix``.
 
-On the sample models, and, where the row is for any model, on one real model whose weights a package
-carries: ``-k true`` chooses those. The figures are in ``reports/matrix*.json``.
+On the sample models, and, where the row is for any model, on one real model whose weights a
+package carries: ``-k true`` chooses those. The figures are in ``reports/matrix*.json``.
 """
 
 import tempfile
@@ -80,9 +80,9 @@ def test_row(findings: Findings, row: Row) -> None:
 
 def closing(findings: Sequence[Finding], seconds: float) -> list[str]:
     """The figures: how many damages were seen, how many harmless changes were called damage."""
-    count = Counter(finding.said for finding in findings)
+    count = Counter(finding.result for finding in findings)
     bad = count["killed"] + count["missed"]
-    good = count["quiet"] + count["false alarm"]
+    good = count["accepted"] + count["false alarm"]
     rate = f"{100 * count['killed'] / bad:.1f} %" if bad else "no damage tried"
     repaired = [finding.repaired for finding in findings if finding.repaired is not None]
     slowest = max(findings, key=lambda finding: finding.seconds, default=None)
@@ -97,7 +97,7 @@ def closing(findings: Sequence[Finding], seconds: float) -> list[str]:
 
 def report(findings: Sequence[Finding], model: str | None, seconds: float) -> dict[str, object]:
     """The same as data."""
-    count = Counter(finding.said for finding in findings)
+    count = Counter(finding.result for finding in findings)
     bad = count["killed"] + count["missed"]
     return {
         "model": model or "samples",
@@ -111,7 +111,7 @@ def report(findings: Sequence[Finding], model: str | None, seconds: float) -> di
                 "model": finding.unit,
                 "group": finding.row.group,
                 "expected": finding.row.expect,
-                "said": finding.said,
+                "result": finding.result,
                 "why": finding.why,
                 "failed": list(finding.failed),
                 "repaired": finding.repaired,

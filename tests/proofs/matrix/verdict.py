@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 from tests.proofs.matrix.row import Row
 
-Said = Literal["killed", "missed", "quiet", "false alarm"]
+Result = Literal["killed", "missed", "accepted", "false alarm"]
 NOT_REACHED = ": not reached, because "
 
 
@@ -36,7 +36,7 @@ class Finding:
 
     row: Row
     unit: str
-    said: Said
+    result: Result
     why: str
     seconds: float
     failed: tuple[str, ...] = ()
@@ -54,8 +54,8 @@ def read_junit(path: Path) -> dict[str, tuple[dict[str, str], int, float]]:
             judge = f"{judge}[{aspect[1]}]"
         failed, passed, seconds = found.get(model, ({}, 0, 0.0))
         bad = [*case.findall("failure"), *case.findall("error")]
-        for one in bad:
-            text = one.text or one.attrib.get("message", "")
+        for element in bad:
+            text = element.text or element.attrib.get("message", "")
             if NOT_REACHED not in text:
                 failed[judge] = "\n".join(filter(None, [failed.get(judge), text]))
         passed += not bad and case.find("skipped") is None
@@ -63,11 +63,11 @@ def read_junit(path: Path) -> dict[str, tuple[dict[str, str], int, float]]:
     return found
 
 
-def judged(row: Row, outcome: Outcome, name: str) -> tuple[Said, str]:
+def judged(row: Row, outcome: Outcome, name: str) -> tuple[Result, str]:
     """Whether the row was seen as it must be, else why not."""
     if outcome.wrote:
         return failed(row), f"an offline run wrote into the home: {', '.join(outcome.wrote[:3])}"
-    if row.expect == "green":
+    if row.expect == "passed":
         if outcome.failed:
             judge, message = next(iter(outcome.failed.items()))
             return "false alarm", f"{judge}: {message}"
@@ -75,13 +75,13 @@ def judged(row: Row, outcome: Outcome, name: str) -> tuple[Said, str]:
             return "false alarm", (
                 f"exit {outcome.code}, {outcome.status}, {outcome.passed} passed: {outcome.out}"
             )
-        return "quiet", ""
+        return "accepted", ""
     if row.expect == "exit 4":
         if outcome.code != 4:
             return "missed", f"exit {outcome.code}, wanted 4: {outcome.out[-300:]}"
         if row.file.endswith(".toml") and not _remedy(outcome.out):
             return "missed", f"does not say what to do: {outcome.out}"
-        return _told(row, outcome.out)
+        return _names_file(row, outcome.out)
     if not outcome.failed:
         return "missed", f"nothing failed: exit {outcome.code}, {outcome.status}"
     if unseen := [judge for judge in row.seen_by if judge not in outcome.failed]:
@@ -91,14 +91,14 @@ def judged(row: Row, outcome: Outcome, name: str) -> tuple[Said, str]:
     for judge in row.seen_by:
         if why := _no_help(outcome.failed[judge], name):
             return "missed", f"{judge}: {why}"
-    return _told(row, "\n".join(outcome.failed[judge] for judge in row.seen_by))
+    return _names_file(row, "\n".join(outcome.failed[judge] for judge in row.seen_by))
 
 
-def failed(row: Row) -> Said:
-    return "false alarm" if row.expect == "green" else "missed"
+def failed(row: Row) -> Result:
+    return "false alarm" if row.expect == "passed" else "missed"
 
 
-def _told(row: Row, message: str) -> tuple[Said, str]:
+def _names_file(row: Row, message: str) -> tuple[Result, str]:
     """Whether what was said names the file or setting, and holds the row's words."""
     if not row.file:
         return "missed", "the row names no file or setting that the message must name"

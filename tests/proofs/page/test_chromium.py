@@ -1,6 +1,6 @@
 """The page in a real browser: ``make page-test``, which needs a Chromium on the machine.
 
-Pictures of a green, a repaired and a failed run are left in ``reports/page/``: look at them.
+Pictures of a ready, a repaired and a failed run are left in ``reports/page/``: look at them.
 """
 
 from collections.abc import Iterator, Mapping
@@ -16,7 +16,7 @@ from tests.support.small_homes import flip
 
 PICTURES = ROOT / "reports" / "page"
 HEADLINES = {
-    "green": "All 3 models are ready",
+    "ready": "All 3 models are ready",
     "repaired": "All 3 models are ready, 1 of them repaired",
     "failed": "1 of 3 models failed",
 }
@@ -57,30 +57,30 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
     top = tmp_path_factory.mktemp("pages")
     home = top / "home"
     with Hub(sample_repos()) as hub:
-        green = sample(home, hub=hub.url, models=None)
-        assert green.code == 0, green.out
+        ready = sample(home, hub=hub.url, models=None)
+        assert ready.code == 0, ready.out
         repairing = copy_home(home, top / "repairing")
-        spoil(repairing)
+        damage(repairing)
         repaired = sample(repairing, hub=hub.url)
         assert repaired.code == 0, repaired.out
         assert summary(repairing)["models"][TINY]["status"] == "repaired"
     broken = copy_home(home, top / "broken")
-    spoil(broken)
+    damage(broken)
     where = ("--summary", top / "summary.json", "--report", top / "failed.html")
     failed = sample(broken, "--offline", "-m", "pins or layout or conversion", *where)
     assert failed.code == 1, failed.out
     assert read_summary(top / "summary.json")["models"][TINY]["status"] == "failed"
-    # A failed run into the same summary as the green one shows the others' verdicts as well.
-    told = ("--summary", broken / "model-prep" / "summary.json", "--report", top / "failed.html")
-    assert sample(broken, "--offline", "-m", "pins", *told).code == 1
+    # A failed run into the same summary as the ready one shows the others' verdicts as well.
+    reports = ("--summary", broken / "model-prep" / "summary.json", "--report", top / "failed.html")
+    assert sample(broken, "--offline", "-m", "pins", *reports).code == 1
     return {
-        "green": home / "model-prep" / "report.html",
+        "ready": home / "model-prep" / "report.html",
         "repaired": repairing / "model-prep" / "report.html",
         "failed": top / "failed.html",
     }
 
 
-def spoil(home: Path) -> None:
+def damage(home: Path) -> None:
     """One changed bit in the weights."""
     [weights] = home.glob(f"hub/models--*{TINY}/snapshots/*/model.safetensors")
     flip(weights.resolve())
@@ -92,8 +92,8 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     if program is None:
         pytest.fail("needs a Chromium: apt install chromium", pytrace=False)
     PICTURES.mkdir(parents=True, exist_ok=True)
-    with browser(program, tmp_path_factory.mktemp("profile")) as one:
-        yield one
+    with browser(program, tmp_path_factory.mktemp("profile")) as chromium:
+        yield chromium
 
 
 @pytest.mark.parametrize("kind", HEADLINES)
@@ -117,7 +117,7 @@ def test_page_is_quiet_whole_and_readable(
 
 
 def test_keyboard_reaches_everything_in_order(chromium: Browser, pages: Mapping[str, Path]) -> None:
-    chromium.show(pages["green"], width=1100)
+    chromium.show(pages["ready"], width=1100)
     chromium.press("Tab")
     assert chromium.run("document.activeElement.className") == "skip"
     assert chromium.run("document.activeElement.getBoundingClientRect().left") >= 0

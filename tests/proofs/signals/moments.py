@@ -23,11 +23,11 @@ from tests.support.runs import CHECKS, ROOT, TINY, TINY_REPO, command, environme
 
 BOUND = 12.0  # seconds from the signal until all is over
 WORKERS = ("-n", "2")
-# What must never stand in a run's output that a signal ended, or that it did not.
+# What must never be in a run's output that a signal ended, or that it did not.
 FAULTS = ("FAILED", "ERROR ", "NOT REACHED", "INTERNALERROR", "Exception ignored", "ended by force")
-FILE = "model.safetensors"  # the one that is taken alone, and may be told as missing
+FILE = "model.safetensors"  # the one that is taken alone, and may be reported as missing
 TAKEN = ("nothing", "nothing", "nothing", "nothing", "conversion", "conversion", "file", "home")
-# By what a run says: the last of these that it said tells how far it was.
+# By what a run says: the last of these gives how far it was.
 STAGES = {
     "test session starts": "starting",
     "fetching": "fetching",
@@ -218,10 +218,10 @@ def command_line(pid: int) -> str:
 def catches(pid: int, number: signal.Signals) -> bool:
     """Whether the process has a handler for the signal."""
     try:
-        told = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+        status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
     except OSError:
         return False
-    caught = re.search(r"^SigCgt:\s*([0-9a-f]+)$", told, re.MULTILINE)
+    caught = re.search(r"^SigCgt:\s*([0-9a-f]+)$", status, re.MULTILINE)
     return caught is not None and bool(int(caught[1], 16) >> (number - 1) & 1)
 
 
@@ -241,7 +241,7 @@ def problems_of(
         found += [f"left in TMPDIR: {name}" for name in left if not name.startswith("pytest-of-")]
     repaired = [line for line in ended.out.splitlines() if "repairing:" in line]
     found += [line for line in repaired if not (lacked and FILE in line)]
-    return found + torn(home, folder / "junit.xml") + verdict(home)
+    return found + unreadable(home, folder / "junit.xml") + verdict(home)
 
 
 def allowed(ended: Ended, number: signal.Signals) -> tuple[int, ...]:
@@ -259,7 +259,7 @@ def allowed(ended: Ended, number: signal.Signals) -> tuple[int, ...]:
     return (own,) if ended.handled else (own, -number)
 
 
-def torn(home: Path, junit: Path) -> list[str]:
+def unreadable(home: Path, junit: Path) -> list[str]:
     """The files of record that cannot be read."""
     state = home / "model-prep"
     found = []
@@ -272,12 +272,12 @@ def torn(home: Path, junit: Path) -> list[str]:
             for line in text.splitlines() if name.endswith("l") else [text]:
                 json.loads(line)
         except ValueError as error:
-            found.append(f"torn {name}: {error}")
+            found.append(f"unreadable {name}: {error}")
     if junit.exists():
         try:
             ET.parse(junit)
         except ET.ParseError as error:
-            found.append(f"torn junit: {error}")
+            found.append(f"unreadable junit: {error}")
     return found
 
 
@@ -287,7 +287,7 @@ def verdict(home: Path) -> list[str]:
         return []
     found = summary(home)["models"][TINY]
     problems = [f"summary: {problem}" for problem in found["problems"]]
-    problems += [f"repaired: {one}" for one in found["repaired"] if FILE not in one]
+    problems += [f"repaired: {repair}" for repair in found["repaired"] if FILE not in repair]
     if found["status"] not in ("ready", "repaired", "unchecked"):
         problems.append(f"status {found['status']}")
     return problems

@@ -1,4 +1,4 @@
-"""A hundred runs ended by SIGINT and a hundred by SIGTERM: over within 12 s, nothing left or torn.
+"""A hundred runs ended by SIGINT and a hundred by SIGTERM: over in 12 s, nothing left or truncated.
 
 What was done is kept in ``reports/signals``, so that the same command goes on where it was stopped;
 remove the folder to begin anew. SEED draws other moments. Every run starts in the home that the

@@ -33,8 +33,8 @@ from tests.support.small_homes import (
     sha256,
     write_bytes,
 )
+from tests.support.small_settings import SPEC, settings_for
 from tests.unit.commands.test_relock import Publisher
-from tests.unit.report.test_verdict import SPEC, settings_for
 
 OURS, THEIRS = "/srv/models.toml", "/opt/others.toml"
 NEW: Mapping[str, bytes] = {**SOURCE, "model.safetensors": b"new weights", "config.json": b"{}"}
@@ -75,9 +75,9 @@ def settings(root: Path, locked: LockedModel, dry_run: bool = False) -> Settings
 
 
 def clean(root: Path, locked: LockedModel = NEW_LOCK, dry_run: bool = False) -> list[str]:
-    said: list[str] = []
-    assert cleanup.run(settings(root, locked, dry_run), root, said.append) == 0
-    return "".join(said).splitlines()
+    lines: list[str] = []
+    assert cleanup.run(settings(root, locked, dry_run), root, lines.append) == 0
+    return "".join(lines).splitlines()
 
 
 def paths(root: Path) -> set[str]:
@@ -106,10 +106,10 @@ def test_old_commits_and_conversions_go_and_nothing_else(moved: Path, tmp_path: 
     assert listed[-1] == f"would free {freed} bytes"
     assert f"would remove  {BLOBS}/{weights}  1280 bytes" in listed
 
-    said = clean(moved)
-    assert said[0] == f"cleanup of {moved} by models.lock.toml"
-    assert [line.replace("would remove", "remove") for line in listed[1:-1]] == said[1:-1]
-    assert said[-1] == f"freed {freed} bytes"
+    lines = clean(moved)
+    assert lines[0] == f"cleanup of {moved} by models.lock.toml"
+    assert [line.replace("would remove", "remove") for line in listed[1:-1]] == lines[1:-1]
+    assert lines[-1] == f"freed {freed} bytes"
     assert paths(moved) == paths(tmp_path / "fresh")
     assert clean(moved)[1:] == ["freed 0 bytes"]
 
@@ -124,9 +124,9 @@ def test_what_two_commits_share_stays(moved: Path) -> None:
 def test_a_name_in_use_stays_until_the_new_commit_is_there(tmp_path: Path) -> None:
     prepare(tmp_path, OLD_LOCK, SOURCE)
     before = paths(tmp_path)
-    said = clean(tmp_path)
+    lines = clean(tmp_path)
     why = "refs/main still names it, and what is wanted is not there yet: run pytest first"
-    assert said[1:] == [f"keep    {OLD}: {why}", "freed 0 bytes"]
+    assert lines[1:] == [f"keep    {OLD}: {why}", "freed 0 bytes"]
     assert paths(tmp_path) == before
 
 
@@ -163,8 +163,8 @@ def test_what_is_not_ours_is_listed_with_its_size(moved: Path) -> None:
     write_bytes(moved / "hub" / "models--acme--big" / "blobs" / "x", b"12345")
     write_bytes(moved / "data.csv", b"123")
     write_bytes(moved / BLOBS / "stray", b"12")
-    said = [line for line in clean(moved) if line.startswith("leave")]
-    assert said == [
+    lines = [line for line in clean(moved) if line.startswith("leave")]
+    assert lines == [
         "leave   data.csv  3 bytes: this suite did not place it",
         "leave   hub/models--acme--big  5 bytes: this suite did not place it",
         f"leave   acme/tiny  2 bytes that this suite did not place: {BLOBS}/stray",
@@ -197,8 +197,8 @@ def test_files_that_are_not_as_they_were_placed_stay(moved: Path) -> None:
             path.unlink()
             shutil.copy2(target, path)
     flip(moved / OLD / "vocab.txt")
-    said = clean(moved)
-    assert f"keep    {OLD}/vocab.txt: it is not what this suite placed there" in said
+    lines = clean(moved)
+    assert f"keep    {OLD}/vocab.txt: it is not what this suite placed there" in lines
     assert sorted(path.name for path in (moved / OLD).rglob("*")) == ["vocab.txt"]
 
 
@@ -267,11 +267,11 @@ def test_a_precision_that_nobody_wants_goes_with_its_stable_path(moved: Path) ->
 def test_a_converted_folder_with_a_strangers_file_stays(moved: Path) -> None:
     folder = Home(moved).conversions(REPO) / recipe_for(OLD_LOCK).digest
     write_bytes(folder / "notes.txt", b"mine")
-    said = clean(moved)
+    lines = clean(moved)
     assert (
         f"keep    openvino/acme--tiny/{folder.name}: it holds notes.txt, which this suite did not "
         "place there"
-    ) in said
+    ) in lines
     assert (folder / "openvino_model.bin").is_file()
 
 
@@ -320,7 +320,7 @@ def test_nothing_is_removed_through_a_link_that_leaves_the_home(moved: Path, at:
     ],
     ids=lambda line: f"{line['what']} {line['path']}",
 )
-def test_a_ledger_that_lies_leads_nobody_astray(moved: Path, line: dict[str, str]) -> None:
+def test_a_forged_ledger_removes_nothing_elsewhere(moved: Path, line: dict[str, str]) -> None:
     clean(moved)
     outside = write_bytes(moved.parent / "outside" / "x", b"mine")
     before = paths(moved)
@@ -341,8 +341,8 @@ def test_a_repository_that_is_being_worked_on_is_skipped(moved: Path) -> None:
     lock = Home(moved).lock(REPO, "convert.fp16")
     lock.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(lock):
-        said = clean(moved)
-    assert said[1] == f"skip    {REPO}: another process works on it; run again when it is done"
+        lines = clean(moved)
+    assert lines[1] == f"skip    {REPO}: another process works on it; run again when it is done"
     assert paths(moved) == before
     assert clean(moved)[-1] != "freed 0 bytes"
 
@@ -389,8 +389,8 @@ def test_going_back_to_a_removed_commit_is_no_damage(moved: Path) -> None:
 def test_the_command_cleans_a_real_home_up(prepared: Path, tmp_path: Path) -> None:
     home = copy_home(prepared, tmp_path / "home")
     before = paths(home)
-    said = sample(home, "--cleanup", models=None).out
-    assert "freed 0 bytes" in said
+    lines = sample(home, "--cleanup", models=None).out
+    assert "freed 0 bytes" in lines
     assert paths(home) == before
     catalogue = tmp_path / "models.toml"  # another catalogue: none of its business
     for path in (SAMPLE, SAMPLE.with_name("models.lock.toml")):

@@ -5,21 +5,18 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 
 from prep.catalogue.lock import Lock, render
-from prep.home.layout import Home
-from prep.report.ready_file import variable, write_for_consumers
+from prep.report.ready_file import write_for_consumers
 from prep.report.verdict import Status
-from prep.settings import Settings
 from prep.tasks.loaders import a_loader_takes
 from tests.support.paths import ROOT
 from tests.support.restricted import open_folder
-from tests.support.runs import SAMPLE, TINY, copy_home, in_namespace, listing, sample
+from tests.support.runs import SAMPLE, TINY, copy_home, in_namespace, listing
 from tests.support.small_homes import (
     CONVERTED,
     NOBODY,
@@ -35,7 +32,7 @@ from tests.support.small_homes import (
     tiny,
     write_bytes,
 )
-from tests.unit.report.test_verdict import settings_for
+from tests.support.small_settings import settings_for
 
 GATE = ROOT / "deploy" / "ready.py"
 LONG_AGO = 1_600_000_000
@@ -54,14 +51,12 @@ def gate(*args: str | Path, prefix: tuple[str, ...] = ()) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
-def proven(
-    root: Path, status: Status = "ready", edit: Callable[[Settings], Settings] = lambda one: one
-) -> Tiny:
+def proven(root: Path, status: Status = "ready") -> Tiny:
     """A home with one model, as a run that ended so leaves it."""
     made = tiny(root)
     for path in root.rglob("*"):  # the run that proved it is long over
         os.utime(path, (LONG_AGO, LONG_AGO), follow_symlinks=False)
-    assert write_for_consumers(edit(settings_for(root, made.locked)), {"tiny": status}, 0) == []
+    assert write_for_consumers(settings_for(root, made.locked), {"tiny": status}, 0) == []
     return made
 
 
@@ -250,78 +245,6 @@ def test_only_green_is_ready(tmp_path: Path, status: Status) -> None:
     assert "MODEL_" not in (made.home.state / "consumer.env").read_text()
 
 
-def test_red_takes_back_what_was_proven_and_an_unchecked_run_does_not(tmp_path: Path) -> None:
-    made = proven(tmp_path / "home")
-    settings = settings_for(made.home.root, made.locked)
-    write_for_consumers(settings, {"tiny": "unchecked"}, 0)
-    assert gate(made.home.root)[0] == 0
-    other = locked_model({**SOURCE, "config.json": b"{}"})
-    write_for_consumers(settings_for(made.home.root, other), {"tiny": "unchecked"}, 0)
-    assert gate(made.home.root)[0] == 1
-    write_for_consumers(settings, {"tiny": "repaired"}, 0)
-    assert gate(made.home.root)[0] == 0
-    write_for_consumers(settings, {"tiny": "transient"}, 0)
-    assert gate(made.home.root)[0] == 1
-
-
-FULL = """
-import sys
-from pathlib import Path
-from tests.support.small_homes import tiny
-from tests.unit.report.test_verdict import settings_for
-from prep.report.ready_file import write_for_consumers
-home = Path(sys.argv[1])
-settings = settings_for(home, tiny(home).locked)
-assert write_for_consumers(settings, {"tiny": "ready"}, 0) == []
-assert (home / "model-prep" / "ready.json").is_file()
-with (home / "rest").open("wb", buffering=0) as file:
-    try:
-        while file.write(b"0" * 4096):
-            pass
-    except OSError:
-        pass
-if sys.argv[2] == "changed":
-    snapshot = next(home.glob("hub/*/snapshots/*/model.safetensors"))
-    snapshot.unlink()
-try:
-    write_for_consumers(settings, {"tiny": sys.argv[2].replace("changed", "ready")}, 0)
-except OSError as error:
-    there = [(home / "model-prep" / name).exists() for name in ("ready.json", "consumer.env")]
-    print(error.strerror, *there)
-"""
-
-
-@pytest.mark.parametrize(
-    ("status", "stays"), [("failed", False), ("changed", False), ("ready", True)]
-)
-def test_a_full_disk_leaves_no_proof_that_was_taken_back(
-    tmp_path: Path, status: str, stays: bool
-) -> None:
-    mount = 'mkdir "$0" && mount -t tmpfs -o size=400k none "$0" && exec "$@"'
-    prefix = (*in_namespace("--mount"), "sh", "-c", mount, str(tmp_path / "home"))
-    done = subprocess.run(
-        [*prefix, sys.executable, "-c", FULL, str(tmp_path / "home"), status],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stdout == f"No space left on device {stays} {stays}\n"
-
-
-def test_what_changed_while_it_was_judged_is_not_proven(tmp_path: Path) -> None:
-    made = tiny(tmp_path / "home")
-    in_place(weights(made).resolve())
-    settings = settings_for(made.home.root, made.locked)
-    assert write_for_consumers(settings, {"tiny": "ready"}, time.time()) == [
-        f"tiny: changed {SNAPSHOT}/model.safetensors since it was judged"
-    ]
-    assert gate(made.home.root)[0] == 1
-    weights(made).unlink()
-    [problem] = write_for_consumers(settings, {"tiny": "ready"}, time.time())
-    assert problem == "tiny: missing model.safetensors 1280 bytes"
-
-
 def test_the_lock_says_which_entry_must_be_proven(tmp_path: Path) -> None:
     made = proven(tmp_path / "home")
     lock = tmp_path / "models.lock.toml"
@@ -377,41 +300,6 @@ def test_a_real_run_leaves_what_the_gate_needs(prepared: Path, tmp_path: Path) -
     assert gate(home, TINY)[0] == 1
 
 
-def test_consumer_env_is_the_same_to_a_shell_and_to_docker(prepared: Path) -> None:
-    path = prepared / "model-prep" / "consumer.env"
-    script = 'set -a; . "$0"; exec env -0'
-    said = subprocess.run(
-        ["env", "-i", "sh", "-c", script, path], capture_output=True, text=True, check=True
-    ).stdout
-    shell = dict(line.split("=", 1) for line in said.split("\0") if line)
-    lines = [line for line in path.read_text().splitlines() if not line.startswith("#")]
-    docker = dict(line.split("=", 1) for line in lines)  # what follows the first = is the value
-    assert docker == {
-        "HF_HOME": str(prepared),
-        "HF_HUB_OFFLINE": "1",
-        "TRANSFORMERS_OFFLINE": "1",
-        "MODEL_TINY_EMBEDDING_INT8": str(
-            prepared / "openvino" / "model-prep-samples--tiny-embedding" / "int8"
-        ),
-    }
-    assert docker.items() <= shell.items()
-
-
-def test_consumer_env_says_nothing_that_is_read_in_two_ways(tmp_path: Path) -> None:
-    made = proven(tmp_path / "two words")
-    lines = (made.home.state / "consumer.env").read_text().splitlines()
-    assert [line for line in lines if not line.startswith("#")] == []
-    assert f"Nothing is set: docker, systemd and shells read {str(made.home.root)!r}" in lines[1]
-
-    entry = {"status": "ready", "repo": "a/b", "precisions": ["int8"]}
-    from prep.report.ready_file import environment
-
-    text = environment(Home(Path("/srv")), {"a.b": entry, "a-b": entry})
-    assert "MODEL_A_B_INT8=" not in text
-    assert "# MODEL_A_B_INT8 would be 2 paths: " in text
-    assert variable("all-MiniLM-L6-v2", "int8") == "MODEL_ALL_MINILM_L6_V2_INT8"
-
-
 def test_gate_reads_globs_as_the_suite_does() -> None:
     space: dict[str, object] = {"__name__": "ready"}
     exec(compile(GATE.read_text(), GATE, "exec"), space)
@@ -440,16 +328,3 @@ def test_gate_is_written_for_old_pythons_and_needs_no_library() -> None:
     }
     names |= {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     assert {name.partition(".")[0] for name in names} <= sys.stdlib_module_names
-
-
-def test_a_home_that_may_not_be_written_is_told_and_the_summary_is_there(
-    prepared: Path, tmp_path: Path
-) -> None:
-    script = 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && exec "$@"'
-    prefix = (*in_namespace("--mount"), "sh", "-c", script, str(prepared))
-    places = (f"--summary={tmp_path / 'summary.json'}", f"--report={tmp_path / 'report.html'}")
-    done = sample(prepared, "-k", "what_the_lock_says", *places, prefix=prefix)
-    assert done.code == 1, done.out
-    assert "what consumers read could not be written: " in done.said
-    assert "(Read-only file system). Give a home that this user may write" in done.said
-    assert (tmp_path / "summary.json").is_file()

@@ -1,4 +1,4 @@
-"""Files that were in the home before are used by their digest, and stay what they were."""
+"""Files that were in the home before are found by their checksum, and stay what they were."""
 
 import shutil
 from pathlib import Path
@@ -29,7 +29,7 @@ def adopted(home: Home) -> dict[str, str]:
     noted: list[Adopted] = []
     found = adopt(home, LOCKED, LOCKED.files, noted.append)
     assert tuple(noted) == found
-    return {one.file.path: one.how for one in found}
+    return {adopted.file.path: adopted.how for adopted in found}
 
 
 def all_of(how: str) -> dict[str, str]:
@@ -100,7 +100,7 @@ def test_other_bytes_of_the_same_size_are_not_taken(tmp_path: Path) -> None:
     assert "model.safetensors" not in bytes_of(home)
 
 
-def test_what_is_not_finished_or_leads_away_is_no_candidate(tmp_path: Path) -> None:
+def test_unfinished_files_and_links_are_no_candidates(tmp_path: Path) -> None:
     home, content = Home(tmp_path / "home"), SOURCE["model.safetensors"]
     blobs = home.repo(LOCKED.repo) / "blobs"
     write_bytes(blobs / f"{sha256(content)}.ab12.incomplete", content)
@@ -109,14 +109,14 @@ def test_what_is_not_finished_or_leads_away_is_no_candidate(tmp_path: Path) -> N
     assert adopted(home) == {}
 
 
-def test_a_link_that_leads_nowhere_is_put_right(tmp_path: Path) -> None:
+def test_a_dangling_link_is_repaired(tmp_path: Path) -> None:
     prepared = tiny(tmp_path)
     link = prepared.snapshot / "config.json"
     blob = link.resolve()
     blob.rename(blob.with_name("by-another-name"))
     assert "bytes missing config.json" in seen(prepared.source())
-    found = adopt(prepared.home, LOCKED, [LOCKED.files[1]], lambda one: None)
-    assert [one.how for one in found] == ["in place"]
+    found = adopt(prepared.home, LOCKED, [LOCKED.files[1]], lambda adopted: None)
+    assert [adopted.how for adopted in found] == ["in place"]
     assert link.read_bytes() == SOURCE["config.json"]
 
 

@@ -1,4 +1,4 @@
-"""By which proxy a host is asked, and to which of its addresses: real sockets on this machine."""
+"""Which proxy is used, and which of a host's addresses: real sockets on this machine."""
 
 import contextlib
 import socket
@@ -12,9 +12,9 @@ import httpcore
 import httpx
 import pytest
 
-from prep.errors import HubRefused
+from prep.errors import ConnectionMisconfigured
 from prep.fetch.connections import Addresses, Transport, first_of, is_bypassed, proxy_for
-from sample_hub.server import Hub
+from sample_hub.server import Hub, ServedRepo
 from tests.support.fault_play import deaf
 from tests.support.paths import ROOT
 from tests.support.runs import environment, in_namespace
@@ -63,12 +63,12 @@ def test_proxy_is_that_of_the_scheme_and_may_lack_its_own() -> None:
 
 def test_proxy_of_another_kind_is_refused_without_its_password() -> None:
     client = httpx.Client(transport=Transport({"all": "socks4://user:secret@proxy.example"}))
-    with pytest.raises(HubRefused) as caught:
+    with pytest.raises(ConnectionMisconfigured) as caught:
         client.get("http://hub.example")
     assert str(caught.value) == (
-        "The environment names a proxy that cannot be used (socks4://proxy.example): give one of "
-        "http, https, socks5, socks5h in HTTPS_PROXY, HTTP_PROXY or ALL_PROXY, as in "
-        "http://proxy.example:3128."
+        "connection misconfigured: the environment names a proxy that cannot be used "
+        "(socks4://proxy.example): give one of http, https, socks5, socks5h in HTTPS_PROXY, "
+        "HTTP_PROXY or ALL_PROXY, as in http://proxy.example:3128."
     )
 
 
@@ -106,7 +106,7 @@ def test_address_that_no_longer_works_is_forgotten(port: int) -> None:
     backend.connect_tcp("hub.example", port, timeout=8).close()
 
 
-def test_no_address_that_works_is_told_as_of_one(port: int) -> None:
+def test_no_address_that_works_is_an_error_as_of_one_address(port: int) -> None:
     with pytest.raises(httpcore.ConnectError, match="Connection refused"):
         first_of(["127.0.0.2", "127.0.0.3"], port, 8)
     with pytest.raises(httpcore.ConnectTimeout):
@@ -121,27 +121,20 @@ def test_child_reaches_a_hub_whose_first_address_takes_no_connection(tmp_path: P
         pytest.skip("this machine has no IPv6")
     (tmp_path / "hosts").write_text("::1 two.example\n127.0.0.1 two.example\n")
     script = f'mount --bind {tmp_path / "hosts"} /etc/hosts && exec "$@"'
-    with Hub([]) as hub:
+    (tmp_path / "served").mkdir()
+    (tmp_path / "served" / "config.json").write_text("{}")
+    with Hub([ServedRepo.of("org/name", tmp_path / "served")]) as hub:
         port = int(hub.url.rpartition(":")[2])
         code = (
             "import pathlib, socket, prep.fetch.hub as fetch\n"
             f"assert socket.getaddrinfo('two.example', {port})[0][4][0] == '::1'\n"
             f"network = fetch.Network(endpoint='http://two.example:{port}')\n"
-            f"fetch.reach(network, scratch=pathlib.Path({str(tmp_path)!r}))\n"
+            "fetch.ask(network, 'org/name', 'main', ('*',), "
+            f"scratch=pathlib.Path({str(tmp_path)!r}))\n"
         )
         with deaf("::1", port):
-            command = [
-                *in_namespace("--mount"),
-                "sh",
-                "-c",
-                script,
-                "sh",
-                sys.executable,
-                "-c",
-                code,
-            ]
             done = subprocess.run(
-                command,
+                [*in_namespace("--mount"), *("sh", "-c", script, "sh", sys.executable, "-c", code)],
                 cwd=ROOT,
                 env=environment(NO_PROXY="*"),
                 capture_output=True,
@@ -149,4 +142,4 @@ def test_child_reaches_a_hub_whose_first_address_takes_no_connection(tmp_path: P
                 check=False,
             )
         assert done.returncode == 0, done.stderr
-        assert [request.path for request in hub.requests] == ["/api/models"]
+        assert hub.requests[0].path == "/api/models/org/name/revision/main"

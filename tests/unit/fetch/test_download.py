@@ -1,4 +1,4 @@
-"""A file's bytes, by the real client from a real hub: resumed, digested, published once whole."""
+"""A file's bytes, by the real client from a real hub: resumed, checked, published once whole."""
 
 import hashlib
 import random
@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from prep.catalogue.lock import LockedFile, read_lock
-from prep.errors import ChecksumMismatch, HubBusy, HubRefused, HubUnreachable, TimedOut
-from prep.fetch.hub import Network, ask, fetch_files, reach
+from prep.errors import ChecksumMismatch, HubBusy, HubRefused, TimedOut
+from prep.fetch.hub import Network, fetch_files
 from prep.home.layout import Home
 from sample_hub.faults import Fault
 from sample_hub.server import Hub, ServedRepo, sample_repos
@@ -33,27 +33,39 @@ def served(tmp_path: Path) -> ServedRepo:
     return ServedRepo.of(REPO, folder, "mit")
 
 
-def bring(
-    home: Home,
-    hub: Hub,
-    served: ServedRepo,
-    scratch: Path,
-    said: list[str] | None = None,
-    **network: float,
-) -> int:
-    """Fetch the file as the stage does; gives the bytes that came."""
-    scratch.mkdir(exist_ok=True)
-    return fetch_files(
-        Network(endpoint=hub.url, **network),
-        home,
-        REPO,
-        served.commit,
-        [FILE],
-        locked=[FILE.path],
-        scratch=scratch,
-        on_event=lambda event: None,
-        say=([] if said is None else said).append,
-    )
+class Fetch:
+    """Fetches the file as the stage does; `said` are the lines for people."""
+
+    def __init__(self, folder: Path, served: ServedRepo) -> None:
+        self.home, self.served, self.said = Home(folder / "home"), served, list[str]()
+        self.scratch = folder / "scratch"
+        self.scratch.mkdir()
+        self.partial = self.home.partial / FILE.sha256
+        self.link = self.home.snapshot(REPO, served.commit) / FILE.path
+
+    def __call__(self, hub: Hub, **network: float) -> int:
+        """Gives the bytes that came."""
+        return fetch_files(
+            Network(endpoint=hub.url, **network),
+            self.home,
+            REPO,
+            self.served.commit,
+            [FILE],
+            locked=[FILE.path],
+            scratch=self.scratch,
+            on_event=lambda event: None,
+            say=self.said.append,
+        )
+
+    def leave(self, part: bytes) -> None:
+        """A partial file of an earlier run."""
+        self.partial.parent.mkdir(parents=True)
+        self.partial.write_bytes(part)
+
+
+@pytest.fixture
+def fetch(tmp_path: Path, served: ServedRepo) -> Fetch:
+    return Fetch(tmp_path, served)
 
 
 def on_bytes(*faults: Fault, then: Fault | None = None) -> Faults:
@@ -70,89 +82,64 @@ def on_bytes(*faults: Fault, then: Fault | None = None) -> Faults:
     return choose
 
 
-def test_file_is_published_whole_and_by_the_hubs_own_link(
-    tmp_path: Path, served: ServedRepo
-) -> None:
-    home = Home(tmp_path / "home")
-    with Hub([served]) as hub:
-        assert bring(home, hub, served, tmp_path / "s") == len(BODY)
-        link = home.snapshot(REPO, served.commit) / FILE.path
-        assert link.is_symlink()
-        assert link.resolve() == (home.repo(REPO) / "blobs" / FILE.sha256).resolve()
-        assert link.read_bytes() == BODY
-        assert link.stat().st_mode & 0o777 == 0o644
-        assert list(home.partial.iterdir()) == []
-        assert bring(home, hub, served, tmp_path / "s") == 0, "a whole blob is not fetched again"
-
-
-def test_proxy_is_not_asked_for_this_machine_itself(
-    tmp_path: Path, served: ServedRepo, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
-    monkeypatch.delenv("NO_PROXY", raising=False)
-    with Hub([served]) as hub:
-        assert bring(Home(tmp_path / "home"), hub, served, tmp_path / "s") == len(BODY)
+def test_file_is_published_whole_and_by_the_hubs_own_link(fetch: Fetch) -> None:
+    with Hub([fetch.served]) as hub:
+        assert fetch(hub) == len(BODY)
+        assert fetch.link.is_symlink()
+        blob = fetch.home.repo(REPO) / "blobs" / FILE.sha256
+        assert fetch.link.resolve() == blob.resolve()
+        assert fetch.link.read_bytes() == BODY
+        assert fetch.link.stat().st_mode & 0o777 == 0o644
+        assert list(fetch.home.partial.iterdir()) == []
+        assert fetch(hub) == 0, "a whole blob is not fetched again"
 
 
 @pytest.mark.parametrize(
     ("fault", "words"),
     [
-        (Fault(cut=1_500_000), "the answer broke off"),
-        (Fault(cut=1_500_000, reset=True), "the answer broke off"),
-        (Fault(cut=1_500_000, chunked=True), "the answer broke off"),
-        (Fault(cut=700_000, gzip=True), "the answer broke off"),
-        (Fault(stall=30, stall_at=1_500_000), "no answer in time"),
+        (Fault(cut=1_500_000), "truncated answer"),
+        (Fault(cut=1_500_000, reset=True), "truncated answer"),
+        (Fault(cut=1_500_000, chunked=True), "truncated answer"),
+        (Fault(cut=700_000, gzip=True), "truncated answer"),
+        (Fault(stall=30, stall_at=1_500_000), "timed out"),
     ],
     ids=["cut", "reset", "chunked", "gzip", "stalled"],
 )
-def test_body_that_broke_off_is_gone_on_from_at_once(
-    tmp_path: Path, served: ServedRepo, fault: Fault, words: str
-) -> None:
-    said: list[str] = []
-    home = Home(tmp_path / "home")
-    with Hub([served], faults=on_bytes(fault, then=Fault())) as hub:
+def test_truncated_body_is_resumed_at_once(fetch: Fetch, fault: Fault, words: str) -> None:
+    with Hub([fetch.served], faults=on_bytes(fault, then=Fault())) as hub:
         slow = {"timeout": 6.0} if fault.stall else {}
-        assert bring(home, hub, served, tmp_path / "s", said, **slow) == len(BODY)
+        assert fetch(hub, **slow) == len(BODY)
         second = next(body for body in hub.bodies(FILE.path) if body.range is not None)
         begin = int(str(second.range).removeprefix("bytes=").removesuffix("-"))
         assert begin <= 1_500_000
-        assert begin >= 600_000 or fault.reset, "a reset throws away what is on its way"
+        assert begin >= 600_000 or fault.reset, "a reset discards what is on its way"
         assert (second.status, second.sent) == (206, len(BODY) - begin)
-    assert len(said) == 1
-    assert re.fullmatch(rf"network: {words}, trying again in [12] s \(2 of 5\)", said[0])
-    assert (home.snapshot(REPO, served.commit) / FILE.path).read_bytes() == BODY
+    [line] = fetch.said
+    assert re.fullmatch(rf"network: {words}, trying again in [12] s \(2 of 5\)", line)
+    assert fetch.link.read_bytes() == BODY
 
 
-def test_wait_that_the_hub_asks_for_is_waited_and_the_watch_lets_it(
-    tmp_path: Path, served: ServedRepo
-) -> None:
-    said: list[str] = []
+def test_wait_that_the_hub_asks_for_is_waited_and_the_watch_lets_it(fetch: Fetch) -> None:
     asked = Fault(status=429, headers={"Retry-After": "5"})
-    with Hub([served], faults=on_bytes(asked, then=Fault())) as hub:
-        came = bring(Home(tmp_path / "home"), hub, served, tmp_path / "s", said, timeout=9)
-    assert came == len(BODY)
-    assert len(said) == 1
-    assert re.fullmatch(
-        r"network: 429, trying again in [56] s, as the hub asks \(2 of 5\)", said[0]
-    )
+    with Hub([fetch.served], faults=on_bytes(asked, then=Fault())) as hub:
+        assert fetch(hub, timeout=9) == len(BODY)
+    [line] = fetch.said
+    assert re.fullmatch(r"network: 429, trying again in [56] s, as the hub asks \(2 of 5\)", line)
 
 
-def test_what_came_before_it_gave_up_is_gone_on_from_in_the_next_run(
-    tmp_path: Path, served: ServedRepo
-) -> None:
-    home = Home(tmp_path / "home")
+def test_what_came_before_it_gave_up_is_resumed_in_the_next_run(fetch: Fetch) -> None:
     faults = on_bytes(Fault(cut=1_500_000), Fault(status=503, headers={"Retry-After": "999"}))
     with (
-        Hub([served], faults=faults) as hub,
+        Hub([fetch.served], faults=faults) as hub,
         pytest.raises(HubBusy, match="asks to wait 999 s, longer than the 330 s that a run waits"),
     ):
-        bring(home, hub, served, tmp_path / "s")
-    kept = (home.partial / FILE.sha256).stat().st_size
+        fetch(hub)
+    kept = fetch.partial.stat().st_size
     assert kept == 1_500_000
-    with Hub([served]) as hub:
-        assert bring(home, hub, served, tmp_path / "s") == len(BODY) - kept
+    with Hub([fetch.served]) as hub:
+        assert fetch(hub) == len(BODY) - kept
         assert [body.range for body in hub.bodies(FILE.path) if body.sent] == [f"bytes={kept}-"]
-    assert list(home.partial.iterdir()) == []
+    assert list(fetch.home.partial.iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -168,79 +155,52 @@ def test_what_came_before_it_gave_up_is_gone_on_from_in_the_next_run(
         (BODY[:1_000_000], Fault(content=BODY + b"more")),
     ],
     ids=[
-        *("server-ignores-range", "part-is-damaged", "part-is-too-long", "part-is-full-and-wrong"),
+        *("server-ignores-range", "part-is-corrupt", "part-is-too-long", "part-is-full-and-wrong"),
         *("server-packs-the-part", "server-has-no-such-part", "another-file", "a-longer-file"),
     ],
 )
-def test_part_that_cannot_be_gone_on_from_is_started_again(
-    tmp_path: Path, served: ServedRepo, left: bytes, fault: Fault
+def test_part_that_cannot_be_resumed_is_started_again(
+    fetch: Fetch, left: bytes, fault: Fault
 ) -> None:
-    home = Home(tmp_path / "home")
-    home.partial.mkdir(parents=True)
-    (home.partial / FILE.sha256).write_bytes(left)
-    said: list[str] = []
+    fetch.leave(left)
     once = Fault() if fault.status or fault.content else None
-    with Hub([served], faults=on_bytes(fault, then=once)) as hub:
-        bring(home, hub, served, tmp_path / "s", said)
-    assert said == []
-    assert (home.snapshot(REPO, served.commit) / FILE.path).read_bytes() == BODY
+    with Hub([fetch.served], faults=on_bytes(fault, then=once)) as hub:
+        fetch(hub)
+    assert fetch.said == []
+    assert fetch.link.read_bytes() == BODY
 
 
-def test_whole_part_of_a_killed_run_is_not_fetched_again(
-    tmp_path: Path, served: ServedRepo
-) -> None:
-    home = Home(tmp_path / "home")
-    home.partial.mkdir(parents=True)
-    (home.partial / FILE.sha256).write_bytes(BODY)
-    with Hub([served]) as hub:
-        assert bring(home, hub, served, tmp_path / "s") == 0
+def test_whole_part_of_a_killed_run_is_not_fetched_again(fetch: Fetch) -> None:
+    fetch.leave(BODY)
+    with Hub([fetch.served]) as hub:
+        assert fetch(hub) == 0
         assert [body for body in hub.bodies(FILE.path) if body.sent] == []
 
 
-def test_wrong_bytes_are_thrown_away_and_not_asked_for_twice(
-    tmp_path: Path, served: ServedRepo
-) -> None:
-    home = Home(tmp_path / "home")
-    with Hub([served], faults=on_bytes(Fault(spoil=512))) as hub:
-        with pytest.raises(ChecksumMismatch, match="never retried into acceptance"):
-            bring(home, hub, served, tmp_path / "s")
+def test_checksum_mismatch_is_discarded_and_not_retried(fetch: Fetch) -> None:
+    with Hub([fetch.served], faults=on_bytes(Fault(spoil=512))) as hub:
+        with pytest.raises(ChecksumMismatch, match=r"has sha256 \w+, expected \w+ \(lock\)"):
+            fetch(hub)
         assert len([body for body in hub.bodies(FILE.path) if body.sent]) == 1
-    assert [path for path in home.root.rglob("*") if path.is_file() and path.stat().st_size] == []
+    files = [path for path in fetch.home.root.rglob("*") if path.is_file()]
+    assert [path for path in files if path.stat().st_size] == []
 
 
-def test_deadline_bounds_a_slow_file(tmp_path: Path, served: ServedRepo) -> None:
+def test_deadline_limits_a_slow_file(fetch: Fetch) -> None:
     with (
-        Hub([served], rate=100_000) as hub,
+        Hub([fetch.served], rate=100_000) as hub,
         pytest.raises(TimedOut, match="--download-deadline"),
     ):
-        bring(Home(tmp_path / "home"), hub, served, tmp_path / "s", deadline=3)
+        fetch(hub, deadline=3)
 
 
-def test_mirror_that_answers_for_another_commit_is_refused(
-    tmp_path: Path, served: ServedRepo
-) -> None:
+def test_mirror_that_answers_for_another_commit_is_refused(fetch: Fetch) -> None:
     wrong = Fault(headers={"X-Repo-Commit": "0" * 40})
     with (
-        Hub([served], faults=lambda method, path: wrong) as hub,
+        Hub([fetch.served], faults=lambda method, path: wrong) as hub,
         pytest.raises(HubRefused, match="the hub answers for commit 0000"),
     ):
-        bring(Home(tmp_path / "home"), hub, served, tmp_path / "s")
-
-
-def test_asking_tells_commit_license_and_digests(tmp_path: Path, served: ServedRepo) -> None:
-    with Hub([served]) as hub:
-        found = ask(
-            Network(endpoint=hub.url),
-            REPO,
-            "main",
-            ("*.safetensors", "config.json"),
-            scratch=tmp_path / "s",
-        )
-    assert (found.commit, found.license, found.others) == (served.commit, "mit", ())
-    assert {file.path: (file.size, file.sha256) for file in found.files} == {
-        FILE.path: (FILE.size, FILE.sha256),
-        "config.json": (2, hashlib.sha256(b"{}").hexdigest()),
-    }
+        fetch(hub)
 
 
 def test_fetching_three_models_asks_the_hub_at_most_twice_for_a_file(
@@ -257,13 +217,6 @@ def test_fetching_three_models_asks_the_hub_at_most_twice_for_a_file(
     assert (len(asked), max(asked.values())) == (files, 2)
     assert sum(asked.values()) == files + len(lock.models)
     assert hub.counts()["api"] == 0
-
-
-def test_reaching_says_whether_the_host_answers(tmp_path: Path, served: ServedRepo) -> None:
-    with Hub([served]) as hub:
-        reach(Network(endpoint=hub.url), scratch=tmp_path / "s")
-    with pytest.raises(HubUnreachable, match=r"The hub at 127.0.0.1:\d+ cannot be reached"):
-        reach(Network(endpoint=hub.url), scratch=tmp_path / "s")
 
 
 def named_by_git(body: bytes) -> str:

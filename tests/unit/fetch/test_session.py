@@ -1,9 +1,10 @@
-"""What an answer is taken for: a refusal with its own words, a web page, a hub's."""
+"""A refusal with its own message, a web page, a hub's answer; and which host gets the token."""
 
 import httpx
 import pytest
 
-from prep.fetch.session import is_page, own_sentence, renamed
+from prep.fetch.session import Hosts, Session, host_of, is_page, read_message, renamed
+from prep.fetch.timer import ProgressTimer
 from tests.support.fault_play import TOKEN
 
 S3 = """<?xml version="1.0"?>
@@ -16,13 +17,13 @@ S3 = """<?xml version="1.0"?>
 def answer(
     body: str = "", *, role: str = "hub", path: str = "/x", status: int = 403, **headers: str
 ) -> httpx.Response:
-    told = {name.replace("_", "-"): value for name, value in headers.items()}
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
     request = httpx.Request("GET", f"http://hub.example{path}", extensions={"role": role})
-    return httpx.Response(status, text=body, headers=told, request=request)
+    return httpx.Response(status, text=body, headers=named, request=request)
 
 
 @pytest.mark.parametrize(
-    ("response", "said"),
+    ("response", "message"),
     [
         (answer("other", X_Error_Message="Access is disabled."), "Access is disabled."),
         (answer('{"error": "Repository not found"}'), "Repository not found"),
@@ -41,10 +42,10 @@ def answer(
         (answer("one\x1b[31mtwo"), "one [31mtwo"),
     ],
 )
-def test_servers_own_words_are_one_line_without_secrets(
-    response: httpx.Response, said: str
+def test_servers_message_is_one_line_without_secrets(
+    response: httpx.Response, message: str
 ) -> None:
-    assert own_sentence(response) == said
+    assert read_message(response) == message
 
 
 @pytest.mark.parametrize(
@@ -60,7 +61,7 @@ def test_servers_own_words_are_one_line_without_secrets(
         (answer(Content_Type="text/html", path="/org/name/resolve/main/card.html"), False),
     ],
 )
-def test_web_page_is_told_from_a_hubs_answer(response: httpx.Response, page: bool) -> None:
+def test_web_page_is_distinguished_from_a_hubs_answer(response: httpx.Response, page: bool) -> None:
     assert is_page(response) is page
 
 
@@ -68,3 +69,34 @@ def test_renamed_repository_is_one_line() -> None:
     assert renamed("org/old", "org/new") == (
         "org/old is org/new at the hub; the home keeps the catalogue's name, org/old"
     )
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "hosts", "line"),
+    [
+        ("http://a.example", ["http://a.example", "https://a.example"], ""),
+        ("https://a.example", ["https://a.example", "http://a.example"], ", which gets no token"),
+        ("http://a.example", ["http://a.example", "https://b.example"], ", which gets no token"),
+        (
+            "http://a.example",
+            ["http://a.example", "https://a.example:8443"],
+            ", which gets no token",
+        ),
+    ],
+)
+def test_only_the_host_that_the_user_named_gets_the_token(
+    endpoint: str, hosts: list[str], line: str
+) -> None:
+    said: list[str] = []
+    hub_hosts = Hosts(lambda event: None)
+    session = Session(
+        endpoint, TOKEN, ProgressTimer(1, None, lambda event: None), hub_hosts, said.append
+    )
+    urls = [httpx.URL(f"{host}/x") for host in hosts]
+    session._report_redirect(urls)
+    request = session._request("GET", urls[-1], "hub", None, {}, token=True)
+    assert ("Authorization" in request.headers) == (line == "")
+    [here, there] = hosts
+    if host_of(urls[0]) != host_of(urls[1]):
+        here, there = host_of(urls[0]), host_of(urls[1])
+    assert said == [f"network: {here} redirects to {there}{line}"]

@@ -59,19 +59,19 @@ def test_eight_processes_write_the_ledger(tmp_path: Path) -> None:
         assert len(line["more"]) == LENGTHS[int(line["path"].rpartition("-")[2]) % 2]
 
 
-def test_eight_processes_tell_their_events(tmp_path: Path) -> None:
+def test_eight_processes_append_events(tmp_path: Path) -> None:
     counts = hammered("events", tmp_path)
-    told: dict[str, list[int]] = {name: [] for name in counts}
+    numbers: dict[str, list[int]] = {name: [] for name in counts}
     for line in lines_of(tmp_path / "events.jsonl"):
-        told[line["who"]].append(line["number"])
+        numbers[line["who"]].append(line["number"])
         assert len(line["more"]) == LENGTHS[line["number"] % 2]
-    assert told == {name: list(range(count)) for name, count in counts.items()}
+    assert numbers == {name: list(range(count)) for name, count in counts.items()}
 
 
-def test_eight_processes_write_reports_that_tell_the_same(tmp_path: Path) -> None:
+def test_eight_processes_write_equal_reports(tmp_path: Path) -> None:
     counts = hammered("report", tmp_path)
     whole = json.loads((tmp_path / "summary.json").read_text(encoding="utf-8"))
-    assert {name: one["files"] for name, one in whole["models"].items()} == {
+    assert {name: model["files"] for name, model in whole["models"].items()} == {
         name: count - 1 for name, count in counts.items()
     }
     lines = lines_of(tmp_path / "history.jsonl")
@@ -189,7 +189,7 @@ def test_a_line_that_does_not_fit_leaves_nothing_of_it(tmp_path: Path) -> None:
     assert path.read_bytes() == b"one\n"
 
 
-def test_a_lock_that_somebody_keeps_is_waited_for_and_then_gone_without(
+def test_a_lock_that_is_kept_is_waited_for_and_then_not_needed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(append, "LOCK_SECONDS", 0.05)
@@ -202,14 +202,14 @@ def test_a_lock_that_somebody_keeps_is_waited_for_and_then_gone_without(
 
 
 @pytest.mark.parametrize("what", ["folder", "pipe"])
-def test_what_is_no_file_is_in_the_way(tmp_path: Path, what: str) -> None:
+def test_what_is_no_regular_file_is_not_appended_to(tmp_path: Path, what: str) -> None:
     path = tmp_path / "lines"
     path.mkdir() if what == "folder" else os.mkfifo(path)
     with pytest.raises(PathOccupied) as caught:
         append_lines(path, ["one"])
     assert str(caught.value) == (
-        f"{path} is not a file, and lines must be added to a file of that name. Nothing was "
-        "removed: take it away by hand, and run again."
+        f"path occupied: {path} is no regular file, and lines must be appended to it. Nothing was "
+        "removed: move it away, and run again."
     )
 
 

@@ -1,4 +1,4 @@
-"""Digests are hashlib's, whatever the size, and what cannot be read says so."""
+"""Checksums are hashlib's, whatever the size; a file that cannot be read gives its error."""
 
 import errno
 import hashlib
@@ -44,11 +44,11 @@ def test_the_largest_is_begun_first(files: dict[Path, Digest]) -> None:
     assert [path.stem for path in digest_files(files)] == [str(size) for size in SIZES[::-1]]
 
 
-def test_every_byte_is_told_of(files: dict[Path, Digest]) -> None:
-    told: list[int] = []
-    digest_files(files, told.append)
-    assert sum(told) == sum(SIZES)
-    assert max(told) == BLOCK
+def test_every_byte_is_counted(files: dict[Path, Digest]) -> None:
+    counts: list[int] = []
+    digest_files(files, counts.append)
+    assert sum(counts) == sum(SIZES)
+    assert max(counts) == BLOCK
 
 
 def test_what_cannot_be_read_gives_its_error_and_spares_the_rest(tmp_path: Path) -> None:

@@ -29,9 +29,9 @@ def written(header: object, data: int = 40) -> bytes:
     return len(text).to_bytes(8, "little") + text + bytes(data)
 
 
-def with_b(**told: object) -> Header:
-    """`b` told otherwise; its bytes stay the last sixteen."""
-    return {**TWO, "b": {**TWO["b"], **told}}
+def with_b(**changes: object) -> Header:
+    """`b` with changes; its bytes stay the last sixteen."""
+    return {**TWO, "b": {**TWO["b"], **changes}}
 
 
 def found(path: str, body: bytes, locked: tuple[str, ...] = ()) -> Unsafe | None:

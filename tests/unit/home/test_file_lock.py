@@ -1,4 +1,4 @@
-"""One at a time: who waits sees for whom, no dead process is waited for, and no lock is no harm."""
+"""One process at a time: a waiting process names the holder, and no dead process blocks another."""
 
 import os
 import re
@@ -56,7 +56,7 @@ def holder(path: Path, seconds: float, **env: str) -> Iterator[subprocess.Popen[
         process.stdout.close()
 
 
-def test_who_waits_names_the_holder_and_goes_on_when_it_is_done(tmp_path: Path) -> None:
+def test_a_waiting_process_names_the_holder_and_continues_after_it(tmp_path: Path) -> None:
     said: list[str] = []
     with (
         holder(tmp_path / "org--name.fetch", 2) as other,
@@ -71,7 +71,7 @@ def test_who_waits_names_the_holder_and_goes_on_when_it_is_done(tmp_path: Path) 
     assert [path.name for path in tmp_path.iterdir()] == ["org--name.fetch"], "the note is gone"
 
 
-def test_holder_that_gives_no_sign_is_named_and_not_waited_for(
+def test_a_stopped_holder_is_named_and_times_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(file_lock, "STALE_SECONDS", 1.5)
@@ -91,7 +91,7 @@ def test_holder_that_gives_no_sign_is_named_and_not_waited_for(
     )
 
 
-def test_holder_that_renews_its_note_is_waited_for(
+def test_a_holder_that_renews_its_note_is_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The bound is on silence, not on work."""
@@ -109,7 +109,7 @@ def test_holder_that_renews_its_note_is_waited_for(
         assert looks >= 3
 
 
-def test_lock_and_note_of_a_dead_process_hold_nobody_up(tmp_path: Path) -> None:
+def test_lock_and_note_of_a_dead_process_block_nothing(tmp_path: Path) -> None:
     with holder(tmp_path / "lock", 60) as other:
         other.kill()
         other.wait()
@@ -120,13 +120,13 @@ def test_lock_and_note_of_a_dead_process_hold_nobody_up(tmp_path: Path) -> None:
     assert said == []
 
 
-def test_note_that_cannot_be_written_keeps_nobody_from_working(tmp_path: Path) -> None:
+def test_work_goes_on_where_the_note_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "lock.holder").mkdir()
     with lock_stage(tmp_path / "lock", print) as note:
         assert note.locked
 
 
-def test_note_of_anything_else_is_no_name() -> None:
+def test_an_invalid_note_names_no_process() -> None:
     unknown = "another process that left no note"
     assert [describe_holder(text) for text in ("", "{}", "[1]", '{"pid": 1}')] == [unknown] * 4
 

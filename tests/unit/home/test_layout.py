@@ -140,7 +140,7 @@ def test_a_link_is_never_put_in_place_of_a_folder(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["int8"]
 
 
-def test_a_link_of_a_folder_on_the_way_is_seen(tmp_path: Path) -> None:
+def test_links_of_folders_on_the_way_are_found(tmp_path: Path) -> None:
     home = Home(tmp_path / "home")
     (home.root / "store" / "model").mkdir(parents=True)
     (home.root / "store" / "model" / "file").touch()
@@ -153,16 +153,16 @@ def test_a_link_of_a_folder_on_the_way_is_seen(tmp_path: Path) -> None:
     assert (escapes_home(home, home.root / "away" / "file") or "")[0] == "outside-home"
 
 
-def test_a_link_is_astray_where_the_home_could_not_be_moved(tmp_path: Path) -> None:
+def test_links_that_break_when_the_home_is_moved_are_found(tmp_path: Path) -> None:
     root = tmp_path / "home"
     (root / "in").mkdir(parents=True)
     (tmp_path / "out").mkdir()
     links = {"near": "in", "two steps": "near", "up": "../out", "far": str(root / "in")}
     for name, target in {**links, "far in two": "far"}.items():
         (root / name).symlink_to(target)
-    astray = {path.name: escapes_home(Home(root), path) for path in root.iterdir()}
+    escapes = {path.name: escapes_home(Home(root), path) for path in root.iterdir()}
     far = f"goes by a link to {root / 'in'}: not there where the home is mounted elsewhere"
-    assert astray == {
+    assert escapes == {
         "in": None,
         "near": None,
         "two steps": None,

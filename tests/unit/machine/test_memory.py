@@ -1,101 +1,57 @@
-"""A process that the kernel kills, and a disk that is full by another name, are told as such."""
+"""The memory that a process may have: the machine's, or less in a control group."""
 
-import errno
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
-import pytest
-
-from prep.errors import DiskFull, HomeNotWritable
-from prep.machine.disk import disk_of, hidden_full, storage_error
-from prep.machine.memory import Memory
-from prep.process.child import PARENT, Child, killed
-from sample_hub.server import Hub, sample_repos
-from tests.support.paths import ROOT
-from tests.support.runs import SAMPLE, started
-from tests.system.test_signals import wait_for
-
-GROUP = Memory(free=0, limit=500, bound="the control group /job", peak=499, kills=1)
+from prep.machine.memory import Memory, memory
+from tests.support.small_homes import write_bytes
 
 
-def test_kill_for_memory_names_limit_and_peak() -> None:
-    assert killed(GROUP, 0) == (
-        "the kernel killed the process (SIGKILL), because memory ran out: the control group /job "
-        "allows 500 bytes; at most 499 were used, and 0 are free. What is finished is kept. Raise "
-        "that limit, or prepare fewer models at once, and run again."
+def machine(root: Path, **files: str) -> Memory:
+    """The memory of a machine whose /proc and /sys/fs/cgroup hold these files."""
+    write_bytes(
+        root / "proc/meminfo", b"MemTotal: 8000 kB\nMemAvailable: 6000 kB\nSwapFree: 0 kB\n"
+    )
+    for path, text in files.items():
+        write_bytes(root / path, text.encode())
+    return memory(root / "proc", root / "cgroup")
+
+
+def test_memory_without_a_control_group_is_the_machines(tmp_path: Path) -> None:
+    assert machine(tmp_path, **{"proc/vmstat": "oom_kill 2\n"}) == Memory(
+        free=6000 << 10, limit=8000 << 10, bound="this machine", kills=2
     )
 
 
-def test_kill_of_unknown_cause_is_told_as_likely() -> None:
-    assert killed(GROUP, 1).startswith(
-        "the process was killed (SIGKILL), most often because memory ran out: the control group"
+def test_memory_is_limited_by_the_smallest_group_above(tmp_path: Path) -> None:
+    found = machine(
+        tmp_path,
+        **{
+            "proc/self/cgroup": "0::/jobs/one\n",
+            "cgroup/jobs/one/memory.max": "max\n",
+            "cgroup/jobs/memory.max": "5000000\n",
+            "cgroup/jobs/memory.current": "4000000\n",
+            "cgroup/jobs/memory.stat": "anon 1\ninactive_file 500000\n",
+            "cgroup/jobs/memory.peak": "4500000\n",
+            "cgroup/jobs/memory.events": "oom 3\noom_kill 1\n",
+        },
     )
+    bound = f"the control group {tmp_path}/cgroup/jobs"
+    assert found == Memory(free=1500000, limit=5000000, bound=bound, peak=4500000, kills=1)
 
 
-def test_child_whose_parent_died_while_it_imported_does_nothing(tmp_path: Path) -> None:
-    """The kernel tells of a parent's death only those who asked before; here it is long gone."""
-    made = tmp_path / "made"
-    script = f"from prep.process.child import die_with_parent as d; d(); open({str(made)!r}, 'w')"
-    env = {**os.environ, PARENT: "1"}
-    done = subprocess.run([sys.executable, "-c", script], env=env, cwd=ROOT, check=False)
-    assert done.returncode == -signal.SIGKILL
-    assert not made.exists()
-
-
-def test_child_knows_who_started_it(tmp_path: Path) -> None:
-    script = (
-        "from prep.process.child import die_with_parent\n"
-        """die_with_parent(); print('{"order": 0, "result": 1}')"""
+def test_memory_of_version_1_in_a_container_is_that_of_its_root(tmp_path: Path) -> None:
+    found = machine(
+        tmp_path,
+        **{
+            "proc/self/cgroup": "4:cpu,memory:/docker/abc\n1:cpu:/x\n0::/\n",
+            "cgroup/memory/memory.limit_in_bytes": "3000000\n",
+            "cgroup/memory/memory.usage_in_bytes": "2000000\n",
+            "cgroup/memory/memory.stat": "inactive_file 1\ntotal_inactive_file 100000\n",
+            "cgroup/memory/memory.max_usage_in_bytes": "2900000\n",
+            "cgroup/memory/memory.oom_control": "oom_kill_disable 0\noom_kill 4\n",
+        },
     )
-    env = {"HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
-    child = Child([sys.executable, "-c", script], env, tmp_path / "log")
-    with child.exchange("starting") as answer:
-        assert answer(60) == {"order": 0, "result": 1}
-    child.stop()
-
-
-def test_full_disk_names_place_and_what_is_free(tmp_path: Path) -> None:
-    error = OSError(errno.ENOSPC, "No space left on device", str(tmp_path / "not" / "there"))
-    known = storage_error(error)
-    assert isinstance(known, DiskFull)
-    place = disk_of(tmp_path).place
-    assert str(known).startswith(f"The disk is full: {place} has ")
-    assert str(known).endswith(
-        "bytes free (No space left on device). Finished files are kept; make room there and run "
-        "again."
-    )
-    assert isinstance(storage_error(OSError(errno.EROFS, "Read-only file system")), HomeNotWritable)
-    assert storage_error(OSError(errno.EIO, "Input/output error")) is None
-
-
-@pytest.mark.parametrize(
-    "error",
-    [
-        OSError(errno.EDQUOT, "Disk quota exceeded"),
-        RuntimeError("Check 'ostream' failed: basic_ios::clear: iostream error"),
-        Exception("Error while serializing: I/O error: No space left on device (os error 28)"),
-    ],
-    ids=["quota", "openvino", "safetensors"],
-)
-def test_full_disk_is_recognised_behind_a_librarys_error(tmp_path: Path, error: Exception) -> None:
-    assert isinstance(hidden_full(error, tmp_path), DiskFull)
-    assert hidden_full(ValueError("another"), tmp_path) is None
-
-
-def test_worker_that_is_killed_is_its_models_failure_that_can_pass(tmp_path: Path) -> None:
-    log = tmp_path / "log"
-    with Hub(sample_repos(), rate=50_000) as hub:
-        args = ("--catalogue", SAMPLE, "--hub", hub.url, "--model-home", tmp_path / "home")
-        with started(*args, "-n", "2", "-m", "pins and not conversion", log=log) as run:
-            wait_for(log, "fetching ", within=200)
-            time.sleep(0.5)
-            [worker, *_] = Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()
-            os.kill(int(worker), signal.SIGKILL)
-            assert run.wait(timeout=400) == 75, log.read_text()
-    said = " ".join(log.read_text().split())
-    assert ": the worker gw" in said
-    assert "was killed (SIGKILL), most often because memory ran out: this machine allows" in said
+    bound = f"the control group {tmp_path}/cgroup/memory"
+    assert found == Memory(free=1100000, limit=3000000, bound=bound, peak=2900000, kills=4)
+    no_limit = {"cgroup/memory/memory.limit_in_bytes": "9223372036854771712\n"}
+    assert machine(tmp_path, **no_limit).bound == "this machine"

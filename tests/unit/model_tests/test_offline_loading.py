@@ -16,7 +16,7 @@ from tests.support.real_loads import (
     judges_of,
     load,
     message,
-    passing,
+    passed_by,
     probe,
     spoiled,
     stages_of,
@@ -42,7 +42,7 @@ def test_ir_of_another_place_answers_rightly_and_is_seen(
     right = load(stages, task, OPENVINO_PIPELINE)
     folder = substitute(right, Path(load(stages, task, BY_ITSELF).path), tmp_path / "model")
     wrong = probe(stages, folder, "sentence-transformers-openvino", right)
-    assert passing(MODULES[task], wrong) == list(judges_of(MODULES[task]))
+    assert passed_by(MODULES[task], wrong) == list(judges_of(MODULES[task]))
     said = message(READS, wrong)
     assert f"read from {wrong.facts['read_from']}, prepared in {folder}" in said
     assert "exported anew, or found another copy" in said
@@ -70,7 +70,7 @@ def test_another_copy_in_place_of_the_prepared_is_seen(
     right = load(stages, task, OPENVINO)
     folder = folder_like(right, tmp_path / "copy")
     wrong = replace(probe(stages, folder, "optimum-intel", right), path=right.path)
-    assert passing(module, wrong) == passing(module, right)
+    assert passed_by(module, wrong) == passed_by(module, right)
     assert f"read from {folder}" in message(READS, wrong)
 
 
@@ -80,7 +80,7 @@ def test_original_in_place_of_the_converted_is_exported_anew_and_seen(
     right = load(stages, TASK, OPENVINO_PIPELINE)
     source = Path(load(stages, TASK, BY_NAME).path)
     wrong = replace(probe(stages, source, "sentence-transformers-openvino", right), path=right.path)
-    assert passing(test_embedding, wrong) == list(judges_of(test_embedding))
+    assert passed_by(test_embedding, wrong) == list(judges_of(test_embedding))
     assert f"prepared in {right.path}" in message(READS, wrong)
 
 

@@ -23,7 +23,7 @@ from tests.support.real_loads import (
     load,
     measured,
     message,
-    passing,
+    passed_by,
     probe,
     problems_of,
     remove_tokenizer,
@@ -122,7 +122,7 @@ def test_head_of_two_labels_passes_shapes_and_fails_here(stages: Stages, tmp_pat
     WEIGHTS(wrong)
     failed = {"test_one_logit_a_pair", "test_classifier_is_the_published"}
     asked = set(JUDGES) - {OF_SCORES.__name__}
-    assert set(passing(test_reranker, wrong, but=(OF_SCORES.__name__,))) == asked - failed
+    assert set(passed_by(test_reranker, wrong, but=(OF_SCORES.__name__,))) == asked - failed
     assert "2 labels, wanted 1" in message(test_reranker.test_one_logit_a_pair, wrong)
     assert "labels is 2, published 1" in message(
         test_reranker.test_classifier_is_the_published, wrong

@@ -22,7 +22,7 @@ from tests.support.real_loads import (
     judges_of,
     load,
     message,
-    passing,
+    passed_by,
     probe,
     remove_tokenizer,
     renamed,
@@ -120,7 +120,7 @@ def test_scaled_head_writes_the_same_and_is_seen_by_its_log_probabilities(
     wrong = probe(stages, folder, "transformers", right)
     shape_only(wrong)
     judge = test_seq2seq.test_log_probabilities_are_the_published
-    assert set(JUDGES) - set(passing(test_seq2seq, wrong)) == {judge.__name__}
+    assert set(JUDGES) - set(passed_by(test_seq2seq, wrong)) == {judge.__name__}
     said = message(judge, wrong)
     assert "gives other log-probabilities (2 problems)" in said
     assert "off, allowed 0.001" in said

@@ -1,25 +1,31 @@
-"""What a child process writes is not believed: one of our errors, and the child is ended."""
+"""An invalid answer of a child process is an error of ours, and kills the child."""
 
 import math
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from prep.errors import ChildCrashed, DiskFull, HubBusy
+from prep.errors import ChildCrashed, ChildKilled, DiskFull, HubBusy, TimedOut
+from prep.machine.memory import Memory
 from prep.process.child import (
-    LONGEST_ANSWER,
+    LINE_MAX,
+    PARENT,
     Child,
     Event,
     Watch,
     as_error,
     crash_error,
+    killed,
+    outcome_of,
     run,
     unwrap,
 )
+from tests.support.paths import ROOT
 
 REPORT = "Run again, and report this."
 # Answers the first order by what is written at {BODY}, in which @N stands for the order's number.
@@ -53,7 +59,7 @@ def exchanged(tmp_path: Path, body: str) -> tuple[Child, list[Event]]:
 
 
 def refused(tmp_path: Path, body: str) -> str:
-    """The sentence for what the child wrote; it was ended."""
+    """The message for what the child wrote; it was killed."""
     asked = child(tmp_path, f"{body}\nout.flush()\nimport time; time.sleep(600)")
     with pytest.raises(ChildCrashed) as caught, asked.exchange("loading", {}) as answer:
         answer(30)
@@ -105,7 +111,8 @@ NO_ANSWER: dict[str, bytes] = {
 @pytest.mark.parametrize("line", NO_ANSWER.values(), ids=NO_ANSWER.keys())
 def test_what_is_no_answer_ends_the_child(tmp_path: Path, line: bytes) -> None:
     text = refused(tmp_path, writing(line))
-    head, tail = "loading: the process wrote what is no answer: b", f". It was ended. {REPORT}"
+    head = "crashed: loading: the process wrote an invalid answer: b"
+    tail = f". It was stopped. {REPORT}"
     assert text.startswith(head)
     assert text.endswith(tail)
     quoted = text.removeprefix(head).removesuffix(tail)
@@ -114,19 +121,17 @@ def test_what_is_no_answer_ends_the_child(tmp_path: Path, line: bytes) -> None:
 
 def test_the_sentence_quotes_the_line_and_says_what_to_do(tmp_path: Path) -> None:
     assert refused(tmp_path, writing(b"\x1b[2Joops")) == (
-        "loading: the process wrote what is no answer: b'\\x1b[2Joops'. It was ended. Run again, "
-        "and report this."
+        "crashed: loading: the process wrote an invalid answer: b'\\x1b[2Joops'. It was stopped. "
+        "Run again, and report this."
     )
 
 
 def test_an_answer_to_another_order_is_not_used(tmp_path: Path) -> None:
     text = refused(tmp_path, writing(b'{"order": @N000, "result": {}}'))
-    before, _, after = text.partition(", asked was order ")
-    assert before.startswith("loading: the process answered order ")
-    number = after.partition(".")[0]
+    number = text.partition(", expected order ")[2].partition(".")[0]
     assert text == (
-        f"loading: the process answered order {number}000, asked was order {number}. It was ended "
-        "and its answer was not used. Run again, and report this."
+        f"crashed: loading: the process answered order {number}000, expected order {number}. It "
+        "was stopped and its answer was not used. Run again, and report this."
     )
 
 
@@ -134,14 +139,14 @@ def test_a_line_without_end_is_bounded(tmp_path: Path) -> None:
     body = "while True: out.write(b'a' * 1_000_000)"
     began = time.process_time()
     assert refused(tmp_path, body) == (
-        "loading: the process wrote a line of more than 67108864 bytes. It was ended. Run again, "
-        "and report this."
+        "crashed: loading: the process wrote a line of more than 67108864 bytes. It was stopped. "
+        "Run again, and report this."
     )
     assert time.process_time() - began < 5, "each block was searched again"
 
 
 def test_a_long_answer_is_read(tmp_path: Path) -> None:
-    size = LONGEST_ANSWER // 4
+    size = LINE_MAX // 4
     body = f'out.write(b\'{{"order": %s, "result": "%s"}}\\n\' % (number, b\'a\' * {size}))'
     asked, [line] = exchanged(tmp_path, body)
     assert len(line["result"]) == size
@@ -152,7 +157,7 @@ def test_an_answer_that_ends_without_a_new_line_is_none(tmp_path: Path) -> None:
     asked = child(tmp_path, 'out.write(b\'{"order": %s, "result": {}}\' % number)')
     with pytest.raises(ChildCrashed) as caught, asked.exchange("loading", {}) as answer:
         answer(30)
-    assert str(caught.value) == "loading: the process ended early with exit code 0."
+    assert str(caught.value) == "crashed: loading: the process ended with exit code 0."
 
 
 def test_a_broken_models_numbers_are_passed_on(tmp_path: Path) -> None:
@@ -169,28 +174,39 @@ def test_several_lines_in_one_piece_are_several_answers(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("result", [None, 7, "a text", [1]], ids=repr)
-def test_a_result_that_is_no_table_is_not_unwrapped(result: object) -> None:
+def test_a_result_that_is_no_table_is_invalid(result: object) -> None:
     with pytest.raises(ChildCrashed) as caught:
         unwrap({"order": 1, "result": result})
     assert str(caught.value) == (
-        f"The process gave what is no result: {result!r}. Run again, and report this."
+        f"crashed: invalid result: {result!r}. Run again, and report this."
     )
 
 
-def test_an_error_of_ours_keeps_its_class() -> None:
-    error = as_error({"class": "HubBusy", "message": "later"})
-    assert (type(error), str(error)) == (HubBusy, "later")
-
-
-def test_an_error_of_the_disk_is_told_as_such() -> None:
-    told = {"class": "OSError", "message": "", "errno": 28, "strerror": "No space", "path": "/"}
-    assert isinstance(as_error(told), DiskFull)
+@pytest.mark.parametrize(
+    ("error", "kind", "text"),
+    [
+        (HubBusy("later"), HubBusy, "hub unavailable: later"),
+        (ValueError("oops"), ChildCrashed, "crashed: ValueError: oops"),
+        (ChildCrashed("oops"), ChildCrashed, "crashed: oops"),
+        (OSError(28, "No space", "/"), DiskFull, "no space left: / has "),
+        (OSError(5, "I/O error"), ChildCrashed, "crashed: OSError: [Errno 5] I/O error"),
+    ],
+    ids=repr,
+)
+def test_a_childs_error_keeps_its_class_and_has_its_term_once(
+    error: Exception, kind: type[Exception], text: str
+) -> None:
+    raised = as_error(outcome_of(error))
+    assert type(raised) is kind
+    assert str(raised) == text or (kind is DiskFull and str(raised).startswith(text))
+    again = as_error(outcome_of(raised))
+    assert (type(again), str(again)) == (kind, str(raised))
 
 
 @pytest.mark.parametrize("name", ["ValueError", "", "object", "\x00", "a.b"], ids=repr)
 def test_an_error_of_another_class_is_quoted(name: str) -> None:
     error = as_error({"class": name, "message": "oops"})
-    assert (type(error), str(error)) == (ChildCrashed, f"{name}: oops")
+    assert (type(error), str(error)) == (ChildCrashed, f"crashed: {name}: oops")
 
 
 @pytest.mark.parametrize(
@@ -199,12 +215,26 @@ def test_an_error_of_another_class_is_quoted(name: str) -> None:
     ids=str,
 )
 def test_every_way_of_ending_has_a_name(code: int, how: str) -> None:
-    assert str(crash_error("loading", code, 0)) == f"loading: the process ended early with {how}."
+    error = crash_error("loading", code, 0)
+    assert str(error) == f"crashed: loading: the process ended with {how}."
 
 
-def test_run_refuses_a_result_of_another_form(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_out_of_memory_names_limit_and_peak() -> None:
+    group = Memory(free=0, limit=500, bound="the control group /job", peak=499, kills=1)
+    text = (
+        "out of memory: the control group /job allows 500 bytes; at most 499 were used, and 0 are "
+        "free. What is finished is kept. Raise the memory limit, or prepare fewer models at once, "
+        "and run again."
+    )
+    assert killed(group, 0) == text
+    assert killed(group, 1) == f"by SIGKILL, most often {text}"
+    error = crash_error("loading", -signal.SIGKILL, 10**9, "Killed")
+    assert type(error) is ChildKilled
+    assert str(error).startswith("killed: loading: by SIGKILL, most often out of memory: ")
+    assert str(error).endswith(" Last output:\nKilled")
+
+
+def test_run_refuses_a_result_of_another_form(tmp_path: Path) -> None:
     """`run` starts a module; here one that answers a list."""
     (tmp_path / "answering.py").write_text(
         SCRIPT.replace("{BODY}", writing(b'{"order": @N, "result": []}')), encoding="utf-8"
@@ -212,6 +242,44 @@ def test_run_refuses_a_result_of_another_form(
     env = {"HOME": str(tmp_path), "PATH": os.environ["PATH"], "PYTHONPATH": str(tmp_path)}
     with pytest.raises(ChildCrashed) as caught:
         run("answering", {}, env, doing="x", on_event=lambda event: None, watch=Watch(30))
+    assert str(caught.value) == "crashed: invalid result: []. Run again, and report this."
+
+
+def test_child_whose_parent_ended_while_it_imported_does_nothing(tmp_path: Path) -> None:
+    """The kernel tells of a parent's end only those who asked before; here it is long gone."""
+    made = tmp_path / "made"
+    script = f"from prep.process.child import die_with_parent as d; d(); open({str(made)!r}, 'w')"
+    env = {**os.environ, PARENT: "1"}
+    done = subprocess.run([sys.executable, "-c", script], env=env, cwd=ROOT, check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert not made.exists()
+
+
+def test_child_knows_who_started_it(tmp_path: Path) -> None:
+    script = (
+        "from prep.process.child import die_with_parent\n"
+        """die_with_parent(); print('{"order": 0, "result": 1}')"""
+    )
+    env = {"HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    child = Child([sys.executable, "-c", script], env, tmp_path / "log")
+    with child.exchange("starting") as answer:
+        assert answer(60) == {"order": 0, "result": 1}
+    child.stop()
+
+
+def test_watch_raises_when_nothing_happens_or_too_slowly() -> None:
+    watch = Watch(0.2)
+    watch.step()
+    watch.check("x")
+    time.sleep(0.1)
+    watch.saw(10_000)
+    time.sleep(0.15)
+    watch.check("x")
+    time.sleep(0.15)
+    watch.saw(10_010)
+    with pytest.raises(TimedOut) as caught:
+        watch.check("x")
     assert str(caught.value) == (
-        "The process gave what is no result: []. Run again, and report this."
+        "timed out: x: no progress for 0.2 s (less than 1024 bytes a second counts as none). "
+        "Received bytes are kept; run again, or give a longer --download-timeout."
     )

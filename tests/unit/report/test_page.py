@@ -3,21 +3,19 @@
 import json
 import re
 from dataclasses import replace
-from itertools import product
 from pathlib import Path
 from typing import Any
 
 import html5lib
 import pytest
 
-from prep.report import page_colours
 from prep.report.page import MOST_BYTES, TEMPLATE, render
 from prep.report.summary import entry
 from prep.report.verdict import ModelRun, Status
 from prep.tasks.registry import TASKS
 from tests.support.runs import TINY
 from tests.support.small_homes import locked_model
-from tests.unit.report.test_verdict import SPEC, settings_for
+from tests.support.small_settings import SPEC, settings_for
 
 EVIL = "<script>alert('&')</script>"
 LOADS = {
@@ -73,6 +71,7 @@ def whole(code: int = 0, **models: dict[str, Any]) -> dict[str, Any]:
     """A summary of these models."""
     return {
         "summary-version": 3,
+        "model-prep": {"version": "1.2.3", "commit": None},
         "began": "2026-01-01T00:00:00+00:00",
         "at": "2026-01-01T00:01:00+00:00",
         "exit": code,
@@ -262,42 +261,6 @@ def test_links_and_labels_lead_somewhere() -> None:
     )
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_every_text_can_be_read_on_its_ground(scheme: str) -> None:
-    """WCAG 2.2 AA: 4.5 for text, 3 for what is drawn."""
-    colors = page_colours.PALETTE[scheme]
-    texts = [*product(page_colours.INKS, page_colours.SURFACES)]
-    texts += [(status, f"{status}-tint") for status in page_colours.STATUSES]
-    drawn = [*product((*page_colours.STAGES, "failed"), page_colours.SURFACES)]
-    low = [
-        (one, other, round(page_colours.contrast(colors[one], colors[other]), 2))
-        for pairs, least in ((texts, 4.5), (drawn, 3.0))
-        for one, other in pairs
-        if page_colours.contrast(colors[one], colors[other]) < least
-    ]
-    assert low == []
-
-
-def test_every_number_can_be_read_on_its_heat() -> None:
-    cells = [page_colours.heat(number / 200, 0.0, 1.0) for number in range(-20, 240)]
-    assert min(page_colours.contrast(*cell) for cell in cells) >= 4.5
-
-
-def test_contrast_is_what_the_standard_says() -> None:
-    assert page_colours.contrast("#000000", "#ffffff") == pytest.approx(21)
-    assert page_colours.contrast("#777777", "#ffffff") == pytest.approx(4.48, abs=0.01)
-
-
-def test_the_page_has_no_color_that_is_not_in_the_palette() -> None:
-    text = TEMPLATE.read_text(encoding="utf-8")
-    used = set(re.findall(r"var\(--([a-z-]+)\)", text))
-    known = {*page_colours.PALETTE["light"]}
-    assert used <= known
-    assert page_colours.PALETTE["dark"].keys() == known
-    style = text.split("<style>")[1].split("</style>")[0]
-    assert re.findall(r"#[0-9a-f]{3,8}\b|rgb|hsl", style) == []
-
-
 def test_a_page_of_very_many_models_is_shorter_for_each() -> None:
     for count, failed in ((20, False), (70, False), (70, True)):
         one = {**model("failed"), "problems": ["wrong:\n" + "x" * 9000] * 20} if failed else model()
@@ -306,14 +269,6 @@ def test_a_page_of_very_many_models_is_shorter_for_each() -> None:
         assert len(page.encode()) <= MOST_BYTES
         assert all(re.search(rf">model-{number}\b", page) for number in range(count))
         assert page.count("<pre>xxx") == (count if failed else 0)
-
-
-def test_a_line_is_drawn_through_what_is_known() -> None:
-    assert page_colours.sparkline([1.0, None, 3.0, 2.0], 30, 10) == [
-        ["0.0,10.0"],
-        ["20.0,0.0", "30.0,5.0"],
-    ]
-    assert page_colours.sparkline([5.0], 30, 10) == [["0.0,5.0"]]
 
 
 def test_a_real_runs_page_is_whole(prepared: Path) -> None:

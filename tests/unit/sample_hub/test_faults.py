@@ -11,7 +11,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from huggingface_hub import HfApi, constants, errors, get_hf_file_metadata, hf_hub_url
+from huggingface_hub import HfApi, errors, get_hf_file_metadata, hf_hub_url
 
 from sample_hub.faults import Fault
 from sample_hub.server import Hub, ServedRepo
@@ -22,13 +22,6 @@ LARGE, SMALL = "model.safetensors", "config.json"
 WEIGHTS = bytes(range(256)) * 400
 SHA256 = hashlib.sha256(WEIGHTS).hexdigest()
 GOOD, STRANGE = "hf_good", "hf_strange"
-
-
-@pytest.fixture(autouse=True)
-def clean_client(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NO_PROXY", "*")
-    monkeypatch.setattr(constants, "HF_HUB_DISABLE_IMPLICIT_TOKEN", True)
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
 
 
 @pytest.fixture

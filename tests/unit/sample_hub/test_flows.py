@@ -16,7 +16,6 @@ import httpx
 import pytest
 from huggingface_hub import (
     HfApi,
-    constants,
     errors,
     get_hf_file_metadata,
     hf_hub_download,
@@ -41,14 +40,6 @@ CONFIG = json.dumps({"model_type": "bert", "words": ["the same"] * 400}).encode(
 SHA256 = hashlib.sha256(WEIGHTS).hexdigest()
 OID = hashlib.sha1(b"blob %d\0%b" % (len(CONFIG), CONFIG)).hexdigest()
 TOKEN = "hf_token"
-
-
-@pytest.fixture(autouse=True)
-def clean_client(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NO_PROXY", "*")
-    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-    monkeypatch.setattr(constants, "HF_HUB_DISABLE_IMPLICIT_TOKEN", True)
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
 
 
 @pytest.fixture
@@ -92,18 +83,18 @@ def test_small_file_is_behind_a_relative_redirect_and_both_answers_tell_of_it(
     hub: Hub, served: ServedRepo, method: str
 ) -> None:
     first = httpx.request(method, url(hub, SMALL))
-    told = {"X-Repo-Commit": served.commit, "X-Linked-ETag": f'"{OID}"'}
-    told["X-Linked-Size"] = str(len(CONFIG))
+    headers = {"X-Repo-Commit": served.commit, "X-Linked-ETag": f'"{OID}"'}
+    headers["X-Linked-Size"] = str(len(CONFIG))
     assert first.status_code == 307
     assert first.headers["Location"] == (
         f"/api/resolve-cache/models/{REPO}/{served.commit}/{SMALL}"
         f"?%2FAcme%2FTiny%2Fresolve%2Fmain%2Fconfig.json=&etag=%22{OID}%22"
     )
-    assert {name: first.headers[name] for name in told} == told
+    assert {name: first.headers[name] for name in headers} == headers
     second = httpx.request(method, hub.url + first.headers["Location"])
-    told |= {"ETag": f'"{OID}"', "Content-Length": str(len(CONFIG))}
+    headers |= {"ETag": f'"{OID}"', "Content-Length": str(len(CONFIG))}
     assert second.status_code == 200
-    assert {name: second.headers[name] for name in told} == told
+    assert {name: second.headers[name] for name in headers} == headers
     assert second.content == (CONFIG if method == "GET" else b"")
 
 
@@ -113,9 +104,9 @@ def test_large_file_is_behind_a_signed_address_of_another_host(
 ) -> None:
     first = httpx.request(method, url(hub))
     assert first.status_code == 302
-    told = {"X-Repo-Commit": served.commit, "X-Linked-ETag": f'"{SHA256}"'}
-    told |= {"X-Linked-Size": str(len(WEIGHTS)), "Cache-Control": "no-store"}
-    assert {name: first.headers[name] for name in told} == told
+    headers = {"X-Repo-Commit": served.commit, "X-Linked-ETag": f'"{SHA256}"'}
+    headers |= {"X-Linked-Size": str(len(WEIGHTS)), "Cache-Control": "no-store"}
+    assert {name: first.headers[name] for name in headers} == headers
     assert 850 < int(first.headers["Content-Length"]) < 1100
     assert len(first.content) == (int(first.headers["Content-Length"]) if method == "GET" else 0)
     xet = parse_xet_file_data_from_response(first, endpoint=hub.url)
@@ -262,12 +253,12 @@ def test_every_answer_of_the_hub_tells_what_is_left_of_the_rate_limit(hub: Hub) 
         ("/nothing", "resolvers"),
     ):
         answer = httpx.get(hub.url + path)
-        told = parse_ratelimit_headers(answer.headers)
-        assert told is not None
-        assert (told.resource_type, told.window_seconds) == (limit, 300)
-        assert told.limit == {"api": 500, "resolvers": 3000}[limit]
-        assert told.remaining == told.limit - len(hub.requests) + 1
-        assert 0 < told.reset_in_seconds <= 300
+        limits = parse_ratelimit_headers(answer.headers)
+        assert limits is not None
+        assert (limits.resource_type, limits.window_seconds) == (limit, 300)
+        assert limits.limit == {"api": 500, "resolvers": 3000}[limit]
+        assert limits.remaining == limits.limit - len(hub.requests) + 1
+        assert 0 < limits.reset_in_seconds <= 300
         assert answer.headers["X-Request-Id"].startswith("Root=1-")
 
 
@@ -298,7 +289,9 @@ def test_model_info_names_files_and_no_more_unless_asked(hub: Hub) -> None:
     small, large = siblings
     assert small == {"rfilename": SMALL, "blobId": OID, "size": len(CONFIG)}
     assert (large["lfs"], large["xetHash"]) == (lfs, cdn.xet_hash(SHA256))
-    files = {one.path: one for one in HfApi(endpoint=hub.url).list_repo_tree(REPO, recursive=True)}
+    files = {
+        file.path: file for file in HfApi(endpoint=hub.url).list_repo_tree(REPO, recursive=True)
+    }
     assert getattr(files[LARGE], "xet_hash", None) == cdn.xet_hash(SHA256)
     assert getattr(files[SMALL], "blob_id", None) == OID
 
@@ -315,7 +308,7 @@ def test_xet_hash_of_a_gated_model_is_for_its_readers(served: ServedRepo) -> Non
     with Hub([gated]) as hub:
         for token, seen in ((False, "*" * 64), (TOKEN, cdn.xet_hash(SHA256))):
             api = HfApi(endpoint=hub.url, token=token)
-            files = {one.path: one for one in api.list_repo_tree(REPO, recursive=True)}
+            files = {file.path: file for file in api.list_repo_tree(REPO, recursive=True)}
             assert getattr(files[LARGE], "xet_hash", None) == seen
             assert getattr(files[LARGE], "lfs", None) is not None
 
@@ -327,9 +320,9 @@ def test_renamed_repository_leads_to_its_new_name(
     renamed = replace(served, formerly=frozenset({"old/name"}))
     faults = FLOWS["query-dropped"]() if dropped else None
     with Hub([renamed], faults=faults, path="mirrors/hf") as hub:
-        told = info(hub, "old/name")
-        assert told["id"] == REPO
-        siblings = told["siblings"]
+        described = info(hub, "old/name")
+        assert described["id"] == REPO
+        siblings = described["siblings"]
         assert isinstance(siblings, list)
         assert ("size" in siblings[0]) == (not dropped)
         for path, content in ((LARGE, WEIGHTS), (SMALL, CONFIG)):
@@ -372,7 +365,11 @@ def test_page_is_in_place_of_an_answer(
             with httpx.Client(follow_redirects=True) as client:
                 answer = client.request(method, there)
                 left = answer.history
-            pages = [one for one in (*left, answer) if one.headers.get("Server") == "gateway"]
+            pages = [
+                response
+                for response in (*left, answer)
+                if response.headers.get("Server") == "gateway"
+            ]
             first = pages[0]
             assert first.status_code == status
             assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
@@ -407,10 +404,10 @@ def test_limited_hub_tells_when_the_window_ends(
 ) -> None:
     with Hub([served], faults=FLOWS[name]()) as hub:
         answer = get(hub)
-    told = parse_ratelimit_headers(answer.headers)
+    limits = parse_ratelimit_headers(answer.headers)
     assert answer.status_code == 429
-    assert told is not None
-    assert (told.remaining, told.reset_in_seconds, told.window_seconds) == (left, 172, 300)
+    assert limits is not None
+    assert (limits.remaining, limits.reset_in_seconds, limits.window_seconds) == (left, 172, 300)
     assert answer.headers.get("Retry-After") == after
     assert "We had to rate limit your IP" in answer.text
     assert limited(seconds=3).headers["RateLimit"] == '"resolvers";r=0;t=3'

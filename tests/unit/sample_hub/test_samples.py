@@ -101,7 +101,9 @@ def scored_pieces(task: str) -> list[tuple[str, float]]:
 
 def questions(task: str) -> list[str]:
     """All texts that every model of the task is asked, word by word as they stand."""
-    asked = tomllib.loads((ROOT / "prep" / "questions" / f"{task}.toml").read_text("utf-8"))
+    asked = tomllib.loads(
+        (ROOT / "prep" / "tasks" / "questions" / f"{task}.toml").read_text("utf-8")
+    )
     if task == "embedding":
         return [text for row in asked["related"] for text in row.values()]
     if task == "reranker":
@@ -265,7 +267,7 @@ def test_sentencepiece_file_has_the_same_pieces_and_scores(task: str, name: str)
         # XLM-R's tokenizers put <pad> and <mask> in themselves.
         pieces = [("<unk>", 0.0), ("<s>", 0.0), ("</s>", 0.0), *pieces[4:-1]]
     ids = range(model.get_piece_size())
-    assert [(model.id_to_piece(one), model.get_score(one)) for one in ids] == pieces
+    assert [(model.id_to_piece(id_), model.get_score(id_)) for id_ in ids] == pieces
     kinds = [("<unk>", model.is_unknown), ("</s>", model.is_control)]
     for piece, is_kind in kinds:
         assert is_kind(model.piece_to_id(piece))
@@ -279,7 +281,7 @@ def test_sentencepiece_gives_the_same_ids(task: str) -> None:
         ids = model.encode(text)
         # As XLM-R's tokenizers count: all are moved up by one, <unk> is the fourth.
         wanted = (
-            [0, *(one + 1 if one else 3 for one in ids), 2] if task == "reranker" else [*ids, 1]
+            [0, *(id_ + 1 if id_ else 3 for id_ in ids), 2] if task == "reranker" else [*ids, 1]
         )
         assert tokenizer(task).encode(text).ids == wanted
 

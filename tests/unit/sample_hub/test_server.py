@@ -41,15 +41,6 @@ SHA256 = hashlib.sha256(WEIGHTS).hexdigest()
 LFS = {"sha256": SHA256, "size": 102400, "pointer_size": 131}
 
 
-@pytest.fixture(autouse=True)
-def clean_client(monkeypatch: MonkeyPatch) -> None:
-    """No token, proxy, offline mode or Xet, whatever the environment was when the client loaded."""
-    monkeypatch.setenv("NO_PROXY", "*")
-    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-    monkeypatch.setattr(constants, "HF_HUB_DISABLE_IMPLICIT_TOKEN", True)
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-
-
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A repository's folder, with hidden files that are nobody's business."""
@@ -207,8 +198,8 @@ def test_metadata_is_the_hubs(hub: Hub, path: str) -> None:
     place = moved if path == LARGE else hub.url + cached
     assert found.location.partition("?")[0] == place
     assert found.etag == (SHA256 if path == LARGE else blob_oid(CONFIG))
-    places = [f"/{REPO}/resolve/main/{path}", *([] if path == LARGE else [cached])]
-    assert [request.path for request in hub.requests] == places
+    paths = [f"/{REPO}/resolve/main/{path}", *([] if path == LARGE else [cached])]
+    assert [request.path for request in hub.requests] == paths
     assert all((request.sent, request.authorization) == (0, True) for request in hub.requests)
     assert "secret" not in repr(hub.requests)
 
@@ -219,13 +210,13 @@ def test_snapshot_is_whole_and_a_second_fetches_nothing(hub: Hub, tmp_path: Path
         files = [file for file in top.rglob("*") if file.is_file()]
         assert {f.relative_to(top).as_posix(): f.read_bytes() for f in files} == FILES
         cached = f"/api/resolve-cache/models/{REPO}/{top.name}/"
-        places = {cached + path for path in FILES if path != LARGE}
+        paths = {cached + path for path in FILES if path != LARGE}
         bodies = [
             request.path
             for request in hub.requests
             if (request.method, request.status) == ("GET", 200) and request.kind != "api"
         ]
-        assert (len(bodies), set(bodies)) == (4, {*places, f"/cdn/{SHA256}/{REPO}/{LARGE}"})
+        assert (len(bodies), set(bodies)) == (4, {*paths, f"/cdn/{SHA256}/{REPO}/{LARGE}"})
     assert not any(request.authorization for request in hub.requests)
 
 
@@ -330,7 +321,7 @@ def test_fault_cut_and_ignored_range(
 
 
 def test_fault_spoiled_end_passes_the_client_unseen(served: ServedRepo, tmp_path: Path) -> None:
-    with Hub([served], faults=lambda *_: Fault(spoil=3)) as hub:
+    with Hub([served], faults=lambda *_: Fault(corrupt=3)) as hub:
         got = fetch(hub, LARGE, tmp_path).read_bytes()
         assert (len(got), got[:-3]) == (len(WEIGHTS), WEIGHTS[:-3])
         assert not any(a == b for a, b in zip(got[-3:], WEIGHTS[-3:], strict=True))

@@ -48,9 +48,9 @@ tier = network_cut.cut()
 def connect():
     socket.create_connection(("127.0.0.1", port), 5).close()
 def send(family, address):
-    with socket.socket(family, socket.SOCK_DGRAM) as one:
-        one.connect(address)
-        one.send(b"x")
+    with socket.socket(family, socket.SOCK_DGRAM) as sender:
+        sender.connect(address)
+        sender.send(b"x")
 child = '''
 import socket, sys
 try:
@@ -80,8 +80,8 @@ tell(
 def test_a_process_that_is_cut_off_cannot_reach_even_its_own_machine(
     listener: socket.socket, on: str
 ) -> None:
-    told = python(REACH, listener.getsockname()[1], on=on)
-    assert told == {
+    got = python(REACH, listener.getsockname()[1], on=on)
+    assert got == {
         "tier": tier_of(on),
         "user": {HERE: os.getuid(), IN_DOCKER: 0}.get(on, USER),
         "before": 0,
@@ -105,8 +105,8 @@ network_cut._seccomp()
 after = errno_of(lambda: socket.socket().connect(address))
 tell(before=before, after=after, user=os.getuid(), group=os.getgid())
 """
-    told = python(script, listener.getsockname()[1], on=AS_USER)
-    assert told == {"before": 0, "after": NO_NETWORK, "user": USER, "group": USER}
+    got = python(script, listener.getsockname()[1], on=AS_USER)
+    assert got == {"before": 0, "after": NO_NETWORK, "user": USER, "group": USER}
 
 
 @by_root
@@ -117,8 +117,8 @@ before = os.readlink("/proc/self/ns/net")
 tier = network_cut.cut()
 tell(tier=tier, same=os.readlink("/proc/self/ns/net") == before, user=os.getuid())
 """
-    told = python(script, on=AS_USER)
-    assert told == {"tier": "network namespace", "same": False, "user": USER}
+    got = python(script, on=AS_USER)
+    assert got == {"tier": "network namespace", "same": False, "user": USER}
 
 
 @by_root
@@ -134,8 +134,8 @@ acts = {
 tell(codes={name: errno_of(act) for name, act in acts.items()}, capabilities=[
     line.split()[1].lstrip("0") for line in before.splitlines() if line.startswith("CapEff")])
 """
-    told = python(script, on=IN_DOCKER)
-    assert told == {
+    got = python(script, on=IN_DOCKER)
+    assert got == {
         "codes": dict.fromkeys(("unshare", "user", "mount"), errno.EPERM),
         "capabilities": ["a80425fb"],  # as `docker run --rm alpine grep CapEff /proc/self/status`
     }
@@ -162,8 +162,8 @@ def refuse():
     ids=["no namespaces", "nothing allowed", "a namespace that cuts nothing"],
 )
 def test_the_next_tier_stands_in_where_the_machine_refuses(refused: str, tier: str) -> None:
-    told = python(f"{REFUSE}\n{refused}\ntell(tier=network_cut.cut(), cut=network_cut._is_cut())")
-    assert told == {"tier": tier, "cut": tier != "Python guard only"}
+    got = python(f"{REFUSE}\n{refused}\ntell(tier=network_cut.cut(), cut=network_cut._is_cut())")
+    assert got == {"tier": tier, "cut": tier != "Python guard only"}
 
 
 def test_the_filter_refuses_every_socket_but_unix_ones(tmp_path: Path) -> None:
@@ -171,8 +171,8 @@ def test_the_filter_refuses_every_socket_but_unix_ones(tmp_path: Path) -> None:
 network_cut._seccomp()
 families = ("AF_INET", "AF_INET6", "AF_NETLINK", "AF_PACKET")
 codes = {name: errno_of(lambda: socket.socket(getattr(socket, name))) for name in families}
-one, other = socket.socketpair()
-one.sendall(b"pair")
+first, second = socket.socketpair()
+first.sendall(b"pair")
 path = sys.argv[1]
 with socket.socket(socket.AF_UNIX) as server, socket.socket(socket.AF_UNIX) as client:
     server.bind(path)
@@ -180,9 +180,9 @@ with socket.socket(socket.AF_UNIX) as server, socket.socket(socket.AF_UNIX) as c
     client.connect(path)
     accepted, _ = server.accept()
     client.sendall(b"path")
-    heard = accepted.recv(9).decode()
+    received = accepted.recv(9).decode()
 status = dict(line.split(":\\t") for line in open("/proc/self/status") if ":\\t" in line)
-tell(codes=codes, pair=other.recv(9).decode(), path=heard, mode=int(status["Seccomp"]))
+tell(codes=codes, pair=second.recv(9).decode(), path=received, mode=int(status["Seccomp"]))
 """
     assert python(script, tmp_path / "s") == {
         "codes": dict.fromkeys(["AF_INET", "AF_INET6", "AF_NETLINK", "AF_PACKET"], NO_NETWORK),
@@ -298,12 +298,12 @@ def test_each_tier_holds_for_loads_from_the_server_to_the_last_child(
     listener: socket.socket, service: Path, on: str
 ) -> None:
     with open_folder(on) as folder:
-        told = python(SERVED, folder, service, listener.getsockname()[1], on=on)
+        got = python(SERVED, folder, service, listener.getsockname()[1], on=on)
     mounts, root = may_have_namespaces(on), on in (HERE, IN_DOCKER) and os.geteuid() == 0
     me = {HERE: os.getuid(), IN_DOCKER: 0}.get(on, USER)
     seen = {"child": NO_NETWORK, "user": me, "read": "1.5", "write": 0, "linked": not mounts}
     not_tried = "needs root"
-    assert told == {
+    assert got == {
         "cut": tier_of(on),
         "before": 0,
         "loads": [

@@ -178,7 +178,7 @@ def test_a_complete_model_is_tested_where_others_cannot_be_prepared(
     home = copy_home(prepared, tmp_path / "home")
     done = sample(home, "-m", "pins", models=None)  # a hub that is not there
     assert done.code == 75, done.out
-    assert done.said.count("cannot be reached (connection refused)") >= 1
+    assert done.said.count("connection refused. Check the network") >= 1
     models = summary(home)["models"]
     assert [model["status"] for model in models.values()] == [
         "unchecked",  # the pins alone, and the verdict before was of another home

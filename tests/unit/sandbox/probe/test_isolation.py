@@ -13,10 +13,10 @@ from tests.support.restricted import (
     IN_DOCKER,
     IN_DOCKER_AS_USER,
     SERVER,
+    in_sandbox,
     may_have_namespaces,
     open_folder,
     python,
-    surrounded,
 )
 
 by_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can show another user or machine")
@@ -43,7 +43,7 @@ def look(args):
 def test_a_home_is_shown_where_the_order_says_and_there_alone(on: str) -> None:
     script = LOOK + 'tell(told=[shown(place)["result"] for place in ("HF_HOME", "path")])'
     seen = {"names": ["key", "weights"], "linked": not may_have_namespaces(on)}
-    assert surrounded(script, on=on)["told"] == [
+    assert in_sandbox(script, on=on)["told"] == [
         {"at": "hf-home", "is HF_HOME": True, "the other place": [], **seen},
         {"at": "home", "is HF_HOME": False, "the other place": [], **seen},
     ]
@@ -65,7 +65,7 @@ done = [sorted(shown(place, timeout=0.3)) for place in ("HF_HOME", "path")]
 state = [[path.is_symlink(), names(path)] for path in map(Path, isolation.home_mounts())]
 tell(done=done, state=state, home=names(home))
 """
-    told = surrounded(look + tail, on=on)
+    told = in_sandbox(look + tail, on=on)
     kinds = {"": ["network", "peak", "result", "seconds", "writes"], "os._exit(3)": ["died"]}
     assert told == {
         "done": [kinds.get(ends, ["late"])] * 2,
@@ -98,7 +98,7 @@ def test_a_read_only_home_refuses_every_change_and_the_original_takes_it(on: str
 (home / "hub").mkdir()
 tell(told=[shown(place, mount="read-only")["result"] for place in ("HF_HOME", "path")])
 """
-    told = surrounded(READ_ONLY + tail, on=on)["told"]
+    told = in_sandbox(READ_ONLY + tail, on=on)["told"]
     assert told == [{"read": 0, **REFUSED, "original": 0}] * 2
 
 
@@ -113,7 +113,7 @@ isolation._mount(None, "/", isolation.MS_REC | isolation.MS_PRIVATE)
 isolation._mount("tmpfs", str(home / "hub"), 0, kind="tmpfs")
 tell(before=write(home / "hub" / "new"), **shown(mount="read-only"))
 """
-    told = surrounded(READ_ONLY + tail)
+    told = in_sandbox(READ_ONLY + tail)
     assert (told["before"], told["result"]) == (0, {"read": 0, **REFUSED, "original": 0})
 
 
@@ -134,7 +134,7 @@ def test_a_home_that_lies_on_a_read_only_mount_needs_no_other(on: str) -> None:
         (given / "hub").mkdir()
         for path in given.iterdir():
             os.chown(path, given.stat().st_uid, -1)
-        told = surrounded(READ_ONLY + tail, given, on=on, first=BOUND_READ_ONLY)
+        told = in_sandbox(READ_ONLY + tail, given, on=on, first=BOUND_READ_ONLY)
     assert told["result"] == {"read": 0, **REFUSED, "original": errno.EROFS}
 
 
@@ -168,7 +168,7 @@ for path in (home, *home.iterdir()):
     os.chown(path, int(sys.argv[2]), int(sys.argv[2]))
 tell(owner=shown()["result"], other=shown(user="other")["result"])
 """
-    told = surrounded(WHO + tail, owner, on=on)
+    told = in_sandbox(WHO + tail, owner, on=on)
     assert told["other"] == {
         "user": [stranger],
         "group": [stranger],
@@ -189,7 +189,7 @@ def test_what_a_machine_does_not_allow_is_not_tried_and_says_why(on: str) -> Non
 tell(**{f"{user} {mount}": shown(user=user, mount=mount).get("not-tried")
     for user in ("owner", "other") for mount in ("read-write", "read-only")})
 """
-    told = surrounded("look = lambda args: None" + tail, on=on)
+    told = in_sandbox("look = lambda args: None" + tail, on=on)
     mounts = may_have_namespaces(on)
     root = on == IN_DOCKER or (on == HERE and os.geteuid() == 0)
     assert told == {
@@ -224,7 +224,7 @@ def test_libraries_in_a_closed_folder_are_there_for_another_user_and_nothing_els
 ) -> None:
     (tmp_path / "lib").mkdir()
     tail = CLOSED + 'tell(owner=shown()["result"], other=shown(user="other")["result"])'
-    told = surrounded(LAZY + tail, tmp_path)
+    told = in_sandbox(LAZY + tail, tmp_path)
     assert told["owner"] == {"user": 0, "secret": 0, "lazy": "imported"}
     assert told["other"] == {"user": 65534, "secret": errno.ENOENT, "lazy": "imported"}
 
@@ -245,7 +245,7 @@ closed = base / "libraries"
 closed.mkdir(0o700)
 sys.path.append(str(closed))
 """
-    told = surrounded(job + NO_VERDICT)
+    told = in_sandbox(job + NO_VERDICT)
     assert told["owner"]
     assert told["other"], told["told"]
 
@@ -256,7 +256,7 @@ def test_libraries_that_another_user_cannot_reach_say_nothing_of_the_model(on: s
     """As where mounting is refused and an open environment's base lies in root's folder."""
     with open_folder() as folder:
         (folder / "lib").mkdir()
-        told = surrounded(LAZY + CLOSED + NO_VERDICT, folder, on=on)
+        told = in_sandbox(LAZY + CLOSED + NO_VERDICT, folder, on=on)
     assert told["owner"]
     assert told["other"], told["told"]
 

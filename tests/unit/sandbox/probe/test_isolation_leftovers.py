@@ -11,11 +11,11 @@ from tests.support.restricted import (
     HERE,
     IN_DOCKER,
     bare_python,
+    in_sandbox,
     libraries_of,
     may_have_namespaces,
     open_folder,
     python,
-    surrounded,
 )
 
 by_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can show another user or machine")
@@ -53,7 +53,7 @@ told = [shown(**order)["result"] for order in orders]
 after = Path("/proc/self/mounts").read_text()
 tell(told=told, same=before == after, places=isolation.home_mounts())
 """
-    told = surrounded(MOUNTED + ALL_ORDERS + tail)
+    told = in_sandbox(MOUNTED + ALL_ORDERS + tail)
     assert told["same"]
     for order in told["told"]:
         assert set(told["places"]) & set(order["inside"])
@@ -71,7 +71,7 @@ sys.path.append(str(libraries))
 told = [one["result"] for order in orders if "result" in (one := shown(**order))]
 tell(told=told, left=[str(path) for path in private.rglob("*") if not path.is_dir()])
 """
-    told = surrounded(MOUNTED + ALL_ORDERS + tail)
+    told = in_sandbox(MOUNTED + ALL_ORDERS + tail)
     assert len(told["told"]) == (8 if os.geteuid() == 0 else 4)
     for one in told["told"]:
         assert one["inside"]
@@ -93,7 +93,7 @@ def look(args):
 scratch = shown()["result"]["scratch"]
 tell(gone=not os.path.lexists(scratch), home=names(home), read=read(home / "weights"))
 """
-    told = surrounded(script, on=on)
+    told = in_sandbox(script, on=on)
     assert told == {"gone": True, "home": ["key", "weights"], "read": 0}
 
 
@@ -115,7 +115,7 @@ shutil.rmtree(private)
 os.kill(server, 9)
 tell(gone=not private.exists(), home=names(home), link=any(link))
 """
-    told = surrounded(script, on=on)
+    told = in_sandbox(script, on=on)
     linked = not may_have_namespaces(on)
     assert told == {"gone": True, "home": ["key", "seen", "weights"], "link": linked}
 
@@ -147,7 +147,7 @@ before = state()
 os.kill(server, 9)
 tell(before=before in "SR", gone=wait(lambda: state() in "XZ"))
 """
-    assert surrounded(script, user, on=on) == {"before": True, "gone": True}
+    assert in_sandbox(script, user, on=on) == {"before": True, "gone": True}
 
 
 SERVICE = """

@@ -1,6 +1,6 @@
-"""The surroundings in which a verdict must stay the same, and homes to have one of.
+"""The environments in which a verdict must stay the same, and homes to judge.
 
-`make test` tries some of them at once, `make steady` each by itself and on every home.
+`make test` tries some of them at once, a proof each by itself and on every home.
 """
 
 import json
@@ -24,8 +24,8 @@ LOCKED = read_lock(SAMPLE.with_name("models.lock.toml")).models[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Around:
-    """What is around a run: variables set and unset, its folder, umask, options and user."""
+class Environment:
+    """How a run is started: variables set and unset, its folder, umask, options and user."""
 
     env: Mapping[str, str] = field(default_factory=dict)
     without: tuple[str, ...] = ()
@@ -36,50 +36,50 @@ class Around:
 
     @property
     def prefix(self) -> tuple[str, ...]:
-        """The commands that make the surroundings."""
+        """The commands in front that make the environment."""
         unset = [word for name in self.without for word in ("-u", name)]
         return ("env", *unset, "sh", "-c", f'umask {self.umask}; exec "$@"', "sh")
 
 
-def shuffled(seed: int, *args: str) -> Around:
-    return Around(args=("-p", "tests.support.shuffle", "--shuffle", str(seed), *args))
+def shuffled(seed: int, *args: str) -> Environment:
+    return Environment(args=("-p", "tests.support.shuffle", "--shuffle", str(seed), *args))
 
 
-def threads(count: int) -> Around:
+def threads(count: int) -> Environment:
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-    return Around(env={"OMP_WAIT_POLICY": "ACTIVE", **dict.fromkeys(names, str(count))})
+    return Environment(env={"OMP_WAIT_POLICY": "ACTIVE", **dict.fromkeys(names, str(count))})
 
 
 # pytest.ini's own place of tests counts in its folder alone: elsewhere it has to be said.
-ELSEWHERE = Around(cwd=Path("/"), args=(str(ROOT / "model_tests"),))
-AROUND: dict[str, Around] = {
-    "as it is": Around(),
+ELSEWHERE = Environment(cwd=Path("/"), args=(str(ROOT / "model_tests"),))
+ENVIRONMENTS: dict[str, Environment] = {
+    "as it is": Environment(),
     **{f"shuffled by {seed}": shuffled(seed) for seed in (1, 2, 3)},
-    "side by side": Around(args=("-n", "2")),
+    "side by side": Environment(args=("-n", "2")),
     "side by side, shuffled": shuffled(4, "-n", "2"),
-    "as an ordinary user": Around(on=AS_USER),
-    "in no language": Around(env={"LC_ALL": "C", "LANG": "C", "PYTHONUTF8": "0"}),
-    "in a language that is not here": Around(env={"LC_ALL": "tr_TR.UTF-8", "LANGUAGE": "tr"}),
-    "far in the east": Around(env={"TZ": "Pacific/Kiritimati"}),
-    "in no time zone": Around(env={"TZ": "Nowhere/At_All"}),
-    "without HOME": Around(without=("HOME",)),
-    "HOME that is not there": Around(env={"HOME": "/nonexistent"}),
-    "HOME that nobody can write": Around(env={"HOME": "/proc"}),
+    "as an ordinary user": Environment(on=AS_USER),
+    "in no language": Environment(env={"LC_ALL": "C", "LANG": "C", "PYTHONUTF8": "0"}),
+    "in a language that is not here": Environment(env={"LC_ALL": "tr_TR.UTF-8", "LANGUAGE": "tr"}),
+    "far in the east": Environment(env={"TZ": "Pacific/Kiritimati"}),
+    "in no time zone": Environment(env={"TZ": "Nowhere/At_All"}),
+    "without HOME": Environment(without=("HOME",)),
+    "HOME that is not there": Environment(env={"HOME": "/nonexistent"}),
+    "HOME that nobody can write": Environment(env={"HOME": "/proc"}),
     "one thread": threads(1),
     "more threads than cores": threads(5),
-    "umask 077": Around(umask="077"),
-    "hash seed 0": Around(env={"PYTHONHASHSEED": "0"}),
-    "hash seed 4294967295": Around(env={"PYTHONHASHSEED": "4294967295"}),
-    "no bytecode": Around(env={"PYTHONDONTWRITEBYTECODE": "1"}),
-    "no terminal": Around(without=("TERM",)),
+    "umask 077": Environment(umask="077"),
+    "hash seed 0": Environment(env={"PYTHONHASHSEED": "0"}),
+    "hash seed 4294967295": Environment(env={"PYTHONHASHSEED": "4294967295"}),
+    "no bytecode": Environment(env={"PYTHONDONTWRITEBYTECODE": "1"}),
+    "no terminal": Environment(without=("TERM",)),
     "from another folder": ELSEWHERE,
 }
-ALL_AT_ONCE = Around(
+ALL_AT_ONCE = Environment(
     env={
-        **AROUND["in a language that is not here"].env,
-        **AROUND["far in the east"].env,
-        **AROUND["HOME that nobody can write"].env,
-        **AROUND["one thread"].env,
+        **ENVIRONMENTS["in a language that is not here"].env,
+        **ENVIRONMENTS["far in the east"].env,
+        **ENVIRONMENTS["HOME that nobody can write"].env,
+        **ENVIRONMENTS["one thread"].env,
         "PYTHONHASHSEED": "7",
     },
     without=("TERM",),
@@ -90,15 +90,15 @@ ALL_AT_ONCE = Around(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Patient:
+class Condition:
     """A home and what must be said of it: status, and how each problem begins."""
 
-    spoil: Callable[[Home], object]
+    damage: Callable[[Home], object]
     status: str
     problems: tuple[str, ...] = ()
 
 
-def spoil_source(home: Home) -> None:
+def damage_source(home: Home) -> None:
     """Three damages, each of an aspect of its own."""
     snapshot = home.snapshot(LOCKED.repo, LOCKED.commit)
     flip((snapshot / "model.safetensors").resolve())
@@ -106,14 +106,14 @@ def spoil_source(home: Home) -> None:
     (snapshot / "adapter_config.json").write_text("{}")
 
 
-def spoil_conversion(home: Home) -> None:
+def damage_conversion(home: Home) -> None:
     flip(home.stable(LOCKED.repo, "int8").resolve() / "openvino_model.bin")
 
 
-PATIENTS: dict[str, Patient] = {
-    "healthy": Patient(spoil=lambda home: None, status="ready"),
-    "spoiled source": Patient(
-        spoil=spoil_source,
+CONDITIONS: dict[str, Condition] = {
+    "valid": Condition(damage=lambda home: None, status="ready"),
+    "damaged source": Condition(
+        damage=damage_source,
         status="failed",
         problems=(
             f"{TINY} cannot be loaded by name as the locked commit (1 problem):",
@@ -121,8 +121,8 @@ PATIENTS: dict[str, Patient] = {
             f"{TINY} is not what the lock says in hub/models--model-prep-samples--{TINY}/",
         ),
     ),
-    "spoiled conversion": Patient(
-        spoil=spoil_conversion,
+    "damaged conversion": Condition(
+        damage=damage_conversion,
         status="failed",
         problems=(f"{TINY}: the int8 conversion is not what its receipt says in openvino/",),
     ),
@@ -130,44 +130,44 @@ PATIENTS: dict[str, Patient] = {
 
 
 @contextmanager
-def home_of(patient: str, prepared: Path, on: str = HERE) -> Iterator[Path]:
-    """A copy of the prepared home, spoiled; its owner is who will look at it."""
+def home_of(condition: str, prepared: Path, on: str = HERE) -> Iterator[Path]:
+    """A copy of the prepared home, damaged; its owner is who will look at it."""
     with open_folder(on) as folder:
         root = folder / "models"
         shutil.copytree(prepared, root, symlinks=True)
-        PATIENTS[patient].spoil(Home(root))
+        CONDITIONS[condition].damage(Home(root))
         for path in (root, *root.rglob("*")) if on == AS_USER else ():
             os.chown(path, USER, USER, follow_symlinks=False)
         yield root
 
 
-def verdict(home: Path, around: Around, *args: str) -> tuple[Run, dict[str, Any]]:
-    """What a run in these surroundings says of the model, as its summary tells."""
-    told = home.parent / "summary.json"
-    told.unlink(missing_ok=True)
-    prefix = around.prefix
-    if around.on != HERE:  # the last of the commands in front, whose next word is an interpreter
-        become = MOUNTS + OPENED + BECOME[around.on] + EXEC.replace("argv[2:]", "argv[3:]")
+def verdict(home: Path, environment: Environment, *args: str) -> tuple[Run, dict[str, Any]]:
+    """What a run in this environment says of the model, by its summary."""
+    summary = home.parent / "summary.json"
+    summary.unlink(missing_ok=True)
+    prefix = environment.prefix
+    if environment.on != HERE:  # the last command in front; an interpreter follows
+        become = MOUNTS + OPENED + BECOME[environment.on] + EXEC.replace("argv[2:]", "argv[3:]")
         prefix = (*prefix, sys.executable, "-c", become, str(home.parent / "x"))
     run = sample(
         home,
         "--offline",
-        f"--summary={told}",
-        *around.args,
+        f"--summary={summary}",
+        *environment.args,
         *args,
-        env={"PYTHONPATH": str(ROOT), **around.env},
-        cwd=around.cwd,
+        env={"PYTHONPATH": str(ROOT), **environment.env},
+        cwd=environment.cwd,
         prefix=prefix,
         timeout=900,
     )
-    assert told.exists(), run.out
-    entry: dict[str, Any] = json.loads(told.read_text(encoding="utf-8"))["models"][TINY]
+    assert summary.exists(), run.out
+    entry: dict[str, Any] = json.loads(summary.read_text(encoding="utf-8"))["models"][TINY]
     return run, entry
 
 
-def differs(patient: str, run: Run, entry: Mapping[str, Any]) -> list[str]:
+def differs(condition: str, run: Run, entry: Mapping[str, Any]) -> list[str]:
     """How the verdict is another than that home's."""
-    wanted = PATIENTS[patient]
+    wanted = CONDITIONS[condition]
     problems = sorted(entry["problems"])
     same = len(problems) == len(wanted.problems) and all(
         got.startswith(begin) for got, begin in zip(problems, wanted.problems, strict=False)

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 from prep.home.layout import Home
 from sample_hub.server import Hub, sample_repos
-from tests.proofs.interruptions.ways import A, Way
+from tests.support.interruptions.ways import A, Way
 from tests.support.runs import SAMPLE, TINY, TINY_REPO, Run, run, status
 
 VERDICTS = ("summary.json", "ready.json")
@@ -44,7 +44,7 @@ def interrupted(prepared: Path, to: Path, way: Way) -> tuple[Run, Path]:
     folder = Home(home).stable(TINY_REPO, "int8")
     plan = {"how": way.how, "load": A, "gone": way.gone, "folder": str(folder)}
     plan["once"] = str(to / "interrupted")
-    junit = ("--junitxml", to / "junit.xml", "-p", "tests.proofs.interruptions.plugin")
+    junit = ("--junitxml", to / "junit.xml", "-p", "tests.support.interruptions.plugin")
     done = suite(
         prepared,
         home,
@@ -67,8 +67,8 @@ def outcomes(junit: Path) -> dict[str, dict[str, bool]]:
 
 
 def ready_status(home: Path) -> str:
-    told = json.loads((home / "model-prep" / "ready.json").read_text(encoding="utf-8"))
-    found: str = told["models"][TINY]["status"]
+    data = json.loads((home / "model-prep" / "ready.json").read_text(encoding="utf-8"))
+    found: str = data["models"][TINY]["status"]
     return found
 
 

@@ -11,7 +11,7 @@ C = "int8:optimum-intel:path:read-only"  # a later one, whose folder is not ther
 class Way:
     """One way to end a test early: `how` the plugin does it, at load A, and the run's `args`.
 
-    `code` is the run's exit code, `status` the verdict that the home then tells. `failed` are the
+    `code` is the run's exit code, `status` the verdict in the home. `failed` are the
     loads of which every test fails or is not reached, or where it says so the first test alone.
     `ends` says that the run ends there: no later test is judged at all.
     """
@@ -41,7 +41,7 @@ WAYS = {
         how="timeout:thread",
         args=("-n", "2"),
         first_of_a_alone=True,
-        words="the process ended early with exit code 1",
+        words="the process ended with exit code 1",
     ),
     "timeout in the call, by signal": Way(
         how="timeout-in-call:signal", first_of_a_alone=True, words=TIMED_OUT
@@ -81,14 +81,14 @@ WAYS = {
         how="KeyboardInterrupt-in-call", code=2, status="ready", failed=(), ends=True
     ),
 }
-# Not among them, since pytest's own report of it is green: another plugin's way to run again.
+# Not among them, since pytest's own report of it is a success: another plugin's way to run again.
 CALLED_AGAIN = Way(
     how="failure-in-call",
-    args=("-p", "tests.proofs.interruptions.call_again"),
+    args=("-p", "tests.support.interruptions.call_again"),
     failed=(),
     gone=None,
 )
-# What every `make test` runs; the proof runs them all.
+# What `make test` runs; the others are proofs.
 QUICK = (
     "timeout in set-up, by signal",
     "run again, a load that was interrupted",

@@ -1,0 +1,25 @@
+"""An xdist worker that is killed is a transient failure of the model that it worked on."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+from sample_hub.server import Hub, sample_repos
+from tests.support.runs import SAMPLE, started
+from tests.system.test_signals import wait_for
+
+
+def test_worker_that_is_killed_is_its_models_transient_failure(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with Hub(sample_repos(), rate=50_000) as hub:
+        args = ("--catalogue", SAMPLE, "--hub", hub.url, "--model-home", tmp_path / "home")
+        with started(*args, "-n", "2", "-m", "pins and not conversion", log=log) as run:
+            wait_for(log, "fetching ", within=200)
+            time.sleep(0.5)
+            [worker, *_] = Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()
+            os.kill(int(worker), signal.SIGKILL)
+            assert run.wait(timeout=400) == 75, log.read_text()
+    said = " ".join(log.read_text().split())
+    assert ": the worker gw" in said
+    assert ": by SIGKILL, most often out of memory: this machine allows" in said

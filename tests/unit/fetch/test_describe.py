@@ -1,0 +1,54 @@
+"""What a revision of a repository is, as the lock holds it; a hub's invalid answers are listed."""
+
+import hashlib
+from pathlib import Path
+
+from prep.fetch.describe import invalid_answers
+from prep.fetch.hub import Network, ask
+from sample_hub.server import Hub, ServedRepo
+from tests.support.small_homes import safetensors
+
+
+def test_commit_license_and_checksums_of_a_revision(tmp_path: Path) -> None:
+    (folder := tmp_path / "served").mkdir()
+    bodies = {"model.safetensors": safetensors(b"x" * 100), "config.json": b"{}"}
+    for name, body in bodies.items():
+        (folder / name).write_bytes(body)
+    served = ServedRepo.of("org/name", folder, "mit")
+    with Hub([served]) as hub:
+        found = ask(
+            Network(endpoint=hub.url),
+            "org/name",
+            "main",
+            ("*.safetensors", "config.json"),
+            scratch=tmp_path / "s",
+        )
+    assert (found.commit, found.license, found.others) == (served.commit, "mit", ())
+    assert {file.path: (file.size, file.sha256) for file in found.files} == {
+        name: (len(body), hashlib.sha256(body).hexdigest()) for name, body in bodies.items()
+    }
+
+
+def test_every_part_of_the_hubs_answer_is_checked() -> None:
+    oid, digest = "c" * 40, "d" * 64
+    right = {"config.json": (7, oid, None), "model.safetensors": (9, None, digest)}
+    assert list(invalid_answers("mit", right)) == []
+    wrong = {
+        "a": (-1, oid, None),
+        "b": ("7", oid, None),
+        "a\0": (7, oid, None),
+        "../x": (7, oid, None),
+        7: (7, oid, None),
+        "c": (7, None, None),
+        "d": (7, oid, "../x"),
+    }
+    assert list(invalid_answers("a\nb", wrong)) == [
+        "the license is 'a\\nb'",
+        "'a' has -1 bytes",
+        "'b' has '7' bytes",
+        "a file is named 'a\\x00'",
+        "a file is named '../x'",
+        "a file is named 7",
+        "'c' has the git oid None",
+        "'d' has the sha256 '../x'",
+    ]
