@@ -167,7 +167,7 @@ def _bare_model(settings: Settings, spec: ModelSpec, locked: LockedModel) -> int
         )
     goldens = read_goldens(settings.goldens, spec.name, spec.repo, spec.task)
     asks: list[Ask] = [questions.all(), *([goldens.ask()] if goldens else [])]
-    loads = TASKS[spec.task].loads(spec.repo, spec.consumers, spec.precisions)
+    loads = TASKS[spec.task].loads_of(spec.repo, spec.consumers, spec.precisions)
     for load in loads:
         path = home.stable(locked.repo, load.precision) if load.precision else snapshot
         probe.load(

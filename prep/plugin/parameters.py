@@ -103,7 +103,7 @@ def _rows(settings: Settings, spec: ModelSpec, columns: Sequence[str]) -> list[R
     precisions = settings.precisions_of(spec)
     if "load" in columns:
         interpreters = settings.interpreters
-        loads = TASKS[spec.task].loads(spec.repo, spec.consumers, precisions, interpreters)
+        loads = TASKS[spec.task].loads_of(spec.repo, spec.consumers, precisions, interpreters)
         if "precision" in columns:
             return [(spec, load, load.precision) for load in loads if load.precision]
         return [(spec, load) for load in loads]

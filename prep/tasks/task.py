@@ -46,7 +46,7 @@ class Task:
             consumer for consumer in self.consumers if names is None or consumer.name in names
         )
 
-    def loads(
+    def loads_of(
         self,
         repo: str,
         names: tuple[str, ...] | None,

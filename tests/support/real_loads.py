@@ -57,7 +57,7 @@ def spec_of(stages: Stages, task: str) -> ModelSpec:
 def load(stages: Stages, task: str, wanted: str) -> Loaded:
     """The real load of that id."""
     spec = spec_of(stages, task)
-    loads = {load.id: load for load in TASKS[task].loads(spec.repo, None, ("int8",))}
+    loads = {load.id: load for load in TASKS[task].loads_of(spec.repo, None, ("int8",))}
     return stages.loaded(spec, loads[wanted])
 
 

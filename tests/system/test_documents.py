@@ -268,7 +268,7 @@ def test_reports_list_every_junit_property(settings: Settings) -> None:
 
     spec, locked = settings.models[0], settings.lock.models[0]
     other = Interpreter(python=Path(sys.executable), label="python")
-    load = TASKS[spec.task].loads(spec.repo, None, ("int8",), (other,))[-1]
+    load = TASKS[spec.task].loads_of(spec.repo, None, ("int8",), (other,))[-1]
     assert load.precision is not None
     load = replace(load, case=Case(way="name", cache="cache_dir"))
     facts: dict[str, Any] = {
@@ -295,7 +295,7 @@ def test_schema_and_history_have_every_key(settings: Settings, tmp_path: Path) -
 
 def test_loads_that_reports_name_are_made() -> None:
     other = Interpreter(python=Path(sys.executable), label="search")
-    made = {load.id for load in TASKS["embedding"].loads("org/name", None, ("int8",), (other,))}
+    made = {load.id for load in TASKS["embedding"].loads_of("org/name", None, ("int8",), (other,))}
     named = set(re.findall(r"`([\w-]+:[^`]+)`", section(REPORTS, "## The summary")))
     assert len(named) == 3
     assert named <= made
@@ -379,7 +379,7 @@ def test_image_has_all_that_it_copies_and_needs() -> None:
     wanted = {
         *(ROOT / "prep").rglob("*.py"),
         *(ROOT / "prep").rglob("*.j2"),
-        *(ROOT / "prep" / "questions").glob("*.*"),
+        *(ROOT / "prep" / "tasks" / "questions").glob("*.*"),
         *(ROOT / "model_tests").rglob("*.py"),
         *(ROOT / "model_tests" / "goldens").glob("*.*"),
         *(ROOT / "sample_hub").glob("*.*"),

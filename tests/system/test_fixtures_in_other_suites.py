@@ -43,7 +43,7 @@ def test_fixtures_serve_another_repository(tmp_path: Path, prepared: Path) -> No
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"test_mine[{TINY}:int8] PASSED" in done.stdout
     assert f"test_answers[{TINY}:transformers:name] PASSED" in done.stdout
-    loads = TASKS["embedding"].loads(TINY_REPO, ("transformers",), ("int8",))
+    loads = TASKS["embedding"].loads_of(TINY_REPO, ("transformers",), ("int8",))
     # An ordinary user cannot try those of another user.
     tried = re.findall(r"::test_answers\[(\S+)\] (?:PASSED|SKIPPED)", done.stdout)
     assert sorted(tried) == sorted(f"{TINY}:{load.id}" for load in loads)

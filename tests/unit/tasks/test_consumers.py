@@ -141,7 +141,7 @@ def every_load(task: str, repo: str = REPO, *labels: str) -> tuple[Load, ...]:
     pythons = tuple(
         Interpreter(python=Path(f"/srv/{label}/python"), label=label) for label in labels
     )
-    return TASKS[task].loads(repo, None, PRECISIONS, pythons)
+    return TASKS[task].loads_of(repo, None, PRECISIONS, pythons)
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -206,7 +206,7 @@ def test_original_is_loaded_once_a_case_and_a_conversion_in_each_precision(task:
 
 
 def test_without_a_conversion_nothing_converted_is_loaded() -> None:
-    found = TASKS["embedding"].loads(REPO, None, ())
+    found = TASKS["embedding"].loads_of(REPO, None, ())
     assert {load.consumer.reads for load in found} == {"source"}
 
 
@@ -214,7 +214,7 @@ def test_the_catalogue_may_name_fewer_consumers_in_the_tables_order() -> None:
     names = ("optimum-intel", "transformers")
     chosen = [consumer.name for consumer in TASKS["seq2seq"].consumers_named(names)]
     assert chosen == ["transformers", "optimum-intel"]
-    loads = TASKS["seq2seq"].loads(REPO, ("optimum-intel",), ("int8",))
+    loads = TASKS["seq2seq"].loads_of(REPO, ("optimum-intel",), ("int8",))
     assert {(load.consumer.name, load.precision) for load in loads} == {("optimum-intel", "int8")}
     assert TASKS["embedding"].consumers_named(("transformers-slow",)) == ()
 
