@@ -211,8 +211,8 @@ class Outcome:
                 settings.summary, settings, entries, code, self.began, settings.report
             )
         except (OSError, PathOccupied) as error:
-            places = [settings.summary, *([settings.report] if settings.report else [])]
-            return self._not_written("summary and report", error, code, *places)
+            paths = [settings.summary, *([settings.report] if settings.report else [])]
+            return self._not_written("summary and report", error, code, *paths)
         self.written.append(f"summary: {settings.summary}")
         if settings.report is not None:
             self.written.append(f"report: {settings.report}")
@@ -228,9 +228,9 @@ class Outcome:
         return code or int(bool(wrong))
 
     def _not_written(
-        self, what: str, error: OSError | PathOccupied, code: int, *places: Path
+        self, what: str, error: OSError | PathOccupied, code: int, *paths: Path
     ) -> int:
-        known = storage_error(error, *places) if isinstance(error, OSError) else None
+        known = storage_error(error, *paths) if isinstance(error, OSError) else None
         self.written.append(f"{what} could not be written: {known or error}")
         return summary.exit_unwritten(code, error)
 
