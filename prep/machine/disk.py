@@ -61,12 +61,12 @@ def why_not_writable(folder: Path) -> str | None:
     return None
 
 
-def storage_error(error: OSError, *places: Path) -> PrepError | None:
+def storage_error(error: OSError, *paths: Path) -> PrepError | None:
     """Our error for a full or read-only disk, else None; `places` are those it may be on."""
     path = Path(error.filename) if isinstance(error.filename, str) else None
     if error.errno in FULL:
         why = "" if error.errno == errno.ENOSPC else error.strerror
-        return disk_full(why, *((path,) if path else places))
+        return disk_full(why, *((path,) if path else paths))
     if error.errno in NOT_WRITABLE:
         return HomeNotWritable(
             f"{path or 'the home'} ({error.strerror}). Give a home that this user may write "
@@ -75,9 +75,9 @@ def storage_error(error: OSError, *places: Path) -> PrepError | None:
     return None
 
 
-def disk_full(why: str | None, *places: Path) -> DiskFull:
+def disk_full(why: str | None, *paths: Path) -> DiskFull:
     """The error for a full disk; of several places, the fullest is meant."""
-    disks = map(disk_of, places or (Path(tempfile.gettempdir()),))
+    disks = map(disk_of, paths or (Path(tempfile.gettempdir()),))
     disk = min(disks, key=lambda disk: disk.free)
     return DiskFull(
         f"{disk.place} has {disk.free} bytes free{f' ({why})' if why else ''}. Finished files are "
@@ -100,14 +100,14 @@ def no_temporary_folder() -> PrepError | None:
     return None
 
 
-def hidden_full(error: Exception, *places: Path) -> DiskFull | None:
+def hidden_full(error: Exception, *paths: Path) -> DiskFull | None:
     """A full disk behind a library's own error: by its words, or because no space is left now.
 
     To be called where the error was raised: cleaning up afterwards frees space.
     """
     text = str(error).lower()
     if getattr(error, "errno", None) in FULL or any(words in text for words in FULL_WORDS):
-        return disk_full(str(error).strip().splitlines()[-1], *places)
-    if min(disk_of(place).free for place in places) < MIN_FREE:
-        return disk_full(f"{type(error).__name__}: {error}", *places)
+        return disk_full(str(error).strip().splitlines()[-1], *paths)
+    if min(disk_of(place).free for place in paths) < MIN_FREE:
+        return disk_full(f"{type(error).__name__}: {error}", *paths)
     return None

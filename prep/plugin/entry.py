@@ -131,10 +131,10 @@ def suite_arguments(config: pytest.Config, parser: pytest.Parser, args: Sequence
     ini = (part for override in overrides for part in ("-o", override))
     root = Path(__file__).parents[2]  # the package's: a test has the same id wherever it is run
     typed = config.invocation_params.args
-    places = [place for place in given.file_or_dir if place not in typed]  # in the ini's addopts
-    if places and given.pyargs:
-        places.append("--pyargs")
-    return [*SETTINGS, f"--rootdir={root}", *ini, *typed, *places]
+    named = [place for place in given.file_or_dir if place not in typed]  # in the ini's addopts
+    if named and given.pyargs:
+        named.append("--pyargs")
+    return [*SETTINGS, f"--rootdir={root}", *ini, *typed, *named]
 
 
 def join_values(args: Sequence[str], names: frozenset[str], here: Path) -> list[str]:

@@ -11,19 +11,19 @@ def check_places(config: pytest.Config) -> None:
     """End with exit 4 where a report file that an option names cannot be written."""
     if hasattr(config, "workerinput"):
         return
-    options = {"--junitxml": "xmlpath", "--summary": "summary", "--report": "report"}
-    for option, name in options.items():
+    paths = {"--junitxml": "xmlpath", "--summary": "summary", "--report": "report"}
+    for option, name in paths.items():
         if given := config.getoption(name, None):
             _check_place(option, Path(given))
-    given = {name: config.getoption(name, None) for name in options.values()}
-    same = [option for option, name in options.items() if _is_twice(given[name], given.values())]
+    given = {name: config.getoption(name, None) for name in paths.values()}
+    same = [option for option, name in paths.items() if _is_twice(given[name], given.values())]
     if same:
         raise pytest.UsageError(f"{' and '.join(same)} are one file: give each its own.")
 
 
-def _is_twice(place: object, given: Iterable[object]) -> bool:
+def _is_twice(place: object, paths: Iterable[object]) -> bool:
     """Whether a place is given for two files."""
-    absolute = [Path(str(path)).absolute() for path in given if path]
+    absolute = [Path(str(given)).absolute() for given in paths if given]
     return bool(place) and absolute.count(Path(str(place)).absolute()) > 1
 
 

@@ -153,19 +153,27 @@ def copy_home(home: Path, to: Path) -> Path:
     return to
 
 
-@contextmanager
-def started(
-    *args: str | Path, log: Path, env: Mapping[str, str] | None = None
-) -> Iterator[subprocess.Popen[bytes]]:
-    """A run that goes on meanwhile and prints into `log`; killed at the end if still there."""
+def start(
+    *args: str | Path, log: Path, env: Mapping[str, str] | None = None, session: bool = False
+) -> subprocess.Popen[bytes]:
+    """Start a run that prints into `log`; in a session of its own its group can be killed."""
     with log.open("wb") as out:
-        process = subprocess.Popen(
+        return subprocess.Popen(
             command(*args),
             cwd=ROOT,
             env=environment(**(env or {})),
             stdout=out,
             stderr=subprocess.STDOUT,
+            start_new_session=session,
         )
+
+
+@contextmanager
+def started(
+    *args: str | Path, log: Path, env: Mapping[str, str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """The same, killed at the end if it is still there."""
+    process = start(*args, log=log, env=env)
     try:
         yield process
     finally:

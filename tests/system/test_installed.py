@@ -284,7 +284,7 @@ def test_options_take_existing_paths_after_a_space(
     (given / "out.html").touch()
     values = (given / "models.toml", given, python, given / "out.json", given / "out.html")
     args = [arg for pair in zip(PATHS, values, strict=True) for arg in pair]
-    folder, places = {
+    folder, paths = {
         "installed": (service, SUITE),
         "checkout": (checkout, ()),
         "fixtures": (service, ("tests",)),
@@ -293,7 +293,7 @@ def test_options_take_existing_paths_after_a_space(
         (service / "pytest.ini").unlink()
         (service / "tests" / "conftest.py").write_text('pytest_plugins = ["prep.plugin"]\n')
         (service / "tests" / "test_mine.py").write_text("def test_mine(load): pass\n")
-    done = run_in(folder, *places, "--models", TINY, "--collect-only", *args)
+    done = run_in(folder, *paths, "--models", TINY, "--collect-only", *args)
     assert done.code == 0, done.out
     name = "test_mine" if way == "fixtures" else "test_tokens_are_the_published"
     assert f"<Function {name}[{TINY}:transformers:name:python={python.parents[1].name}" in done.out

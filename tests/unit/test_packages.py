@@ -94,12 +94,12 @@ def imports(who: str, path: Path) -> Iterator[Import]:
 
 
 PREP = modules("prep")
-IMPORTS = tuple(one for who, path in PREP.items() for one in imports(who, path))
-OURS = tuple(one for one in IMPORTS if one.goes_to("prep"))
+IMPORTS = tuple(import_ for who, path in PREP.items() for import_ in imports(who, path))
+OURS = tuple(import_ for import_ in IMPORTS if import_.goes_to("prep"))
 
 
 def edges(imports: Iterator[Import]) -> list[str]:
-    return sorted(f"{one.who} → {one.what}" for one in imports)
+    return sorted(f"{import_.who} → {import_.what}" for import_ in imports)
 
 
 def test_each_package_has_its_place_in_the_order() -> None:
@@ -107,7 +107,7 @@ def test_each_package_has_its_place_in_the_order() -> None:
     assert tops == set(ORDER)
     assert PREP.keys() >= {PROBE, *HEAVY_ROOMS}
     assert Import("prep.stages.plan", "prep.verify.problem", at_top=True) in IMPORTS
-    assert any(one.what == "torch" and not one.at_top for one in IMPORTS)
+    assert any(import_.what == "torch" and not import_.at_top for import_ in IMPORTS)
 
 
 def test_a_package_imports_only_packages_that_stand_before_it() -> None:
@@ -120,9 +120,9 @@ def test_a_package_imports_only_packages_that_stand_before_it() -> None:
     assert edges(upwards) == []
 
 
-@pytest.mark.parametrize(("one", "other"), APART)
-def test_what_acts_never_imports_another_that_acts(one: str, other: str) -> None:
-    pairs = ((f"prep.{one}", f"prep.{other}"), (f"prep.{other}", f"prep.{one}"))
+@pytest.mark.parametrize(("first", "other"), APART)
+def test_what_acts_never_imports_another_that_acts(first: str, other: str) -> None:
+    pairs = ((f"prep.{first}", f"prep.{other}"), (f"prep.{other}", f"prep.{first}"))
     between = (
         edge for edge in OURS if any(edge.comes_from(a) and edge.goes_to(b) for a, b in pairs)
     )
@@ -141,17 +141,21 @@ def test_an_init_holds_no_logic() -> None:
 def test_the_probe_imports_nothing_of_ours_but_itself() -> None:
     """It runs in other people's interpreters, packed without the rest."""
     inside = [our for our in OURS if our.comes_from(PROBE)]
-    assert any(one.goes_to(PROBE) for one in inside)
-    assert edges(one for one in inside if not one.goes_to(PROBE)) == []
+    assert any(import_.goes_to(PROBE) for import_ in inside)
+    assert edges(import_ for import_ in inside if not import_.goes_to(PROBE)) == []
 
 
 def test_no_module_imports_itself_round_a_corner() -> None:
     """At the top of modules: a circle would depend on who is imported first."""
     reached = {who: {who} for who in PREP}
     for _ in PREP:
-        for one in OURS:
-            if one.at_top and one.who != one.what and not is_of(one.who, one.what):
-                reached[one.who] |= reached[one.what]
+        for import_ in OURS:
+            if (
+                import_.at_top
+                and import_.who != import_.what
+                and not is_of(import_.who, import_.what)
+            ):
+                reached[import_.who] |= reached[import_.what]
     circles = [
         f"{our.who} → {our.what}"
         for our in OURS
@@ -173,13 +177,13 @@ def test_no_module_imports_itself_round_a_corner() -> None:
 def test_a_library_is_known_in_its_own_rooms_only(
     libraries: tuple[str, ...], rooms: tuple[str, ...]
 ) -> None:
-    users = [one for one in IMPORTS if one.goes_to(*libraries)]
+    users = [import_ for import_ in IMPORTS if import_.goes_to(*libraries)]
     assert users
     assert edges(user for user in users if not user.comes_from(*rooms)) == []
 
 
 def test_heavy_libraries_are_imported_within_functions_only() -> None:
-    assert edges(one for one in IMPORTS if one.goes_to(*HEAVY) and one.at_top) == []
+    assert edges(import_ for import_ in IMPORTS if import_.goes_to(*HEAVY) and import_.at_top) == []
 
 
 def test_the_plugin_loads_nothing_heavy() -> None:

@@ -18,8 +18,7 @@ from prep.files.checksum import digest_file
 from prep.home.layout import Home
 from prep.home.receipt import NAME
 from sample_hub.server import Hub, sample_repos
-from tests.support.paths import ROOT
-from tests.support.runs import SAMPLE, command, environment
+from tests.support.runs import SAMPLE, start
 
 MOMENTS, SEED = int(os.environ.get("MOMENTS", "50")), int(os.environ.get("SEED", "5"))
 LOCK = read_lock(SAMPLE.with_name("models.lock.toml"))
@@ -27,17 +26,8 @@ PREPARE = ("-m", "pins or conversion", "--catalogue", SAMPLE)
 RATE = 400_000  # bytes a second: so that a part of the moments falls into the fetching
 
 
-def start(home: Path, hub: Hub, log: Path, *args: str | Path) -> subprocess.Popen[bytes]:
-    """A run in a session of its own, so that its whole group can be killed."""
-    with log.open("wb") as out:
-        return subprocess.Popen(
-            command(*PREPARE, "--hub", hub.url, "--model-home", home, *args),
-            cwd=ROOT,
-            env=environment(),
-            stdout=out,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+def start_preparing(home: Path, hub: Hub, log: Path) -> subprocess.Popen[bytes]:
+    return start(*PREPARE, "--hub", hub.url, "--model-home", home, log=log, session=True)
 
 
 def whole_files(home: Path) -> dict[str, int]:
@@ -85,7 +75,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> float:
     folder = tmp_path_factory.mktemp("undisturbed")
     with Hub(sample_repos(), rate=RATE) as hub:
         began = time.monotonic()
-        run = start(folder / "home", hub, folder / "log")
+        run = start_preparing(folder / "home", hub, folder / "log")
         assert run.wait() == 0, (folder / "log").read_text()
         return time.monotonic() - began
 
@@ -99,14 +89,14 @@ def test_next_run_completes_what_a_kill_left(
     moment = chosen.uniform(1.0, undisturbed)
     home, log = tmp_path / "home", tmp_path / "log"
     with Hub(sample_repos(), rate=RATE) as hub:
-        run = start(home, hub, log)
+        run = start_preparing(home, hub, log)
         time.sleep(moment)
         (os.killpg if number % 3 == 0 else os.kill)(run.pid, signal.SIGKILL)
         run.wait()
         time.sleep(0.5)
         whole, part, made = whole_files(home), parts(home), receipts(home)
     with Hub(sample_repos()) as hub:
-        again = start(home, hub, log)
+        again = start_preparing(home, hub, log)
         assert again.wait() == 0, log.read_text()
         sent = sent_of(hub)
     assert {sha: sent[sha] for sha in whole if sha in sent} == {}, "nothing whole comes again"
@@ -128,7 +118,7 @@ def test_eight_at_once_fetch_and_convert_everything_once(
 ) -> None:
     home = tmp_path / "home"
     with Hub(sample_repos(), rate=RATE) as hub:
-        runs = [start(home, hub, tmp_path / f"log-{n}") for n in range(8)]
+        runs = [start_preparing(home, hub, tmp_path / f"log-{n}") for n in range(8)]
         codes = [run.wait() for run in runs]
         logs = [(tmp_path / f"log-{n}").read_text() for n in range(8)]
         assert codes == [0] * 8, logs[next(n for n, code in enumerate(codes) if code)]

@@ -10,7 +10,6 @@ import random
 import re
 import shutil
 import signal
-import subprocess
 import time
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from prep.home.layout import Home
-from tests.support.runs import CHECKS, ROOT, TINY, TINY_REPO, command, environment, summary
+from tests.support.runs import CHECKS, TINY, TINY_REPO, start, summary
 
 BOUND = 12.0  # seconds from the signal until all is over
 WORKERS = ("-n", "2")
@@ -130,15 +129,8 @@ def run_until(
         # As a shell starts what is to run in the background; a run would inherit it, and Python
         # honours it: until the suite has its handlers, SIGINT would be lost.
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    with log.open("wb") as out:
-        process = subprocess.Popen(
-            command("-v", "-p", "tests.proofs.signals.stacks", *args),
-            cwd=ROOT,
-            env=environment(TMPDIR=str(scratch)),
-            stdout=out,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+    plugin = ("-p", "tests.proofs.signals.stacks")
+    process = start("-v", *plugin, *args, log=log, env={"TMPDIR": str(scratch)}, session=True)
     send = os.killpg if group else os.kill
     began = time.monotonic()
     said = ""

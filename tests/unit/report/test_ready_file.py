@@ -128,8 +128,8 @@ def test_a_home_that_may_not_be_written_is_told_and_the_summary_is_there(
 ) -> None:
     script = 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && exec "$@"'
     prefix = (*in_namespace("--mount"), "sh", "-c", script, str(prepared))
-    reports = (f"--summary={tmp_path / 'summary.json'}", f"--report={tmp_path / 'report.html'}")
-    done = sample(prepared, "-k", "what_the_lock_says", *reports, prefix=prefix)
+    options = (f"--summary={tmp_path / 'summary.json'}", f"--report={tmp_path / 'report.html'}")
+    done = sample(prepared, "-k", "what_the_lock_says", *options, prefix=prefix)
     assert done.code == 1, done.out
     assert "what consumers read could not be written: " in done.said
     assert "(Read-only file system). Give a home that this user may write" in done.said

@@ -62,7 +62,7 @@ VALUES: tuple[Any, ...] = (
 )
 
 
-def paths_in(data: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+def places_in(data: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     """Every place below, and the whole."""
     yield path
     pairs = (
@@ -73,7 +73,7 @@ def paths_in(data: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]
         else ()
     )
     for key, value in pairs:
-        yield from paths_in(value, (*path, key))
+        yield from places_in(value, (*path, key))
 
 
 def at(data: Any, path: tuple[Any, ...]) -> Any:
@@ -106,7 +106,7 @@ def changed(path: tuple[Any, ...]) -> Iterator[tuple[str, Any]]:
         yield "longer", fresh
 
 
-PLACES = list(paths_in(RICH))
+PLACES = list(places_in(RICH))
 
 
 def test_the_rich_entry_is_valid_and_has_every_part() -> None:

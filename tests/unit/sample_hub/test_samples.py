@@ -101,7 +101,9 @@ def scored_pieces(task: str) -> list[tuple[str, float]]:
 
 def questions(task: str) -> list[str]:
     """All texts that every model of the task is asked, word by word as they stand."""
-    asked = tomllib.loads((ROOT / "prep" / "questions" / f"{task}.toml").read_text("utf-8"))
+    asked = tomllib.loads(
+        (ROOT / "prep" / "tasks" / "questions" / f"{task}.toml").read_text("utf-8")
+    )
     if task == "embedding":
         return [text for row in asked["related"] for text in row.values()]
     if task == "reranker":

@@ -112,7 +112,7 @@ def test_the_table_has_a_label_and_the_texts_of_each_row(task: str) -> None:
     if table.columns:
         assert len(table.cells) == len(table.framed) == len(table.labels)
         assert {len(row) for row in table.cells} == {len(table.columns)}
-        assert all(max(places) < len(table.columns) for places in table.framed)
+        assert all(max(columns) < len(table.columns) for columns in table.framed)
         assert table.title
         assert table.note
 

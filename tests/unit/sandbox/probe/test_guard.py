@@ -56,7 +56,7 @@ def service(folder: Path, script: str) -> dict[str, Any]:
 
 
 def test_who_reaches_for_the_network_is_named_with_the_host(tmp_path: Path) -> None:
-    told = service(tmp_path, ASKING)
+    reported = service(tmp_path, ASKING)
     file = tmp_path / "service.py"
     lines = file.read_text(encoding="utf-8").splitlines()
     asked = {
@@ -68,16 +68,16 @@ def test_who_reaches_for_the_network_is_named_with_the_host(tmp_path: Path) -> N
         "by_name": "old.example",
         "by_address": "192.0.2.9",
     }
-    assert told["network"] == [
+    assert reported["network"] == [
         {"host": host, "caller": f"{file}:{asking_line(lines, name)} in {name}"}
         for name, host in asked.items()
     ]
     sentence = f"[Errno {NO_NETWORK}] model-prep: no network here, {{}} was asked for"
     wrapped = f"<urlopen error {sentence.format('deep.example')}>"
-    assert told["refused"] == [
+    assert reported["refused"] == [
         wrapped if name == "fetch" else sentence.format(host) for name, host in asked.items()
     ]
-    assert told["writes"] == []
+    assert reported["writes"] == []
 
 
 def asking_line(lines: list[str], name: str) -> int:

@@ -65,9 +65,9 @@ done = [sorted(shown(place, timeout=0.3)) for place in ("HF_HOME", "path")]
 state = [[path.is_symlink(), names(path)] for path in map(Path, isolation.home_mounts())]
 tell(done=done, state=state, home=names(home))
 """
-    told = in_sandbox(look + tail, on=on)
+    reported = in_sandbox(look + tail, on=on)
     kinds = {"": ["network", "peak", "result", "seconds", "writes"], "os._exit(3)": ["died"]}
-    assert told == {
+    assert reported == {
         "done": [kinds.get(ends, ["late"])] * 2,
         "state": [[False, []]] * 2,
         "home": ["key", "weights"],
@@ -98,8 +98,8 @@ def test_a_read_only_home_refuses_every_change_and_the_original_takes_it(on: str
 (home / "hub").mkdir()
 tell(told=[shown(place, mount="read-only")["result"] for place in ("HF_HOME", "path")])
 """
-    told = in_sandbox(READ_ONLY + tail, on=on)["told"]
-    assert told == [{"read": 0, **REFUSED, "original": 0}] * 2
+    reported = in_sandbox(READ_ONLY + tail, on=on)["told"]
+    assert reported == [{"read": 0, **REFUSED, "original": 0}] * 2
 
 
 @by_root
@@ -113,8 +113,8 @@ isolation._mount(None, "/", isolation.MS_REC | isolation.MS_PRIVATE)
 isolation._mount("tmpfs", str(home / "hub"), 0, kind="tmpfs")
 tell(before=write(home / "hub" / "new"), **shown(mount="read-only"))
 """
-    told = in_sandbox(READ_ONLY + tail)
-    assert (told["before"], told["result"]) == (0, {"read": 0, **REFUSED, "original": 0})
+    reported = in_sandbox(READ_ONLY + tail)
+    assert (reported["before"], reported["result"]) == (0, {"read": 0, **REFUSED, "original": 0})
 
 
 BOUND_READ_ONLY = """
@@ -134,8 +134,8 @@ def test_a_home_that_lies_on_a_read_only_mount_needs_no_other(on: str) -> None:
         (given / "hub").mkdir()
         for path in given.iterdir():
             os.chown(path, given.stat().st_uid, -1)
-        told = in_sandbox(READ_ONLY + tail, given, on=on, first=BOUND_READ_ONLY)
-    assert told["result"] == {"read": 0, **REFUSED, "original": errno.EROFS}
+        reported = in_sandbox(READ_ONLY + tail, given, on=on, first=BOUND_READ_ONLY)
+    assert reported["result"] == {"read": 0, **REFUSED, "original": errno.EROFS}
 
 
 WHO = """
@@ -168,8 +168,8 @@ for path in (home, *home.iterdir()):
     os.chown(path, int(sys.argv[2]), int(sys.argv[2]))
 tell(owner=shown()["result"], other=shown(user="other")["result"])
 """
-    told = in_sandbox(WHO + tail, owner, on=on)
-    assert told["other"] == {
+    reported = in_sandbox(WHO + tail, owner, on=on)
+    assert reported["other"] == {
         "user": [stranger],
         "group": [stranger],
         "groups": [],
@@ -180,7 +180,7 @@ tell(owner=shown()["result"], other=shown(user="other")["result"])
         "original": errno.EACCES,
         "scratch": 0,
     }
-    assert (told["owner"]["groups"], told["owner"]["key"]) == ([4, 1000], 0)
+    assert (reported["owner"]["groups"], reported["owner"]["key"]) == ([4, 1000], 0)
 
 
 @everywhere
@@ -189,10 +189,10 @@ def test_what_a_machine_does_not_allow_is_not_tried_and_says_why(on: str) -> Non
 tell(**{f"{user} {mount}": shown(user=user, mount=mount).get("not-tried")
     for user in ("owner", "other") for mount in ("read-write", "read-only")})
 """
-    told = in_sandbox("look = lambda args: None" + tail, on=on)
+    reported = in_sandbox("look = lambda args: None" + tail, on=on)
     mounts = may_have_namespaces(on)
     root = on == IN_DOCKER or (on == HERE and os.geteuid() == 0)
-    assert told == {
+    assert reported == {
         "owner read-write": None,
         "owner read-only": None if mounts else "needs root",
         "other read-write": None if root else "needs root",
@@ -224,9 +224,9 @@ def test_libraries_in_a_closed_folder_are_there_for_another_user_and_nothing_els
 ) -> None:
     (tmp_path / "lib").mkdir()
     tail = CLOSED + 'tell(owner=shown()["result"], other=shown(user="other")["result"])'
-    told = in_sandbox(LAZY + tail, tmp_path)
-    assert told["owner"] == {"user": 0, "secret": 0, "lazy": "imported"}
-    assert told["other"] == {"user": 65534, "secret": errno.ENOENT, "lazy": "imported"}
+    reported = in_sandbox(LAZY + tail, tmp_path)
+    assert reported["owner"] == {"user": 0, "secret": 0, "lazy": "imported"}
+    assert reported["other"] == {"user": 65534, "secret": errno.ENOENT, "lazy": "imported"}
 
 
 NO_VERDICT = """
@@ -245,9 +245,9 @@ closed = base / "libraries"
 closed.mkdir(0o700)
 sys.path.append(str(closed))
 """
-    told = in_sandbox(job + NO_VERDICT)
-    assert told["owner"]
-    assert told["other"], told["told"]
+    reported = in_sandbox(job + NO_VERDICT)
+    assert reported["owner"]
+    assert reported["other"], reported["told"]
 
 
 @by_root
@@ -256,9 +256,9 @@ def test_libraries_that_another_user_cannot_reach_say_nothing_of_the_model(on: s
     """As where mounting is refused and an open environment's base lies in root's folder."""
     with open_folder() as folder:
         (folder / "lib").mkdir()
-        told = in_sandbox(LAZY + CLOSED + NO_VERDICT, folder, on=on)
-    assert told["owner"]
-    assert told["other"], told["told"]
+        reported = in_sandbox(LAZY + CLOSED + NO_VERDICT, folder, on=on)
+    assert reported["owner"]
+    assert reported["other"], reported["told"]
 
 
 @by_root
@@ -272,6 +272,6 @@ def test_a_temporary_folder_that_is_closed_says_nothing_of_the_model(
     tmp_path.chmod(0o700)
     look = "def look(args):\n    return names(Path(args['shown']))\n"
     more = 'sys.path.append(str(base / "lib"))' if beside == "the interpreter" else ""
-    told = python(SERVER + look + more + NO_VERDICT, tmp_path)
-    assert told["owner"]
-    assert told["other"], told["told"]
+    reported = python(SERVER + look + more + NO_VERDICT, tmp_path)
+    assert reported["owner"]
+    assert reported["other"], reported["told"]

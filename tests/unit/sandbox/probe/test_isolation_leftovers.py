@@ -53,11 +53,11 @@ told = [shown(**order)["result"] for order in orders]
 after = Path("/proc/self/mounts").read_text()
 tell(told=told, same=before == after, places=isolation.home_mounts())
 """
-    told = in_sandbox(MOUNTED + ALL_ORDERS + tail)
-    assert told["same"]
-    for order in told["told"]:
-        assert set(told["places"]) & set(order["inside"])
-        assert not set(told["places"]) & set(order["outside"])
+    reported = in_sandbox(MOUNTED + ALL_ORDERS + tail)
+    assert reported["same"]
+    for order in reported["told"]:
+        assert set(reported["places"]) & set(order["inside"])
+        assert not set(reported["places"]) & set(order["outside"])
 
 
 @by_mounts
@@ -71,12 +71,12 @@ sys.path.append(str(libraries))
 told = [one["result"] for order in orders if "result" in (one := shown(**order))]
 tell(told=told, left=[str(path) for path in private.rglob("*") if not path.is_dir()])
 """
-    told = in_sandbox(MOUNTED + ALL_ORDERS + tail)
-    assert len(told["told"]) == (8 if os.geteuid() == 0 else 4)
-    for one in told["told"]:
-        assert one["inside"]
-        assert [at for at in one["inside"] if f"{at}/".startswith(f"{one['scratch']}/")] == []
-    assert told["left"] == []
+    reported = in_sandbox(MOUNTED + ALL_ORDERS + tail)
+    assert len(reported["told"]) == (8 if os.geteuid() == 0 else 4)
+    for order in reported["told"]:
+        assert order["inside"]
+        assert [at for at in order["inside"] if f"{at}/".startswith(f"{order['scratch']}/")] == []
+    assert reported["left"] == []
 
 
 @everywhere
@@ -93,8 +93,8 @@ def look(args):
 scratch = shown()["result"]["scratch"]
 tell(gone=not os.path.lexists(scratch), home=names(home), read=read(home / "weights"))
 """
-    told = in_sandbox(script, on=on)
-    assert told == {"gone": True, "home": ["key", "weights"], "read": 0}
+    reported = in_sandbox(script, on=on)
+    assert reported == {"gone": True, "home": ["key", "weights"], "read": 0}
 
 
 @everywhere
@@ -115,9 +115,9 @@ shutil.rmtree(private)
 os.kill(server, 9)
 tell(gone=not private.exists(), home=names(home), link=any(link))
 """
-    told = in_sandbox(script, on=on)
+    reported = in_sandbox(script, on=on)
     linked = not may_have_namespaces(on)
-    assert told == {"gone": True, "home": ["key", "seen", "weights"], "link": linked}
+    assert reported == {"gone": True, "home": ["key", "seen", "weights"], "link": linked}
 
 
 @by_root
@@ -193,8 +193,8 @@ def test_somebody_elses_interpreter_in_a_closed_folder_serves_another_user(tmp_p
     secret.touch()
     tmp_path.chmod(0o700)
     with open_folder() as base:
-        told = python(SERVED, base, service, secret)
+        reported = python(SERVED, base, service, secret)
     seen = {"late": "imported", "again": 0}
-    assert told["owner"] == {"user": 0, "secret": 0, **seen}
-    assert told["other"] == {"user": 65534, "secret": errno.ENOENT, **seen}
+    assert reported["owner"] == {"user": 0, "secret": 0, **seen}
+    assert reported["other"] == {"user": 65534, "secret": errno.ENOENT, **seen}
     assert secret.exists()
