@@ -161,6 +161,11 @@ def _history_seed(folder: Path) -> bytes:
     return "".join(json.dumps(line) + "\n" for line in lines).encode()
 
 
+def _older(name: str) -> Callable[[Path], bytes]:
+    """A record as version 0.1 wrote it."""
+    return lambda _: (ROOT / "tests" / "unit" / "report" / "older" / name).read_bytes()
+
+
 def _plan_time(folder: Path) -> None:
     settings = settings_for(folder, locked_model())
     for name in ("tiny", "other"):
@@ -403,21 +408,27 @@ READERS: tuple[Reader, ...] = (
         )
         for name, seal in (("receipt", None), ("receipt, sealed", _sealed_receipt))
     ),
-    Reader(
-        name="summary",
-        reads=("prep/report/summary.py:_earlier",),
-        form="json",
-        path=_beside("summary.json"),
-        seed=_summary_seed,
-        read=_report,
+    *(
+        Reader(
+            name=name,
+            reads=("prep/report/summary.py:_earlier",),
+            form="json",
+            path=_beside("summary.json"),
+            seed=seed,
+            read=_report,
+        )
+        for name, seed in (("summary", _summary_seed), ("summary, older", _older("summary.json")))
     ),
-    Reader(
-        name="history",
-        reads=("prep/report/history.py:read",),
-        form="lines",
-        path=_beside("history.jsonl"),
-        seed=_history_seed,
-        read=_report,
+    *(
+        Reader(
+            name=name,
+            reads=("prep/report/history.py:read",),
+            form="lines",
+            path=_beside("history.jsonl"),
+            seed=seed,
+            read=_report,
+        )
+        for name, seed in (("history", _history_seed), ("history, older", _older("history.jsonl")))
     ),
     Reader(
         name="summary, for the plan",
@@ -562,6 +573,7 @@ TRUSTED: Mapping[str, str] = {
     "prep/files/append.py": "opens a file to add lines; reads its last byte alone",
     "prep/tasks/task.py:questions": "committed beside the code",
     "prep/report/page.py:render": "a template, committed beside the code",
+    "prep/machine/build.py": "what git and pip wrote beside the code",
     "prep/machine/memory.py:_text": "the kernel's",
     "prep/plugin/signals.py:_below": "the kernel's",
     "prep/sandbox/probe/isolation.py": "the kernel's",
@@ -582,6 +594,7 @@ TRUSTED: Mapping[str, str] = {
     "prep/process/child.py": "a process of ours: tests/unit/process/test_child.py",
     "prep/sandbox/probe/serve.py": "a process of ours",
     "prep/plugin/report_places.py:_check_place": "opened to see whether it can be written",
+    "prep/plugin/parameters.py:_rows": "a task's loads, no file",
     "prep/plugin/terminal.py:_append_to": "opened to be written",
 }
 
