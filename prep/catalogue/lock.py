@@ -198,7 +198,7 @@ def _model(table: Table) -> LockedModel:
     seen: set[str] = set()
     for index, file in enumerate(files):
         if file.path and file.path in seen:
-            table.note(f"files[{index}].path", f"{file.path!r} stands there twice")
+            table.note(f"files[{index}].path", f"{file.path!r} appears twice")
         seen.add(file.path)
     if table.has("files") and not files:
         table.note("files", "names no file")

@@ -24,8 +24,15 @@ import httpx
 
 from prep.errors import ChecksumMismatch, HubRefused, NotAHub, PrepError
 from prep.fetch.retry import Retry
-from prep.fetch.session import Answer, Session, SignatureRefused, count_of, host_of, whole
-from prep.fetch.transient import TruncatedBody
+from prep.fetch.session import (
+    Answer,
+    Session,
+    SignatureRefused,
+    TruncatedBody,
+    count_of,
+    host_of,
+    whole,
+)
 from prep.files.checksum import BLOCK, digest_file
 from prep.files.reader import printable
 

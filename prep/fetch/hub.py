@@ -187,7 +187,7 @@ def access(
 
 
 def _ignore(event: Event) -> None:
-    """For events that nobody needs."""
+    """For events that are not needed."""
 
 
 def _child(
@@ -197,7 +197,7 @@ def _child(
     watch = HostWatch(hub, network.timeout + GRACE_SECONDS, network.deadline, CONNECT_LIMIT_SECONDS)
 
     def dispatch(event: Event) -> None:
-        if event["event"] == "said":
+        if event["event"] == "line":
             say(event["text"])
         elif not watch.handle(event):
             on_event(event)

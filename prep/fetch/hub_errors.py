@@ -30,13 +30,14 @@ from prep.fetch.connections import ProxyUnreachable
 from prep.fetch.host_watch import named, unreachable
 from prep.fetch.retry import RETRY_AFTER_MAX, RetriesExhausted
 from prep.fetch.session import (
+    AnswerError,
     ServerUnavailable,
     SignatureRefused,
     UnexpectedAnswer,
     host_of,
     server_message,
 )
-from prep.fetch.transient import TRUNCATED, TruncatedBody, certificate, reason, request_of
+from prep.fetch.transient import TRUNCATED, certificate, reason, request_of
 from prep.files.reader import printable
 from prep.machine.disk import storage_error
 
@@ -52,7 +53,7 @@ PROXY_PASSWORD = (
 class HubRequest:
     """What was asked of which hub, for messages.
 
-    `visibility` finds out what the hub shows of the repository to somebody without a token.
+    `visibility` finds out what the hub shows of the repository without a token.
     """
 
     endpoint: str
@@ -74,10 +75,7 @@ def hub_errors(request: HubRequest) -> Iterator[None]:
         yield
     except PrepError:
         raise
-    except (
-        *(RetriesExhausted, ServerUnavailable, TruncatedBody, UnexpectedAnswer, SignatureRefused),
-        *(httpx.HTTPError, httpx.InvalidURL, OSError),
-    ) as error:
+    except (RetriesExhausted, AnswerError, httpx.HTTPError, httpx.InvalidURL, OSError) as error:
         raise our_error(error, request) from error
 
 

@@ -3,7 +3,7 @@
 Every transient error is retried, as long as the time without progress stays within
 ``--download-timeout``. A wait that would end beyond it is not begun: the parent's watch must never
 find a child asleep that it would have to kill. What a hub asks to wait is another thing: it has a
-limit of its own, all threads wait for it together, and the parent is told while it lasts.
+limit of its own, all threads wait for it together, and the parent gets an event every second.
 """
 
 import random
@@ -139,7 +139,7 @@ class Retry:
                 self._wait = {"of": seconds, "host": host, "status": response.status_code}
 
     def _wait_as_asked(self) -> None:
-        """Wait while a hub wants no request; the parent is told how long that still is."""
+        """Wait while a hub wants no request; events say how long that still is."""
         if time.monotonic() >= self._wait_until:
             return
         with self.timer.paused():
@@ -156,4 +156,4 @@ class Retry:
         now, (then, last) = time.monotonic(), self._reported
         if text != last or now - then > SAME_LINE_SECONDS:
             self._reported = (now, text)
-            self._emit({"event": "said", "text": text})
+            self._emit({"event": "line", "text": text})

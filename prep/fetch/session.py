@@ -35,32 +35,40 @@ KEPT_HEADERS = frozenset({b"x-error-code", b"x-error-message", b"server", b"cont
 Role = Literal["hub", "bytes"]
 
 
-class ServerUnavailable(Exception):
-    """An answer with one of `TRANSIENT_STATUSES`."""
+class AnswerError(Exception):
+    """An answer that cannot be used."""
 
     def __init__(self, response: httpx.Response) -> None:
         super().__init__(response.status_code)
         self.response = response
 
 
-class UnexpectedAnswer(Exception):
+class ServerUnavailable(AnswerError):
+    """An answer with one of `TRANSIENT_STATUSES`."""
+
+
+class TruncatedBody(AnswerError):
+    """A body ended early, without an error of the connection."""
+
+
+class UnexpectedAnswer(AnswerError):
     """An answer that no hub gives; `what` it is, in words."""
 
     def __init__(self, response: httpx.Response, what: str) -> None:
-        super().__init__(what)
-        self.response, self.what = response, what
+        super().__init__(response)
+        self.what = what
 
 
-class SignatureRefused(Exception):
+class SignatureRefused(AnswerError):
     """The storage host refuses the URL that the hub signed; `page`: with a web page."""
 
     def __init__(self, response: httpx.Response, page: bool) -> None:
-        super().__init__(response.status_code)
-        self.response, self.page = response, page
+        super().__init__(response)
+        self.page = page
 
 
 class Hosts:
-    """The hosts of this child's requests; the parent is told as they are asked and answer."""
+    """The hosts of this child's requests; each step of a host is an event for the parent."""
 
     def __init__(self, emit: Emit) -> None:
         self._emit = emit
@@ -136,11 +144,11 @@ class Session:
         accept: Collection[int] = (),
         follow_download: bool = True,
     ) -> Iterator[Answer]:
-        """Follow redirects to the answer that is none; its body is still to be read.
+        """Send a request, and follow redirects to the final answer; its body is still to be read.
 
-        Its status is 200, 206 or one of `accept`. Not `follow_download`, a redirect in which the
-        hub says what the file is will do. Raises `ServerUnavailable`, `UnexpectedAnswer`,
-        `SignatureRefused`, the errors of huggingface_hub, and those of httpx.
+        Its status is 200, 206 or one of `accept`. Without `follow_download`, a redirect in which
+        the hub says what the file is is final. Raises `AnswerError`, the errors of huggingface_hub,
+        and those of httpx.
         """
         answer, at, cdn = Answer(), httpx.URL(url), None
         role: Role = "hub"
@@ -210,7 +218,7 @@ class Session:
         )
         # The first byte may take as long as --download-timeout says, once the connection was
         # accepted: a mirror that fetches a file first is silent meanwhile. Between bytes, silence
-        # means that the connection died, and there must be time to ask again.
+        # means that the connection is dead, and there must be time to ask again.
         timeouts = request.extensions["timeout"]
         between_bytes = timeouts["read"]
         timeouts["read"] = max(between_bytes, self._timer.remaining())

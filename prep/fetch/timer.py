@@ -29,7 +29,7 @@ class ProgressTimer:
         self.hub_waits = 0.0  # how long hubs asked to wait, since the last progress
 
     def step(self) -> None:
-        """Something was finished; the parent's watch is told too."""
+        """Something was finished; an event for the parent's watch says so."""
         self.hub_waits = 0.0
         self.redirected()
 

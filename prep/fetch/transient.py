@@ -12,21 +12,13 @@ from huggingface_hub.utils import (  # type: ignore[attr-defined]  # documented
 )
 
 from prep.fetch.session import (
+    AnswerError,
     ServerUnavailable,
     SignatureRefused,
-    UnexpectedAnswer,
+    TruncatedBody,
     count_of,
     host_of,
 )
-
-
-class TruncatedBody(Exception):
-    """A body ended early, without an error of the connection."""
-
-    def __init__(self, response: httpx.Response | None = None) -> None:
-        super().__init__()
-        self.response = response
-
 
 TRUNCATED = (
     *(TruncatedBody, httpx.DecodingError),
@@ -110,10 +102,8 @@ def _date(text: str) -> datetime:
 
 def request_of(error: BaseException) -> httpx.Request | None:
     """Which request failed; behind a redirect that is not the hub's own."""
-    if isinstance(error, ServerUnavailable | UnexpectedAnswer | SignatureRefused | HfHubHTTPError):
+    if isinstance(error, AnswerError | HfHubHTTPError):
         return error.response.request
-    if isinstance(error, TruncatedBody):
-        return error.response.request if error.response is not None else None
     if isinstance(error, httpx.RequestError):
         with contextlib.suppress(RuntimeError):
             return error.request

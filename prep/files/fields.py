@@ -84,7 +84,7 @@ class Table:
                 self.note(f"{key}[{index}]", f"must be {wanted}, got {shown(text)}")
                 continue
             if text in seen:
-                self.note(f"{key}[{index}]", f"{text!r} stands there twice")
+                self.note(f"{key}[{index}]", f"{text!r} appears twice")
             seen.add(text)
         return tuple(text for text in values if isinstance(text, str))
 
@@ -146,7 +146,7 @@ class Table:
 
 
 class _Absent:
-    """Stands for a value that the file does not give."""
+    """A value that the file does not have."""
 
 
 _ABSENT = _Absent()

@@ -143,7 +143,7 @@ def duplicate_key(pairs: list[tuple[str, Any]]) -> str | None:
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if (twice := duplicate_key(pairs)) is not None:
-        raise Unreadable(f"the key {twice[:40]!a} stands there twice")
+        raise Unreadable(f"the key {twice[:40]!a} appears twice")
     return dict(pairs)
 
 

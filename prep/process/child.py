@@ -132,7 +132,7 @@ class Watch:
 
 
 def no_progress(doing: str, timeout: float) -> str:
-    """The message for a network that brings nothing, or next to nothing."""
+    """The message for a network that gives nothing, or next to nothing."""
     return (
         f"{doing}: no progress for {timeout:g} s (less than {MINIMUM_RATE} bytes a second counts "
         "as none). Received bytes are kept; run again, or give a longer --download-timeout."
@@ -190,7 +190,7 @@ _OF_THE_DISK = {"errno": maybe(is_count), "strerror": maybe(is_text), "path": ma
 _HOST = {"host": is_text, "role": is_text}
 _EVENTS: Mapping[str, Mapping[str, Shape]] = {
     "bytes": {"total_done": is_count, "done": is_count, "of": is_count},
-    "said": {"text": is_text},
+    "line": {"text": is_text},
     "step": {},
     "waiting": {"left": is_number, "of": is_number, "host": is_text, "status": is_count},
     **dict.fromkeys(("asking", "connected", "answered"), _HOST),

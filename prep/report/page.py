@@ -83,26 +83,26 @@ def _headline(run: Mapping[str, Any]) -> dict[str, str]:
     total, code = sum(counts.values()), run["exit"]
     meaning = EXITS.get(code, "see the terminal")
     if code in (2, 3, 5, 143):
-        return {"headline": meaning.capitalize(), "tone": "unchecked", "meaning": meaning}
+        return {
+            "headline": meaning[:1].upper() + meaning[1:],
+            "tone": "unchecked",
+            "meaning": meaning,
+        }
     tone = next((status for status in WORST_FIRST if counts[status]), "unchecked")
     count = counts[tone]
-    of = f"{count} of {_count(total, 'model')}"
-    is_are = "is" if count == 1 else "are"
+    some = "The model" if total == 1 else f"{count} of {total} models"
+    every, repaired = (
+        ("The model is ready", "and was repaired")
+        if total == 1
+        else (f"All {total} models are ready", f"{count} of them repaired")
+    )
     sentence = {
-        "failed": f"{of} failed",
-        "transient": f"{of} failed with transient errors: run again",
-        "unchecked": f"{of} {is_are} not wholly checked",
-        "repaired": f"All {total} models are ready, {count} of them repaired",
-        "ready": f"All {total} models are ready",
+        "failed": f"{some} failed",
+        "transient": f"{some} failed with transient errors: run again",
+        "unchecked": f"{some} {'is' if count == 1 else 'are'} not wholly checked",
+        "repaired": f"{every}, {repaired}",
+        "ready": every,
     }[tone]
-    if total == 1:
-        sentence = {
-            "failed": "The model failed",
-            "transient": "The model failed with transient errors: run again",
-            "unchecked": "The model is not wholly checked",
-            "repaired": "The model is ready, and was repaired",
-            "ready": "The model is ready",
-        }[tone]
     return {"headline": sentence, "tone": tone, "meaning": meaning}
 
 
@@ -297,7 +297,3 @@ def _timeline(run: Mapping[str, Any]) -> dict[str, Any] | None:
 def _median(numbers: Iterable[float | None]) -> float | None:
     known = [number for number in numbers if number is not None]
     return median(known) if known else None
-
-
-def _count(number: int, word: str) -> str:
-    return f"{number} {word}{'' if number == 1 else 's'}"

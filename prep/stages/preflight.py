@@ -243,6 +243,7 @@ def _by_disk(needs: Sequence[Need], findings: Findings, workers: int) -> Iterato
 
 
 def _by_memory(needs: Sequence[Need], findings: Findings, workers: int) -> Iterator[Obstacle]:
+    """The preflight's memory check: estimates.py says what a conversion takes."""
     bound = findings.memory
     needed = _largest(needs, workers, lambda make: make.memory)
     if needed > bound.free:

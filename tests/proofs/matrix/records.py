@@ -94,7 +94,7 @@ LOCK_ROWS = (
     _edited("lock of a pickle", PATH, 'path = "pytorch_model.bin"', "may run code when loaded"),
     _edited("lock of what nobody asked for", PATH, 'path = "notes.json"',
         "locks files that the catalogue does not name: notes.json", AGAIN),
-    _edited("lock of a file twice", PATH, 'path = "model.safetensors"', "stands there twice"),
+    _edited("lock of a file twice", PATH, 'path = "model.safetensors"', "appears twice"),
     _edited("lock of a negative size", "size = ", "size = -", "a whole number of at least 0"),
     _edited("lock of a size as text", "size = ", 'size = "', "TOML"),
 )  # fmt: skip

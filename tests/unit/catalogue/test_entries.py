@@ -160,7 +160,7 @@ ENTRIES: list[tuple[dict[str, object], str]] = [  # the changed key, and what is
         {"precisions": ["int8", "int4"]},
         "precisions[1]': must be one of fp32, fp16, int8, got 'int4'",
     ),
-    ({"precisions": ["int8", "int8"]}, "precisions[1]': 'int8' stands there twice"),
+    ({"precisions": ["int8", "int8"]}, "precisions[1]': 'int8' appears twice"),
     ({"why": " "}, "why': must be a text, got ' '"),
     ({"files": ["ok.json", "../x"]}, "files[1]': '../x' has an empty part, '.' or '..'"),
     ({"files": ["/etc/*"]}, "files[0]': '/etc/*' is absolute"),

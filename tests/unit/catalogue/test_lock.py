@@ -127,7 +127,7 @@ REFUSED: list[tuple[object, str]] = [
     (lock(model(files=[])), "in 'models[0].files': names no file"),
     (
         lock(model(files=[FILE, FILE])),
-        "in 'models[0].files[1].path': 'config.json' stands there twice",
+        "in 'models[0].files[1].path': 'config.json' appears twice",
     ),
     (lock(model(files=["a.json"])), "in 'models[0].files[0]': must be a table, got 'a.json'"),
     (lock(file(mode=420)), f"in 'models[0].files[0].mode': {UNKNOWN} path, sha256, size"),

@@ -12,9 +12,8 @@ import pytest
 from prep.errors import HubBusy, TimedOut
 from prep.fetch.hub import Network, ask
 from prep.fetch.retry import RETRIES, RetriesExhausted, Retry
-from prep.fetch.session import TRANSIENT_STATUSES, Hosts, ServerUnavailable
+from prep.fetch.session import TRANSIENT_STATUSES, Hosts, ServerUnavailable, TruncatedBody
 from prep.fetch.timer import ProgressTimer
-from prep.fetch.transient import TruncatedBody
 from sample_hub.faults import Fault
 from sample_hub.server import Hub, ServedRepo
 from tests.support.fault_play import REPO
@@ -148,12 +147,13 @@ def test_tries_are_counted_anew_after_one_that_received_something(
 ) -> None:
     retry, tries, have = retries(), 0, 0
     monkeypatch.setattr(retry.cancelled, "wait", lambda timeout: False)
+    retry.hosts.record("answered", REQUEST.url, "hub")
 
     def work() -> None:
         nonlocal tries, have
         tries += 1
         have += tries in (2, 4)
-        raise TruncatedBody
+        raise TruncatedBody(answer(200).response)
 
     with pytest.raises(RetriesExhausted) as caught:
         retry("x", work, lambda: have)

@@ -7,8 +7,8 @@ from email.utils import formatdate
 import httpx
 import pytest
 
-from prep.fetch.session import ServerUnavailable
-from prep.fetch.transient import TruncatedBody, is_transient, retry_after
+from prep.fetch.session import ServerUnavailable, TruncatedBody
+from prep.fetch.transient import is_transient, retry_after
 
 REQUEST = httpx.Request("GET", "http://hub.invalid/x")
 NOW = 1_790_000_000
@@ -53,7 +53,7 @@ def test_only_transient_errors_are_retried() -> None:
         *(httpx.RemoteProtocolError, httpx.ProxyError, httpx.PoolTimeout),
     ):
         assert is_transient(error("", request=REQUEST)), error
-    assert is_transient(TruncatedBody()) and is_transient(answer(503))
+    assert is_transient(TruncatedBody(answer(200).response)) and is_transient(answer(503))
     for error in (httpx.TooManyRedirects, httpx.UnsupportedProtocol):
         assert not is_transient(error("", request=REQUEST)), error
     assert not is_transient(ValueError()) and not is_transient(OSError(28, "No space left"))

@@ -100,7 +100,7 @@ NO_ANSWER: dict[str, bytes] = {
     "bytes without done": b'{"order": @N, "event": "bytes", "total_done": 7, "of": 9}',
     "bytes that are none": b'{"order": @N, "event": "bytes", "total_done": NaN, "done": 7, '
     b'"of": 9}',
-    "said without a text": b'{"order": @N, "event": "said"}',
+    "a line without a text": b'{"order": @N, "event": "line"}',
     "a host that is a list": b'{"order": @N, "event": "asking", "host": [], "role": "hub"}',
     "late by a text": b'{"order": @N, "late": "very"}',
     "died of nothing": b'{"order": @N, "died": null}',
@@ -167,9 +167,9 @@ def test_a_broken_models_numbers_are_passed_on(tmp_path: Path) -> None:
 
 
 def test_several_lines_in_one_piece_are_several_answers(tmp_path: Path) -> None:
-    event = b'{"order": @N, "event": "said", "text": "here"}\n'
+    event = b'{"order": @N, "event": "line", "text": "here"}\n'
     asked, lines = exchanged(tmp_path, writing(event * 3 + b'{"order": @N, "result": 1}'))
-    assert [line.get("event", "result") for line in lines] == ["said"] * 3 + ["result"]
+    assert [line.get("event", "result") for line in lines] == ["line"] * 3 + ["result"]
     asked.stop()
 
 

@@ -1,6 +1,7 @@
 """The summary keeps verdicts, and says all that a run knows of a model."""
 
 import dataclasses
+import errno
 import json
 import os
 from datetime import datetime, timedelta
@@ -10,8 +11,9 @@ from typing import Any
 import pytest
 
 from prep.catalogue.lock import Lock, LockedModel
+from prep.errors import PathOccupied
 from prep.machine.build import build
-from prep.report.summary import entry, write_summary
+from prep.report.summary import entry, exit_unwritten, write_summary
 from prep.report.verdict import ModelRun, judge
 from tests.support.small_homes import COMMIT, OTHER_COMMIT, SOURCE, locked_model
 from tests.support.small_settings import settings_for
@@ -92,11 +94,11 @@ def test_an_entry_tells_all_that_the_run_knows(tmp_path: Path) -> None:
         "moved_ref": ("old", "new"),
         "unused": ["README.md"],
     }
-    written = entry(
+    fresh = entry(
         run("passed", **facts), "unchecked", settings_for(tmp_path, locked_model()), "tiny"
     )
-    assert datetime.fromisoformat(written.pop("at")).utcoffset() == timedelta(0)
-    assert written == {
+    assert datetime.fromisoformat(fresh.pop("at")).utcoffset() == timedelta(0)
+    assert fresh == {
         "status": "unchecked",
         "model-prep": build().record(),
         "entry": locked_model().digest,
@@ -132,10 +134,10 @@ def test_an_entry_tells_all_that_the_run_knows(tmp_path: Path) -> None:
 
 def test_an_entry_that_was_never_locked_says_so(tmp_path: Path) -> None:
     settings = dataclasses.replace(settings_for(tmp_path, locked_model()), lock=Lock())
-    written = entry(run("transient"), "transient", settings, "tiny")
+    fresh = entry(run("transient"), "transient", settings, "tiny")
     wanted = {"entry": None, "commit": None, "license": None, "files": 0, "bytes": 0}
-    assert wanted.items() <= written.items()
-    assert written["tests"] == {"passed": 0, "failed": 1, "not-reached": 0, "not-tried": 0}
+    assert wanted.items() <= fresh.items()
+    assert fresh["tests"] == {"passed": 0, "failed": 1, "not-reached": 0, "not-tried": 0}
 
 
 def test_every_run_is_in_the_history_beside_the_summary(tmp_path: Path) -> None:
@@ -145,16 +147,16 @@ def test_every_run_is_in_the_history_beside_the_summary(tmp_path: Path) -> None:
     assert summarized(path, locked_model(), run("passed"), 2)["status"] == "ready"
     text = (path.parent / "history.jsonl").read_text(encoding="utf-8")
     lines = map(json.loads, text.splitlines())
-    written = [(line["model"], line["status"], line["exit"]) for line in lines]
-    assert written == [("tiny", "ready", 0), ("tiny", "unchecked", 2)]
+    noted = [(line["model"], line["status"], line["exit"]) for line in lines]
+    assert noted == [("tiny", "ready", 0), ("tiny", "unchecked", 2)]
 
 
 def test_an_entry_counts_what_was_not_reached_apart(tmp_path: Path) -> None:
     failed = run("failed", "transient")
     failed.not_reached, failed.problems = 1, ["why"]
-    written = entry(failed, "failed", settings_for(tmp_path, locked_model()), "tiny")
-    assert written["tests"] == {"passed": 0, "failed": 1, "not-reached": 1, "not-tried": 0}
-    assert written["problems"] == ["why"]
+    fresh = entry(failed, "failed", settings_for(tmp_path, locked_model()), "tiny")
+    assert fresh["tests"] == {"passed": 0, "failed": 1, "not-reached": 1, "not-tried": 0}
+    assert fresh["problems"] == ["why"]
 
 
 def test_the_summary_holds_no_token_and_can_be_read_by_all(tmp_path: Path) -> None:
@@ -167,3 +169,33 @@ def test_the_summary_holds_no_token_and_can_be_read_by_all(tmp_path: Path) -> No
     assert "hf_secret" not in path.read_text(encoding="utf-8")
     assert path.stat().st_mode & 0o777 == 0o644
     assert path.parent.stat().st_mode & 0o777 == 0o755
+
+
+@pytest.mark.parametrize("taken", ["report.html", "history.jsonl"])
+def test_the_summary_says_so_where_page_or_history_could_not_be_written(
+    tmp_path: Path, taken: str
+) -> None:
+    (tmp_path / taken).mkdir()
+    settings = settings_for(tmp_path, locked_model())
+    fresh = entry(run("passed", "passed"), "ready", settings, "tiny")
+    path, report = tmp_path / "summary.json", tmp_path / "report.html"
+    with pytest.raises((OSError, PathOccupied)):
+        write_summary(path, settings, {"tiny": fresh}, 0, 0.0, report)
+    whole = json.loads(path.read_text(encoding="utf-8"))
+    assert (whole["exit"], whole["models"]["tiny"]["status"]) == (1, "ready")
+
+
+@pytest.mark.parametrize(
+    ("code", "error", "ends_by"),
+    [
+        (0, OSError(errno.ENOSPC, "full"), 75),
+        (0, OSError(errno.EACCES, "closed"), 1),
+        (0, PathOccupied("a folder"), 1),
+        (1, OSError(errno.ENOSPC, "full"), 1),
+        (75, OSError(errno.EACCES, "closed"), 75),
+        (143, OSError(errno.ENOSPC, "full"), 143),
+    ],
+    ids=str,
+)
+def test_a_run_without_its_reports_has_failed(code: int, error: Exception, ends_by: int) -> None:
+    assert exit_unwritten(code, error) == ends_by
