@@ -56,7 +56,7 @@ def write(suite: Path, *, seconds: float = 1.0, fails: str = "none") -> None:
     (suite / "test_stages.py").write_text(code, encoding="utf-8")
 
 
-def borrowed(suite: Path, *args: str) -> list[str]:
+def other_suite(suite: Path, *args: str) -> list[str]:
     """The command of that suite."""
     plugins = ("-p", "prep.plugin", "-p", "no:cacheprovider", "-p", "no:hypothesispytest")
     where = ("-c", str(suite / "pytest.ini"), "--catalogue", str(SAMPLE))
@@ -70,7 +70,7 @@ def live_lines(watched: Watched) -> list[str]:
 
 def test_live_lines_stand_below_and_leave_nothing_behind(suite: Path) -> None:
     junit = suite / "junit.xml"
-    watched = watch(borrowed(suite, f"--junitxml={junit}"), HF_HUB_DISABLE_PROGRESS_BARS="1")
+    watched = watch(other_suite(suite, f"--junitxml={junit}"), HF_HUB_DISABLE_PROGRESS_BARS="1")
     assert watched.code == 0
     shown = [
         line for line in live_lines(watched) if re.search(r" of 1\.0 MB .* MB/s .* left$", line)
@@ -94,7 +94,7 @@ def test_live_lines_stand_below_and_leave_nothing_behind(suite: Path) -> None:
 
 
 def test_workers_have_a_line_each_and_one_painter(suite: Path) -> None:
-    watched = watch(borrowed(suite, "-n", "2", "--dist", "load"))
+    watched = watch(other_suite(suite, "-n", "2", "--dist", "load"))
     assert watched.code == 0
     both = [
         screen
@@ -121,7 +121,7 @@ def test_plain_lines_where_live_ones_would_be_in_the_way(
     suite: Path, args: list[str], env: dict[str, str]
 ) -> None:
     write(suite, seconds=2.6)
-    watched = watch(borrowed(suite, *args), **env)
+    watched = watch(other_suite(suite, *args), **env)
     assert watched.code == 0
     assert live_lines(watched) == []
     assert "\x1bD" not in watched.raw
@@ -135,21 +135,21 @@ def test_plain_lines_where_live_ones_would_be_in_the_way(
 
 @pytest.mark.parametrize("args", [["-q"], ["--no-progress"]], ids=str)
 def test_quiet_is_quiet(suite: Path, args: list[str]) -> None:
-    watched = watch(borrowed(suite, *args))
+    watched = watch(other_suite(suite, *args))
     assert watched.code == 0
     assert watched.lines_with("fetch") == []
     assert "\x1bD" not in watched.raw
 
 
 def test_no_color_is_honoured(suite: Path) -> None:
-    watched = watch(borrowed(suite), NO_COLOR="1")
+    watched = watch(other_suite(suite), NO_COLOR="1")
     assert live_lines(watched)
     assert re.findall(r"\x1b\[[0-9;]*m", watched.raw) == []
 
 
 def test_a_narrow_terminal_and_one_that_changes(suite: Path) -> None:
     write(suite, seconds=2.0)
-    watched = watch(borrowed(suite, "-v"), columns=90, resize=("0.5 of 1.0 MB", 44))
+    watched = watch(other_suite(suite, "-v"), columns=90, resize=("0.5 of 1.0 MB", 44))
     assert watched.code == 0
     lines = live_lines(watched)
     assert any(len(line) > 60 for line in lines)
@@ -167,9 +167,9 @@ def test_a_debugger_and_the_first_failure_find_the_terminal_free(suite: Path) ->
             return b"q\n"
         return b""
 
-    watched = watch(borrowed(suite, "--pdb"), answer=answer)
+    watched = watch(other_suite(suite, "--pdb"), answer=answer)
     assert (watched.code, typed) == (2, ["q"])
-    stopped = watch(borrowed(suite, "-x"))
+    stopped = watch(other_suite(suite, "-x"))
     assert stopped.code == 1
     assert stopped.lines_with("[two]") == []
     assert not SPINNING.search("\n".join(stopped.final))
@@ -178,7 +178,7 @@ def test_a_debugger_and_the_first_failure_find_the_terminal_free(suite: Path) ->
 @pytest.mark.parametrize("args", [[], ["-n", "2"]], ids=["alone", "workers"])
 def test_without_a_terminal_lines_are_plain_and_few(suite: Path, args: list[str]) -> None:
     done = subprocess.run(
-        borrowed(suite, *args),
+        other_suite(suite, *args),
         env=environment(HF_HUB_DISABLE_PROGRESS_BARS="1"),
         capture_output=True,
         text=True,
