@@ -175,10 +175,9 @@ def test_part_of_the_suite_gives_no_verdict_and_keeps_the_earlier(
     tmp_path: Path, prepared: Path
 ) -> None:
     home = copy_home(prepared, tmp_path / "home")
-    summary_file = (
-        home / "model-prep" / "summary.json"
-    )  # a verdict is of one home: make it this one's
-    summary_file.write_text(summary_file.read_text().replace(str(prepared), str(home)))
+    summary_path = home / "model-prep" / "summary.json"
+    # A verdict is of one home: make it this one's.
+    summary_path.write_text(summary_path.read_text().replace(str(prepared), str(home)))
     part = sample(home, "-m", "pins and not conversion")
     assert part.code == 0, part.out
     assert f"{TINY} unchecked" in part.said

@@ -39,7 +39,7 @@ def in_full(place: Path, kept: Path, home: Path, *args: str | Path, pages: int =
     return done
 
 
-def says(done: Run, what: str, place: Path) -> bool:
+def reports_full_disk(done: Run, what: str, place: Path) -> bool:
     """Whether the run says of `what` that it could not be written, and why."""
     sentence = rf"^{what} could not be written: {FULL.format(re.escape(str(place)))}$"
     return re.search(sentence, done.out, re.MULTILINE) is not None
@@ -57,8 +57,8 @@ def test_reports_and_proofs_that_find_no_room_leave_the_earlier_ones(
     before = {path.name: path.read_bytes() for path in (home / "model-prep").glob("*.*")}
     done = in_full(home / "model-prep", state, home, "-m", "pins")
     assert done.code == 75, done.out
-    assert says(done, "what consumers read", home / "model-prep"), done.out
-    assert says(done, "summary and report", home / "model-prep"), done.out
+    assert reports_full_disk(done, "what consumers read", home / "model-prep"), done.out
+    assert reports_full_disk(done, "summary and report", home / "model-prep"), done.out
     assert {path.name: path.read_bytes() for path in state.glob("*.*")} == before
     assert leftovers(state) == []
 
@@ -72,7 +72,7 @@ def test_report_that_finds_no_room_is_told_and_not_torn(
     kept = tmp_path / "kept"
     done = in_full(place, kept, home, "-m", "pins", f"{option}={place / 'report'}")
     assert done.code == 75, done.out
-    assert says(done, what, place), done.out
+    assert reports_full_disk(done, what, place), done.out
     assert "INTERNALERROR" not in done.out and "Traceback" not in done.out
     assert (kept / "report").read_text() == "an earlier one"
     assert leftovers(kept) == []

@@ -52,11 +52,11 @@ def test_prepares_and_leaves_a_model_that_loads_by_name_without_network(
     rows = list(ET.parse(junit).iter("testcase"))
     assert len(rows) == CHECKS
     for row in rows:
-        properties = {found.get("name"): found.get("value") for found in row.iter("property")}
+        properties = {item.get("name"): item.get("value") for item in row.iter("property")}
         assert properties["model"] == TINY
         assert properties["commit"] == model["commit"]
         assert properties["bytes"] == "400015"
-    last = {found.get("name"): found.get("value") for found in rows[-1].iter("property")}
+    last = {item.get("name"): item.get("value") for item in rows[-1].iter("property")}
     assert last["precision"] == "int8"
     assert last["network-cut"] == "network namespace"
     assert last["version.transformers"] == model["versions"]["transformers"]

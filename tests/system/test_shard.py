@@ -199,7 +199,7 @@ def facts(home: Path) -> dict[str, Any]:
 
 def without_own(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: without_own(below) for key, below in value.items() if key not in OWN}
+        return {key: without_own(nested) for key, nested in value.items() if key not in OWN}
     return round(value, 5) if isinstance(value, float) else value
 
 
@@ -224,4 +224,4 @@ def placed(home: Path) -> set[tuple[str, str]]:
     """What the ledger says was placed, but for drafts, each of which has a name of its own."""
     lines = (home / "model-prep" / "placed.jsonl").read_text(encoding="utf-8").splitlines()
     found = {(line["what"], line["path"]) for line in map(json.loads, lines)}
-    return {line for line in found if line[0] != "draft"}
+    return {pair for pair in found if pair[0] != "draft"}

@@ -314,8 +314,8 @@ def test_gate_reads_globs_as_the_suite_does() -> None:
         for converted in (False, True):
             globs = taken_beside(known, converted=converted)
             for path in paths:
-                taken = matches(path, globs) and path not in outranked(known)
-                assert taken == a_loader_takes(path, known, converted=converted), path
+                expected = matches(path, globs) and path not in outranked(known)
+                assert expected == a_loader_takes(path, known, converted=converted), path
 
 
 def test_gate_is_written_for_old_pythons_and_needs_no_library() -> None:

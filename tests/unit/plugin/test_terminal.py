@@ -84,8 +84,8 @@ def test_live_lines_stand_below_and_leave_nothing_behind(suite: Path) -> None:
     final = "\n".join(watched.final)
     assert not SPINNING.search(final)
     for name in ("one", "two"):
-        lines = f"\n[{name}] fetching 1 file\n[{name}] fetched 1.0 MB\n.\n"
-        assert lines in re.sub(" +\n", "\n", final), final
+        expected = f"\n[{name}] fetching 1 file\n[{name}] fetched 1.0 MB\n.\n"
+        assert expected in re.sub(" +\n", "\n", final), final
     assert watched.gap < 5  # two seconds on a machine of one's own
     text = junit.read_text(encoding="utf-8")
     assert "words of a test" not in text

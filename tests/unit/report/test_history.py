@@ -25,15 +25,15 @@ ENTRY: dict[str, Any] = {
 
 
 def numbered(first: int, count: int = 1) -> list[dict[str, Any]]:
-    line = history.line("tiny", ENTRY, 0)
-    return [{**line, "exit": number} for number in range(first, first + count)]
+    entry = history.line("tiny", ENTRY, 0)
+    return [{**entry, "exit": number} for number in range(first, first + count)]
 
 
 def test_a_line_sums_up_a_run() -> None:
-    line = history.line("tiny", ENTRY, 0)
-    versions = line.pop("versions")
+    entry = history.line("tiny", ENTRY, 0)
+    versions = entry.pop("versions")
     assert len(versions) == 12
-    assert line == {
+    assert entry == {
         "at": "2026-01-01T00:00:00+00:00",
         "model": "tiny",
         "status": "ready",

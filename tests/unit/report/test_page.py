@@ -159,9 +159,12 @@ def test_what_is_wrong_stands_with_what_to_do() -> None:
         "problems": ["tiny is wrong:\n  changed  x\nRun again.", "and more"],
     }
     page = parsed(render(whole(1, tiny=failed), []))
-    boxes = page.findall(".//div[@class='problem failed']")
-    assert ["".join(box.find("p").itertext()) for box in boxes] == ["tiny is wrong:", "and more"]
-    assert boxes[0].find("pre").text == "  changed  x\nRun again."
+    problems = page.findall(".//div[@class='problem failed']")
+    assert ["".join(problem.find("p").itertext()) for problem in problems] == [
+        "tiny is wrong:",
+        "and more",
+    ]
+    assert problems[0].find("pre").text == "  changed  x\nRun again."
 
 
 def test_a_model_of_which_nothing_is_known_is_shown_as_well() -> None:
@@ -193,8 +196,8 @@ def test_answers_of_each_task_are_shown(task: str) -> None:
     else:
         given = [f"answer {number}" for number, _ in enumerate(asked["prompts"])]
         question = asked["prompts"][0][0]
-    answered = {**model(), "task": task, "answers": {"original": given, "int8": given}}
-    said = text_of(render(whole(tiny=answered), []))
+    entry = {**model(), "task": task, "answers": {"original": given, "int8": given}}
+    said = text_of(render(whole(tiny=entry), []))
     assert question in said
     assert ("1.50 0.50 -0.50" if task == "reranker" else "answer 0 the same") in said
 
@@ -217,14 +220,14 @@ def spoiled(value: Any) -> Any:
     if isinstance(value, str):
         return EVIL
     if isinstance(value, dict):
-        return {key: spoiled(below) for key, below in value.items()}
-    return [spoiled(below) for below in value] if isinstance(value, list | tuple) else value
+        return {key: spoiled(nested) for key, nested in value.items()}
+    return [spoiled(nested) for nested in value] if isinstance(value, list | tuple) else value
 
 
 def test_whatever_is_shown_is_escaped() -> None:
-    good = model("failed", repaired=[EVIL])
-    kept = {key: good[key] for key in ("status", "task", "timeline", "at")}
-    evil = {**spoiled(good), **kept, "problems": [EVIL, f"{EVIL}\n{EVIL}"]}
+    entry = model("failed", repaired=[EVIL])
+    kept = {key: entry[key] for key in ("status", "task", "timeline", "at")}
+    evil = {**spoiled(entry), **kept, "problems": [EVIL, f"{EVIL}\n{EVIL}"]}
     run = {**whole(1), "home": EVIL, "catalogue": EVIL, "hub": EVIL, "models": {EVIL: evil}}
     page = render(run, [line(at=EVIL, model=EVIL)])
     assert "<script" not in page

@@ -94,11 +94,11 @@ def test_an_entry_tells_all_that_the_run_knows(tmp_path: Path) -> None:
         "moved_ref": ("old", "new"),
         "unused": ["README.md"],
     }
-    fresh = entry(
+    written = entry(
         run("passed", **facts), "unchecked", settings_for(tmp_path, locked_model()), "tiny"
     )
-    assert datetime.fromisoformat(fresh.pop("at")).utcoffset() == timedelta(0)
-    assert fresh == {
+    assert datetime.fromisoformat(written.pop("at")).utcoffset() == timedelta(0)
+    assert written == {
         "status": "unchecked",
         "model-prep": build().record(),
         "entry": locked_model().digest,
@@ -134,10 +134,10 @@ def test_an_entry_tells_all_that_the_run_knows(tmp_path: Path) -> None:
 
 def test_an_entry_that_was_never_locked_says_so(tmp_path: Path) -> None:
     settings = dataclasses.replace(settings_for(tmp_path, locked_model()), lock=Lock())
-    fresh = entry(run("transient"), "transient", settings, "tiny")
+    written = entry(run("transient"), "transient", settings, "tiny")
     wanted = {"entry": None, "commit": None, "license": None, "files": 0, "bytes": 0}
-    assert wanted.items() <= fresh.items()
-    assert fresh["tests"] == {"passed": 0, "failed": 1, "not-reached": 0, "not-tried": 0}
+    assert wanted.items() <= written.items()
+    assert written["tests"] == {"passed": 0, "failed": 1, "not-reached": 0, "not-tried": 0}
 
 
 def test_every_run_is_in_the_history_beside_the_summary(tmp_path: Path) -> None:
@@ -147,16 +147,16 @@ def test_every_run_is_in_the_history_beside_the_summary(tmp_path: Path) -> None:
     assert summarized(path, locked_model(), run("passed"), 2)["status"] == "ready"
     text = (path.parent / "history.jsonl").read_text(encoding="utf-8")
     lines = map(json.loads, text.splitlines())
-    noted = [(line["model"], line["status"], line["exit"]) for line in lines]
-    assert noted == [("tiny", "ready", 0), ("tiny", "unchecked", 2)]
+    written = [(line["model"], line["status"], line["exit"]) for line in lines]
+    assert written == [("tiny", "ready", 0), ("tiny", "unchecked", 2)]
 
 
 def test_an_entry_counts_what_was_not_reached_apart(tmp_path: Path) -> None:
     failed = run("failed", "transient")
     failed.not_reached, failed.problems = 1, ["why"]
-    fresh = entry(failed, "failed", settings_for(tmp_path, locked_model()), "tiny")
-    assert fresh["tests"] == {"passed": 0, "failed": 1, "not-reached": 1, "not-tried": 0}
-    assert fresh["problems"] == ["why"]
+    written = entry(failed, "failed", settings_for(tmp_path, locked_model()), "tiny")
+    assert written["tests"] == {"passed": 0, "failed": 1, "not-reached": 1, "not-tried": 0}
+    assert written["problems"] == ["why"]
 
 
 def test_the_summary_holds_no_token_and_can_be_read_by_all(tmp_path: Path) -> None:
