@@ -132,9 +132,9 @@ def _run(command: list[str], env: dict[str, str]) -> Took:
 def bare(home: Home) -> None:
     """All that the suite asks of the libraries, in this process and with nothing around it."""
     os.environ["HF_HUB_OFFLINE"] = os.environ["TRANSFORMERS_OFFLINE"] = "1"
-    from prep.sandbox.probe import libraries
+    from prep.sandbox.probe.consumers import import_libraries
 
-    libraries.import_all()
+    import_libraries()
     settings = resolve_settings(
         GivenOptions(catalogue=CATALOGUE, model_home=home.root, offline=True), {}, SUITE
     )

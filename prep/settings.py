@@ -13,11 +13,14 @@ from urllib.parse import SplitResult, urlsplit
 from prep.catalogue.entries import Catalogue, ModelSpec, read_catalogue
 from prep.catalogue.goldens import read_goldens
 from prep.catalogue.lock import Lock, check_lock, read_lock
+from prep.catalogue.questions import read_questions
 from prep.errors import LockError, WrongRequest
 from prep.fetch.hub import DEFAULT_ENDPOINT, Network
 from prep.home.layout import Home
 from prep.tasks.consumers import Interpreter
 from prep.tasks.precisions import PRECISIONS
+from prep.tasks.question_sets import Questions
+from prep.tasks.registry import TASKS
 
 SUITE = Path(__file__).resolve().parent.parent
 SAMPLE = "sample"
@@ -73,7 +76,7 @@ class Settings:
 
     `shard`, where given, has its number, and `models` are its share of the chosen: perhaps none.
     `interpreters` are consumers' own Pythons that load the models as well. `goldens` is the folder
-    of recorded answers that belongs to the catalogue.
+    of recorded answers that belongs to the catalogue, `questions` are those of each task.
     """
 
     catalogue: Catalogue
@@ -89,6 +92,7 @@ class Settings:
     dry_run: bool
     shard: Shard | None
     goldens: Path
+    questions: Mapping[str, Questions]
     summary: Path | None
     report: Path | None
     cleanup: bool = False
@@ -156,6 +160,10 @@ def resolve_settings(given: GivenOptions, environ: Mapping[str, str], root: Path
         dry_run=given.dry_run,
         shard=shard,
         goldens=goldens,
+        questions={
+            name: read_questions(catalogue.path.parent / "questions", task)
+            for name, task in TASKS.items()
+        },
         summary=given.summary or (None if offline else home.state / "summary.json"),
         report=given.report or (None if offline else home.state / "report.html"),
         cleanup=given.cleanup,

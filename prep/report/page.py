@@ -16,7 +16,7 @@ from jinja2 import Environment, StrictUndefined
 from prep.process.progress import span
 from prep.report import page_colours
 from prep.tasks.precisions import PRECISIONS
-from prep.tasks.question_sets import Table
+from prep.tasks.question_sets import Questions, Table
 from prep.tasks.registry import TASKS
 
 TEMPLATE = Path(__file__).with_name("page.html.j2")
@@ -49,16 +49,21 @@ STAGES = {
 }
 
 
-def render(run: Mapping[str, Any], past: Sequence[Mapping[str, Any]]) -> str:
+def render(
+    run: Mapping[str, Any],
+    past: Sequence[Mapping[str, Any]],
+    questions: Mapping[str, Questions] | None = None,
+) -> str:
     """The page for what `write_summary` gave; with less detail where it would be too large."""
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
+    asked = questions or {name: task.questions() for name, task in TASKS.items()}
     view = {
         "run": run,
         "models": [
-            {"number": number, **_model(name, entry, run, past)}
+            {"number": number, **_model(name, entry, run, past, asked)}
             for number, (name, entry) in enumerate(run["models"].items(), 1)
         ],
         "timeline": _timeline(run),
@@ -107,7 +112,11 @@ def _headline(run: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _model(
-    name: str, entry: Mapping[str, Any], run: Mapping[str, Any], past: Sequence[Mapping[str, Any]]
+    name: str,
+    entry: Mapping[str, Any],
+    run: Mapping[str, Any],
+    past: Sequence[Mapping[str, Any]],
+    asked: Mapping[str, Questions],
 ) -> dict[str, Any]:
     problems = [text[:LETTERS].strip() for text in entry["problems"]]
     return {
@@ -119,7 +128,7 @@ def _model(
         "not_tried": Counter(
             load["not-tried"] for load in entry["loads"].values() if "not-tried" in load
         ),
-        "answers": _answers(entry),
+        "answers": _answers(entry, asked),
         "lowest": _agreement(entry),
         "measured": TASKS[entry["task"]].measure.label if entry["task"] in TASKS else "agreement",
         "problem_list": [text.partition("\n")[::2] for text in problems[:PROBLEMS]],
@@ -194,12 +203,12 @@ def _tried(loads: Sequence[Mapping[str, Any]], how: str) -> str:
     return "yes" if any("seconds" in load for load in meant) else "not tried"
 
 
-def _answers(entry: Mapping[str, Any]) -> dict[str, Any] | None:
+def _answers(entry: Mapping[str, Any], asked: Mapping[str, Questions]) -> dict[str, Any] | None:
     """Heat maps or texts; None where the questions are not those that were asked."""
     given = entry["answers"]
-    if not given or entry["task"] not in TASKS:
+    if not given or entry["task"] not in asked:
         return None
-    table = TASKS[entry["task"]].questions().table()
+    table = asked[entry["task"]].table()
     if not table.columns:
         if any(len(texts) != len(table.labels) for texts in given.values()):
             return None

@@ -18,7 +18,6 @@ from prep.report import history, older_versions, page
 from prep.report.summary_entry import is_entry
 from prep.report.verdict import ModelRun, Status, merged
 from prep.settings import Settings
-from prep.tasks.registry import TASKS
 
 VERSION = 3
 NUMBERS = re.compile(r"\[\s+(?:(?:-?\d[\d.e+-]*|null),?\s+)+\]")
@@ -29,7 +28,7 @@ def entry(run: ModelRun, status: Status, settings: Settings, name: str) -> dict[
     spec = next(spec for spec in settings.models if spec.name == name)
     locked = settings.lock.get(name)
     facts = run.facts
-    bounds = TASKS[spec.task].questions().agreement
+    bounds = settings.questions[spec.task].agreement
     return {
         "status": status,
         "at": now(),
@@ -110,7 +109,7 @@ def write_summary(
         try:
             past = history.append(path.with_name(history.NAME), lines)
             if report is not None:
-                write_text(report, page.render(whole, past))
+                write_text(report, page.render(whole, past, settings.questions))
         except (OSError, PathOccupied) as error:
             with contextlib.suppress(OSError):  # the run ends by this error: so must the summary
                 write_text(path, _rendered(whole | {"exit": exit_unwritten(exit_code, error)}))

@@ -13,7 +13,6 @@ from prep.home.layout import Home
 from prep.stages.context import Context
 from prep.stages.fetched import Fetched
 from prep.stages.plan import ConversionPlan, plan_conversion
-from prep.tasks.registry import TASKS
 from prep.verify.conversion import ConversionState, check_conversion
 from prep.verify.problem import Problem
 
@@ -110,7 +109,7 @@ def _make(context: Context, fetched: Fetched, precision: str) -> Converted:
     draft = conversion.make(context.server, context.home, recipe)
     try:
         content = _measure(context, fetched, precision, draft.folder)
-        if problems := content.problems(precision, _bound(fetched, precision)):
+        if problems := content.problems(precision, _bound(context, fetched, precision)):
             lines = "\n".join(f"  {problem}" for problem in problems.values())
             raise ConversionError(
                 f"{spec.name}: the {precision} conversion is not what it must be, so it was thrown "
@@ -187,7 +186,7 @@ def _judge(context: Context, fetched: Fetched, precision: str, state: Conversion
     if state.sound and state.folder is not None:
         try:
             content = _measure(context, fetched, precision, state.folder)
-            problems = content.problems(precision, _bound(fetched, precision))
+            problems = content.problems(precision, _bound(context, fetched, precision))
         except ModelError as error:  # as wrong as wrong answers, and converted again like those
             problems = {"agreement": f"it gives no answers: {' '.join(str(error).split())}"}
     return Converted(
@@ -212,15 +211,15 @@ def _measure(context: Context, fetched: Fetched, precision: str, folder: Path) -
             "source": str(fetched.snapshot),
             "folder": str(folder),
             "task": spec.task,
-            "ask": TASKS[spec.task].questions().plain(),
+            "ask": context.settings.questions[spec.task].plain(),
         },
         doing=f"{doing} of {spec.name}",
     )
     return Content(**result.value | {"contradictions": tuple(result.value["contradictions"])})
 
 
-def _bound(fetched: Fetched, precision: str) -> float:
-    return TASKS[fetched.spec.task].questions().agreement[precision]
+def _bound(context: Context, fetched: Fetched, precision: str) -> float:
+    return context.settings.questions[fetched.spec.task].agreement[precision]
 
 
 def _is_broken(stable: ConversionState) -> bool:

@@ -103,7 +103,7 @@ def load_model(
         raise NotTried(f"{name} is {why}")
     path = converted.path if converted else fetched.snapshot
     goldens = read_goldens(context.settings.goldens, spec.name, spec.repo, spec.task)
-    questions = TASKS[spec.task].questions()
+    questions = context.settings.questions[spec.task]
     root = context.home.root
     doing = f"loading by {load.id}"
     order = {

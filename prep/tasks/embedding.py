@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
+from prep.files.fields import is_text, record
 from prep.tasks import loaders
 from prep.tasks.consumers import Consumer
 from prep.tasks.golden_kinds import (
@@ -19,7 +20,17 @@ from prep.tasks.golden_kinds import (
     text_of,
 )
 from prep.tasks.measure import Measure, all_finite, cosine, rounded
-from prep.tasks.question_sets import Ask, Questions, Table, texts_of
+from prep.tasks.question_sets import (
+    LEAST_QUESTIONS,
+    NUMBER,
+    SHARES,
+    Ask,
+    Key,
+    Questions,
+    Table,
+    at_least,
+    texts_of,
+)
 from prep.tasks.task import Task
 
 CONSUMERS = (
@@ -65,8 +76,22 @@ class EmbeddingQuestions(Questions):
     related: tuple[Related, ...]
 
     @classmethod
+    def keys(cls) -> Mapping[str, Key]:
+        """Those of all tasks, and its own."""
+        related = record(dict.fromkeys(("anchor", "related", "unrelated"), is_text))
+        return {
+            **Questions.keys(),
+            "margin": NUMBER,
+            "batch": SHARES,
+            "related": (
+                at_least(LEAST_QUESTIONS, related),
+                f"at least {LEAST_QUESTIONS} tables of anchor, related and unrelated texts",
+            ),
+        }
+
+    @classmethod
     def parse(cls, data: Mapping[str, Any]) -> Self:
-        """From the committed file."""
+        """From a file whose keys are valid."""
         return cls(
             agreement=data["agreement"],
             odd=texts_of(data["odd"]),
@@ -134,7 +159,7 @@ GOLDEN_KINDS = {
     ),
 }
 
-EMBEDDING = Task(
+TASK = Task(
     name="embedding",
     files=loaders.TRANSFORMERS + loaders.SENTENCE_TRANSFORMERS,
     consumers=CONSUMERS,

@@ -7,13 +7,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from prep.files.fields import Shape, is_count, is_flag, is_number, is_text, listed, mapped, one_of
+from prep.files.fields import is_count, is_flag, is_number, is_text, listed, mapped, one_of
 from prep.tasks.precisions import PRECISIONS
-from prep.tasks.question_sets import Ask
+from prep.tasks.question_sets import Ask, Key
 
 Answer = dict[str, Any]
-Key = tuple[Shape, str]
-"""Whether the value of a key is usable, and in words what it must be."""
 
 TEXT: Key = (is_text, "a text")
 TEXTS: Key = (listed(is_text), "a list of texts")

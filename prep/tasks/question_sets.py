@@ -8,6 +8,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
+from prep.files.fields import Shape, is_count, is_number, is_text, record
+from prep.tasks.precisions import PRECISIONS
+
+Key = tuple[Shape, str]
+"""Whether the value of a key is usable, and in words what it must be."""
 Ask = dict[str, list[Any]]
 """What a probe is asked: ``texts`` (their tokens), and by task ``pairs``, ``prompts`` and so on."""
 
@@ -41,8 +46,13 @@ class Questions:
     odd: Mapping[str, str]
 
     @classmethod
+    def keys(cls) -> Mapping[str, Key]:
+        """Every key that a file of such questions has."""
+        return {"agreement": SHARES, "odd": TEXTS_BY_ID}
+
+    @classmethod
     def parse(cls, data: Mapping[str, Any]) -> Self:
-        """From the committed file."""
+        """From a file whose keys are valid."""
         raise NotImplementedError
 
     def plain(self) -> Ask:
@@ -66,6 +76,43 @@ class Questions:
 
     def _answers(self, facts: Mapping[str, Any]) -> list[Any]:
         raise NotImplementedError
+
+
+def positive(value: object) -> bool:
+    """A number above zero."""
+    return is_number(value) and value > 0  # type: ignore[operator]  # it is a number
+
+
+def at_least(count: int, of: Shape) -> Shape:
+    """A list of so many or more: fewer questions would let random answers pass."""
+    return lambda value: isinstance(value, list) and len(value) >= count and all(map(of, value))
+
+
+def _is_share(value: object) -> bool:
+    return positive(value) and value <= 1  # type: ignore[operator]  # it is a number
+
+
+def _is_text_by_id(value: object) -> bool:
+    if not isinstance(value, dict) or {"id", "text"} != value.keys() - {"repeat"}:
+        return False
+    repeat = value.get("repeat", 1)
+    has_text = is_text(value["id"]) and is_text(value["text"])
+    return has_text and is_count(repeat) and 0 < repeat * max(1, len(value["text"])) <= LONGEST
+
+
+LEAST_QUESTIONS = 6
+LONGEST = 1_000_000  # letters of a text, repeated
+NUMBER: Key = (positive, "a number above 0")
+SHARE: Key = (_is_share, "a number above 0, at most 1")
+SHARES: Key = (
+    record(dict.fromkeys(PRECISIONS, _is_share)),
+    f"a table of numbers above 0, at most 1, for {', '.join(PRECISIONS)}",
+)
+TEXTS_BY_ID: Key = (at_least(1, _is_text_by_id), "an array of tables with id, text and repeat")
+PROMPTS: Key = (
+    at_least(LEAST_QUESTIONS, _is_text_by_id),
+    f"at least {LEAST_QUESTIONS} tables with id, text and repeat",
+)
 
 
 def joined(*asks: Ask) -> Ask:

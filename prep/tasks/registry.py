@@ -1,10 +1,15 @@
-"""The tasks that a catalogue may name."""
+"""The tasks that a catalogue may name: each has questions, and a module of that name here."""
 
 from collections.abc import Mapping
+from importlib import import_module
 
-from prep.tasks.embedding import EMBEDDING
-from prep.tasks.reranker import RERANKER
-from prep.tasks.seq2seq import SEQ2SEQ
-from prep.tasks.task import Task
+from prep.tasks.task import FOLDER, Task
 
-TASKS: Mapping[str, Task] = {task.name: task for task in (EMBEDDING, RERANKER, SEQ2SEQ)}
+
+def _task(name: str) -> Task:
+    task: Task = import_module(f"prep.tasks.{name}").TASK
+    assert task.name == name
+    return task
+
+
+TASKS: Mapping[str, Task] = {path.stem: _task(path.stem) for path in sorted(FOLDER.glob("*.toml"))}

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-from prep.files.fields import one_of
+from prep.files.fields import is_text, one_of, record
 from prep.tasks import loaders
 from prep.tasks.consumers import Consumer
 from prep.tasks.golden_kinds import (
@@ -19,7 +19,17 @@ from prep.tasks.golden_kinds import (
     pairs_of,
 )
 from prep.tasks.measure import Measure, all_finite, rounded
-from prep.tasks.question_sets import Ask, Questions, Table, texts_of
+from prep.tasks.question_sets import (
+    LEAST_QUESTIONS,
+    NUMBER,
+    SHARES,
+    Ask,
+    Key,
+    Questions,
+    Table,
+    at_least,
+    texts_of,
+)
 from prep.tasks.task import Task
 
 CONSUMERS = (
@@ -69,8 +79,23 @@ class RerankerQuestions(Questions):
     ranked: tuple[Ranked, ...]
 
     @classmethod
+    def keys(cls) -> Mapping[str, Key]:
+        """Those of all tasks, and its own."""
+        others = at_least(1, is_text)
+        ranked = record({"query": is_text, "relevant": is_text, "others": others})
+        return {
+            **Questions.keys(),
+            "margin": NUMBER,
+            "batch": SHARES,
+            "ranked": (
+                at_least(LEAST_QUESTIONS, ranked),
+                f"at least {LEAST_QUESTIONS} tables of query, relevant passage and others",
+            ),
+        }
+
+    @classmethod
     def parse(cls, data: Mapping[str, Any]) -> Self:
-        """From the committed file."""
+        """From a file whose keys are valid."""
         return cls(
             agreement=data["agreement"],
             odd=texts_of(data["odd"]),
@@ -167,7 +192,7 @@ GOLDEN_KINDS = {
     "tokens": TOKENS,
 }
 
-RERANKER = Task(
+TASK = Task(
     name="reranker",
     files=loaders.TRANSFORMERS,
     consumers=CONSUMERS,

@@ -8,7 +8,15 @@ from prep.tasks import loaders
 from prep.tasks.consumers import Consumer
 from prep.tasks.golden_kinds import COUNT, LENGTH, NUMBERS, TEXT, TOKENS, TOLERANCE, Kind
 from prep.tasks.measure import Measure
-from prep.tasks.question_sets import Ask, Questions, Table, texts_of
+from prep.tasks.question_sets import (
+    PROMPTS,
+    SHARE,
+    Ask,
+    Key,
+    Questions,
+    Table,
+    texts_of,
+)
 from prep.tasks.task import Task
 
 ODD_TOKENS = 8  # what a model writes to an odd text shows nothing more in more tokens
@@ -38,8 +46,13 @@ class Seq2seqQuestions(Questions):
     prompts: Mapping[str, str]
 
     @classmethod
+    def keys(cls) -> Mapping[str, Key]:
+        """Those of all tasks, and its own."""
+        return {**Questions.keys(), "new-tokens": LENGTH, "ended": SHARE, "prompts": PROMPTS}
+
+    @classmethod
     def parse(cls, data: Mapping[str, Any]) -> Self:
-        """From the committed file."""
+        """From a file whose keys are valid."""
         return cls(
             agreement=data["agreement"],
             odd=texts_of(data["odd"]),
@@ -95,7 +108,7 @@ GOLDEN_KINDS = {
     "tokens": TOKENS,
 }
 
-SEQ2SEQ = Task(
+TASK = Task(
     name="seq2seq",
     files=loaders.TRANSFORMERS,
     consumers=CONSUMERS,

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from prep.tasks.consumers import Consumer, Interpreter, Load
-from prep.tasks.golden_kinds import Key, Kind
+from prep.tasks.golden_kinds import Kind
 from prep.tasks.measure import Measure
-from prep.tasks.question_sets import Questions
+from prep.tasks.question_sets import Key, Questions
 
 FOLDER = Path(__file__).with_name("questions")
 

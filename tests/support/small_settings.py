@@ -7,6 +7,7 @@ from prep.catalogue.lock import Lock, LockedModel
 from prep.fetch.hub import Network
 from prep.home.layout import Home
 from prep.settings import Settings
+from prep.tasks.registry import TASKS
 
 SPEC = ModelSpec(
     name="tiny", repo="acme/tiny", revision="main", task="embedding", precisions=("int8",), why="x"
@@ -28,6 +29,7 @@ def settings_for(home: Path, locked: LockedModel, *, offline: bool = False) -> S
         dry_run=False,
         shard=None,
         goldens=home,
+        questions={name: task.questions() for name, task in TASKS.items()},
         summary=None,
         report=None,
     )

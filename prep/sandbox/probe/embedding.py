@@ -17,6 +17,12 @@ from prep.sandbox.probe.loading import (
     openvino_facts,
 )
 
+# Imported before any fork: module and class.
+CLASSES = (
+    ("transformers", "AutoModel"),
+    ("sentence_transformers", "SentenceTransformer"),
+    ("optimum.intel", "OVModelForFeatureExtraction"),
+)
 Vectors = list[list[float]]
 
 

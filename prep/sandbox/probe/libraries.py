@@ -6,27 +6,20 @@ import importlib
 import importlib.machinery
 import importlib.metadata
 import importlib.util
-import inspect
-import sys
 import traceback
+from collections.abc import Iterable
 
 PACKAGES = (
     *("torch", "transformers", "sentence-transformers", "optimum-intel", "optimum", "openvino"),
     *("nncf", "huggingface-hub", "tokenizers", "safetensors"),
 )
-# Each with the names that it imports lazily and that loads will need: taken before any fork.
+# Each with names that it imports lazily and that all loads need; a task's module has its own.
 MODULES: dict[str, tuple[str, ...]] = {
     "torch": (),
-    "transformers": (
-        *("AutoModel", "AutoModelForSequenceClassification", "AutoModelForSeq2SeqLM"),
-        *("AutoTokenizer", "PreTrainedModel"),
-    ),
-    "sentence_transformers": ("SentenceTransformer", "CrossEncoder"),
+    "transformers": ("AutoTokenizer", "PreTrainedModel"),
+    "sentence_transformers": (),
     "sentence_transformers.models": (),
-    "optimum.intel": (
-        *("OVModelForFeatureExtraction", "OVModelForSequenceClassification"),
-        *("OVModelForSeq2SeqLM", "OVWeightQuantizationConfig"),
-    ),
+    "optimum.intel": ("OVWeightQuantizationConfig",),
     "openvino": (),
 }
 NEEDED = {
@@ -38,17 +31,23 @@ NEEDED = {
 }
 
 
-def import_all() -> dict[str, str]:
-    """Import what is here; gives what is here and cannot be imported, each with its error."""
-    tried = {name: _error_of(name) for name in MODULES if is_here(name)}
-    return {name: error for name, error in tried.items() if error is not None}
+def import_all(classes: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Import what is here, with these `classes` of modules, before any fork.
+
+    Gives what is here and cannot be imported, each with its error.
+    """
+    lazy = {module: list(names) for module, names in MODULES.items()}
+    for module, name in classes:
+        lazy[module].append(name)
+    tried = {module: _error_of(module, lazy[module]) for module in MODULES if is_here(module)}
+    return {module: error for module, error in tried.items() if error is not None}
 
 
-def _error_of(name: str) -> str | None:
+def _error_of(name: str, lazy: list[str]) -> str | None:
     """Import a module and its lazy names; the loads that need a broken module fail with it too."""
     try:
         module = importlib.import_module(name)
-        _ = [getattr(module, lazy, None) for lazy in MODULES[name]]
+        _ = [getattr(module, attribute, None) for attribute in lazy]
     except Exception as error:
         traceback.print_exc()
         return f"{type(error).__name__}: {error}"
@@ -66,7 +65,7 @@ def versions() -> dict[str, str]:
     return found
 
 
-def lacking(task: str, consumer: str) -> str | None:
+def lacking(consumer: str) -> str | None:
     """Why this interpreter cannot be such a consumer, None where it can."""
     absent = [name for name in NEEDED[consumer] if not is_here(name)]
     found = versions()
@@ -74,11 +73,6 @@ def lacking(task: str, consumer: str) -> str | None:
         absent += [name for name in ("sentencepiece",) if not is_here(name)]
     if absent:
         return f"not installed: {', '.join(absent)}"
-    if (task, consumer) == ("reranker", "sentence-transformers-openvino"):
-        package = sys.modules.get("sentence_transformers")  # absent where its import failed
-        encoder = getattr(package, "CrossEncoder", None)
-        if encoder and "backend" not in inspect.signature(encoder).parameters:
-            return f"not offered by sentence-transformers {found['sentence-transformers']}"
     return None
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from prep.sandbox.probe.libraries import versions
 from prep.sandbox.probe.loading import (
     FLOAT32,
     Facts,
@@ -19,6 +21,12 @@ from prep.sandbox.probe.loading import (
     openvino_facts,
 )
 
+# Imported before any fork: module and class.
+CLASSES = (
+    ("transformers", "AutoModelForSequenceClassification"),
+    ("sentence_transformers", "CrossEncoder"),
+    ("optimum.intel", "OVModelForSequenceClassification"),
+)
 Pairs = Sequence[Sequence[str]]
 
 
@@ -39,6 +47,17 @@ class Reranker:
         self.logits = logits
         self.scores = scores
         self.facts = {"vocabulary": len(tokenizer), **facts}
+
+
+def lacking(consumer: str) -> str | None:
+    """Why the libraries that are here cannot be this consumer, beyond what they all need."""
+    package = sys.modules.get("sentence_transformers")  # absent where its import failed
+    encoder = getattr(package, "CrossEncoder", None)
+    if consumer != "sentence-transformers-openvino" or encoder is None:
+        return None
+    if "backend" in inspect.signature(encoder).parameters:
+        return None
+    return f"not offered by sentence-transformers {versions()['sentence-transformers']}"
 
 
 def answer(model: Reranker, ask: Facts) -> Facts:

@@ -15,6 +15,11 @@ from prep.sandbox.probe.loading import (
     openvino_facts,
 )
 
+# Imported before any fork: module and class.
+CLASSES = (
+    ("transformers", "AutoModelForSeq2SeqLM"),
+    ("optimum.intel", "OVModelForSeq2SeqLM"),
+)
 # openvino keeps the decoder's cache in 8 bits by itself for an int8 model, and in 16 for others.
 EXACT = {**FLOAT32, "KV_CACHE_PRECISION": "f32"}
 

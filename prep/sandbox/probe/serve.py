@@ -21,7 +21,7 @@ import traceback
 from typing import Any, BinaryIO
 
 from prep.sandbox.probe import libraries
-from prep.sandbox.probe.consumers import TASKS
+from prep.sandbox.probe.consumers import TASKS, import_libraries, lacking
 from prep.sandbox.probe.guard import Guard
 from prep.sandbox.probe.isolation import NotTried, die_with_parent, empty_home_mounts, isolate
 
@@ -42,17 +42,13 @@ def serve(answers: int | None = None) -> None:
         os.dup2(2, 1)
     out = os.fdopen(answers, "wb")
     began = time.monotonic()
-    broken = libraries.import_all()
+    broken = import_libraries()
     ready = {
         "python": platform.python_version(),
         "versions": libraries.versions(),
         "broken": broken,
         "not-tried": {
-            name: {
-                consumer: why
-                for consumer in task.CONSUMERS
-                if (why := libraries.lacking(name, consumer))
-            }
+            name: {consumer: why for consumer in task.CONSUMERS if (why := lacking(name, consumer))}
             for name, task in TASKS.items()
         },
         "seconds": time.monotonic() - began,

@@ -21,6 +21,7 @@ from prep.catalogue.entries import read_catalogue
 from prep.catalogue.goldens import read_goldens
 from prep.catalogue.lock import Lock, check_lock, read_lock, render
 from prep.catalogue.pin_change import meaning
+from prep.catalogue.questions import read_questions
 from prep.commands import cleanup, dry_run
 from prep.errors import LISTED, PrepError
 from prep.fetch.hub import find_token
@@ -37,6 +38,8 @@ from prep.report.verdict import ModelRun
 from prep.stages.estimates import make_of
 from prep.stages.preflight import needs_of
 from prep.tasks.golden_kinds import text_of
+from prep.tasks.registry import TASKS
+from prep.tasks.task import FOLDER, Task
 from prep.verify.conversion import check_conversion
 from prep.verify.source import check_source
 from tests.proofs.fuzz.hostile import Form
@@ -107,6 +110,16 @@ def _goldens(name: str, repo: str, task: str) -> Callable[[Path], None]:
                 [text_of(golden) for golden in goldens.of(kind)]
             for golden in (*goldens.of("scores"), *goldens.of("vectors")):
                 float((golden.get("tolerance") or golden["least-cosine"])["int8"])
+
+    return read
+
+
+def _questions(task: Task) -> Callable[[Path], None]:
+    def read(folder: Path) -> None:
+        questions = read_questions(folder, task)
+        questions.all()
+        questions.table()
+        f"{questions.agreement['int8']:.3f}"
 
     return read
 
@@ -397,6 +410,17 @@ READERS: tuple[Reader, ...] = (
     ),
     *(
         Reader(
+            name=f"questions of {name}",
+            reads=("prep/catalogue/questions.py:read_questions",),
+            form="toml",
+            path=_beside(f"{name}.toml"),
+            seed=_file(FOLDER / f"{name}.toml"),
+            read=_questions(task),
+        )
+        for name, task in TASKS.items()
+    ),
+    *(
+        Reader(
             name=name,
             reads=("prep/home/receipt.py:read_receipt", "prep/report/ready_file.py:_folders"),
             form="json",
@@ -594,7 +618,6 @@ TRUSTED: Mapping[str, str] = {
     "prep/process/child.py": "a process of ours: tests/unit/process/test_child.py",
     "prep/sandbox/probe/serve.py": "a process of ours",
     "prep/plugin/report_places.py:_check_place": "opened to see whether it can be written",
-    "prep/plugin/parameters.py:_rows": "a task's loads, no file",
     "prep/plugin/terminal.py:_append_to": "opened to be written",
 }
 
