@@ -40,5 +40,5 @@ def need(converted: Converted, seen: object) -> None:
     if not seen:
         assert not converted.state.sound, "a sound folder is always measured"
         cause = ChecksumMismatch(" ".join(str(converted.state.problems[0]).split()))
-        doing = f"looking at the {converted.precision} conversion ({cause})"
+        doing = f"checking the {converted.precision} conversion ({cause})"
         raise NotReached(converted.model, doing, cause)

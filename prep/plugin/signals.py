@@ -12,6 +12,7 @@ ends a run that hangs with the promised exit code, after writing where all threa
 """
 
 import _thread
+import atexit
 import contextlib
 import faulthandler
 import os
@@ -122,9 +123,13 @@ class Ending:
             excinfo.traceback = excinfo.traceback[-2:]  # the last of pytest.exit is a hidden one
 
     def close(self) -> None:
-        """The run is over; the handler stays, for what Python has still to do."""
+        """The run is over; the handler stays, for what Python has still to do.
+
+        Its last steps take the handlers away: from then on a signal would replace the exit code.
+        """
         self._closed = time.monotonic()
         os.close(self._stderr)
+        atexit.register(signal.pthread_sigmask, signal.SIG_BLOCK, SIGNALS)
 
     def _opened(self) -> Generator[None, object, object]:
         try:

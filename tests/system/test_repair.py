@@ -193,7 +193,7 @@ def test_levels_that_found_nothing_to_look_at_are_not_green(tmp_path: Path, prep
     done = sample(home.root, "--offline", "-m", "conversion", "--junitxml", junit)
     assert done.code == 1, done.out
     assert "4 not reached in " in done.out
-    words = f"{TINY}: not reached, because looking at the int8 conversion (missing "
+    words = f"{TINY}: not reached, because checking the int8 conversion (missing"
     assert junit.read_text().count(words) >= 4
     assert "never converted) failed before" in junit.read_text()
 
