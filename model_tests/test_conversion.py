@@ -39,6 +39,6 @@ def need(converted: Converted, seen: object) -> None:
     """Pass nothing that was not checked: other tests say why, or none where they are left out."""
     if not seen:
         assert not converted.state.sound, "a sound folder is always measured"
-        cause = ChecksumMismatch(" ".join(str(converted.state.problems[0]).split()))
-        doing = f"checking the {converted.precision} conversion ({cause})"
-        raise NotReached(converted.model, doing, cause)
+        problem = " ".join(str(converted.state.problems[0]).split())
+        doing = f"checking the {converted.precision} conversion ({problem})"
+        raise NotReached(converted.model, doing, ChecksumMismatch(problem))
