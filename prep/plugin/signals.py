@@ -125,11 +125,13 @@ class Ending:
     def close(self) -> None:
         """The run is over; the handler stays, for what Python has still to do.
 
-        Its last steps take the handlers away: from then on a signal would replace the exit code.
+        Its last steps take the handlers away, and a signal would then replace the exit code.
+        Ignored and not blocked: that holds for all threads, also execnet's, which outlive the run.
         """
         self._closed = time.monotonic()
         os.close(self._stderr)
-        atexit.register(signal.pthread_sigmask, signal.SIG_BLOCK, SIGNALS)
+        for number in SIGNALS:
+            atexit.register(signal.signal, number, signal.SIG_IGN)
 
     def _opened(self) -> Generator[None, object, object]:
         try:
