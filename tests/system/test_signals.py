@@ -1,5 +1,7 @@
 """However a run ends, its exit code says it, its children are gone, and the home is resumable."""
 
+import contextlib
+import os
 import signal
 import subprocess
 import sys
@@ -10,9 +12,15 @@ from typing import Any
 import pytest
 
 from sample_hub.server import Hub, sample_repos
-from tests.proofs.signals.moments import BOUND, WORKERS, problems_of, run_until, take
+from tests.proofs.signals.moments import (
+    BOUND,
+    WORKERS,
+    problems_of,
+    run_until,
+    take,
+)
 from tests.support.paths import ROOT
-from tests.support.runs import SAMPLE, TINY, Run, environment, sample, started, status
+from tests.support.runs import SAMPLE, TINY, Run, environment, sample, start, started, status
 
 
 def wait_for(log: Path, words: str, within: float = 60) -> None:
@@ -280,3 +288,23 @@ def test_nothing_is_left_of_a_run_and_nothing_is_damaged(
 def interrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The home that is handed from one to the next."""
     return tmp_path_factory.mktemp("interrupted") / "home"
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 2), (signal.SIGTERM, 143)])
+def test_signals_that_keep_coming_leave_the_exit_code(
+    tmp_path: Path, interrupted: Path, number: signal.Signals, code: int
+) -> None:
+    """Until the process is gone: Python's last steps have no handler any more."""
+    chosen = ("--hub", "sample", "--models", TINY, f"--model-home={interrupted}", *WORKERS)
+    log = tmp_path / "log"
+    process = start("-v", *chosen, log=log, session=True)
+    try:
+        wait_for(log, "test_name_leads")
+        while process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, number)
+            time.sleep(0.01)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    assert process.wait() == code, log.read_text()
