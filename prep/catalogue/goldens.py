@@ -13,11 +13,10 @@ from prep.files.fields import shown
 from prep.files.reader import Unreadable, read_toml
 from prep.tasks.golden_kinds import TOLERANCE, Answer, Kind
 from prep.tasks.precisions import PRECISIONS
-from prep.tasks.question_sets import Ask
+from prep.tasks.question_sets import LONGEST, Ask
 from prep.tasks.registry import TASKS
 
 VERSION = 1
-LONGEST = 1_000_000  # letters of a text, repeated
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from prep.tasks.question_sets import Questions
 from prep.tasks.task import Task
 
 VERSION = 1
-REMEDY = "Correct the places named; docs/adding-a-model.md#questions lists every key."
+REMEDY = "Correct the places named, or begin anew: docs/adding-a-model.md#questions says with what."
 
 
 def read_questions(folder: Path, task: Task) -> Questions:

@@ -38,7 +38,7 @@ class Client:
         """What the hub shows of a repository without a token, for an error's message."""
         try:
             data, _ = self.session.json(api_url(repo), token=False)
-            info = ModelInfo(**data)  # type: ignore[no-untyped-call]
+            info = ModelInfo(**data)  # type: ignore[no-untyped-call]  # the client's own
         except RepositoryNotFoundError:
             return "hidden"
         except Exception:  # whatever it is, the refusal is what is reported

@@ -139,7 +139,7 @@ def first_of(addresses: list[str], port: int, timeout: float | None) -> str:
             if left <= 0:
                 break
             for key, _ in selector.select(min(left, STAGGER_SECONDS) if waiting else left):
-                connecting: socket.socket = key.fileobj  # type: ignore[assignment]
+                connecting: socket.socket = key.fileobj  # type: ignore[assignment]  # all are
                 code = connecting.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
                 if not code:
                     return str(key.data)

@@ -120,7 +120,7 @@ def _info(session: Session, repo: str, revision: str | None) -> ModelInfo:
     url = f"{api_url(repo)}{at}?blobs=true"
     data, _ = session.json(url)
     try:
-        info = ModelInfo(**data)  # type: ignore[no-untyped-call]
+        info = ModelInfo(**data)  # type: ignore[no-untyped-call]  # the client's own
         is_model = _is_described(info)
     except (TypeError, KeyError, AttributeError, ValueError):
         is_model = False

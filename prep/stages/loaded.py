@@ -93,9 +93,7 @@ def load_model(
     ready = context.server_ready(spec.name, load.interpreter)
     name = load.consumer.name
     if why := ready["not-tried"][spec.task].get(name):
-        if (
-            load.interpreter is None
-        ):  # not the machine's fault: a verdict without this load proves nothing
+        if load.interpreter is None:  # our own lacks it: a verdict without this load proves nothing
             raise UnsuitableInterpreter(
                 f"{spec.name}: this environment cannot be the consumer {name}: {why}. Install what "
                 "requirements.txt names, or name the consumers that count in the catalogue."

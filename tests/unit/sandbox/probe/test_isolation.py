@@ -28,7 +28,7 @@ everywhere = pytest.mark.parametrize(
 LOOK = """
 def look(args):
     at = Path(args["shown"])
-    other = next(Path(one) for one in isolation.home_mounts() if one != str(at))
+    other = next(Path(mount) for mount in isolation.home_mounts() if mount != str(at))
     return {
         "at": at.name,
         "is HF_HOME": str(at) == os.environ["HF_HOME"],
