@@ -158,7 +158,7 @@ def ask(
 ) -> RemoteModel:
     """Ask the hub what `revision` is, with the checksums of the files that the globs name."""
     order = {"do": "ask", "repo": repo, "revision": revision, "globs": globs}
-    result = _child(network, order, f"asking about {repo}", scratch, _ignore, say)
+    result = _child(network, order, f"asking about {repo}", scratch, None, say)
     return RemoteModel(
         commit=result["commit"],
         head=result["head"],
@@ -178,7 +178,7 @@ def access(
     """
     order = {"do": "access", "asked": asked}
     try:
-        result = _child(network, order, "asking the hub", scratch, _ignore, say)
+        result = _child(network, order, "asking the hub", scratch, None, say)
     except HubUnreachable as error:
         return dict.fromkeys(asked, error)
     except TransientError:
@@ -186,12 +186,13 @@ def access(
     return {model: as_error(refusal) for model, refusal in result["refused"].items()}
 
 
-def _ignore(event: Event) -> None:
-    """For events that are not needed."""
-
-
 def _child(
-    network: Network, order: dict[str, Any], doing: str, scratch: Path, on_event: Emit, say: Say
+    network: Network,
+    order: dict[str, Any],
+    doing: str,
+    scratch: Path,
+    on_event: Emit | None,
+    say: Say,
 ) -> dict[str, Any]:
     hub = urlsplit(network.endpoint).netloc.rpartition("@")[2]
     watch = HostWatch(hub, network.timeout + GRACE_SECONDS, network.deadline, CONNECT_LIMIT_SECONDS)
@@ -199,7 +200,7 @@ def _child(
     def dispatch(event: Event) -> None:
         if event["event"] == "line":
             say(event["text"])
-        elif not watch.handle(event):
+        elif not watch.handle(event) and on_event is not None:
             on_event(event)
 
     order |= {"timeout": network.timeout, "deadline": network.deadline}

@@ -28,16 +28,23 @@ from prep.errors import (
 )
 from prep.fetch.connections import ProxyUnreachable
 from prep.fetch.host_watch import named, unreachable
-from prep.fetch.retry import RETRY_AFTER_MAX, RetriesExhausted
+from prep.fetch.retry import (
+    RETRY_AFTER_MAX,
+    TRUNCATED,
+    RetriesExhausted,
+    certificate,
+    reason,
+    request_of,
+)
 from prep.fetch.session import (
     AnswerError,
     ServerUnavailable,
     SignatureRefused,
     UnexpectedAnswer,
     host_of,
+    is_page,
     server_message,
 )
-from prep.fetch.transient import TRUNCATED, certificate, reason, request_of
 from prep.files.reader import printable
 from prep.machine.disk import storage_error
 
@@ -73,8 +80,6 @@ def hub_errors(request: HubRequest) -> Iterator[None]:
     """Raise what the client and the disk raise as our errors, with host and repository named."""
     try:
         yield
-    except PrepError:
-        raise
     except (RetriesExhausted, AnswerError, httpx.HTTPError, httpx.InvalidURL, OSError) as error:
         raise our_error(error, request) from error
 
@@ -187,7 +192,7 @@ def _signature_refused(
     error: SignatureRefused, request: HubRequest, exhausted: RetriesExhausted | None
 ) -> PrepError:
     """Every try had a fresh signature, and one of them asked for no range."""
-    if error.page:
+    if is_page(error.response):
         return _not_a_hub(error.response, "a web page", request)
     message = server_message(error.response)
     quoted = f': "{message}"' if message else ""

@@ -74,10 +74,6 @@ class _Pairs(dict[str, Any]):
         super().__init__(pairs)
         self.pairs = pairs
 
-    def all(self, key: str) -> list[Any]:
-        """Every value of a key, None where it has none."""
-        return [value for name, value in self.pairs if name == key] or [None]
-
 
 def of_name(path: str) -> str | None:
     """Why a file of that path is never locked, whatever is in it; None where it may be."""
@@ -159,8 +155,10 @@ def _code_requests(path: str, settings: object) -> Iterator[str]:
     """What settings ask to run."""
     if path.rpartition("/")[2] == "modules.json" and isinstance(settings, list):
         for module in settings:
-            kinds = module.all("type") if isinstance(module, _Pairs) else [None]
-            yield from (_module(kind) for kind in kinds if not str(kind).startswith(MODULES))
+            pairs = module.pairs if isinstance(module, _Pairs) else []
+            for kind in [kind for key, kind in pairs if key == "type"] or [None]:
+                if not str(kind).startswith(MODULES):
+                    yield _module(kind)
     for key, value in _settings(settings):
         if key in CODE_KEYS and isinstance(value, dict | list | str) and value:
             yield f"{key} names code to import: {_shown(value)}"

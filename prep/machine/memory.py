@@ -82,20 +82,16 @@ def _limit(group: Path, files: _Files) -> Memory | None:
     limit = _number(group / files.limit)
     if limit is None or limit >= UNLIMITED:
         return None
+    stat = _table(group / "memory.stat")  # the kernel frees inactive pages of files on demand
+    cached = stat.get("total_inactive_file", stat.get("inactive_file", 0))
+    used = max(0, (_number(group / files.used) or 0) - cached)
     return Memory(
-        free=_free(limit, _number(group / files.used), group),
+        free=max(0, limit - used),
         limit=limit,
         bound=f"the control group {group}",
         peak=_number(group / files.peak),
         kills=_table(group / files.kills).get("oom_kill", 0),
     )
-
-
-def _free(limit: int, used: int | None, group: Path) -> int:
-    """What is left; the kernel frees inactive pages of files on demand."""
-    stat = _table(group / "memory.stat")
-    cached = stat.get("total_inactive_file", stat.get("inactive_file", 0))
-    return max(0, limit - max(0, (used or 0) - cached))
 
 
 def _number(path: Path) -> int | None:

@@ -254,7 +254,9 @@ class Child:
                     self._send({**order, "order": number})
                 yield lambda timeout: self._answer(number, doing, timeout)
             except _OutputEnded:
-                raise self._ended(doing) from None
+                code = self.process.wait()
+                tail = self.stderr.read_text(encoding="utf-8", errors="replace").strip()
+                raise crash_error(doing, code, self.kills, tail) from None
         except BaseException:  # of any class: the child may be in the middle of a line
             self.stop()
             raise
@@ -313,12 +315,6 @@ class Child:
         line = bytes(self._buffer[:end])
         del self._buffer[: end + 1]
         return line
-
-    def _ended(self, doing: str) -> PrepError:
-        """The error for a child whose output ended."""
-        code = self.process.wait()
-        tail = self.stderr.read_text(encoding="utf-8", errors="replace").strip()
-        return crash_error(doing, code, self.kills, tail)
 
     def end(self) -> None:
         """Let it end by itself, as it does when its input ends."""
@@ -386,21 +382,16 @@ def serve_one(work: Callable[[Event, Emit], Event]) -> NoReturn:
             out.write(json.dumps({"order": number, **message}).encode() + b"\n")
             out.flush()
 
-    emit(outcome(lambda: work(order, emit)))
+    try:
+        message = {"result": work(order, emit)}
+    except Exception as error:  # whatever a library raises: the parent reports it
+        message = {"error": outcome_of(error)}
+    emit(message)
     raise SystemExit(0)
 
 
-def outcome(work: Callable[[], Event]) -> Event:
-    """The result of `work` as a message, or the error that it raised."""
-    try:
-        return {"result": work()}
-    except Exception as error:
-        # Whatever a library raises: the parent reports it, the log has the traceback.
-        return {"error": outcome_of(error)}
-
-
 def outcome_of(error: Exception) -> Event:
-    """An error as a message, which `as_error` reads."""
+    """An error as a message, which `as_error` reads; the log has the traceback."""
     if not isinstance(error, PrepError):
         log.error("unexpected in a child", exc_info=error)
     message: Event = {"class": type(error).__name__, "message": str(error)}

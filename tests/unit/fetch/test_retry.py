@@ -1,8 +1,10 @@
-"""How often is tried, and how long is waited; the answers are real ones."""
+"""What is transient, how often is tried, and how long is waited; the answers are real ones."""
 
 import threading
 import time
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from email.utils import formatdate
 from functools import partial
 from pathlib import Path
 
@@ -11,13 +13,19 @@ import pytest
 
 from prep.errors import HubBusy, TimedOut
 from prep.fetch.hub import Network, ask
-from prep.fetch.retry import RETRIES, RetriesExhausted, Retry
+from prep.fetch.retry import RETRIES, RetriesExhausted, Retry, is_transient, retry_after
 from prep.fetch.session import TRANSIENT_STATUSES, Hosts, ServerUnavailable, TruncatedBody
 from prep.fetch.timer import ProgressTimer
 from sample_hub.faults import Fault
 from sample_hub.server import Hub, ServedRepo
 from tests.support.fault_play import REPO
-from tests.unit.fetch.test_transient import REQUEST, answer
+
+REQUEST = httpx.Request("GET", "http://hub.invalid/x")
+NOW = 1_790_000_000
+
+
+def answer(status: int, headers: Mapping[str, str] | None = None) -> ServerUnavailable:
+    return ServerUnavailable(httpx.Response(status, headers=headers, request=REQUEST))
 
 
 def retries(timeout: float = 60, deadline: float | None = None) -> Retry:
@@ -46,9 +54,7 @@ def test_each_transient_status_is_raised_before_the_client_sees_it(
     assert len(hub.requests) == 1
 
 
-def test_waits_that_hubs_ask_for_have_a_limit_together(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_waits_that_hubs_ask_for_have_a_limit_together(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("prep.fetch.retry.RETRY_AFTER_MAX", 2.9)
     retry, tries = retries(timeout=1), 0
 
@@ -171,3 +177,44 @@ def test_failure_of_one_file_ends_the_wait_of_another() -> None:
     with pytest.raises(ServerUnavailable):
         retry("x", work)
     assert time.monotonic() - began < 30
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, None),
+        ({"Retry-After": "7"}, 7),
+        ({"Retry-After": " 120 "}, 120),
+        ({"Retry-After": "soon"}, None),
+        ({"Retry-After": "-3"}, None),
+        ({"Retry-After": formatdate(NOW + 90, usegmt=True), "Date": formatdate(NOW)}, 90),
+        ({"Retry-After": formatdate(NOW - 90, usegmt=True), "Date": formatdate(NOW)}, 0),
+        (
+            {"RateLimit": '"api";r=0;t=55', "RateLimit-Policy": '"fixed window";"api";q=500;w=300'},
+            55,
+        ),
+        ({"RateLimit": '"api";r=3;t=55'}, None),
+        ({"RateLimit": '"api";r=0;t=55', "Retry-After": "9"}, 9),
+    ],
+    ids=lambda value: "-".join(f"{v}" for v in value.values()) if isinstance(value, dict) else None,
+)
+def test_wait_that_the_hub_asks_for(headers: dict[str, str], seconds: float | None) -> None:
+    assert retry_after(answer(429, headers)) == seconds
+    assert retry_after(answer(503, headers)) == seconds
+
+
+def test_date_without_the_hubs_clock_is_compared_with_ours() -> None:
+    asked = retry_after(answer(429, {"Retry-After": formatdate(time.time() + 100, usegmt=True)}))
+    assert asked is not None and 60 < asked <= 100
+
+
+def test_only_transient_errors_are_retried() -> None:
+    for error in (
+        *(httpx.ConnectError, httpx.ConnectTimeout, httpx.ReadTimeout, httpx.ReadError),
+        *(httpx.RemoteProtocolError, httpx.ProxyError, httpx.PoolTimeout),
+    ):
+        assert is_transient(error("", request=REQUEST)), error
+    assert is_transient(TruncatedBody(answer(200).response)) and is_transient(answer(503))
+    for error in (httpx.TooManyRedirects, httpx.UnsupportedProtocol):
+        assert not is_transient(error("", request=REQUEST)), error
+    assert not is_transient(ValueError()) and not is_transient(OSError(28, "No space left"))

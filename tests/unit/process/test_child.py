@@ -210,9 +210,7 @@ def test_an_error_of_another_class_is_quoted(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "how"),
-    [(3, "exit code 3"), (-11, "signal SIGSEGV"), (-40, "signal 40")],
-    ids=str,
+    ("code", "how"), [(3, "exit code 3"), (-11, "signal SIGSEGV"), (-40, "signal 40")], ids=str
 )
 def test_every_way_of_ending_has_a_name(code: int, how: str) -> None:
     error = crash_error("loading", code, 0)
