@@ -136,7 +136,7 @@ def fetch_files(
         "commit": commit,
         "files": [asdict(file) for file in files],
         "locked": sorted(locked),
-        "cache": str(home.hub),
+        "home": str(home.root),
         "partial": str(partial),
     }
     try:

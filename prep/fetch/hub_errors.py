@@ -97,7 +97,8 @@ def our_error(
     if isinstance(error, SignatureRefused):
         return _signature_refused(error, request, exhausted)
     if isinstance(error, HfHubHTTPError):
-        return _quoting(_refused(error, request), error, request)
+        ours, message = _refused(error, request), server_message(error.response)
+        return type(ours)(f'{ours} {_host(error, request)} says: "{message}"') if message else ours
     if isinstance(error, httpx.TooManyRedirects | httpx.InvalidURL | httpx.UnsupportedProtocol):
         how = "in a loop" if isinstance(error, httpx.TooManyRedirects) else "to an invalid URL"
         return NotAHub(
@@ -202,13 +203,6 @@ def _signature_refused(
         f"{RESUME} If it stays: check this machine's clock, and whether a proxy or gateway allows "
         "that host."
     )
-
-
-def _quoting(error: PrepError, answer: HfHubHTTPError, request: HubRequest) -> PrepError:
-    """The same, with the server's own message at its end."""
-    if not (message := server_message(answer.response)):
-        return error
-    return type(error)(f'{error} {_host(answer, request)} says: "{message}"')
 
 
 def _refused(error: HfHubHTTPError, request: HubRequest) -> PrepError:

@@ -303,16 +303,12 @@ def _are_counts(value: object) -> bool:
 
 def _shown(value: object) -> str:
     """The value in a short line."""
-    shown = value if isinstance(value, str) else _dumped(value)
+    try:
+        shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    except RecursionError:  # just shallow enough to be parsed
+        shown = "something nested deep"
     shown = printable(" ".join(shown.split()), 81)
     return shown if len(shown) <= 80 else f"{shown[:77]}…"
-
-
-def _dumped(value: object) -> str:
-    try:
-        return json.dumps(value, ensure_ascii=False)
-    except RecursionError:  # just shallow enough to be parsed
-        return "something nested deep"
 
 
 def _number(text: str) -> int:

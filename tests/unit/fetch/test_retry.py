@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from email.utils import formatdate
 from functools import partial
@@ -35,6 +35,15 @@ def retries(timeout: float = 60, deadline: float | None = None) -> Retry:
         return None
 
     return Retry(ProgressTimer(timeout, deadline, nobody), Hosts(nobody), nobody)
+
+
+def failing(error: Exception) -> Callable[[], None]:
+    """Work that raises this, each time."""
+
+    def work() -> None:
+        raise error
+
+    return work
 
 
 @pytest.mark.parametrize("status", sorted(TRANSIENT_STATUSES))
@@ -128,24 +137,18 @@ def test_threads_that_are_asked_to_wait_at_once_wait_once(monkeypatch: pytest.Mo
 
 
 def test_wait_beyond_the_deadline_is_not_begun() -> None:
-    def work() -> None:
-        raise answer(503, {"Retry-After": "9"})
-
     began = time.monotonic()
     with pytest.raises(RetriesExhausted) as caught:
-        retries(deadline=5)("x", work)
+        retries(deadline=5)("x", failing(answer(503, {"Retry-After": "9"})))
     assert (caught.value.by_deadline, caught.value.tries) == (True, 1)
     assert time.monotonic() - began < 5
 
 
 def test_silence_until_the_deadline_is_said_to_exceed_the_deadline() -> None:
-    def work() -> None:
-        raise httpx.ReadTimeout("", request=REQUEST)
-
-    with pytest.raises(
-        TimedOut, match=r"^timed out: x: not done within the 0\.5 s of --download-deadline"
-    ):
-        retries(deadline=0.5)("x", work)
+    silence = failing(httpx.ReadTimeout("", request=REQUEST))
+    text = r"^timed out: x: not done within the 0\.5 s of --download-deadline"
+    with pytest.raises(TimedOut, match=text):
+        retries(deadline=0.5)("x", silence)
 
 
 def test_tries_are_counted_anew_after_one_that_received_something(
@@ -170,12 +173,9 @@ def test_failure_of_one_file_ends_the_wait_of_another() -> None:
     retry = retries()
     retry.cancelled.set()
 
-    def work() -> None:
-        raise answer(503, {"Retry-After": "50"})
-
     began = time.monotonic()
     with pytest.raises(ServerUnavailable):
-        retry("x", work)
+        retry("x", failing(answer(503, {"Retry-After": "50"})))
     assert time.monotonic() - began < 30
 
 
