@@ -159,13 +159,8 @@ def ask(
     """Ask the hub what `revision` is, with the checksums of the files that the globs name."""
     order = {"do": "ask", "repo": repo, "revision": revision, "globs": globs}
     result = _child(network, order, f"asking about {repo}", scratch, None, say)
-    return RemoteModel(
-        commit=result["commit"],
-        head=result["head"],
-        license=result["license"],
-        files=tuple(RemoteFile(**file) for file in result["files"]),
-        others=tuple(result["others"]),
-    )
+    files = tuple(RemoteFile(**file) for file in result["files"])
+    return RemoteModel(**{**result, "files": files, "others": tuple(result["others"])})
 
 
 def access(

@@ -12,6 +12,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TypeVar
@@ -50,6 +51,7 @@ TRUNCATED = (
 T = TypeVar("T")
 
 
+@dataclass(eq=False)
 class RetriesExhausted(Exception):
     """It was tried often enough, or the next try would be too late; `cause` is the last error.
 
@@ -57,17 +59,11 @@ class RetriesExhausted(Exception):
     in seconds. `by_deadline`: it is --download-deadline that is too near.
     """
 
-    def __init__(
-        self,
-        cause: BaseException,
-        tries: int,
-        retry_after: float | None = None,
-        by_deadline: bool = False,
-        total_wait: float = 0.0,
-    ) -> None:
-        super().__init__(tries)
-        self.cause, self.tries, self.retry_after = cause, tries, retry_after
-        self.by_deadline, self.total_wait = by_deadline, total_wait
+    cause: BaseException
+    tries: int
+    retry_after: float | None = None
+    by_deadline: bool = False
+    total_wait: float = 0.0
 
 
 class Retry:

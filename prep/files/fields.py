@@ -53,11 +53,8 @@ class Table:
     def text(self, key: str, pattern: re.Pattern[str] | None = None, wanted: str = "") -> str:
         """A string that is not empty, and matches `pattern` whole (`wanted` says it in words)."""
         has_form = like(pattern) if pattern else is_text
-
-        def is_valid(value: Any) -> bool:
-            return has_form(value) and bool(value.strip())
-
-        return str(self._valid(key, is_valid, wanted or "a text", ""))
+        words = wanted or "a text"
+        return str(self._valid(key, lambda value: has_form(value) and value.strip(), words, ""))
 
     def number(self, key: str, least: int = 0) -> int:
         """A whole number of at least `least`."""

@@ -57,16 +57,11 @@ def _limits(proc: Path, cgroups: Path) -> Iterator[Memory]:
         else:
             continue
         for tree in trees:
-            yield from _upwards(tree, path, files)
-
-
-def _upwards(tree: Path, path: str, files: tuple[str, ...]) -> Iterator[Memory]:
-    """Every limit from our own group to the root: in a container only the root is visible."""
-    group = tree / path.strip("/")
-    while group.is_relative_to(tree):
-        if limit := _limit(group, files):
-            yield limit
-        group = group.parent
+            group = tree / path.strip("/")
+            while group.is_relative_to(tree):  # to the root: a container sees nothing else
+                if limit := _limit(group, files):
+                    yield limit
+                group = group.parent
 
 
 def _limit(group: Path, files: tuple[str, ...]) -> Memory | None:

@@ -38,20 +38,15 @@ Emit = Callable[[Event], None]
 
 # What a child may see of our environment. Not tokens, HF_* and TRANSFORMERS_*: those that it needs
 # are given by name.
-PASSED_ENV = frozenset(
-    {
-        *("PATH", "LANG", "LANGUAGE", "TZ", "LD_LIBRARY_PATH", "LD_PRELOAD", "VIRTUAL_ENV"),
-        *("TMPDIR", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"),
-        "OMP_WAIT_POLICY",
-        *("COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG", "COVERAGE_FILE"),
-    }
+PASSED_ENV = (
+    *("PATH", "LANG", "LANGUAGE", "TZ", "LD_LIBRARY_PATH", "LD_PRELOAD", "VIRTUAL_ENV", "TMPDIR"),
+    *("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OMP_WAIT_POLICY"),
+    *("COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG", "COVERAGE_FILE"),
 )
-PASSED_ENV_NETWORK = frozenset(
-    {
-        *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
-        *("http_proxy", "https_proxy", "all_proxy", "no_proxy"),
-        *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"),
-    }
+PASSED_ENV_NETWORK = (
+    *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
+    *("http_proxy", "https_proxy", "all_proxy", "no_proxy"),
+    *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"),
 )
 END_SECONDS = 2
 MINIMUM_RATE = 1024  # bytes per second; slower is no progress
@@ -77,7 +72,7 @@ def environment(private_home: Path, *, network: bool, **more: str) -> dict[str, 
     telemetry = private_home / "intel" / "openvino_telemetry"
     telemetry.parent.mkdir(parents=True, exist_ok=True)
     telemetry.write_text("0", encoding="ascii")
-    names = PASSED_ENV | PASSED_ENV_NETWORK if network else PASSED_ENV
+    names = PASSED_ENV + PASSED_ENV_NETWORK if network else PASSED_ENV
     passed = {key: value for key, value in os.environ.items() if key in names or key[:3] == "LC_"}
     return {
         # Where there are more threads than cores, those that wait for work must not spin: that made
