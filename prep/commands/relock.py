@@ -29,12 +29,7 @@ def run(settings: Settings, scratch: Path, write: Callable[[str], object]) -> in
             write(f"{name}: {text}\n")
 
         remote = hub.ask(
-            settings.network,
-            spec.repo,
-            spec.revision,
-            spec.globs,
-            scratch=scratch,
-            say=report,
+            settings.network, spec.repo, spec.revision, spec.globs, scratch=scratch, say=report
         )
         fresh[spec.name] = _locked(spec, remote)
         lines += _description(settings.home, spec, old.get(spec.name), fresh[spec.name], remote)

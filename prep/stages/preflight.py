@@ -156,10 +156,7 @@ def _folders(home: Home, locked: LockedModel, fetched: bool, made: bool) -> tupl
 
 
 def gather(
-    settings: Settings,
-    needs: Sequence[Need],
-    scratch: Path,
-    say: hub.Say = lambda text: None,
+    settings: Settings, needs: Sequence[Need], scratch: Path, say: hub.Say = lambda text: None
 ) -> Findings:
     """Look at the disks, the memory and the hub; the hub only where something is to be fetched."""
     folders = sorted({folder for need in needs for folder in need.folders})
@@ -334,10 +331,7 @@ class Preflight:
 
 
 def run_preflight(
-    settings: Settings,
-    scratch: Path,
-    workers: int = 1,
-    say: hub.Say = lambda text: None,
+    settings: Settings, scratch: Path, workers: int = 1, say: hub.Say = lambda text: None
 ) -> Preflight:
     """The preflight of everything that `settings` choose; `say` gets lines about waits."""
     needs = needs_of(settings)

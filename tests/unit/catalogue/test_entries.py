@@ -167,10 +167,7 @@ ENTRIES: list[tuple[dict[str, object], str]] = [  # the changed key, and what is
     ({"files": ["a\\b"]}, "files[0]': 'a\\\\b' has a backslash"),
     ({"files": ["a\x1f"]}, "files[0]': 'a\\x1f' has a control character"),
     ({"files": [3]}, "files[0]': must be a text, got 3"),
-    (
-        {"consumers": ["fastembed"]},
-        f"consumers[0]': must be one of {CONSUMERS}, got 'fastembed'",
-    ),
+    ({"consumers": ["fastembed"]}, f"consumers[0]': must be one of {CONSUMERS}, got 'fastembed'"),
     ({"licenses": []}, "licenses': must be a list of texts, got []"),
     ({"retries": 3}, f"retries': {UNKNOWN} {KEYS}"),
 ]

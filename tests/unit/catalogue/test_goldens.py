@@ -73,12 +73,7 @@ def test_none_are_none(tmp_path: Path, task: str) -> None:
             {},
             {"texts": ["b", "b", "c", "d"]},
         ),
-        (
-            "embedding",
-            f"[[tokens]]\n{TOKENS}repeat = 3\nexpected = [1]\n",
-            {},
-            {"texts": ["bbb"]},
-        ),
+        ("embedding", f"[[tokens]]\n{TOKENS}repeat = 3\nexpected = [1]\n", {}, {"texts": ["bbb"]}),
         (
             "reranker",
             f'labels = 1\nactivation = "Sigmoid"\n[[scores]]\n{SCORES}tolerance = {ALL}\n',
