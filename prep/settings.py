@@ -12,7 +12,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from prep.catalogue.entries import Catalogue, ModelSpec, read_catalogue
 from prep.catalogue.goldens import read_goldens
-from prep.catalogue.lock import Lock, check_lock, read_lock
+from prep.catalogue.lock import Lock, LockedModel, check_lock, read_lock
 from prep.catalogue.questions import read_questions
 from prep.errors import LockError, WrongRequest
 from prep.fetch.hub import DEFAULT_ENDPOINT, Network
@@ -104,6 +104,12 @@ class Settings:
         if self.models:
             return None
         return f"model-prep: share {self.shard} has no models: nothing was to be done"
+
+    def locked(self, spec: ModelSpec) -> LockedModel:
+        """The model's entry in the lock."""
+        locked = self.lock.get(spec.name)
+        assert locked is not None, "the settings were checked against the lock"
+        return locked
 
     def precisions_of(self, spec: ModelSpec) -> tuple[str, ...]:
         """Which precisions to prepare of a model; empty means the original weights only."""

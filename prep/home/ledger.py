@@ -129,25 +129,22 @@ def placing_blobs(home: Home, repo: str, files: Iterable[LockedFile]) -> Iterato
     Large files' blobs are named by their sha256 and are noted before; others' names are the hub's.
     A blob that was there before is somebody else's, or was noted when it came.
     """
-    there = _blobs(home, repo)
-    for file in files:
-        if file.sha256 not in there:
-            _note_blob(home, repo, file.sha256)
-            there.add(file.sha256)
+    folder = home.repo(repo) / "blobs"
+
+    def note(names: Iterable[str]) -> None:
+        for name in names:
+            home.note_placed("blob", folder / name, repo=repo)
+
+    def there() -> set[str]:
+        return {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+
+    before = there()
+    large = [name for name in dict.fromkeys(file.sha256 for file in files) if name not in before]
+    note(large)
     try:
         yield
     finally:
-        for name in sorted(_blobs(home, repo) - there):
-            _note_blob(home, repo, name)
-
-
-def _note_blob(home: Home, repo: str, name: str) -> None:
-    home.note_placed("blob", home.repo(repo) / "blobs" / name, repo=repo)
-
-
-def _blobs(home: Home, repo: str) -> set[str]:
-    folder = home.repo(repo) / "blobs"
-    return {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+        note(sorted(there() - before - set(large)))
 
 
 def below(home: Home, line: Line, folder: Path) -> Path | None:

@@ -108,8 +108,8 @@ def _make(context: Context, fetched: Fetched, precision: str) -> Converted:
     context.progress.busy(spec.name, doing)
     draft = conversion.make(context.server, context.home, recipe)
     try:
-        content = _measure(context, fetched, precision, draft.folder)
-        if problems := content.problems(precision, _bound(context, fetched, precision)):
+        content, problems = _measure(context, fetched, precision, draft.folder)
+        if problems:
             lines = "\n".join(f"  {problem}" for problem in problems.values())
             raise ConversionError(
                 f"{spec.name}: the {precision} conversion is not what it must be, so it was thrown "
@@ -185,8 +185,7 @@ def _judge(context: Context, fetched: Fetched, precision: str, state: Conversion
     problems: Mapping[str, str] = {}
     if state.sound and state.folder is not None:
         try:
-            content = _measure(context, fetched, precision, state.folder)
-            problems = content.problems(precision, _bound(context, fetched, precision))
+            content, problems = _measure(context, fetched, precision, state.folder)
         except ModelError as error:  # as wrong as wrong answers, and converted again like those
             problems = {"agreement": f"it gives no answers: {' '.join(str(error).split())}"}
     return Converted(
@@ -200,8 +199,12 @@ def _judge(context: Context, fetched: Fetched, precision: str, state: Conversion
     )
 
 
-def _measure(context: Context, fetched: Fetched, precision: str, folder: Path) -> Content:
+def _measure(
+    context: Context, fetched: Fetched, precision: str, folder: Path
+) -> tuple[Content, Mapping[str, str]]:
+    """What a converted folder holds, and what is wrong with it."""
     spec = fetched.spec
+    questions = context.settings.questions[spec.task]
     context.server_ready(spec.name)
     doing = f"checking the {precision} conversion"
     context.progress.busy(spec.name, doing)
@@ -211,15 +214,13 @@ def _measure(context: Context, fetched: Fetched, precision: str, folder: Path) -
             "source": str(fetched.snapshot),
             "folder": str(folder),
             "task": spec.task,
-            "ask": context.settings.questions[spec.task].plain(),
+            "ask": questions.plain(),
         },
         doing=f"{doing} of {spec.name}",
     )
-    return Content(**result.value | {"contradictions": tuple(result.value["contradictions"])})
-
-
-def _bound(context: Context, fetched: Fetched, precision: str) -> float:
-    return context.settings.questions[fetched.spec.task].agreement[precision]
+    contradictions = tuple(result.value["contradictions"])
+    content = Content(**result.value | {"contradictions": contradictions})
+    return content, content.problems(precision, questions.agreement[precision])
 
 
 def _is_broken(stable: ConversionState) -> bool:
