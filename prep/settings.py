@@ -145,7 +145,9 @@ def resolve_settings(given: GivenOptions, environ: Mapping[str, str], root: Path
     lock = _read_lock(catalogue.lock_path, given)
     if not given.relock:
         check_lock(catalogue, lock, models)
-    goldens = _goldens(catalogue)
+    goldens = catalogue.path.parent / "goldens"
+    if not goldens.is_dir():
+        goldens = SUITE / "model_tests" / "goldens"
     for spec in models:  # an invalid file is refused before anything is done
         read_goldens(goldens, spec.name, spec.repo, spec.task)
     root_of_home = given.model_home or _default_home(environ, root, sample)
@@ -346,8 +348,3 @@ def _wrong_part(parts: SplitResult) -> str | None:
     if parts.query or parts.fragment:
         return "it has a query or a fragment (? or #)"
     return None
-
-
-def _goldens(catalogue: Catalogue) -> Path:
-    beside = catalogue.path.parent / "goldens"
-    return beside if beside.is_dir() else SUITE / "model_tests" / "goldens"
