@@ -102,15 +102,21 @@ def publish(home: Home, draft: Draft, content: Mapping[str, Any]) -> Receipt:
         },
     )
     write_text(draft.folder / NAME, receipt.render())
-    recipe = draft.recipe
-    final = home.conversions(recipe.repo) / recipe.digest
-    pin = {"repo": recipe.repo, "commit": recipe.commit}
-    home.note_placed("conversion", final, **pin, precision=recipe.precision)
+    final = home.conversions(draft.recipe.repo) / draft.recipe.digest
+    home.note_placed(
+        "conversion",
+        final,
+        repo=draft.recipe.repo,
+        commit=draft.recipe.commit,
+        precision=draft.recipe.precision,
+    )
     if final.is_symlink() or final.exists():
-        _move_aside(home, recipe.repo, final)
+        aside = final.with_name(f".aside.{uuid.uuid4().hex}")
+        home.note_placed("aside", aside, repo=draft.recipe.repo)
+        final.rename(aside)
     draft.folder.rename(final)
     _flush(final.parent)
-    point(home, recipe)
+    point(home, draft.recipe)
     return receipt
 
 
@@ -118,15 +124,11 @@ def point(home: Home, recipe: Recipe) -> None:
     """Point the stable path at the recipe's folder; the old target stays until ``--cleanup``."""
     stable = home.stable(recipe.repo, recipe.precision)
     if stable.exists() and not stable.is_symlink():  # a copy with links resolved, or not ours
-        _move_aside(home, recipe.repo, stable)
+        aside = stable.with_name(f".aside.{uuid.uuid4().hex}")
+        home.note_placed("aside", aside, repo=recipe.repo)
+        stable.rename(aside)
     home.note_placed("link", stable, repo=recipe.repo)
     point_link(stable, recipe.digest)
-
-
-def _move_aside(home: Home, repo: str, path: Path) -> None:
-    aside = path.with_name(f".aside.{uuid.uuid4().hex}")
-    home.note_placed("aside", aside, repo=repo)
-    path.rename(aside)
 
 
 def discard(draft: Draft) -> None:

@@ -108,8 +108,8 @@ def _make(context: Context, fetched: Fetched, precision: str) -> Converted:
     context.progress.busy(spec.name, doing)
     draft = conversion.make(context.server, context.home, recipe)
     try:
-        content, problems = _measure(context, fetched, precision, draft.folder)
-        if problems:
+        content = _measure(context, fetched, precision, draft.folder)
+        if problems := content.problems(precision, _bound(context, fetched, precision)):
             lines = "\n".join(f"  {problem}" for problem in problems.values())
             raise ConversionError(
                 f"{spec.name}: the {precision} conversion is not what it must be, so it was thrown "
@@ -185,7 +185,8 @@ def _judge(context: Context, fetched: Fetched, precision: str, state: Conversion
     problems: Mapping[str, str] = {}
     if state.sound and state.folder is not None:
         try:
-            content, problems = _measure(context, fetched, precision, state.folder)
+            content = _measure(context, fetched, precision, state.folder)
+            problems = content.problems(precision, _bound(context, fetched, precision))
         except ModelError as error:  # as wrong as wrong answers, and converted again like those
             problems = {"agreement": f"it gives no answers: {' '.join(str(error).split())}"}
     return Converted(
@@ -199,12 +200,8 @@ def _judge(context: Context, fetched: Fetched, precision: str, state: Conversion
     )
 
 
-def _measure(
-    context: Context, fetched: Fetched, precision: str, folder: Path
-) -> tuple[Content, Mapping[str, str]]:
-    """What a converted folder holds, and what is wrong with it."""
+def _measure(context: Context, fetched: Fetched, precision: str, folder: Path) -> Content:
     spec = fetched.spec
-    questions = context.settings.questions[spec.task]
     context.server_ready(spec.name)
     doing = f"checking the {precision} conversion"
     context.progress.busy(spec.name, doing)
@@ -214,13 +211,15 @@ def _measure(
             "source": str(fetched.snapshot),
             "folder": str(folder),
             "task": spec.task,
-            "ask": questions.plain(),
+            "ask": context.settings.questions[spec.task].plain(),
         },
         doing=f"{doing} of {spec.name}",
     )
-    contradictions = tuple(result.value["contradictions"])
-    content = Content(**result.value | {"contradictions": contradictions})
-    return content, content.problems(precision, questions.agreement[precision])
+    return Content(**result.value | {"contradictions": tuple(result.value["contradictions"])})
+
+
+def _bound(context: Context, fetched: Fetched, precision: str) -> float:
+    return context.settings.questions[fetched.spec.task].agreement[precision]
 
 
 def _is_broken(stable: ConversionState) -> bool:

@@ -5,7 +5,8 @@ Nothing in this package knows pytest.
 """
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -33,7 +34,8 @@ class Stages:
 
     def locked(self, spec: ModelSpec) -> LockedModel:
         """The model's entry in the lock, which was checked against the catalogue before."""
-        locked = self.context.settings.locked(spec)
+        locked = self.context.settings.lock.get(spec.name)
+        assert locked is not None, "the settings were checked against the lock"
         self.context.record(
             spec.name,
             repo=spec.repo,
@@ -109,16 +111,22 @@ class Stages:
         if key not in self._done:
             clock = self.context.clocks[spec.name]
             try:
-                with clock.running(stage, during or which):
+                with clock.running(stage, during or which), self._disk_errors():
                     self._done[key] = work()
             except BaseException as error:
                 self._failed[key] = error
-                # Our own error says what to do, for a disk that is full or not writable.
-                paths = (self.context.home.root, self.context.scratch, Path(tempfile.gettempdir()))
-                if isinstance(error, OSError) and (known := storage_error(error, *paths)):
-                    self._failed[key] = known
-                    raise known from error
                 raise
             finally:
                 self.context.record(spec.name, timeline=clock.facts())
         return cast(T, self._done[key])  # each key holds what its own stage gave
+
+    @contextmanager
+    def _disk_errors(self) -> Iterator[None]:
+        """Raise our own error, which says what to do, for a disk that is full or not writable."""
+        paths = (self.context.home.root, self.context.scratch, Path(tempfile.gettempdir()))
+        try:
+            yield
+        except OSError as error:
+            if known := storage_error(error, *paths):
+                raise known from error
+            raise
