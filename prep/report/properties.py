@@ -7,9 +7,6 @@ from prep.catalogue.entries import ModelSpec
 from prep.catalogue.lock import LockedModel
 from prep.tasks.consumers import Load
 
-CONVERTED = {"bytes": "bytes.converted", "seconds": "seconds.converted", "agreement": "agreement"}
-LOADED = {"seconds": "seconds.loaded", "latency": "latency", "peak-bytes": "memory.peak"}
-
 
 def properties(
     spec: ModelSpec,
@@ -33,7 +30,11 @@ def properties(
     if precision is not None:
         yield "precision", precision
         made = facts.get("precisions", {}).get(precision, {})
-        for key, name in CONVERTED.items():
+        for key, name in (
+            ("bytes", "bytes.converted"),
+            ("seconds", "seconds.converted"),
+            ("agreement", "agreement"),
+        ):
             if made.get(key) is not None:
                 yield name, str(made[key])
     if load is not None:
@@ -45,10 +46,11 @@ def properties(
         yield "mount", load.case.mount
         if load.interpreter is not None:
             yield "consumer-python", load.interpreter.label
-        took = facts.get("loads", {}).get(load.id, {})
-        for key, name in LOADED.items():
-            if key in took:
-                yield name, str(took[key])
+        took = facts.get("loads", {}).get(load.id)
+        if took and "seconds" in took:
+            yield "seconds.loaded", str(took["seconds"])
+            yield "latency", str(took["latency"])
+            yield "memory.peak", str(took["peak-bytes"])
     if facts.get("adopted"):
         yield "bytes.adopted", str(facts["adopted"])
     if facts.get("repaired"):
