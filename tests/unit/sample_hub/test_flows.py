@@ -74,6 +74,11 @@ def test_small_file_is_behind_a_relative_redirect_and_both_answers_tell_of_it(
     assert second.status_code == 200
     assert {name: second.headers[name] for name in headers} == headers
     assert second.content == (CONFIG if method == "GET" else b"")
+    assert [request.path for request in hub.requests] == [
+        f"/{REPO}/resolve/main/{SMALL}",
+        first.headers["Location"].partition("?")[0],
+    ]
+    assert hub.requests[-1].sent == len(second.content)
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
@@ -93,6 +98,7 @@ def test_large_file_is_behind_a_signed_address_of_another_host(
     assert xet.refresh_route == f"{hub.url}/api/models/{REPO}/xet-read-token/{served.commit}"
     there = httpx.URL(first.headers["Location"])
     assert (urlsplit(hub.url).hostname, there.host) == ("127.0.0.1", "localhost")
+    assert there.path == f"/cdn/{SHA256}/{REPO}/{LARGE}"
     assert {"Expires", "Policy", "Signature", "Key-Pair-Id"} < set(there.params)
     again = httpx.URL(httpx.request(method, url(hub)).headers["Location"])
     assert (there.path, there.params["Signature"]) != (again.path, again.params["Signature"])
