@@ -203,15 +203,11 @@ ROWS = (
     _home("notes truncated", notes_truncated, scope="home"),
     _home("other tenants", other_tenants, "leftovers", tasks=ALL),
     _home("what upstream ships", upstream, tasks=ALL),
-    _home(
-        "droppings of desktops and editors",
-        droppings(
-            *(".DS_Store", "._config.json", "Thumbs.db", "desktop.ini", ".directory"),
+    _home("droppings of desktops and editors",
+        droppings(*(".DS_Store", "._config.json", "Thumbs.db", "desktop.ini", ".directory"),
             *(".config.json.swp", "config.json~", "#config.json#", ".nfs0001", "notes.txt"),
-            *("core", "nohup.out", "lost+found.txt", ".gitignore", ".ipynb_checkpoints"),
-        ),
-        tasks=ALL,
-    ),
+            *("core", "nohup.out", "lost+found.txt", ".gitignore", ".ipynb_checkpoints")),
+        tasks=ALL),
     _home("another IR in a folder of the conversion", ir_below),
     _home("other tools than the receipt's", other_tools, tasks=ALL),
     _home("dates of long ago", dates(1.0), "dates and modes"),
@@ -219,9 +215,7 @@ ROWS = (
     _home("dates to come", dates(4e9), "dates to come, written by nobody"),
     _home("nobody may write", nobody_writes, "dates to come, written by nobody"),
     _home("another owner", other_owner, scope="home"),
-    _home(
-        "another precision beside",
-        lambda t: lead(t.conversions / "fp16", t.home.stable(t.locked.repo, "fp32").resolve().name),
-        "dates and modes",
-    ),
-)
+    _home("another precision beside",
+        lambda t: lead(t.conversions / "fp16", t.home.stable(t.locked.repo,
+            "fp32").resolve().name), "dates and modes"),
+)  # fmt: skip

@@ -90,28 +90,17 @@ def _links(
 FETCHED: dict[str, object] = {"online": "repaired", "fetches": (WEIGHTS,)}
 LINK_ROWS = (
     _links("weights link leads out", WEIGHTS, lambda t: lead_away(t, t.weights), **FETCHED),
-    _links(
-        "weights relative link leads out",
-        WEIGHTS,
-        lambda t: lead_away(t, t.weights, absolute=False),
-        **FETCHED,
-    ),
-    _links(
-        "config link is absolute",
-        "config.json",
+    _links("weights relative link leads out", WEIGHTS,
+        lambda t: lead_away(t, t.weights, absolute=False), **FETCHED),
+    _links("config link is absolute", "config.json",
         lambda t: lead(t.snapshot / "config.json", (t.snapshot / "config.json").resolve()),
-        "not there where the home is mounted elsewhere",
-        online="repaired",
-    ),
+        "not there where the home is mounted elsewhere", online="repaired"),
     _links("blob is a link out", WEIGHTS, lambda t: lead_away(t, t.weights.resolve()), **FETCHED),
-    _links(
-        "pooling folder leads out",
-        "1_Pooling/config.json",
-        lambda t: folder_away(t, t.snapshot / "1_Pooling"),
-    ),
+    _links("pooling folder leads out", "1_Pooling/config.json",
+        lambda t: folder_away(t, t.snapshot / "1_Pooling")),
     _links("blobs lead out", WEIGHTS, lambda t: folder_away(t, t.repo / "blobs")),
     _links("snapshot leads out", WEIGHTS, lambda t: folder_away(t, t.snapshot)),
-)
+)  # fmt: skip
 
 
 def _modes(
@@ -140,21 +129,12 @@ MODE_ROWS = (
     _modes("blobs 0700", mode(lambda p: p.repo / "blobs", 0o700), "blobs", "0700"),
     _modes("repository 0700", mode(lambda p: p.repo, 0o700), "hub/models--", "0700"),
     _modes("pooling folder 0700", mode(lambda p: p.snapshot / "1_Pooling", 0o700), "1_Pooling"),
-    _modes(
-        "plain file 0600", lambda p: resolved(p.weights).chmod(0o600), "snapshots/", "0600", "o+r"
-    ),
+    _modes("plain file 0600", lambda p: resolved(p.weights).chmod(0o600), "snapshots/", "0600",
+        "o+r"),
     _modes("hub folder 0711", mode(lambda p: p.home.hub, 0o711), "hub", "0711", scope="home"),
-    _modes(
-        "home 0700",
-        mode(lambda p: p.home.root, 0o700),
-        "home",
-        "0700",
-        "chmod o+rx",
-        online="failed",
-        scope="home",
-        may_see=("test_everybody_can_read_the_converted",),
-    ),
-)
+    _modes("home 0700", mode(lambda p: p.home.root, 0o700), "home", "0700", "chmod o+rx",
+        online="failed", scope="home", may_see=("test_everybody_can_read_the_converted",)),
+)  # fmt: skip
 
 
 def _unlocked(name: str, file: str, content: bytes = b"{}", **more: object) -> Row:
@@ -179,22 +159,13 @@ UNLOCKED_ROWS = (
     _unlocked("sentencepiece model", "spiece.model", b"\n"),
     _unlocked("generation settings", "generation_config.json"),
     _unlocked("processor", "preprocessor_config.json"),
-    _unlocked(
-        "sentence-transformers modules beside a reranker",
-        "modules.json",
-        b"[]",
-        tasks=("reranker", "seq2seq"),
-    ),
-    Row(
-        name="the hub's note denies the tokenizer",
-        group="unlocked",
-        do=denied(TOKENIZER),
-        seen_by=UNLOCKED,
-        file=TOKENIZER,
-        words=("notes here that there is no such file", "take it away by hand, or lock it."),
-    ),
+    _unlocked("sentence-transformers modules beside a reranker", "modules.json", b"[]",
+        tasks=("reranker", "seq2seq")),
+    Row(name="the hub's note denies the tokenizer", group="unlocked", do=denied(TOKENIZER),
+        seen_by=UNLOCKED, file=TOKENIZER,
+        words=("notes here that there is no such file", "take it away by hand, or lock it.")),
     _unlocked("another length limit", "sentence_roberta_config.json"),
-)
+)  # fmt: skip
 
 
 ROWS = (*REF_ROWS, *LINK_ROWS, *MODE_ROWS, *UNLOCKED_ROWS)

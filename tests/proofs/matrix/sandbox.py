@@ -112,6 +112,11 @@ def without(*names: str) -> Callable[[Target], None]:
     return do
 
 
+def moved_away(target: Target) -> None:
+    shutil.move(target.home.root, target.scratch / "elsewhere")
+    target.home.root.mkdir()
+
+
 def weights_flipped(target: Target) -> None:
     flip(target.weights)
 
@@ -180,21 +185,17 @@ HARMLESS_ROWS = (
     _harmless("modules that shadow", shadows, "odd environment"),
     _harmless("settings of the user", home_of_the_user, "odd environment"),
     _harmless("home with spaces", lambda p: moved(p, p.scratch / "my models (1)"), "odd place"),
-    _harmless(
-        "home in other letters", lambda p: moved(p, p.scratch / "модели-模型-é"), "odd place"
-    ),
-    _harmless(
-        "home far down",
-        lambda p: moved(p, p.scratch / LONG / LONG / LONG / "models"),
-        "odd place",
-    ),
+    _harmless("home in other letters", lambda p: moved(p, p.scratch / "модели-模型-é"),
+        "odd place"),
+    _harmless("home far down", lambda p: moved(p, p.scratch / LONG / LONG / LONG / "models"),
+        "odd place"),
     _harmless("home reached by a link", by_a_link, "odd place"),
     _harmless("umask 077", umask("077"), "odd place"),
     _harmless("no HOME, no LANG", without("HOME", "LANG", "TERM", "USER", "LOGNAME", "SHELL")),
     _harmless("mounted read-only", read_only),
     _harmless("in memory", on_tmpfs),
     _harmless("as another user", as_a_user),
-)
+)  # fmt: skip
 
 
 def _damaged(name: str, do: Callable[[Target], object]) -> Row:
@@ -214,38 +215,16 @@ DAMAGE_ROWS = (
     _damaged("damage under odd variables", env(**ODD)),
     _damaged("damage on a read-only mount", read_only),
     _damaged("damage seen by another user", as_a_user),
-    Row(
-        name="home closed, reached by a link",
-        group="environment",
-        do=both(lambda target: target.home.root.chmod(0o700), by_a_link),
-        seen_by=MODES,
-        may_see=("test_everybody_can_read_the_converted",),
-        file="home",
-        words=("0700", "chmod o+rx"),
-        scope="home",
-    ),
-    Row(
-        name="home is empty",
-        group="environment",
-        do=lambda target: moved_away(target),
-        seen_by=(*BYTES, "test_name_leads_to_the_pin"),
-        file="model.safetensors",
-        scope="home",
-    ),
-    Row(
-        name="home one level too deep",
-        group="environment",
+    Row(name="home closed, reached by a link", group="environment",
+        do=both(lambda target: target.home.root.chmod(0o700), by_a_link), seen_by=MODES,
+        may_see=("test_everybody_can_read_the_converted",), file="home",
+        words=("0700", "chmod o+rx"), scope="home"),
+    Row(name="home is empty", group="environment", do=moved_away,
+        seen_by=(*BYTES, "test_name_leads_to_the_pin"), file="model.safetensors", scope="home"),
+    Row(name="home one level too deep", group="environment",
         do=lambda target: setattr(target, "home", Home(target.home.hub)),
-        seen_by=(*BYTES, "test_name_leads_to_the_pin"),
-        file="model.safetensors",
-        scope="home",
-    ),
-)
-
-
-def moved_away(target: Target) -> None:
-    shutil.move(target.home.root, target.scratch / "elsewhere")
-    target.home.root.mkdir()
+        seen_by=(*BYTES, "test_name_leads_to_the_pin"), file="model.safetensors", scope="home"),
+)  # fmt: skip
 
 
 ROWS = (*HARMLESS_ROWS, *DAMAGE_ROWS)

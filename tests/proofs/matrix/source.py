@@ -72,38 +72,20 @@ ROWS = (
     _file("weights link removed", WEIGHTS, remove, "missing", **NOTHING),
     _file("weights blob removed", WEIGHTS, remove_blob, "missing", "which is not there"),
     _file("weights replaced by a pipe", WEIGHTS, replace_by_pipe, "is not a file", **NOTHING),
-    Row(
-        name="weights replaced by a folder",
-        group="weights",
-        do=lambda target: somebodys_folder(target.weights),
-        seen_by=BYTES,
-        file=WEIGHTS,
-        words=("is not a file",),
-    ),
-    _file(
-        "weights link in a circle", WEIGHTS, lambda path: lead(path, WEIGHTS), "missing", **NOTHING
-    ),
-    _file(
-        "weights link leads to another file",
-        WEIGHTS,
-        lambda path: lead(path, path.with_name(CONFIG).readlink()),
-        "size is",
-        **NOTHING,
-    ),
-    _file(
-        "plain weights changed", WEIGHTS, lambda path: flip(resolved(path)), SAME_SIZE, **NOTHING
-    ),
-    _row(
-        "blobs not copied",
-        WEIGHTS,
+    Row(name="weights replaced by a folder", group="weights",
+        do=lambda target: somebodys_folder(target.weights), seen_by=BYTES, file=WEIGHTS,
+        words=("is not a file",)),
+    _file("weights link in a circle", WEIGHTS, lambda path: lead(path, WEIGHTS), "missing",
+        **NOTHING),
+    _file("weights link leads to another file", WEIGHTS,
+        lambda path: lead(path, path.with_name(CONFIG).readlink()), "size is", **NOTHING),
+    _file("plain weights changed", WEIGHTS, lambda path: flip(resolved(path)), SAME_SIZE,
+        **NOTHING),
+    _row("blobs not copied", WEIGHTS,
         lambda target: shutil.rmtree(target.repo / "blobs") or (target.repo / "blobs").mkdir(),
-        "which is not there",
-        group="links",
-        fetches=EVERY_FILE,
-    ),
-    _row(
-        "snapshot not copied", WEIGHTS, lambda t: shutil.rmtree(t.snapshot), "missing", fetches=()
-    ),
+        "which is not there", group="links", fetches=EVERY_FILE),
+    _row("snapshot not copied", WEIGHTS, lambda t: shutil.rmtree(t.snapshot), "missing",
+        fetches=()),
     _file("tokenizer bit flipped", TOKENIZER, flip, SAME_SIZE, tasks=ALL),
     _file("tokenizer emptied", TOKENIZER, cut(0), "size is 0, locked"),
     _file("tokenizer is an empty table", TOKENIZER, body(lambda b: b"{}"), "size is 2, locked"),
@@ -111,20 +93,14 @@ ROWS = (
     _file("slow vocabulary truncated", VOCABULARY, cut(100), "size is 100, locked"),
     _file("vocabulary with CRLF", VOCABULARY, body(crlf), "size is"),
     _file("vocabulary with two lines swapped", VOCABULARY, body(two_lines_swapped), SAME_SIZE),
-    _file(
-        "config and tokenizer config swapped",
-        "tokenizer_config.json",
-        lambda path: swap(path.with_name(CONFIG), path),
-        "corrupt config.json",
-        **NOTHING,
-    ),
+    _file("config and tokenizer config swapped", "tokenizer_config.json",
+        lambda path: swap(path.with_name(CONFIG), path), "corrupt config.json", **NOTHING),
     _file("config with a newline more", CONFIG, body(lambda b: b + b"\n"), "size is", tasks=ALL),
     _file("config with CRLF", CONFIG, body(crlf), "size is"),
     _file("config with a BOM", CONFIG, body(lambda b: b"\xef\xbb\xbf" + b), "size is"),
     _file("modules.json removed", "modules.json", remove, "missing", **NOTHING),
     _file("pooling config changed", POOLING, flip, SAME_SIZE),
-    _file(
-        "pooling folder removed", POOLING, lambda p: shutil.rmtree(p.parent), "missing", **NOTHING
-    ),
+    _file("pooling folder removed", POOLING, lambda p: shutil.rmtree(p.parent), "missing",
+        **NOTHING),
     _file("length limit removed", "sentence_bert_config.json", remove_blob, "missing"),
-)
+)  # fmt: skip
