@@ -32,10 +32,6 @@ ALL_BUT_MODULES = (
     '["config.json", "model.safetensors", "tokenizer*.json", "vocab.txt", '
     '"special_tokens_map.json", "sentence_bert_config.json", "config_sentence_transformers.json"]'
 )
-ALL_BUT_POOLING = (
-    '["config.json", "model.safetensors", "tokenizer*.json", "vocab.txt", "modules.json", '
-    '"special_tokens_map.json", "sentence_bert_config.json", "config_sentence_transformers.json"]'
-)
 HALF_A_TOKENIZER = (
     '["config.json", "generation_config.json", "model.safetensors", "tokenizer_config.json", '
     '"special_tokens_map.json"]'

@@ -21,7 +21,7 @@ from tests.proofs.matrix.damages import (
     zero_tail,
     zeros,
 )
-from tests.proofs.matrix.row import Row, Target
+from tests.proofs.matrix.row import Row, Target, kind
 from tests.proofs.matrix.source import ALL
 from tests.support.small_homes import flip, lead, replace_by_folder, replace_by_pipe
 
@@ -34,25 +34,14 @@ AGREEMENT = ("test_content_is_right[agreement]",)
 AGAIN = "Without --offline, pytest sets the folder aside and converts again."
 
 
-def _row(
-    name: str,
-    do: Callable[[Target], object],
-    seen_by: tuple[str, ...],
-    file: str,
-    *words: str,
-    group: str = "ir",
-    **more: object,
-) -> Row:
-    given = {"online": "repaired", **more}
-    return Row(name=name, group=group, do=do, seen_by=seen_by, file=file, words=words, **given)  # type: ignore[arg-type]
+_content = kind(group="ir", online="repaired")
 
 
 def _bytes(
     name: str, file: str, do: Callable[[Target], object], *words: str, **more: object
 ) -> Row:
-    return _row(
-        name, do, BYTES, file, *words, AGAIN, **{"group": GROUPS.get(file, "config"), **more}
-    )
+    given = {"group": GROUPS.get(file, "config"), **more}
+    return _content(name, do, *words, AGAIN, seen_by=BYTES, file=file, **given)
 
 
 def _file(
@@ -96,38 +85,37 @@ BYTE_ROWS = (
 
 
 CONTENT_ROWS = (
-    _row("converted settings ask for code", sealed(asks_for_code),
-        ("test_nothing_converted_asks_to_run_code",), "video_preprocessor_config.json", "auto_map",
-        "pytest converts it again", group="unsafe"),
-    _row("fp32 called int8, receipt right", fp32_called_int8, WEIGHTS, "int8",
-        "0% of the weights are int8, wanted at least 95%", AGAIN, tasks=ALL),
-    _row("weights scrambled, receipt right", sealed(lambda p: rewrite(p.ir, scrambled)), AGREEMENT,
-        "int8", AGAIN, tasks=ALL, may_see=WEIGHTS),
-    _row("weights zero, receipt right", sealed(lambda p: rewrite(p.ir, zeros)), AGREEMENT, "int8",
-        AGAIN),
+    _content("converted settings ask for code", sealed(asks_for_code), "auto_map",
+        "pytest converts it again", seen_by=("test_nothing_converted_asks_to_run_code",),
+        file="video_preprocessor_config.json", group="unsafe"),
+    _content("fp32 called int8, receipt right", fp32_called_int8,
+        "0% of the weights are int8, wanted at least 95%", AGAIN, seen_by=WEIGHTS, file="int8",
+        tasks=ALL),
+    _content("weights scrambled, receipt right", sealed(lambda p: rewrite(p.ir, scrambled)), AGAIN,
+        seen_by=AGREEMENT, file="int8", tasks=ALL, may_see=WEIGHTS),
+    _content("weights zero, receipt right", sealed(lambda p: rewrite(p.ir, zeros)), AGAIN,
+        seen_by=AGREEMENT, file="int8"),
 )  # fmt: skip
 
 
-def _links(name: str, file: str, do: Callable[[Target], object], words: str) -> Row:
-    return _row(name, do, LINKS, file, words, group="links")
-
-
+_links = kind(group="links", seen_by=LINKS, online="repaired")
 OUTSIDE, ABSOLUTE = "outside the home", "not there where the home is mounted elsewhere"
 LINK_ROWS = (
-    _links("IR leads out", BIN, lambda p: lead(p.ir, away(p, p.ir)), OUTSIDE),
-    _links("IR by an absolute link", BIN, lambda p: by_absolute_link(p, p.ir), ABSOLUTE),
-    _links("receipt leads out", NAME, lambda p: lead(p.folder / NAME, away(p, p.folder / NAME)),
-        OUTSIDE),
-    _links("stable path is absolute", "int8", lambda p: lead(p.stable, p.folder), ABSOLUTE),
+    _links("IR leads out", lambda p: lead(p.ir, away(p, p.ir)), OUTSIDE, file=BIN),
+    _links("IR by an absolute link", lambda p: by_absolute_link(p, p.ir), ABSOLUTE, file=BIN),
+    _links("receipt leads out", lambda p: lead(p.folder / NAME, away(p, p.folder / NAME)), OUTSIDE,
+        file=NAME),
+    _links("stable path is absolute", lambda p: lead(p.stable, p.folder), ABSOLUTE, file="int8"),
 )  # fmt: skip
 
 
-def _modes(name: str, do: Callable[[Target], object], *words: str, **more: object) -> Row:
-    return _row(
-        name, do, MODES, "openvino", *words, "Services run as other users.", group="modes", **more
-    )
-
-
+_modes = kind(
+    "Services run as other users.",
+    group="modes",
+    seen_by=MODES,
+    file="openvino",
+    online="repaired",
+)
 MODE_ROWS = (
     _modes("IR 0600", mode(lambda p: p.ir, 0o600), "0600", "o+r"),
     _modes("receipt 0640", mode(lambda p: p.folder / NAME, 0o640), "0640"),
@@ -146,16 +134,8 @@ def _unlisted(name: str, file: str, content: bytes = b"{}") -> Row:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
 
-    return _row(
-        name,
-        do,
-        UNLOCKED,
-        file,
-        "is not locked, and a loader would take it",
-        "take it away by hand, or lock it.",
-        group="unlocked",
-        online="failed",
-    )
+    words = ("is not locked, and a loader would take it", "take it away by hand, or lock it.")
+    return kind(*words, group="unlocked", seen_by=UNLOCKED)(name, do, file=file)
 
 
 UNLOCKED_ROWS = (

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-from collections.abc import Callable
 
 from prep.home.receipt import NAME
 from tests.proofs.matrix.damages import (
@@ -16,21 +15,17 @@ from tests.proofs.matrix.damages import (
     sealed,
     source_of_other_bytes,
 )
-from tests.proofs.matrix.row import Row, Target
+from tests.proofs.matrix.row import kind
 from tests.proofs.matrix.source import ALL
 from tests.support.small_homes import lead, replace_by_folder, replace_by_pipe
 
-RECEIPT = ("test_receipt_names_the_pin",)
-
-
-def _receipt(
-    name: str, do: Callable[[Target], object], *words: str, file: str = NAME, **more: object
-) -> Row:
-    words = (*words, "Without --offline, pytest converts it again.")
-    given = {"group": "receipt", "online": "repaired", **more}
-    return Row(name=name, do=do, seen_by=RECEIPT, file=file, words=words, **given)  # type: ignore[arg-type]
-
-
+_receipt = kind(
+    "Without --offline, pytest converts it again.",
+    group="receipt",
+    seen_by=("test_receipt_names_the_pin",),
+    file=NAME,
+    online="repaired",
+)
 UNFINISHED = "the conversion was never finished"
 CHANGED = "it was changed after it was written"
 

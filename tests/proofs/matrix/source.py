@@ -16,7 +16,7 @@ from tests.proofs.matrix.damages import (
     zero_tail,
     zeros,
 )
-from tests.proofs.matrix.row import EVERY_FILE, Row, Target
+from tests.proofs.matrix.row import EVERY_FILE, Row, Target, kind
 from tests.support.small_homes import flip, lead, replace_by_pipe, resolved
 
 BYTES = ("test_source_is_what_the_lock_says",)
@@ -26,34 +26,24 @@ CONFIG, POOLING = "config.json", "1_Pooling/config.json"
 GROUPS = {WEIGHTS: "weights", TOKENIZER: "tokenizer", VOCABULARY: "tokenizer"}
 
 
-def _row(
-    name: str,
-    file: str,
-    do: Callable[[Target], object],
-    *words: str,
-    fetches: tuple[str, ...] | None = None,
-    **more: object,
-) -> Row:
+_fetched_again = kind(
+    "The lock is the authority. Without --offline, pytest fetches these again.",
+    seen_by=BYTES,
+    online="repaired",
+)
+
+
+def _row(name: str, file: str, do: Callable[[Target], object], *words: str, **more: object) -> Row:
     """Damage that makes this file be fetched again, unless `fetches` says otherwise."""
-    remedy = "The lock is the authority. Without --offline, pytest fetches these again."
-    given = {"group": GROUPS.get(file, "config"), **more}
-    return Row(
-        name=name,
-        do=do,
-        seen_by=BYTES,
-        file=file,
-        words=(*words, remedy),
-        online="repaired",
-        fetches=(file,) if fetches is None else fetches,
-        **given,  # type: ignore[arg-type]
-    )
+    given = {"group": GROUPS.get(file, "config"), "fetches": (file,), **more}
+    return _fetched_again(name, do, *words, file=file, **given)
 
 
 def _file(
     name: str, file: str, change: Callable[[Path], object], *words: str, **more: object
 ) -> Row:
     """A change of this file of the snapshot."""
-    return _row(name, file, lambda target: change(target.snapshot / file), *words, **more)  # type: ignore[arg-type]
+    return _row(name, file, lambda target: change(target.snapshot / file), *words, **more)
 
 
 SAME_SIZE = "(same size)"
