@@ -35,7 +35,7 @@ SHOWN_ELSEWHERE = {
     # What the lock does not answer is exit 4 before any test: the rows of the lock.
     "test_lock_answers_the_catalogue": Path(__file__),
     # A conversion keeps the tokenizer's files byte for byte, or its receipt fails.
-    "test_content_is_right[tokenizer]": EMBEDDING,
+    "test_content_is_right[tokenizer]": JUDGES_TESTS / "test_conversion.py",
     # Libraries that misbehave: ours do not.
     "test_consumer_loads": EMBEDDING,
     "test_consumer_reaches_for_no_network": EMBEDDING,
