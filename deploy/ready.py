@@ -56,19 +56,13 @@ def main(argv=None):
         model, name = models.get(name), name[:NAMED]
         try:
             verdict = "ready, " + _judge(home, name, model, locked, given.deep)
-        except MALFORMED:
+        except (Unfit, *MALFORMED) as error:
             fit = False
-            verdict = "NOT READY: what %s says of it is not as a run writes it. %s" % (
-                os.path.join(home, MANIFEST),
-                "Prepare it again: pytest --models %s --model-home=%s" % (name, home),
-            )
-        except Unfit as why:
-            fit = False
-            verdict = "NOT READY: %s. Prepare it again: pytest --models %s --model-home=%s" % (
-                why,
-                name,
-                home,
-            )
+            if not isinstance(error, Unfit):
+                path = os.path.join(home, MANIFEST)
+                error = "what %s says of it is not as a run writes it" % path
+            again = "Prepare it again: pytest --models %s --model-home=%s" % (name, home)
+            verdict = "NOT READY: %s. %s" % (error, again)
         _write("%s: %s" % (name, verdict))
     return 0 if fit else 1
 

@@ -1,40 +1,18 @@
 """Everything that can go wrong, as one tree; each class says who must act.
 
-PrepError
-├── WrongRequest                   who typed the command                            exit 4
-│   └── InvalidFile                … or wrote the file
-│       ├── CatalogueError         … models.toml
-│       └── LockError              … who maintains models.lock.toml
-├── ModelError                     permanent: the owner of the model: files, lock or goldens  exit 1
-│   ├── HubRefused                 … or of the right to read it: 401, 403, 404, a wrong revision
-│   │   └── ConnectionMisconfigured  certificates or proxy of this machine
-│   ├── NotAHub                    a gateway, a proxy or a login page answers
-│   ├── ChecksumMismatch           a file differs from the lock
-│   ├── UnsafeFile                 a file matches the lock and asks to run code, or its header lies
-│   ├── ConversionError            the conversion failed, or its content is wrong
-│   ├── LinkEscapesHome            a link in the home leads out of it: nothing is written through it
-│   ├── PathOccupied               a folder is where a file of ours belongs: it is not removed
-│   ├── HomeNotWritable            the home may not be written, and something must be
-│   ├── PreflightFailed            the preflight found a permanent problem
-│   ├── ChildCrashed               a child process ended without a result
-│   ├── Interrupted                a stage was ended by SystemExit or the like
-│   └── UnsuitableInterpreter      another Python, named with --consumer-python
-├── NotTried                       nobody: this machine cannot make that load       skipped
-└── TransientError                 nobody: may pass by itself, run again            exit 75
-    ├── HubUnreachable             no connection, no answer
-    ├── HubBusy                    408, 429, 5xx, a truncated body
-    ├── PreflightTransient         the preflight found a transient problem
-    ├── TimedOut                   a timeout or deadline of ours
-    ├── DiskFull                   no space left
-    ├── LockTimeout                another process holds the model for too long
-    └── ChildKilled                SIGKILL, most often out of memory
+`WrongRequest`: who typed the command, or wrote the file (exit 4). `ModelError`: permanent, the
+owner of the model: files, lock or goldens (exit 1). `TransientError`: nobody, it may pass by itself
+(exit 75). `NotTried`: nobody, this machine cannot make that load (skipped).
 """
 
 import enum
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import ClassVar
 
 LISTED = 200  # problems in one message
+
+
+_CLASSES: dict[str, type["PrepError"]] = {}
 
 
 class Exit(enum.IntEnum):
@@ -51,6 +29,10 @@ class PrepError(Exception):
     """
 
     term: ClassVar[str] = ""
+
+    def __init_subclass__(cls, term: str = "") -> None:
+        _CLASSES[cls.__name__] = cls
+        cls.term = term or cls.term
 
     def __init__(self, message: str = "") -> None:
         if self.term:  # once, and first, in the message of an error that quotes another one too
@@ -92,74 +74,52 @@ class ModelError(PrepError):
     """A model cannot be used until somebody acts."""
 
 
-class HubRefused(ModelError):
-    """The hub answered, and the answer is no."""
-
-    term = "refused by the hub"
+class HubRefused(ModelError, term="refused by the hub"):
+    """The hub answered, and the answer is no: 401, 403, 404, a wrong revision."""
 
 
-class ConnectionMisconfigured(HubRefused):
+class ConnectionMisconfigured(HubRefused, term="connection misconfigured"):
     """Certificates or proxy of this machine do not allow a connection to the hub."""
 
-    term = "connection misconfigured"
 
-
-class NotAHub(ModelError):
+class NotAHub(ModelError, term="not a hub"):
     """What answered is no hub: a gateway, a proxy, a login page, or a wrong address."""
 
-    term = "not a hub"
 
-
-class ChecksumMismatch(ModelError):
+class ChecksumMismatch(ModelError, term="checksum mismatch"):
     """A file differs from the lock."""
 
-    term = "checksum mismatch"
+
+class UnsafeFile(ModelError, term="unsafe file"):
+    """A file matches the lock, and asks to run code, or its header does not fit it."""
 
 
-class UnsafeFile(ModelError):
-    """A file matches the lock, and no library may read it."""
-
-    term = "unsafe file"
-
-
-class ConversionError(ModelError):
+class ConversionError(ModelError, term="conversion failed"):
     """A conversion failed, or its result must not be used."""
 
-    term = "conversion failed"
+
+class LinkEscapesHome(ModelError, term="link leaves the home"):
+    """A folder of the home is a link that leads out of it: nothing is written through it."""
 
 
-class LinkEscapesHome(ModelError):
-    """A folder of the home is a link that leads out of it."""
-
-    term = "link leaves the home"
+class PathOccupied(ModelError, term="path occupied"):
+    """Something else is where a file of ours belongs: it is not removed."""
 
 
-class PathOccupied(ModelError):
-    """Something else is where a file of ours belongs."""
-
-    term = "path occupied"
-
-
-class HomeNotWritable(ModelError):
+class HomeNotWritable(ModelError, term="not writable"):
     """The home may not be written by this user, or is mounted read-only."""
-
-    term = "not writable"
 
 
 class PreflightFailed(ModelError):
     """The preflight found a permanent problem."""
 
 
-class ChildCrashed(ModelError):
+class ChildCrashed(ModelError, term="crashed"):
     """A child process ended without a result, or gave an invalid one."""
 
-    term = "crashed"
 
-
-class Interrupted(ModelError):
+class Interrupted(ModelError, term="interrupted"):
     """A stage was ended by an exception that is no error, as `SystemExit`."""
-
-    term = "interrupted"
 
 
 class UnsuitableInterpreter(ModelError):
@@ -174,44 +134,32 @@ class TransientError(PrepError):
     """It can pass by itself: run the same command again later."""
 
 
-class HubUnreachable(TransientError):
+class HubUnreachable(TransientError, term="hub unreachable"):
     """The hub's host does not answer."""
 
-    term = "hub unreachable"
 
-
-class HubBusy(TransientError):
-    """The hub answered that it cannot serve now, or ended an answer early."""
-
-    term = "hub unavailable"
+class HubBusy(TransientError, term="hub unavailable"):
+    """The hub answered that it cannot serve now (408, 429, 5xx), or ended an answer early."""
 
 
 class PreflightTransient(TransientError):
     """The preflight found a transient problem."""
 
 
-class TimedOut(TransientError):
+class TimedOut(TransientError, term="timed out"):
     """A timeout or deadline of ours passed."""
 
-    term = "timed out"
 
-
-class DiskFull(TransientError):
+class DiskFull(TransientError, term="no space left"):
     """No space left where something must be written."""
 
-    term = "no space left"
 
-
-class LockTimeout(TransientError):
+class LockTimeout(TransientError, term="timed out waiting for a lock"):
     """Another process held a model's lock for too long."""
 
-    term = "timed out waiting for a lock"
 
-
-class ChildKilled(TransientError):
-    """A child process was killed with SIGKILL."""
-
-    term = "killed"
+class ChildKilled(TransientError, term="killed"):
+    """A child process was killed with SIGKILL, most often out of memory."""
 
 
 def listing(head: str, problems: Sequence[str]) -> str:
@@ -225,13 +173,6 @@ def listing(head: str, problems: Sequence[str]) -> str:
 
 def by_name(name: str) -> type[PrepError]:
     """The class of that name, to raise a child's error in the parent."""
-    for kind in _subclasses(PrepError):
-        if kind.__name__ == name:
-            return kind
-    raise LookupError(f"no error class is named {name!r}")
-
-
-def _subclasses(kind: type[PrepError]) -> Iterator[type[PrepError]]:
-    yield kind
-    for child in kind.__subclasses__():
-        yield from _subclasses(child)
+    if name not in _CLASSES:
+        raise LookupError(f"no error class is named {name!r}")
+    return _CLASSES[name]

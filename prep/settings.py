@@ -12,7 +12,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from prep.catalogue.entries import Catalogue, ModelSpec, read_catalogue
 from prep.catalogue.goldens import read_goldens
-from prep.catalogue.lock import Lock, check_lock, read_lock
+from prep.catalogue.lock import Lock, LockedModel, check_lock, read_lock
 from prep.catalogue.questions import read_questions
 from prep.errors import LockError, WrongRequest
 from prep.fetch.hub import DEFAULT_ENDPOINT, Network
@@ -105,6 +105,12 @@ class Settings:
             return None
         return f"model-prep: share {self.shard} has no models: nothing was to be done"
 
+    def locked(self, spec: ModelSpec) -> LockedModel:
+        """The model's entry in the lock."""
+        locked = self.lock.get(spec.name)
+        assert locked is not None, "the settings were checked against the lock"
+        return locked
+
     def precisions_of(self, spec: ModelSpec) -> tuple[str, ...]:
         """Which precisions to prepare of a model; empty means the original weights only."""
         return spec.precisions if self.precisions is None else self.precisions
@@ -139,7 +145,9 @@ def resolve_settings(given: GivenOptions, environ: Mapping[str, str], root: Path
     lock = _read_lock(catalogue.lock_path, given)
     if not given.relock:
         check_lock(catalogue, lock, models)
-    goldens = _goldens(catalogue)
+    goldens = catalogue.path.parent / "goldens"
+    if not goldens.is_dir():
+        goldens = SUITE / "model_tests" / "goldens"
     for spec in models:  # an invalid file is refused before anything is done
         read_goldens(goldens, spec.name, spec.repo, spec.task)
     root_of_home = given.model_home or _default_home(environ, root, sample)
@@ -340,8 +348,3 @@ def _wrong_part(parts: SplitResult) -> str | None:
     if parts.query or parts.fragment:
         return "it has a query or a fragment (? or #)"
     return None
-
-
-def _goldens(catalogue: Catalogue) -> Path:
-    beside = catalogue.path.parent / "goldens"
-    return beside if beside.is_dir() else SUITE / "model_tests" / "goldens"

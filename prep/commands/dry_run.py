@@ -80,7 +80,12 @@ def run(settings: Settings, scratch: Path, write: Callable[[str], object]) -> in
     needs = needs_of(settings)
     problems: list[Obstacle] = []
     plans = [_model(settings, spec, needs, problems) for spec in settings.models]
-    findings = gather(settings, () if settings.offline else needs, scratch, _to_stderr)
+    findings = gather(
+        settings,
+        () if settings.offline else needs,
+        scratch,
+        say=lambda text: sys.stderr.write(f"{text}\n"),
+    )
     if not settings.offline:
         problems += find_obstacles(needs, findings)
     code = _code(problems, findings)
@@ -90,10 +95,6 @@ def run(settings: Settings, scratch: Path, write: Callable[[str], object]) -> in
     else:
         write("".join(f"{line}\n" for line in _as_text(settings, plans, problems, findings)))
     return code
-
-
-def _to_stderr(text: str) -> None:
-    sys.stderr.write(f"{text}\n")
 
 
 def _code(problems: Sequence[Obstacle], findings: Findings) -> int:
@@ -109,8 +110,7 @@ def _model(
     settings: Settings, spec: ModelSpec, needs: Sequence[Need], problems: list[Obstacle]
 ) -> ModelPlan:
     """What a run would do for one model; appends to `problems` what no run can repair."""
-    locked = settings.lock.get(spec.name)
-    assert locked is not None, "the settings were checked against the lock"
+    locked = settings.locked(spec)
     also = settings.lock.paths_of(locked.repo, locked.commit)
     state = check_source(settings.home, locked, also_locked=also, deep=False)
     plan = plan_source(locked, state)
@@ -153,24 +153,19 @@ def _precision(
     add_problem: Callable[[str], None],
 ) -> PrecisionPlan:
     home = settings.home
-    at = home.stable(locked.repo, precision)
-    stable = check_conversion(home, locked, precision, at=at, deep=False)
     if settings.offline:  # its own receipt counts, whatever the tools here are
+        at = home.stable(locked.repo, precision)
+        stable = check_conversion(home, locked, precision, at=at, deep=False)
         if not stable.sound:
             add_problem(f"{precision} is missing or corrupt; --offline makes none")
         action, reason = ("keep", "as its receipt says") if stable.sound else ("lacks", "")
         return _plan(precision, action, reason, stable.receipt if stable.sound else None)
-    decided, made = quick_plan(home, spec, locked, precision, stable)
+    decided, stable, made = quick_plan(home, spec, locked, precision)
     if decided.action not in CONVERTS:
         kept = stable if decided.action in ("keep", "open") else made
         return _plan(precision, decided.action, decided.reason, kept.receipt)
-    plan = _plan(
-        precision,
-        decided.action,
-        decided.reason,
-        _earlier_receipt(home, locked, precision),
-        work=True,
-    )
+    earlier = _earlier_receipt(home, locked, precision)
+    plan = _plan(precision, decided.action, decided.reason, earlier, work=True)
     makes = need.make if need and plan.known_from is None else ()
     for make in makes:
         if make.precision == precision:
@@ -262,12 +257,8 @@ def _as_text(
     for plan in plans:
         yield from _details(plan)
     fetch, adopt = sum(plan.fetch_bytes for plan in plans), sum(plan.adopt_bytes for plan in plans)
-    made = sum(
-        precision.bytes or 0
-        for plan in plans
-        for precision in plan.precisions
-        if _is_made(precision)
-    )
+    precisions = [precision for plan in plans for precision in plan.precisions]
+    made = sum(each.bytes or 0 for each in precisions if each.action in CONVERTS)
     yield (
         f"to fetch: {fetch} bytes; to adopt: {adopt} bytes; to convert: {made} bytes; free on the "
         f"home's disk: {findings.home.free} bytes"
@@ -286,7 +277,7 @@ def _rows(plan: ModelPlan) -> Iterator[tuple[str, ...]]:
     )
     for precision in plan.precisions:
         memory = _about(precision.memory, precision) if precision.memory is not None else ""
-        took = _seconds(precision.seconds) if _is_made(precision) else "0 s"
+        took = _seconds(precision.seconds) if precision.action in CONVERTS else "0 s"
         size = _about(precision.bytes, precision) if precision.bytes is not None else "unknown"
         yield ("", "", "", "", precision.precision, precision.action, size, took, memory)
 
@@ -307,10 +298,6 @@ def _details(plan: ModelPlan) -> Iterator[str]:
         yield f"{plan.name}  {plan.repo}"
         yield from (f"  {line}" for line in lines)
         yield ""
-
-
-def _is_made(plan: PrecisionPlan) -> bool:
-    return plan.action in CONVERTS
 
 
 def _about(count: int, plan: PrecisionPlan) -> str:

@@ -29,12 +29,7 @@ def run(settings: Settings, scratch: Path, write: Callable[[str], object]) -> in
             write(f"{name}: {text}\n")
 
         remote = hub.ask(
-            settings.network,
-            spec.repo,
-            spec.revision,
-            spec.globs,
-            scratch=scratch,
-            say=report,
+            settings.network, spec.repo, spec.revision, spec.globs, scratch=scratch, say=report
         )
         fresh[spec.name] = _locked(spec, remote)
         lines += _description(settings.home, spec, old.get(spec.name), fresh[spec.name], remote)
@@ -74,7 +69,7 @@ def _description(
     home: Home, spec: ModelSpec, before: LockedModel | None, after: LockedModel, remote: RemoteModel
 ) -> list[str]:
     """What changed of a model, what that means, and whether the hub's main is past the pin."""
-    lines = change(before, after)
+    lines = _change(before, after)
     if before is not None and before != after:
         new = {file.path: file.text for file in remote.files if file.text is not None}
         lines += [
@@ -97,16 +92,12 @@ def _texts(home: Home, locked: LockedModel) -> dict[str, str]:
     return texts
 
 
-def change(before: LockedModel | None, after: LockedModel) -> list[str]:
+def _change(before: LockedModel | None, after: LockedModel) -> list[str]:
     """What is different in a model's entry, file by file; never empty."""
     if before is None:
         return [f"{after.name}: new, {len(after.files)} files, {after.bytes} bytes"]
     if before == after:
         return [f"{after.name}: unchanged at {after.commit}"]
-    return _change(before, after)
-
-
-def _change(before: LockedModel, after: LockedModel) -> list[str]:
     lines = [f"{after.name}:"]
     for what in ("repo", "requested_revision", "commit", "license"):
         was, now = getattr(before, what), getattr(after, what)

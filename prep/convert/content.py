@@ -57,16 +57,14 @@ class Content:
                 f"the tokenizer has {self.vocabulary} tokens, the original has "
                 f"{self.source_vocabulary}"
             )
-        if answers := self._disagreement(bound):
+        if not self.finite:
+            found["agreement"] = "answers hold NaN or infinity"
+        elif answers := (
+            TASKS[self.task].measure.problem(self.agreement, bound)
+            or "; ".join(self.contradictions)
+        ):
             found["agreement"] = answers
         return found
-
-    def _disagreement(self, bound: float) -> str | None:
-        if not self.finite:
-            return "answers hold NaN or infinity"
-        if problem := TASKS[self.task].measure.problem(self.agreement, bound):
-            return problem
-        return "; ".join(self.contradictions) or None
 
 
 def measure(order: dict[str, Any]) -> dict[str, Any]:

@@ -35,7 +35,6 @@ class Candidates:
     """Whole files of one repository anywhere in the home, by size; hard links count once."""
 
     def __init__(self, home: Home, repo: str) -> None:
-        self._home = home
         self.blobs = home.repo(repo) / "blobs"
         self._by_size: dict[int, list[Path]] = {}
         seen: set[tuple[int, int]] = set()

@@ -15,7 +15,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies
@@ -33,7 +33,6 @@ ENTRY = re.compile(
     r"(?P<bits>/\d+)?(?::(?P<port>\d+))?/?"
 )
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-Resolve = Callable[[str, int], list[str]]
 
 
 def is_bypassed(host: str, port: int, no_proxy: str) -> bool:
@@ -52,15 +51,15 @@ def is_bypassed(host: str, port: int, no_proxy: str) -> bool:
         if name == "*":
             return True
         if network is not None:
-            if address is not None and _is_in(address, network):
+            if (
+                address is not None
+                and address.version == network.version
+                and address.network_address in network
+            ):
                 return True
         elif domain and f".{host.lower()}".endswith(f".{domain}"):
             return True
     return False
-
-
-def _is_in(address: Network, network: Network) -> bool:
-    return address.version == network.version and address.network_address in network
 
 
 def _network(text: str) -> Network | None:
@@ -87,8 +86,7 @@ class Addresses(httpcore.SyncBackend):
     It is remembered for as long as it works.
     """
 
-    def __init__(self, resolve: Resolve | None = None) -> None:
-        self._resolve = resolve or resolved
+    def __init__(self) -> None:
         self._best: dict[tuple[str, int], str] = {}
 
     def connect_tcp(
@@ -103,7 +101,7 @@ class Addresses(httpcore.SyncBackend):
         best = self._best.pop((host, port), None)
         if best is None:
             try:
-                addresses = self._resolve(host, port)
+                addresses = resolved(host, port)
             except OSError as error:
                 raise httpcore.ConnectError(str(error)) from error
             best = addresses[0] if len(addresses) == 1 else first_of(addresses, port, timeout)
@@ -185,8 +183,8 @@ class ToProxy(Addresses):
 class Transport(httpx.BaseTransport):
     """Direct connections, and those by each proxy that the environment names."""
 
-    def __init__(self, proxies: Mapping[str, str] | None = None) -> None:
-        self._proxies = getproxies() if proxies is None else proxies
+    def __init__(self) -> None:
+        self._proxies = getproxies()
         self._backend, self._to_proxy = Addresses(), ToProxy()
         self._tls: ssl.SSLContext = httpx.create_ssl_context()
         self._pools: dict[str | None, httpcore.ConnectionPool] = {}

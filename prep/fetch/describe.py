@@ -5,7 +5,7 @@ in parts, where it stays; every other file is read whole.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 from urllib.parse import quote
@@ -74,15 +74,14 @@ def _file(
     size, oid, sha256 = entry
     url, what = hf_hub_url(repo, path, revision=commit), f"{repo}: {path}"
     text = None
-    read: Callable[[int, int], bytes]
     if sha256 is not None:
-        read = RemoteFileReader(url, what, size, client).read
+        read = remote_reader(url, what, size, client)
     else:
         body = client.retry(what, partial(read_small, url, client.session))
         client.timer.step()
         _check_oid(what, body, size, oid)
         sha256 = hashlib.sha256(body).hexdigest()
-        read = partial(_slice, body)
+        read = partial(lambda body, start, count: body[start : start + count], body)
         text = body.decode(errors="replace") if is_compared(path) else None
     finding = unsafe.of_file(path, size, read, wanted)
     return {
@@ -194,32 +193,23 @@ def _tree(client: Client, repo: str, commit: str) -> Listing:
     return files
 
 
-class RemoteFileReader:
+def remote_reader(url: str, what: str, size: int, client: Client) -> unsafe.Read:
     """Reads parts of a large file that stays on the hub; its beginning is requested once."""
+    beginning = b""
 
-    def __init__(self, url: str, what: str, size: int, client: Client) -> None:
-        self._url, self._what, self._size, self._client = url, what, size, client
-        self._begin = b""
-
-    def read(self, start: int, count: int) -> bytes:
-        """So many bytes from there."""
-        if not self._begin:
-            self._begin = self._get(0, min(HEADER_BYTES, self._size))
-        body = self._begin[start : start + count]
-        missing = min(count, self._size - start) - len(body)
-        return body if missing <= 0 else body + self._get(start + len(body), missing)
-
-    def _get(self, start: int, count: int) -> bytes:
-        session = self._client.session
-        part = self._client.retry(
-            self._what, lambda: read_part(self._url, session, start, count, self._size)
-        )
-        self._client.timer.step()
+    def get(start: int, count: int) -> bytes:
+        part = client.retry(what, lambda: read_part(url, client.session, start, count, size))
+        client.timer.step()
         return part
 
+    def read(start: int, count: int) -> bytes:
+        nonlocal beginning
+        beginning = beginning or get(0, min(HEADER_BYTES, size))
+        body = beginning[start : start + count]
+        missing = min(count, size - start) - len(body)
+        return body if missing <= 0 else body + get(start + len(body), missing)
 
-def _slice(body: bytes, start: int, count: int) -> bytes:
-    return body[start : start + count]
+    return read
 
 
 def _check_oid(what: str, body: bytes, size: int | None, oid: str | None) -> None:

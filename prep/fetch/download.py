@@ -132,7 +132,7 @@ class Part:
         self.blob = transfer.blobs / transfer.sha256  # or by git's name, see `publish`
         self.oid: str | None = None
         self._file, self.on_bytes = file, on_bytes
-        self._hasher = hashlib.sha256()
+        self.hasher = hashlib.sha256()
 
     def resume(self) -> None:
         """Digest what an earlier run left; more than the whole file is of no use."""
@@ -148,7 +148,7 @@ class Part:
         self._file.seek(0)
         self._file.truncate(0)
         self.on_bytes(-self.have, received=False)
-        self.have, self.is_joined, self._hasher = 0, False, hashlib.sha256()
+        self.have, self.is_joined, self.hasher = 0, False, hashlib.sha256()
 
     def write(self, block: bytes) -> None:
         """Append; `ChecksumMismatch` where the file would grow beyond its size."""
@@ -159,10 +159,6 @@ class Part:
             rest = rest[self._file.write(rest) :]
         self._note(block)
         self.on_bytes(len(block))
-
-    def digest(self) -> str:
-        """The sha256 of all that is there."""
-        return self._hasher.hexdigest()
 
     def discard(self) -> None:
         """Remove the file."""
@@ -197,7 +193,7 @@ class Part:
         return hasher.hexdigest()
 
     def _note(self, block: bytes) -> None:
-        self._hasher.update(block)
+        self.hasher.update(block)
         self.have += len(block)
         self.reached = max(self.reached, self.have)
 
@@ -210,7 +206,7 @@ def _complete(part: Part, session: Session, retry: Retry) -> None:
 
     def completed() -> str:
         retry(transfer.what, lambda: _receive(part, session, retry), lambda: part.reached)
-        return transfer.sha256 if part.is_placed else part.digest()
+        return transfer.sha256 if part.is_placed else part.hasher.hexdigest()
 
     digest = completed()
     if digest != transfer.sha256 and part.is_joined:

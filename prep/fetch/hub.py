@@ -136,7 +136,7 @@ def fetch_files(
         "commit": commit,
         "files": [asdict(file) for file in files],
         "locked": sorted(locked),
-        "cache": str(home.hub),
+        "home": str(home.root),
         "partial": str(partial),
     }
     try:
@@ -158,14 +158,9 @@ def ask(
 ) -> RemoteModel:
     """Ask the hub what `revision` is, with the checksums of the files that the globs name."""
     order = {"do": "ask", "repo": repo, "revision": revision, "globs": globs}
-    result = _child(network, order, f"asking about {repo}", scratch, _ignore, say)
-    return RemoteModel(
-        commit=result["commit"],
-        head=result["head"],
-        license=result["license"],
-        files=tuple(RemoteFile(**file) for file in result["files"]),
-        others=tuple(result["others"]),
-    )
+    result = _child(network, order, f"asking about {repo}", scratch, None, say)
+    files = tuple(RemoteFile(**file) for file in result["files"])
+    return RemoteModel(**{**result, "files": files, "others": tuple(result["others"])})
 
 
 def access(
@@ -178,7 +173,7 @@ def access(
     """
     order = {"do": "access", "asked": asked}
     try:
-        result = _child(network, order, "asking the hub", scratch, _ignore, say)
+        result = _child(network, order, "asking the hub", scratch, None, say)
     except HubUnreachable as error:
         return dict.fromkeys(asked, error)
     except TransientError:
@@ -186,12 +181,13 @@ def access(
     return {model: as_error(refusal) for model, refusal in result["refused"].items()}
 
 
-def _ignore(event: Event) -> None:
-    """For events that are not needed."""
-
-
 def _child(
-    network: Network, order: dict[str, Any], doing: str, scratch: Path, on_event: Emit, say: Say
+    network: Network,
+    order: dict[str, Any],
+    doing: str,
+    scratch: Path,
+    on_event: Emit | None,
+    say: Say,
 ) -> dict[str, Any]:
     hub = urlsplit(network.endpoint).netloc.rpartition("@")[2]
     watch = HostWatch(hub, network.timeout + GRACE_SECONDS, network.deadline, CONNECT_LIMIT_SECONDS)
@@ -199,7 +195,7 @@ def _child(
     def dispatch(event: Event) -> None:
         if event["event"] == "line":
             say(event["text"])
-        elif not watch.handle(event):
+        elif not watch.handle(event) and on_event is not None:
             on_event(event)
 
     order |= {"timeout": network.timeout, "deadline": network.deadline}

@@ -28,16 +28,23 @@ from prep.errors import (
 )
 from prep.fetch.connections import ProxyUnreachable
 from prep.fetch.host_watch import named, unreachable
-from prep.fetch.retry import RETRY_AFTER_MAX, RetriesExhausted
+from prep.fetch.retry import (
+    RETRY_AFTER_MAX,
+    TRUNCATED,
+    RetriesExhausted,
+    certificate,
+    reason,
+    request_of,
+)
 from prep.fetch.session import (
     AnswerError,
     ServerUnavailable,
     SignatureRefused,
     UnexpectedAnswer,
     host_of,
+    is_page,
     server_message,
 )
-from prep.fetch.transient import TRUNCATED, certificate, reason, request_of
 from prep.files.reader import printable
 from prep.machine.disk import storage_error
 
@@ -73,8 +80,6 @@ def hub_errors(request: HubRequest) -> Iterator[None]:
     """Raise what the client and the disk raise as our errors, with host and repository named."""
     try:
         yield
-    except PrepError:
-        raise
     except (RetriesExhausted, AnswerError, httpx.HTTPError, httpx.InvalidURL, OSError) as error:
         raise our_error(error, request) from error
 
@@ -92,7 +97,8 @@ def our_error(
     if isinstance(error, SignatureRefused):
         return _signature_refused(error, request, exhausted)
     if isinstance(error, HfHubHTTPError):
-        return _quoting(_refused(error, request), error, request)
+        ours, message = _refused(error, request), server_message(error.response)
+        return type(ours)(f'{ours} {_host(error, request)} says: "{message}"') if message else ours
     if isinstance(error, httpx.TooManyRedirects | httpx.InvalidURL | httpx.UnsupportedProtocol):
         how = "in a loop" if isinstance(error, httpx.TooManyRedirects) else "to an invalid URL"
         return NotAHub(
@@ -187,7 +193,7 @@ def _signature_refused(
     error: SignatureRefused, request: HubRequest, exhausted: RetriesExhausted | None
 ) -> PrepError:
     """Every try had a fresh signature, and one of them asked for no range."""
-    if error.page:
+    if is_page(error.response):
         return _not_a_hub(error.response, "a web page", request)
     message = server_message(error.response)
     quoted = f': "{message}"' if message else ""
@@ -197,13 +203,6 @@ def _signature_refused(
         f"{RESUME} If it stays: check this machine's clock, and whether a proxy or gateway allows "
         "that host."
     )
-
-
-def _quoting(error: PrepError, answer: HfHubHTTPError, request: HubRequest) -> PrepError:
-    """The same, with the server's own message at its end."""
-    if not (message := server_message(answer.response)):
-        return error
-    return type(error)(f'{error} {_host(answer, request)} says: "{message}"')
 
 
 def _refused(error: HfHubHTTPError, request: HubRequest) -> PrepError:

@@ -1,4 +1,4 @@
-"""What is retried, how often, and how long is waited between two tries.
+"""Which failures are transient, how often is tried, and how long is waited between two tries.
 
 Every transient error is retried, as long as the time without progress stays within
 ``--download-timeout``. A wait that would end beyond it is not begun: the parent's watch must never
@@ -6,18 +6,34 @@ find a child asleep that it would have to kill. What a hub asks to wait is anoth
 limit of its own, all threads wait for it together, and the parent gets an event every second.
 """
 
+import contextlib
 import random
+import ssl
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import TypeVar
 
 import httpx
+from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.utils import (  # type: ignore[attr-defined]  # documented
+    parse_ratelimit_headers,
+)
 
 from prep.errors import TimedOut
-from prep.fetch.session import Hosts, ServerUnavailable, SignatureRefused, host_of
+from prep.fetch.session import (
+    AnswerError,
+    Hosts,
+    ServerUnavailable,
+    SignatureRefused,
+    TruncatedBody,
+    count_of,
+    host_of,
+)
 from prep.fetch.timer import ProgressTimer
-from prep.fetch.transient import is_transient, request_of, retry_after, summary
 from prep.process.child import Emit, no_progress, past_deadline
 
 RETRIES = 5  # tries in a row, of which none brought a new byte
@@ -27,10 +43,15 @@ BACKOFF_MAX = 15.0  # seconds between two tries; it doubles from 1
 RETRY_AFTER_MAX = 330.0  # seconds that hubs may ask to wait without progress; their windows are 300
 WAIT_EVENT_SECONDS = 1.0  # between two events of such a wait
 SAME_LINE_SECONDS = 1.0
+TRUNCATED = (
+    *(TruncatedBody, httpx.DecodingError),
+    *(httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError, httpx.CloseError),
+)
 
 T = TypeVar("T")
 
 
+@dataclass(eq=False)
 class RetriesExhausted(Exception):
     """It was tried often enough, or the next try would be too late; `cause` is the last error.
 
@@ -38,17 +59,11 @@ class RetriesExhausted(Exception):
     in seconds. `by_deadline`: it is --download-deadline that is too near.
     """
 
-    def __init__(
-        self,
-        cause: BaseException,
-        tries: int,
-        retry_after: float | None = None,
-        by_deadline: bool = False,
-        total_wait: float = 0.0,
-    ) -> None:
-        super().__init__(tries)
-        self.cause, self.tries, self.retry_after = cause, tries, retry_after
-        self.by_deadline, self.total_wait = by_deadline, total_wait
+    cause: BaseException
+    tries: int
+    retry_after: float | None = None
+    by_deadline: bool = False
+    total_wait: float = 0.0
 
 
 class Retry:
@@ -157,3 +172,87 @@ class Retry:
         if text != last or now - then > SAME_LINE_SECONDS:
             self._reported = (now, text)
             self._emit({"event": "line", "text": text})
+
+
+def is_transient(error: BaseException) -> bool:
+    """Whether it may pass by itself, so that the request is repeated."""
+    if isinstance(error, httpx.TransportError):
+        return not isinstance(error, httpx.UnsupportedProtocol) and certificate(error) is None
+    return isinstance(error, (ServerUnavailable, SignatureRefused, *TRUNCATED))
+
+
+def summary(error: BaseException) -> str:
+    """A few words for a line of progress."""
+    if isinstance(error, ServerUnavailable):
+        return str(error.response.status_code)
+    if isinstance(error, SignatureRefused):
+        return f"{error.response.status_code} from {host_of(error.response.request.url)}"
+    return "truncated answer" if isinstance(error, TRUNCATED) else reason(error)
+
+
+def reason(error: BaseException) -> str:
+    """Why no answer came, in a few words."""
+    if isinstance(error, httpx.TimeoutException):
+        return "timed out"
+    text = str(error)
+    if isinstance(error, httpx.ProxyError):
+        return f"the proxy answered {text}"
+    for known, words in (
+        ("Connection refused", "connection refused"),
+        ("Name or service not known", "name cannot be resolved"),
+        ("Temporary failure in name resolution", "name cannot be resolved"),
+        ("No address associated", "name cannot be resolved"),
+        ("Network is unreachable", "network is unreachable"),
+        ("No route to host", "no route to host"),
+    ):
+        if known in text:
+            return words
+    return type(error).__name__
+
+
+def certificate(error: BaseException | None) -> str | None:
+    """What the TLS library says is wrong with a certificate, None where that is not the error.
+
+    httpx hides the error of the TLS library behind two of its own.
+    """
+    while error is not None:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return error.verify_message
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def retry_after(error: BaseException) -> float | None:
+    """How many seconds the hub asks to wait, None where it does not ask.
+
+    ``Retry-After`` in seconds or as a date, which is compared with the hub's own clock; else when
+    the limit of ``RateLimit`` is renewed, as the hub's client reads it.
+    """
+    if not isinstance(error, ServerUnavailable):
+        return None
+    headers = error.response.headers
+    value = headers.get("Retry-After", "").strip()
+    if (seconds := count_of(value)) is not None:
+        return float(seconds)
+    with contextlib.suppress(ValueError, OverflowError):
+        now = _date(headers["Date"]) if "Date" in headers else datetime.now(UTC)
+        return max(0.0, (_date(value) - now).total_seconds())
+    with contextlib.suppress(ValueError, OverflowError):
+        limit = parse_ratelimit_headers(headers)
+        return float(limit.reset_in_seconds) if limit and limit.remaining == 0 else None
+    return None
+
+
+def _date(text: str) -> datetime:
+    date = parsedate_to_datetime(text)
+    return date if date.tzinfo else date.replace(tzinfo=UTC)
+
+
+def request_of(error: BaseException) -> httpx.Request | None:
+    """Which request failed; behind a redirect that is not the hub's own."""
+    if isinstance(error, AnswerError | HfHubHTTPError):
+        return error.response.request
+    if isinstance(error, httpx.RequestError):
+        with contextlib.suppress(RuntimeError):
+            return error.request
+    return None

@@ -60,11 +60,7 @@ class UnexpectedAnswer(AnswerError):
 
 
 class SignatureRefused(AnswerError):
-    """The storage host refuses the URL that the hub signed; `page`: with a web page."""
-
-    def __init__(self, response: httpx.Response, page: bool) -> None:
-        super().__init__(response)
-        self.page = page
+    """The storage host refuses the URL that the hub signed."""
 
 
 class Hosts:
@@ -310,8 +306,7 @@ def server_message(response: httpx.Response) -> str:
 
     Never more than its message: S3 answers a wrong signature with all that it was made of.
     """
-    message: str = response.extensions.get("message", "")
-    return message
+    return str(response.extensions.get("message", ""))
 
 
 def read_message(response: httpx.Response) -> str:
@@ -368,7 +363,7 @@ def _check(response: httpx.Response, accept: Collection[int]) -> None:
         extensions={"message": read_message(response)},
     )
     if role == "bytes" and code in SIGNATURE_REFUSED_STATUSES:
-        raise SignatureRefused(kept, page)
+        raise SignatureRefused(kept)
     if page:
         raise UnexpectedAnswer(kept, "a web page")
     hf_raise_for_status(kept)  # its classes distinguish the refusals

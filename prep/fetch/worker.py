@@ -22,7 +22,7 @@ from prep.fetch.download import Transfer, download
 from prep.fetch.hub_errors import hub_errors
 from prep.fetch.session import ServerUnavailable, Session
 from prep.files import unsafe
-from prep.home.layout import make_folder, point_link
+from prep.home.layout import Home, make_folder, point_link
 from prep.process.child import Emit, Event, outcome_of, serve_one
 
 WORKERS = 4  # files side by side; a hub counts requests, so not more
@@ -113,8 +113,7 @@ class Tally:
 
 def _fetch_file(order: Event, file: LockedFile, client: Client, tally: Tally) -> None:
     """Bytes to partial/, checked, to blobs/, and the snapshot's link to them."""
-    repo, commit, cache = order["repo"], order["commit"], Path(order["cache"])
-    folder = cache / f"models--{repo.replace('/', '--')}"
+    repo, commit, home = order["repo"], order["commit"], Home(Path(order["home"]))
     transfer = Transfer(
         url=hf_hub_url(repo, file.path, revision=commit),
         repo=repo,
@@ -123,11 +122,11 @@ def _fetch_file(order: Event, file: LockedFile, client: Client, tally: Tally) ->
         size=file.size,
         sha256=file.sha256,
         partial=Path(order["partial"]) / file.sha256,
-        blobs=folder / "blobs",
+        blobs=home.repo(repo) / "blobs",
         refuse=partial(_refuse_unsafe, order, file.path),
     )
     blob = download(transfer, client.session, client.retry, tally.add)
-    link = folder / "snapshots" / commit / file.path
+    link = home.snapshot(repo, commit) / file.path
     make_folder(link.parent)
     point_link(link, os.path.relpath(blob, link.parent))
     client.timer.step()

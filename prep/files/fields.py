@@ -33,10 +33,10 @@ class Table:
         self.place = place
         self.problems = problems
         self._asked: set[str] = set()
-        self._data: Mapping[str, Any] = {}
+        self.raw: Mapping[str, Any] = {}  # as it was parsed, for parts whose keys are free
         self._is_table = isinstance(data, Mapping)
         if isinstance(data, Mapping):
-            self._data = data
+            self.raw = data
         elif data is not _ABSENT:
             self.note("", f"must be a table, got {shown(data)}")
 
@@ -48,29 +48,24 @@ class Table:
     def has(self, key: str) -> bool:
         """Whether the table has `key`, which is a known one."""
         self._asked.add(key)
-        return key in self._data
+        return key in self.raw
 
     def text(self, key: str, pattern: re.Pattern[str] | None = None, wanted: str = "") -> str:
         """A string that is not empty, and matches `pattern` whole (`wanted` says it in words)."""
         has_form = like(pattern) if pattern else is_text
-
-        def is_valid(value: Any) -> bool:
-            return has_form(value) and bool(value.strip())
-
-        return str(self._valid(key, is_valid, wanted or "a text", ""))
+        words = wanted or "a text"
+        return str(self._valid(key, lambda value: has_form(value) and value.strip(), words, ""))
 
     def number(self, key: str, least: int = 0) -> int:
         """A whole number of at least `least`."""
         value = self._get(key)
-        if value is _ABSENT:
-            return least
-        if type(value) is not int or value < least:
-            self.note(key, f"must be a whole number of at least {least}, got {shown(value)}")
-            return least
-        if value > MOST:
-            self.note(key, f"must be a whole number of at most {MOST}, got {shown(value)}")
-            return least
-        return value
+        if type(value) is int and least <= value <= MOST:
+            return value
+        if value is not _ABSENT:
+            too_large = type(value) is int and value > MOST
+            bound = f"at most {MOST}" if too_large else f"at least {least}"
+            self.note(key, f"must be a whole number of {bound}, got {shown(value)}")
+        return least
 
     def texts(self, key: str, among: tuple[str, ...] = ()) -> tuple[str, ...]:
         """A list of strings, not empty, each one of `among` where that is given, none twice."""
@@ -103,11 +98,6 @@ class Table:
         """The table at `key`."""
         return Table(self._get(key), self._path(key), self.problems)
 
-    @property
-    def raw(self) -> Mapping[str, Any]:
-        """The table as it was parsed, for parts whose keys are free."""
-        return self._data
-
     def version(self, key: str, known: int) -> bool:
         """Whether the file is of the version this reader knows; a file of another is not read."""
         value = self._get(key)
@@ -118,7 +108,7 @@ class Table:
 
     def done(self) -> None:
         """Note every unknown key."""
-        for key in self._data:
+        for key in self.raw:
             if key not in self._asked:
                 known = ", ".join(sorted(self._asked))
                 self.note(key, f"is not a key that is known here; known are {known}")
@@ -138,19 +128,14 @@ class Table:
 
     def _get(self, key: str) -> Any:
         self._asked.add(key)
-        if key not in self._data:
+        if key not in self.raw:
             if self._is_table:  # else that is the problem, and was noted
                 self.note(key, "is missing")
             return _ABSENT
-        return self._data[key]
+        return self.raw[key]
 
 
-class _Absent:
-    """A value that the file does not have."""
-
-
-_ABSENT = _Absent()
-
+_ABSENT = object()  # a value that the file does not have
 
 Shape = Callable[[object], bool]
 """Whether a value has the form that we write."""

@@ -94,7 +94,7 @@ def parse_json(data: bytes | str) -> Any:
             object_pairs_hook=_once,
             parse_float=_float,
             parse_int=_int,
-            parse_constant=_constant,
+            parse_constant=_float,
         )
     except RecursionError:
         _too_deep()
@@ -160,10 +160,6 @@ def _int(text: str) -> int:
     return int(text)
 
 
-def _constant(text: str) -> NoReturn:
-    raise Unreadable(f"the number {text} is not finite")
-
-
 def _too_deep() -> NoReturn:
     raise Unreadable(f"nested more than {DEEPEST} deep") from None
 
@@ -180,17 +176,13 @@ def _checked(value: Any) -> Any:
             elif isinstance(item, list):
                 deeper += item
             elif isinstance(item, str) and not item.isascii():
-                _check_text(item)
+                try:
+                    item.encode()
+                except UnicodeEncodeError as error:
+                    raise Unreadable(f"half a character, {item[error.start]!a}") from None
             elif isinstance(item, int) and abs(item) >= 10**LONGEST_NUMBER:  # TOML's have no hook
                 raise Unreadable("a number of too many digits")
         if not deeper:
             return value
         level = deeper
     _too_deep()
-
-
-def _check_text(text: str) -> None:
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise Unreadable(f"half a character, {text[error.start]!a}") from None

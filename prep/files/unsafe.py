@@ -74,10 +74,6 @@ class _Pairs(dict[str, Any]):
         super().__init__(pairs)
         self.pairs = pairs
 
-    def all(self, key: str) -> list[Any]:
-        """Every value of a key, None where it has none."""
-        return [value for name, value in self.pairs if name == key] or [None]
-
 
 def of_name(path: str) -> str | None:
     """Why a file of that path is never locked, whatever is in it; None where it may be."""
@@ -159,8 +155,10 @@ def _code_requests(path: str, settings: object) -> Iterator[str]:
     """What settings ask to run."""
     if path.rpartition("/")[2] == "modules.json" and isinstance(settings, list):
         for module in settings:
-            kinds = module.all("type") if isinstance(module, _Pairs) else [None]
-            yield from (_module(kind) for kind in kinds if not str(kind).startswith(MODULES))
+            pairs = module.pairs if isinstance(module, _Pairs) else []
+            for kind in [kind for key, kind in pairs if key == "type"] or [None]:
+                if not str(kind).startswith(MODULES):
+                    yield _module(kind)
     for key, value in _settings(settings):
         if key in CODE_KEYS and isinstance(value, dict | list | str) and value:
             yield f"{key} names code to import: {_shown(value)}"
@@ -305,16 +303,12 @@ def _are_counts(value: object) -> bool:
 
 def _shown(value: object) -> str:
     """The value in a short line."""
-    shown = value if isinstance(value, str) else _dumped(value)
+    try:
+        shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    except RecursionError:  # just shallow enough to be parsed
+        shown = "something nested deep"
     shown = printable(" ".join(shown.split()), 81)
     return shown if len(shown) <= 80 else f"{shown[:77]}…"
-
-
-def _dumped(value: object) -> str:
-    try:
-        return json.dumps(value, ensure_ascii=False)
-    except RecursionError:  # just shallow enough to be parsed
-        return "something nested deep"
 
 
 def _number(text: str) -> int:

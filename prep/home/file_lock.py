@@ -21,7 +21,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from prep.errors import LockTimeout
-from prep.files import append
+from prep.files.append import NO_LOCKS
 from prep.files.reader import LONGEST_LINE, parse_json, printable, read_bytes
 from prep.files.tree import megabytes
 from prep.home.layout import make_folder, now, write_text
@@ -29,7 +29,6 @@ from prep.home.layout import make_folder, now, write_text
 REPORT_SECONDS = 10
 RENEW_SECONDS = 15
 STALE_SECONDS = 120
-NO_LOCKS = append.NO_LOCKS
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from prep.catalogue.entries import Catalogue
 from prep.catalogue.lock import Lock, LockedFile
-from prep.files.fields import COMMIT, REPO, SHA256
+from prep.files.fields import COMMIT, REPO, SHA256, is_text, like, listed, maybe
 from prep.files.reader import Unreadable, is_path, parse_json, read_lines
 from prep.home.layout import Home
 
@@ -87,24 +87,14 @@ def _parsed(text: bytes) -> Line | None:
     if not (isinstance(line, dict) and isinstance(line.get("what"), str)):
         return None
     patterns = (("repo", REPO), ("commit", COMMIT), ("sha256", SHA256))
+    are_pins = listed(listed(is_text, 2))
     well_formed = (
         is_path(line.get("path"))
-        and isinstance(line.get("catalogue", ""), str)
-        and all(
-            isinstance(value, str) and pattern.fullmatch(value)
-            for key, pattern in patterns
-            if (value := line.get(key)) is not None
-        )
-        and (line["what"] != "wanted" or _are_pins(line.get("pins")))
+        and is_text(line.get("catalogue", ""))
+        and all(maybe(like(pattern))(line.get(key)) for key, pattern in patterns)
+        and (line["what"] != "wanted" or are_pins(line.get("pins")))
     )
     return line if well_formed else None
-
-
-def _are_pins(value: object) -> bool:
-    return isinstance(value, list) and all(
-        isinstance(pin, list) and len(pin) == 2 and all(isinstance(text, str) for text in pin)
-        for pin in value
-    )
 
 
 def _upwards(path: str) -> Iterator[str]:
@@ -129,25 +119,22 @@ def placing_blobs(home: Home, repo: str, files: Iterable[LockedFile]) -> Iterato
     Large files' blobs are named by their sha256 and are noted before; others' names are the hub's.
     A blob that was there before is somebody else's, or was noted when it came.
     """
-    there = _blobs(home, repo)
-    for file in files:
-        if file.sha256 not in there:
-            _note_blob(home, repo, file.sha256)
-            there.add(file.sha256)
+    folder = home.repo(repo) / "blobs"
+
+    def note(names: Iterable[str]) -> None:
+        for name in names:
+            home.note_placed("blob", folder / name, repo=repo)
+
+    def there() -> set[str]:
+        return {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+
+    before = there()
+    large = [name for name in dict.fromkeys(file.sha256 for file in files) if name not in before]
+    note(large)
     try:
         yield
     finally:
-        for name in sorted(_blobs(home, repo) - there):
-            _note_blob(home, repo, name)
-
-
-def _note_blob(home: Home, repo: str, name: str) -> None:
-    home.note_placed("blob", home.repo(repo) / "blobs" / name, repo=repo)
-
-
-def _blobs(home: Home, repo: str) -> set[str]:
-    folder = home.repo(repo) / "blobs"
-    return {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+        note(sorted(there() - before - set(large)))
 
 
 def below(home: Home, line: Line, folder: Path) -> Path | None:

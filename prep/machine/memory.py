@@ -7,26 +7,17 @@ Version 2 of the kernel's interface is one tree, version 1 has a tree for memory
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 PROC, CGROUPS = Path("/proc"), Path("/sys/fs/cgroup")
 UNLIMITED = 1 << 60  # version 1 writes "no limit" as a number near the largest
 
 
-class _Files(NamedTuple):
-    """The files of a control group that hold these numbers."""
-
-    limit: str
-    used: str
-    peak: str
-    kills: str
-
-
-VERSION_1 = _Files(
+# The files of a control group that hold its limit, use, peak and kills.
+VERSION_1 = (
     *("memory.limit_in_bytes", "memory.usage_in_bytes"),
     *("memory.max_usage_in_bytes", "memory.oom_control"),
 )
-VERSION_2 = _Files("memory.max", "memory.current", "memory.peak", "memory.events")
+VERSION_2 = ("memory.max", "memory.current", "memory.peak", "memory.events")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,36 +57,26 @@ def _limits(proc: Path, cgroups: Path) -> Iterator[Memory]:
         else:
             continue
         for tree in trees:
-            yield from _upwards(tree, path, files)
+            group = tree / path.strip("/")
+            while group.is_relative_to(tree):  # to the root: a container sees nothing else
+                if limit := _limit(group, files):
+                    yield limit
+                group = group.parent
 
 
-def _upwards(tree: Path, path: str, files: _Files) -> Iterator[Memory]:
-    """Every limit from our own group to the root: in a container only the root is visible."""
-    group = tree / path.strip("/")
-    while group.is_relative_to(tree):
-        if limit := _limit(group, files):
-            yield limit
-        group = group.parent
-
-
-def _limit(group: Path, files: _Files) -> Memory | None:
-    limit = _number(group / files.limit)
+def _limit(group: Path, files: tuple[str, ...]) -> Memory | None:
+    limit, used, peak = (_number(group / name) for name in files[:3])
     if limit is None or limit >= UNLIMITED:
         return None
+    stat = _table(group / "memory.stat")  # the kernel frees inactive pages of files on demand
+    cached = stat.get("total_inactive_file", stat.get("inactive_file", 0))
     return Memory(
-        free=_free(limit, _number(group / files.used), group),
+        free=max(0, limit - max(0, (used or 0) - cached)),
         limit=limit,
         bound=f"the control group {group}",
-        peak=_number(group / files.peak),
-        kills=_table(group / files.kills).get("oom_kill", 0),
+        peak=peak,
+        kills=_table(group / files[3]).get("oom_kill", 0),
     )
-
-
-def _free(limit: int, used: int | None, group: Path) -> int:
-    """What is left; the kernel frees inactive pages of files on demand."""
-    stat = _table(group / "memory.stat")
-    cached = stat.get("total_inactive_file", stat.get("inactive_file", 0))
-    return max(0, limit - max(0, (used or 0) - cached))
 
 
 def _number(path: Path) -> int | None:

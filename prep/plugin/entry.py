@@ -22,28 +22,18 @@ each existing path for a place of tests, also the value of an option that it doe
 import argparse
 import os
 import shlex
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Sequence, Set
 from pathlib import Path
 
 import pytest
 
 PACKAGE = "model_tests"
 PLUGIN = "prep.plugin"
-WITH_VALUE = frozenset(
-    (
-        "--models",
-        "--catalogue",
-        "--model-home",
-        "--hub",
-        "--precision",
-        "--download-timeout",
-        "--download-deadline",
-        "--consumer-python",
-        "--shard",
-        "--summary",
-        "--report",
-    )
-)
+# As prep.plugin.options adds them, which imports too much for a run of other people's tests.
+WITH_VALUE = {
+    *("--models", "--catalogue", "--model-home", "--hub", "--precision", "--shard"),
+    *("--download-timeout", "--download-deadline", "--consumer-python", "--summary", "--report"),
+}
 OPTIONS = WITH_VALUE | {"--offline", "--dry-run", "--relock", "--cleanup", "--no-progress"}
 # What this project's pytest.ini says, for a run without it. The ini file and the conftest.py files
 # of the directory are those of other tests: their options may have the names of ours, and
@@ -53,8 +43,14 @@ SETTINGS = (
     *("--import-mode=importlib", "-p", "no:cacheprovider", "-p", "no:hypothesispytest"),
     *("-p", "no:anyio", "-p", "no:pytest_cov"),
 )
-# What an ini file may say of our options (prep.plugin.options.INI).
-INI = ("models", "model_home", "hub", "download_timeout", "offline")
+# What an ini file may say: used as the environment would be, where the environment says nothing.
+INI = {
+    "models": "MODELS_TO_DOWNLOAD",
+    "model_home": "HF_HOME",
+    "hub": "HF_ENDPOINT",
+    "download_timeout": "DOWNLOAD_TIMEOUT",
+    "offline": "HF_HUB_OFFLINE",
+}
 
 _AGAIN = pytest.StashKey[list[str]]()
 
@@ -137,7 +133,7 @@ def suite_arguments(config: pytest.Config, parser: pytest.Parser, args: Sequence
     return [*SETTINGS, f"--rootdir={root}", *ini, *typed, *named]
 
 
-def join_values(args: Sequence[str], names: frozenset[str], here: Path) -> list[str]:
+def join_values(args: Sequence[str], names: Set[str], here: Path) -> list[str]:
     """Write ``--option path`` as ``--option=path`` for the named options and existing paths."""
     joined: list[str] = []
     for arg in args:

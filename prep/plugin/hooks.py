@@ -52,6 +52,8 @@ MARKERS = {
 pytest_addoption = add_options
 pytest_generate_tests = parameters.generate_tests
 pytest_cmdline_main = run_command.run_mode
+pytest_sessionstart = terminal.get_ready
+pytest_collection_finish = workspace.note_wanted
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -76,34 +78,10 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores)))
 
 
-def pytest_sessionstart(session: pytest.Session) -> None:
-    """Prepare to show progress, in the process that has the terminal."""
-    if not hasattr(session.config, "workerinput"):
-        terminal.get_ready(session.config)
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Show no more progress: what follows is pytest's."""
-    terminal.stop(session.config)
-
-
-def pytest_enter_pdb(config: pytest.Config) -> None:
-    """A debugger takes the terminal."""
-    terminal.pause(config, paused=True)
-
-
-def pytest_leave_pdb(config: pytest.Config) -> None:
-    """The debugger gives it back."""
-    terminal.pause(config, paused=False)
-
-
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """End progress, import server and hub with the run, however it ended."""
-    terminal.stop(config)
+    """End the import servers with the run, however it ended."""
     if stages := config.stash.get(STAGES, None):
         stages.close()
-    run_command.stop_sample_hub(config)
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
@@ -117,7 +95,7 @@ def pytest_make_collect_report(
 ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
     """Leave out tests that no chosen model has: they are not counted as deselected."""
     report = yield
-    report.result = parameters.not_empty(report.result)
+    report.result = [node for node in report.result if not node.get_closest_marker("no_model")]
     return report
 
 
@@ -134,23 +112,11 @@ def pytest_collection_modifyitems(
     parameters.sort(items)
 
 
-def pytest_collection_finish(session: pytest.Session) -> None:
-    """Note what the chosen tests need, for the preflight."""
-    workspace.note_wanted(session.config, session.items)
-
-
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
     """Give an xdist worker what it shares with this process."""
-    run_command.pass_endpoint(node)
+    node.workerinput["prep_endpoint"] = settings_of(node.config).network.endpoint
     workspace.configure_worker(node)
-    terminal.configure_worker(node)
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_node_collection_finished(node: Any) -> None:
-    """A worker has collected."""
-    terminal.workers_are_there(node.config)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -22,14 +22,7 @@ def render(doing: Sequence[Doing], now: float, *, width: int, rows: int, color: 
     """
     most = max(1, rows // 3)
     shown = doing if len(doing) <= most else doing[: most - 1]
-    lines = _lines(shown, now, width, color)
-    if more := len(doing) - len(shown):
-        lines.append(f"  … and {more} more"[:width])
-    return lines
-
-
-def _lines(doing: Sequence[Doing], now: float, width: int, color: bool) -> list[str]:
-    table = Table.grid(padding=(0, 1), pad_edge=False)
+    table = Table.grid(padding=(0, 1), pad_edge=False, expand=True)
     table.add_column(no_wrap=True, width=1)
     table.add_column(no_wrap=True, overflow="ellipsis", max_width=max(8, width // 3))
     table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
@@ -37,34 +30,33 @@ def _lines(doing: Sequence[Doing], now: float, width: int, color: bool) -> list[
         table.add_column(no_wrap=True, width=BAR)
     if width >= ROOM_FOR_FIGURES:
         table.add_column(no_wrap=True, overflow="ellipsis", justify="right")
-    table.expand = True
-    for activity in doing:
+    for activity in shown:
         figures = activity.figures(now)
-        few = figures if width >= ROOM_FOR_BAR else figures[:1]
         cells = [
             SPINNER.render(now),
             Text(activity.model, style="bold cyan"),
             Text(activity.text or ("judging the answers" if activity.unit == "loads" else "")),
         ]
         if width >= ROOM_FOR_BAR:
-            cells.append(_bar(activity))
+            share = activity.share
+            bar = ProgressBar(total=1.0, completed=min(1.0, share or 0.0), width=BAR)
+            cells.append("" if share is None else bar)
+        elif width >= ROOM_FOR_FIGURES:
+            figures = figures[:1]
         if width >= ROOM_FOR_FIGURES:
-            cells.append(Text("  ".join(few), style="dim"))
+            cells.append(Text("  ".join(figures), style="dim"))
         table.add_row(*cells)
     file = io.StringIO()
     console = Console(
         file=file,
         width=width,
-        height=len(doing) + 1,
+        height=len(shown) + 1,
         force_terminal=True,
         color_system="standard" if color else None,
         legacy_windows=False,
     )
     console.print(table, end="")
-    return file.getvalue().splitlines()
-
-
-def _bar(activity: Doing) -> ProgressBar | Text:
-    if activity.share is None:
-        return Text("")
-    return ProgressBar(total=1.0, completed=min(1.0, activity.share), width=BAR)
+    lines = file.getvalue().splitlines()
+    if more := len(doing) - len(shown):
+        lines.append(f"  … and {more} more"[:width])
+    return lines

@@ -5,28 +5,59 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from prep.errors import Exit, TransientError, WrongRequest
 from prep.fetch.hub import find_token
 from prep.machine.disk import no_temporary_folder
+from prep.plugin.entry import INI
 from prep.settings import SAMPLE, GivenOptions, Settings, Shard, resolve_settings
 from prep.tasks.precisions import PRECISIONS
 
 SETTINGS = pytest.StashKey[Settings]()
 
 NO_INI = Path(os.devnull)  # as prep.plugin.entry starts the suite of an installed package
-
-# What pytest.ini may say: used as the environment would be, where the environment says nothing.
-INI = {
-    "models": "MODELS_TO_DOWNLOAD",
-    "model_home": "HF_HOME",
-    "hub": "HF_ENDPOINT",
-    "download_timeout": "DOWNLOAD_TIMEOUT",
-    "offline": "HF_HUB_OFFLINE",
+HELP = {
+    "--models": "only these models of the catalogue; repeatable (MODELS_TO_DOWNLOAD)",
+    "--catalogue": "another catalogue than models.toml; its lock is the .lock.toml beside it",
+    "--model-home": (
+        "the root of all that is prepared, HF_HOME of every consumer; default ./models (HF_HOME)"
+    ),
+    "--hub": (
+        "another hub or mirror; 'sample' is the embedded one, with a catalogue and a home "
+        "(./models-sample) of its own (HF_ENDPOINT)"
+    ),
+    "--offline": (
+        "check what is there: fetch, convert and repair nothing, write nothing into the home "
+        "(HF_HUB_OFFLINE)"
+    ),
+    "--precision": (
+        "instead of what the catalogue says; repeatable; none = the original weights only"
+    ),
+    "--dry-run": (
+        "print what a run would fetch, convert and keep, from sizes and receipts; do nothing; "
+        "=json for programs"
+    ),
+    "--relock": (
+        "ask the hub what the catalogue's revisions are, write the lock, print what changed"
+    ),
+    "--cleanup": "remove what this suite placed and the lock no longer wants; list the rest",
+    "--download-timeout": "the longest time without progress; default 60 (DOWNLOAD_TIMEOUT)",
+    "--download-deadline": "the longest time for all files of a model; default none",
+    "--consumer-python": (
+        "run the consumers' loads in that Python as well: a service's own, with nothing of this "
+        "project in it; repeatable"
+    ),
+    "--shard": (
+        "only this process's share of the models, I from 0, split by repository; auto takes I "
+        "from the pod of an Indexed Job (JOB_COMPLETION_INDEX)"
+    ),
+    "--summary": "where to write the summary; default <home>/model-prep/summary.json",
+    "--report": "where to write the page; default <home>/model-prep/report.html",
+    "--no-progress": "no lines about what is happening",
 }
-
 
 # What pytest's cache is needed for, by pytest's own names.
 CACHE_OPTIONS = {
@@ -51,108 +82,26 @@ def add_options(parser: pytest.Parser) -> None:
         full = isinstance(error, TransientError)
         raise SystemExit(int(Exit.TRANSIENT if full else pytest.ExitCode.USAGE_ERROR))
     group = parser.getgroup("model-prep", "model-prep: prepare models and prove them")
-    add = group.addoption
-    add(
-        "--models",
-        action="append",
-        type=_names,
-        metavar="NAME[,NAME…]",
-        default=None,
-        help="only these models of the catalogue; repeatable (MODELS_TO_DOWNLOAD)",
-    )
-    add(
-        "--catalogue",
-        type=_path,
-        metavar="FILE",
-        help="another catalogue than models.toml; its lock is the .lock.toml beside it",
-    )
-    add(
-        "--model-home",
-        type=_path,
-        metavar="DIR",
-        help="the root of all that is prepared, HF_HOME of every consumer; default ./models "
-        "(HF_HOME)",
-    )
-    add(
-        "--hub",
-        type=_hub,
-        metavar="URL|sample",
-        help="another hub or mirror; 'sample' is the embedded one, with a catalogue and a home "
-        "(./models-sample) of its own (HF_ENDPOINT)",
-    )
-    add(
-        "--offline",
-        action="store_true",
-        help="check what is there: fetch, convert and repair nothing, write nothing into the home "
-        "(HF_HUB_OFFLINE)",
-    )
-    add(
-        "--precision",
-        action="append",
-        choices=[*PRECISIONS, "none"],
-        default=None,
-        help="instead of what the catalogue says; repeatable; none = the original weights only",
-    )
-    add(
-        "--dry-run",
-        nargs="?",
-        const="text",
-        choices=["text", "json"],
-        default=None,
-        help="print what a run would fetch, convert and keep, from sizes and receipts; do nothing; "
-        "=json for programs",
-    )
-    add(
-        "--relock",
-        action="store_true",
-        help="ask the hub what the catalogue's revisions are, write the lock, print what changed",
-    )
-    add(
-        "--cleanup",
-        action="store_true",
-        help="remove what this suite placed and the lock no longer wants; list the rest",
-    )
-    add(
-        "--download-timeout",
-        type=_seconds,
-        metavar="SECONDS",
-        help="the longest time without progress; default 60 (DOWNLOAD_TIMEOUT)",
-    )
-    add(
-        "--download-deadline",
-        type=_seconds,
-        metavar="SECONDS",
-        help="the longest time for all files of a model; default none",
-    )
-    add(
-        "--consumer-python",
-        action="append",
-        type=_path,
-        metavar="PATH",
-        default=None,
-        help="run the consumers' loads in that Python as well: a service's own, with nothing of "
-        "this project in it; repeatable",
-    )
-    add(
-        "--shard",
-        type=_shard,
-        metavar="I/N|auto/N",
-        help="only this process's share of the models, I from 0, split by repository; auto takes I "
-        "from the pod of an Indexed Job (JOB_COMPLETION_INDEX)",
-    )
-    add(
-        "--summary",
-        type=_path,
-        metavar="FILE",
-        help="where to write the summary; default <home>/model-prep/summary.json",
-    )
-    add(
-        "--report",
-        type=_path,
-        metavar="FILE",
-        help="where to write the page; default <home>/model-prep/report.html",
-    )
-    add("--no-progress", action="store_true", help="no lines about what is happening")
+
+    def add(name: str, **how: Any) -> None:
+        group.addoption(name, help=HELP[name], **how)
+
+    add("--models", action="append", type=_names, metavar="NAME[,NAME…]")
+    add("--catalogue", type=_path, metavar="FILE")
+    add("--model-home", type=_path, metavar="DIR")
+    add("--hub", type=_hub, metavar="URL|sample")
+    add("--offline", action="store_true")
+    add("--precision", action="append", choices=[*PRECISIONS, "none"])
+    add("--dry-run", nargs="?", const="text", choices=["text", "json"])
+    add("--relock", action="store_true")
+    add("--cleanup", action="store_true")
+    add("--download-timeout", type=_seconds, metavar="SECONDS")
+    add("--download-deadline", type=_seconds, metavar="SECONDS")
+    add("--consumer-python", action="append", type=_path, metavar="PATH")
+    add("--shard", type=_shard, metavar="I/N|auto/N")
+    add("--summary", type=_path, metavar="FILE")
+    add("--report", type=_path, metavar="FILE")
+    add("--no-progress", action="store_true")
     for name, variable in INI.items():
         option = name.replace("_", "-")
         parser.addini(name, f"as --{option}, where neither it nor {variable} is given", default="")
@@ -178,17 +127,13 @@ def settings_of(config: pytest.Config) -> Settings:
         try:
             ini = {variable: config.getini(name) for name, variable in INI.items()}
             environ = {key: value for key, value in ini.items() if value} | dict(os.environ)
-            config.stash[SETTINGS] = resolve_settings(
-                _given_options(config, environ), environ, _root(config)
-            )
+            given = _given_options(config, environ)
+            # Where models.toml and the home lie: where the ini file is, or in this directory.
+            root = config.invocation_params.dir if config.inipath == NO_INI else config.rootpath
+            config.stash[SETTINGS] = resolve_settings(given, environ, root)
         except WrongRequest as error:
             raise pytest.UsageError(str(error)) from None
     return config.stash[SETTINGS]
-
-
-def _root(config: pytest.Config) -> Path:
-    """Where models.toml and the home lie: where the ini file is, or in this directory without."""
-    return config.invocation_params.dir if config.inipath == NO_INI else config.rootpath
 
 
 def _given_options(config: pytest.Config, environ: Mapping[str, str]) -> GivenOptions:

@@ -18,7 +18,7 @@ from prep.plugin.terminal_summary import STALE, closing_lines
 from prep.report import summary
 from prep.report.properties import properties
 from prep.report.ready_file import write_for_consumers
-from prep.report.verdict import ModelRun, Status, judge
+from prep.report.verdict import ModelRun, judge
 from prep.stages.context import NotReached, is_transient
 
 NOT_TRIED = "not tried: "
@@ -78,10 +78,8 @@ def mark(
 
 def teststatus(report: pytest.TestReport) -> tuple[str, str, tuple[str, Mapping[str, bool]]] | None:
     """Tests that an earlier failure kept from running are counted, not shown at length."""
-    if report.failed and getattr(report, "prep", {}).get("failure") in (
-        "not reached",
-        "not reached, transient",
-    ):
+    failure = getattr(report, "prep", {}).get("failure")
+    if report.failed and failure in ("not reached", "not reached, transient"):
         return "not reached", "n", ("NOT REACHED", {"yellow": True})
     return None
 
@@ -127,7 +125,8 @@ class Outcome:
             return
         if failure is None:
             if report.when == "call" and report.passed:
-                if _is_stale(run, report.nodeid, about["exchange"]):
+                exchange = about["exchange"]  # run again, but by the answers that it failed by?
+                if exchange is not None and run.retried.get(report.nodeid) == exchange:
                     run.tests[report.nodeid] = "failed"
                     run.problems.append(f"{report.nodeid} {STALE}")
                 run.tests.setdefault(report.nodeid, "passed")
@@ -157,7 +156,12 @@ class Outcome:
             with junit.in_memory():
                 return (yield)
         finally:
-            code = self._write_junit(junit, int(session.exitstatus))
+            code = int(session.exitstatus)
+            try:
+                junit.write()
+            except OSError as error:
+                place = Path(self.config.getoption("xmlpath"))
+                code = self._not_written("junit", error, code, place)
             session.exitstatus = self._write_records(code)
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
@@ -167,9 +171,8 @@ class Outcome:
         if not self.own:
             return
         terminalreporter.write_sep("=", "model-prep")  # not section: it forgets the open line
-        for line in closing_lines(self.settings, self.runs, self.expected):
-            terminalreporter.write_line(line)
-        for line in self.written:
+        table = closing_lines(self.settings, self.runs, self.expected)
+        for line in (*table, *self.written):
             terminalreporter.write_line(line)
 
     def _exit(self, code: int) -> int:
@@ -186,14 +189,6 @@ class Outcome:
             return NOTHING_COLLECTED
         return code
 
-    def _write_junit(self, junit: Junit, code: int) -> int:
-        """Write what pytest has made of it; gives the exit code from then on."""
-        try:
-            junit.write()
-        except OSError as error:
-            return self._not_written("junit", error, code, Path(self.config.getoption("xmlpath")))
-        return code
-
     def _write_records(self, code: int) -> int:
         """Write summary, page and what consumers read; gives the exit code from then on."""
         settings = self.settings
@@ -205,7 +200,13 @@ class Outcome:
             return code
         if not settings.offline:
             statuses = {name: entry["status"] for name, entry in entries.items()}
-            code = self._write_for_consumers(statuses, code)
+            try:
+                wrong = write_for_consumers(settings, statuses, self.began)
+            except OSError as error:
+                code = self._not_written("what consumers read", error, code, settings.home.state)
+            else:  # a file that is not as it was judged is a failure
+                self.written += wrong
+                code = code or int(bool(wrong))
         try:
             summary.write_summary(
                 settings.summary, settings, entries, code, self.began, settings.report
@@ -218,26 +219,12 @@ class Outcome:
             self.written.append(f"report: {settings.report}")
         return code
 
-    def _write_for_consumers(self, statuses: Mapping[str, Status], code: int) -> int:
-        """Write what consumers read; a file that is not as it was judged is a failure."""
-        try:
-            wrong = write_for_consumers(self.settings, statuses, self.began)
-        except OSError as error:
-            return self._not_written("what consumers read", error, code, self.settings.home.state)
-        self.written += wrong
-        return code or int(bool(wrong))
-
     def _not_written(
         self, what: str, error: OSError | PathOccupied, code: int, *paths: Path
     ) -> int:
         known = storage_error(error, *paths) if isinstance(error, OSError) else None
         self.written.append(f"{what} could not be written: {known or error}")
         return summary.exit_unwritten(code, error)
-
-
-def _is_stale(run: ModelRun, nodeid: str, exchange: int | None) -> bool:
-    """Whether a test that was run again was judged by the answers that it failed by."""
-    return exchange is not None and run.retried.get(nodeid) == exchange
 
 
 def _first_or_not_reached(config: pytest.Config, model: str, error: BaseException) -> BaseException:

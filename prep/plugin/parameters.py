@@ -1,7 +1,7 @@
 """From the catalogue to test parameters: one test, one model, and the id begins with its name."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TypeVar
 
 import pytest
 
@@ -13,6 +13,7 @@ from prep.tasks.registry import TASKS
 
 LEVELS = ("pins", "layout", "conversion", "load", "answers")
 SEPARATOR = ":"  # a catalogue name cannot hold it, so an id tells its model
+Kind = TypeVar("Kind")
 
 
 def generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -39,28 +40,18 @@ def generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def model_of(item: pytest.Item) -> ModelSpec | None:
     """The model that a test judges, None for any other test."""
-    spec = _parameter(item, "spec")
-    return spec if isinstance(spec, ModelSpec) else None
+    return _parameter(item, "spec", ModelSpec)
 
 
 def precision_of(item: pytest.Item) -> str | None:
     """The precision that a test judges, where it judges one."""
-    load = _parameter(item, "load")
-    if isinstance(load, Load):
-        return load.precision
-    precision = _parameter(item, "precision")
-    return precision if isinstance(precision, str) else None
+    load = load_of(item)
+    return load.precision if load else _parameter(item, "precision", str)
 
 
 def load_of(item: pytest.Item) -> Load | None:
     """The load that a test judges, where it judges one."""
-    load = _parameter(item, "load")
-    return load if isinstance(load, Load) else None
-
-
-def not_empty(nodes: Sequence[pytest.Item | pytest.Collector]) -> list[Any]:
-    """Those that do not stand for an empty selection."""
-    return [node for node in nodes if node.get_closest_marker("no_model") is None]
+    return _parameter(item, "load", Load)
 
 
 def sort(items: list[pytest.Item]) -> None:
@@ -118,6 +109,7 @@ def _label(value: object) -> str:
     return value.id if isinstance(value, Load) else str(value)
 
 
-def _parameter(item: pytest.Item, name: str) -> object:
+def _parameter(item: pytest.Item, name: str, kind: type[Kind]) -> Kind | None:
     callspec = getattr(item, "callspec", None)
-    return callspec.params.get(name) if callspec else None
+    value = callspec.params.get(name) if callspec else None
+    return value if isinstance(value, kind) else None

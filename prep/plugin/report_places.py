@@ -1,7 +1,7 @@
 """Report files are written at the very end: whether they can be is asked before anything runs."""
 
 import tempfile
-from collections.abc import Iterable
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -11,20 +11,16 @@ def check_places(config: pytest.Config) -> None:
     """End with exit 4 where a report file that an option names cannot be written."""
     if hasattr(config, "workerinput"):
         return
-    paths = {"--junitxml": "xmlpath", "--summary": "summary", "--report": "report"}
-    for option, name in paths.items():
+    options = {"--junitxml": "xmlpath", "--summary": "summary", "--report": "report"}
+    given_paths: dict[str, Path] = {}
+    for option, name in options.items():
         if given := config.getoption(name, None):
             _check_place(option, Path(given))
-    given = {name: config.getoption(name, None) for name in paths.values()}
-    same = [option for option, name in paths.items() if _is_twice(given[name], given.values())]
+            given_paths[option] = Path(given).absolute()
+    counts = Counter(given_paths.values())
+    same = [option for option, path in given_paths.items() if counts[path] > 1]
     if same:
         raise pytest.UsageError(f"{' and '.join(same)} are one file: give each its own.")
-
-
-def _is_twice(place: object, paths: Iterable[object]) -> bool:
-    """Whether a place is given for two files."""
-    absolute = [Path(str(given)).absolute() for given in paths if given]
-    return bool(place) and absolute.count(Path(str(place)).absolute()) > 1
 
 
 def _check_place(option: str, given: Path) -> None:

@@ -3,10 +3,9 @@
 import contextlib
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -14,8 +13,6 @@ from prep.errors import Exit, PrepError, TransientError, WrongRequest
 from prep.machine.disk import storage_error
 from prep.plugin.options import SETTINGS, settings_of
 from prep.settings import Settings
-
-_HUB = pytest.StashKey[Any]()
 
 
 def run_mode(config: pytest.Config) -> int | None:
@@ -32,19 +29,15 @@ def run_mode(config: pytest.Config) -> int | None:
         return 0
     from prep.commands import cleanup, dry_run, relock
 
-    run: Callable[..., int] = dry_run.run
-    if settings.relock or settings.cleanup:
-        run = relock.run if settings.relock else cleanup.run
+    run = relock.run if settings.relock else cleanup.run if settings.cleanup else dry_run.run
     with tempfile.TemporaryDirectory(prefix="model-prep-") as scratch, _hub_for(settings) as ready:
         try:
             return run(ready, Path(scratch), sys.stdout.write)
         except WrongRequest as error:
             raise pytest.UsageError(str(error)) from None
-        except PrepError as error:
-            sys.stderr.write(f"{error}\n")
-            return int(Exit.TRANSIENT) if isinstance(error, TransientError) else 1
-        except OSError as error:
-            if (known := storage_error(error)) is None:
+        except (PrepError, OSError) as error:
+            known = error if isinstance(error, PrepError) else storage_error(error)
+            if known is None:
                 raise
             sys.stderr.write(f"{known}\n")
             return int(Exit.TRANSIENT) if isinstance(known, TransientError) else 1
@@ -59,25 +52,13 @@ def start_sample_hub(config: pytest.Config) -> None:
     if settings.sample and not settings.offline and not config.option.collectonly:
         stack = contextlib.ExitStack()
         config.stash[SETTINGS] = stack.enter_context(_hub_for(settings))
-        config.stash[_HUB] = stack
-
-
-def pass_endpoint(node: Any) -> None:
-    """An xdist worker uses the hub of the controlling process."""
-    node.workerinput["prep_endpoint"] = settings_of(node.config).network.endpoint
+        config.add_cleanup(stack.close)
 
 
 def join_sample_hub(config: pytest.Config) -> None:
     """In an xdist worker: the endpoint that the controlling process gave."""
-    settings = settings_of(config)
     endpoint = config.workerinput["prep_endpoint"]  # type: ignore[attr-defined]  # xdist sets it
-    config.stash[SETTINGS] = _at(settings, endpoint)
-
-
-def stop_sample_hub(config: pytest.Config) -> None:
-    """Stop the hub that `start_sample_hub` started."""
-    if stack := config.stash.get(_HUB, None):
-        stack.close()
+    config.stash[SETTINGS] = _at(settings_of(config), endpoint)
 
 
 @contextlib.contextmanager

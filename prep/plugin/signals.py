@@ -44,7 +44,7 @@ def install(config: pytest.Config) -> None:
         # timeout(1) signals the whole group: a worker that ended first would be reported as one
         # that crashed. Not SIG_IGN, which the programs that it starts would inherit. And not
         # SIGINT, by which execnet ends a worker's test when the controller asks it to.
-        signal.signal(signal.SIGTERM, _nothing)
+        signal.signal(signal.SIGTERM, lambda number, frame: None)
         return
     ending = Ending(config)
     config.pluginmanager.register(ending, "model-prep-ending")
@@ -80,24 +80,26 @@ class Ending:
             with contextlib.suppress(RuntimeError):  # no thread to be had
                 _thread.start_new_thread(self._see_to_it, ())
         kill_children()
-        _hurry(self._config)
+        # Let xdist wait half a second for its workers, not ten: they are dead. An exception out of
+        # a signal's handler can leave a lock of its queue taken; then they never end.
+        manager = getattr(self._config.pluginmanager.get_plugin("dsession"), "nodemanager", None)
+        if manager is not None:
+            manager.EXIT_TIMEOUT = 0.5
         if self._open:
             self._raise()
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_sessionstart(self) -> Generator[None, object, object]:
-        """Open: the workers of ``-n`` start, and the hub is asked."""
-        return (yield from self._opened())
+        """Open: workers start and the hub is asked, tests are collected, fixtures and tests run."""
+        try:
+            self._open = True
+            if self._first is not None:
+                self._raise()
+            return (yield)
+        finally:
+            self._open = False
 
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_collection(self) -> Generator[None, object, object]:
-        """Open."""
-        return (yield from self._opened())
-
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_runtestloop(self) -> Generator[None, object, object]:
-        """Open: fixtures and tests run."""
-        return (yield from self._opened())
+    pytest_collection = pytest_runtestloop = pytest_sessionstart
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, object, object]:
@@ -133,15 +135,6 @@ class Ending:
         for number in SIGNALS:
             atexit.register(signal.signal, number, signal.SIG_IGN)
 
-    def _opened(self) -> Generator[None, object, object]:
-        try:
-            self._open = True
-            if self._first is not None:
-                self._raise()
-            return (yield)
-        finally:
-            self._open = False
-
     def _raise(self) -> None:
         if self._first == signal.SIGINT:
             raise KeyboardInterrupt
@@ -149,10 +142,8 @@ class Ending:
 
     def _see_to_it(self) -> None:
         """From the first signal on, in a thread of its own."""
-        assert self._first is not None
-        began = time.monotonic()
-        main = threading.main_thread().ident
-        assert main is not None
+        began, main = time.monotonic(), threading.main_thread().ident
+        assert self._first is not None and main is not None
         while time.monotonic() - began < END_SECONDS:
             time.sleep(AGAIN_SECONDS)
             if self._closed is not None:
@@ -171,25 +162,9 @@ class Ending:
             os.write(self._stderr, said.encode())
             faulthandler.dump_traceback(self._stderr, all_threads=True)
         kill_children()
-        code: int | None = self._code
-        if code is None:
-            interrupted = self._first == signal.SIGINT
-            code = int(pytest.ExitCode.INTERRUPTED if interrupted else Exit.TERMINATED)
-        os._exit(code)
-
-
-def _nothing(number: int, frame: FrameType | None) -> None:
-    """The handler of a worker."""
-
-
-def _hurry(config: pytest.Config) -> None:
-    """Let xdist wait half a second for its workers, not ten: they are dead.
-
-    An exception out of a signal's handler can leave a lock of its queue taken; then they never end.
-    """
-    manager = getattr(config.pluginmanager.get_plugin("dsession"), "nodemanager", None)
-    if manager is not None:
-        manager.EXIT_TIMEOUT = 0.5
+        interrupted = self._first == signal.SIGINT
+        code = int(pytest.ExitCode.INTERRUPTED if interrupted else Exit.TERMINATED)
+        os._exit(code if self._code is None else self._code)
 
 
 def kill_children() -> None:

@@ -26,7 +26,7 @@ TERMINAL_SECONDS, LOG_SECONDS = 2.0, 10.0  # how often a long stage is named in 
 PAINT_SECONDS = 0.2
 REST_SECONDS = 3.0  # a model for which nothing goes on is shown that long
 
-_PAINTER = pytest.StashKey["Painter"]()
+PAINTER = "model-prep-painter"
 
 
 def progress_for(session: pytest.Session) -> Progress:
@@ -34,51 +34,27 @@ def progress_for(session: pytest.Session) -> Progress:
     config = session.config
     if path := getattr(config, "workerinput", {}).get("prep_progress"):
         return Progress(_append_to(path, config), _loads(session))
-    painter = config.stash.get(_PAINTER, None)
+    painter: Painter | None = config.pluginmanager.getplugin(PAINTER)
     return Progress(painter.take if painter else None, _loads(session))
 
 
-def get_ready(config: pytest.Config) -> None:
+def get_ready(session: pytest.Session) -> None:
     """In the process that has the terminal, if anybody wants to see it: paint at the first event.
 
     Not before: a repository that borrows the fixtures may have nothing to do with models.
     """
+    config = session.config
     reporter = config.pluginmanager.getplugin("terminalreporter")
     quiet = config.getoption("no_progress") or config.getoption("verbose") < 0
-    if not (reporter is None or quiet or config.option.collectonly):
-        config.stash[_PAINTER] = Painter(config, reporter)
-
-
-def stop(config: pytest.Config) -> None:
-    """Leave the terminal to pytest alone; does nothing where nobody painted."""
-    if painter := config.stash.get(_PAINTER, None):
-        painter.stop()
-
-
-def pause(config: pytest.Config, *, paused: bool) -> None:
-    """A debugger has the terminal, or has given it back."""
-    if painter := config.stash.get(_PAINTER, None):
-        painter.pause(paused=paused)
-
-
-def configure_worker(node: Any) -> None:
-    """Give an xdist worker the file for its events; until there are some, it starts."""
-    if painter := node.config.stash.get(_PAINTER, None):
-        with contextlib.suppress(OSError):  # nowhere to write: silent, but no reason not to run
-            node.workerinput["prep_progress"] = painter.events()
-        if painter.live:
-            painter.take({"model": "model-prep", "doing": "starting the workers"})
-
-
-def workers_are_there(config: pytest.Config) -> None:
-    """The workers have collected; from now on they report events."""
-    if painter := config.stash.get(_PAINTER, None):
-        painter.take({"model": "model-prep", "doing": None})
+    silent = reporter is None or quiet or config.option.collectonly
+    if not (silent or hasattr(config, "workerinput")):
+        config.pluginmanager.register(Painter(config, reporter), PAINTER)
 
 
 class Painter:
     """Writes to the terminal: what pytest writes there, lines, and what goes on below them.
 
+    It is a plugin of the process that has the terminal: hooks tell it when that is another's.
     pytest's writer gets a file of ours, so that each of its writes finds the live lines gone and
     is followed by them; `_file` is the one private name that is needed, and used here alone.
     """
@@ -90,7 +66,10 @@ class Painter:
         # Tests' capture takes descriptor 1 away for a while: ours is a copy. Not with -s, where
         # tests and pytest write into one buffer, in their order.
         captured = config.getoption("capture", "no") != "no"
-        self._handle = _copied(self._file) if captured else None
+        self._handle: int | None = None
+        if captured:
+            with contextlib.suppress(OSError, ValueError):  # the file has no descriptor
+                self._handle = os.dup(self._file.fileno())
         terminal = self._file.isatty()
         self.live = (
             terminal
@@ -110,15 +89,9 @@ class Painter:
         self._read = 0
         self._thread: threading.Thread | None = None
 
-    def _start(self) -> None:
-        """Stand between pytest and its file; paint by the clock."""
-        self._file.flush()
-        self._writer._file = _Between(self._file, self)
-        self._thread = threading.Thread(target=self._run, name="model-prep-painter", daemon=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Take everything back; the second time there is nothing to take."""
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self) -> None:
+        """Take everything back: what follows is pytest's; the second time there is nothing left."""
         if self._over.is_set():
             return
         self._over.set()
@@ -135,19 +108,34 @@ class Painter:
             if self._events is not None:
                 self._events.unlink(missing_ok=True)
 
-    def pause(self, *, paused: bool) -> None:
-        """Show nothing below for a while."""
+    pytest_unconfigure = pytest_sessionfinish  # however the run ended
+
+    def pytest_enter_pdb(self) -> None:
+        """A debugger takes the terminal: show nothing below for a while."""
         with self._lock:
             self._clear()
-            self._paused = paused
+            self._paused = True
 
-    def events(self) -> str:
-        """The file that workers append their events to."""
-        if self._events is None:
-            handle, name = tempfile.mkstemp(prefix="model-prep-", suffix=".jsonl")
-            os.close(handle)
-            self._events = Path(name)
-        return str(self._events)
+    def pytest_leave_pdb(self) -> None:
+        """The debugger gives it back."""
+        self._paused = False
+
+    @pytest.hookimpl(optionalhook=True, trylast=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        """Give an xdist worker the file for its events; until there are some, it starts."""
+        with contextlib.suppress(OSError):  # nowhere to write: silent, but no reason not to run
+            if self._events is None:
+                handle, name = tempfile.mkstemp(prefix="model-prep-", suffix=".jsonl")
+                os.close(handle)
+                self._events = Path(name)
+            node.workerinput["prep_progress"] = str(self._events)
+        if self.live:
+            self.take({"model": "model-prep", "doing": "starting the workers"})
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self) -> None:
+        """The workers have collected; from now on they report events."""
+        self.take({"model": "model-prep", "doing": None})
 
     def take(self, event: Event) -> None:
         """Show an event, from any thread; ``who`` is its worker, which has one line."""
@@ -156,8 +144,13 @@ class Painter:
         with contextlib.suppress(OSError), self._lock:
             if self._stopped:
                 return
-            if self._thread is None:
-                self._start()
+            if self._thread is None:  # stand between pytest and its file; paint by the clock
+                self._file.flush()
+                self._writer._file = _Between(self._file, self)
+                self._thread = threading.Thread(
+                    target=self._run, name="model-prep-painter", daemon=True
+                )
+                self._thread.start()
             if who:
                 self._doing.pop("", None)  # the workers are there
             doing = self._doing.get(who)
@@ -213,13 +206,9 @@ class Painter:
         from prep.plugin import live_lines
 
         columns, rows = self._size()
-        self._lines = live_lines.render(
-            list(self._doing.values()),
-            now,
-            width=max(10, columns - 1),
-            rows=rows,
-            color=self._writer.hasmarkup,
-        )
+        work, color = list(self._doing.values()), self._writer.hasmarkup
+        width = max(10, columns - 1)
+        self._lines = live_lines.render(work, now, width=width, rows=rows, color=color)
         self._paint()
 
     def _line(self, text: str) -> None:
@@ -286,14 +275,6 @@ class _Between:
 
     def flush(self) -> None:
         self._painter.flush()
-
-
-def _copied(file: TextIO) -> int | None:
-    """A descriptor of our own for the file, None where it has none."""
-    try:
-        return os.dup(file.fileno())
-    except (OSError, ValueError):
-        return None
 
 
 def _append_to(path: str, config: pytest.Config) -> Callable[[Event], None]:

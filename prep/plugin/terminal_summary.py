@@ -24,17 +24,15 @@ def header_lines(settings: Settings) -> list[str]:
         f"{name}-{metadata.version(name)}"
         for name in ("huggingface-hub", "transformers", "optimum-intel", "openvino", "torch")
     )
-    hub = "offline" if settings.offline else settings.network.endpoint
-    timeout = settings.network.timeout
-    deadline = settings.network.deadline
-    catalogue = settings.catalogue
-    ends = f"{deadline:g} s" if deadline else "none"
+    network, catalogue = settings.network, settings.catalogue
+    hub = "offline" if settings.offline else network.endpoint
+    deadline = f"{network.deadline:g} s" if network.deadline else "none"
     share = f", share {settings.shard}" if settings.shard else ""
     return [
         f"model-prep {build()}",
         f"catalogue: {catalogue.path} ({models}){share}, lock {catalogue.lock_path.name}",
         f"home: {settings.home.root}, hub: {hub}",
-        f"download: stops after {timeout:g} s without progress, deadline {ends}",
+        f"download: stops after {network.timeout:g} s without progress, deadline {deadline}",
         f"tools: python-{platform.python_version()} {tools}",
     ]
 

@@ -10,18 +10,13 @@ from typing import Any
 
 import pytest
 
-from prep.machine.memory import memory
 from prep.plugin.parameters import SEPARATOR
 from prep.process.child import crash_error
 from prep.settings import SUITE, Settings
 from prep.stages.context import is_transient
 
+# How many the kernel had killed for want of memory before the first worker started.
 KILLS = pytest.StashKey[int]()
-
-
-def note_kills(config: pytest.Config) -> None:
-    """Note how many the kernel had killed for want of memory before the first worker started."""
-    config.stash.setdefault(KILLS, memory().kills)
 
 
 def complete_report(config: pytest.Config, settings: Settings, report: Any) -> None:

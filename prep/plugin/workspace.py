@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from prep.machine.memory import memory
 from prep.plugin import worker_crashes
 from prep.plugin.options import settings_of
 from prep.plugin.parameters import model_of, precision_of
@@ -21,18 +22,15 @@ from prep.stages.preflight import Preflight, run_preflight
 
 WANTED = pytest.StashKey[dict[str, set[str]]]()
 SHARED = pytest.StashKey[tuple[str, str | None]]()
-PREFIX = "model-prep-"
 
 
-def note_wanted(config: pytest.Config, items: list[pytest.Item]) -> None:
+def note_wanted(session: pytest.Session) -> None:
     """Which models and precisions the chosen tests are for: only those must be possible."""
     wanted: dict[str, set[str]] = {}
-    for item in items:
+    for item in session.items:
         if spec := model_of(item):
-            precisions = wanted.setdefault(spec.name, set())
-            if precision := precision_of(item):
-                precisions.add(precision)
-    config.stash[WANTED] = wanted
+            wanted.setdefault(spec.name, set()).update(filter(None, [precision_of(item)]))
+    session.config.stash[WANTED] = wanted
 
 
 @contextlib.contextmanager
@@ -54,7 +52,7 @@ def context_for(session: pytest.Session) -> Iterator[Context]:
 def configure_worker(node: Any) -> None:
     """One preflight before the first worker starts; every worker gets its result."""
     config, workerinput = node.config, node.workerinput
-    worker_crashes.note_kills(config)
+    config.stash.setdefault(worker_crashes.KILLS, memory().kills)
     if SHARED not in config.stash:
         stack = contextlib.ExitStack()
         scratch = stack.enter_context(_folder(None))
@@ -70,8 +68,7 @@ def configure_worker(node: Any) -> None:
 @contextlib.contextmanager
 def _folder(parent: str | None) -> Iterator[Path]:
     """A new folder; other users may pass through it to what they know by name."""
-    with tempfile.TemporaryDirectory(
-        prefix=PREFIX, dir=parent, ignore_cleanup_errors=True
-    ) as folder:
+    made = tempfile.TemporaryDirectory("", "model-prep-", parent, ignore_cleanup_errors=True)
+    with made as folder:
         Path(folder).chmod(0o711)
         yield Path(folder)

@@ -38,20 +38,15 @@ Emit = Callable[[Event], None]
 
 # What a child may see of our environment. Not tokens, HF_* and TRANSFORMERS_*: those that it needs
 # are given by name.
-PASSED_ENV = frozenset(
-    {
-        *("PATH", "LANG", "LANGUAGE", "TZ", "LD_LIBRARY_PATH", "LD_PRELOAD", "VIRTUAL_ENV"),
-        *("TMPDIR", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"),
-        "OMP_WAIT_POLICY",
-        *("COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG", "COVERAGE_FILE"),
-    }
+PASSED_ENV = (
+    *("PATH", "LANG", "LANGUAGE", "TZ", "LD_LIBRARY_PATH", "LD_PRELOAD", "VIRTUAL_ENV", "TMPDIR"),
+    *("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OMP_WAIT_POLICY"),
+    *("COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG", "COVERAGE_FILE"),
 )
-PASSED_ENV_NETWORK = frozenset(
-    {
-        *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
-        *("http_proxy", "https_proxy", "all_proxy", "no_proxy"),
-        *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"),
-    }
+PASSED_ENV_NETWORK = (
+    *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
+    *("http_proxy", "https_proxy", "all_proxy", "no_proxy"),
+    *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"),
 )
 END_SECONDS = 2
 MINIMUM_RATE = 1024  # bytes per second; slower is no progress
@@ -77,7 +72,7 @@ def environment(private_home: Path, *, network: bool, **more: str) -> dict[str, 
     telemetry = private_home / "intel" / "openvino_telemetry"
     telemetry.parent.mkdir(parents=True, exist_ok=True)
     telemetry.write_text("0", encoding="ascii")
-    names = PASSED_ENV | PASSED_ENV_NETWORK if network else PASSED_ENV
+    names = PASSED_ENV + PASSED_ENV_NETWORK if network else PASSED_ENV
     passed = {key: value for key, value in os.environ.items() if key in names or key[:3] == "LC_"}
     return {
         # Where there are more threads than cores, those that wait for work must not spin: that made
@@ -254,7 +249,9 @@ class Child:
                     self._send({**order, "order": number})
                 yield lambda timeout: self._answer(number, doing, timeout)
             except _OutputEnded:
-                raise self._ended(doing) from None
+                code = self.process.wait()
+                tail = self.stderr.read_text(encoding="utf-8", errors="replace").strip()
+                raise crash_error(doing, code, self.kills, tail) from None
         except BaseException:  # of any class: the child may be in the middle of a line
             self.stop()
             raise
@@ -313,12 +310,6 @@ class Child:
         line = bytes(self._buffer[:end])
         del self._buffer[: end + 1]
         return line
-
-    def _ended(self, doing: str) -> PrepError:
-        """The error for a child whose output ended."""
-        code = self.process.wait()
-        tail = self.stderr.read_text(encoding="utf-8", errors="replace").strip()
-        return crash_error(doing, code, self.kills, tail)
 
     def end(self) -> None:
         """Let it end by itself, as it does when its input ends."""
@@ -386,21 +377,16 @@ def serve_one(work: Callable[[Event, Emit], Event]) -> NoReturn:
             out.write(json.dumps({"order": number, **message}).encode() + b"\n")
             out.flush()
 
-    emit(outcome(lambda: work(order, emit)))
+    try:
+        message = {"result": work(order, emit)}
+    except Exception as error:  # whatever a library raises: the parent reports it
+        message = {"error": outcome_of(error)}
+    emit(message)
     raise SystemExit(0)
 
 
-def outcome(work: Callable[[], Event]) -> Event:
-    """The result of `work` as a message, or the error that it raised."""
-    try:
-        return {"result": work()}
-    except Exception as error:
-        # Whatever a library raises: the parent reports it, the log has the traceback.
-        return {"error": outcome_of(error)}
-
-
 def outcome_of(error: Exception) -> Event:
-    """An error as a message, which `as_error` reads."""
+    """An error as a message, which `as_error` reads; the log has the traceback."""
     if not isinstance(error, PrepError):
         log.error("unexpected in a child", exc_info=error)
     message: Event = {"class": type(error).__name__, "message": str(error)}

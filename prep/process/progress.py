@@ -51,7 +51,7 @@ class Progress:
     def begin(self, model: str, text: str) -> None:
         """One line, which is also the current work."""
         self.say(model, text)
-        self._do(model, text)
+        self.busy(model, text)
 
     def bytes(self, model: str, doing: str, event: Mapping[str, Any]) -> None:
         """Bytes done out of how many, from a child's event."""
@@ -69,19 +69,21 @@ class Progress:
 
         return count
 
-    def busy(self, model: str, doing: str) -> None:
-        """Work that is measured by time alone."""
-        self._do(model, doing)
+    def busy(self, model: str, doing: str, **measure: Any) -> None:
+        """The current work, measured by time alone, or as in `Doing`."""
+        with self._lock:
+            self._busy = model
+            self._send({"model": model, "doing": doing, **measure})
 
     def load(self, model: str, which: str) -> None:
         """The next of the model's loads."""
         number = self._loaded[model] = self._loaded.get(model, 0) + 1
         of = max(number, self._loads.get(model, 0))
-        self._do(model, f"loading by {which}", done=number, of=of, unit="loads")
+        self.busy(model, f"loading by {which}", done=number, of=of, unit="loads")
 
     def countdown(self, model: str, doing: str, left: float, of: float) -> None:
         """A wait whose end is known, in seconds; to be called again while it lasts."""
-        self._do(model, doing, done=round(of - left), of=round(of), unit="seconds")
+        self.busy(model, doing, done=round(of - left), of=round(of), unit="seconds")
 
     def finish(self) -> None:
         """The current work is done, or failed."""
@@ -94,12 +96,7 @@ class Progress:
         now = time.monotonic()
         if now - self._sent >= EVENT_SECONDS or done >= of:
             self._sent = now
-            self._do(model, doing, done=done, of=of, unit="bytes")
-
-    def _do(self, model: str, doing: str, **measure: Any) -> None:
-        with self._lock:
-            self._busy = model
-            self._send({"model": model, "doing": doing, **measure})
+            self.busy(model, doing, done=done, of=of, unit="bytes")
 
     def _send(self, event: Event) -> None:
         if self._emit is not None:

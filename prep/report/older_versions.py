@@ -27,3 +27,13 @@ def upgraded(record: object) -> object:
     """The same of a model in summary.json or ready.json, which did not name who wrote it."""
     today = renamed(record)
     return {**today, "model-prep": None} if isinstance(today, dict) else today
+
+
+def models_of(data: object, key: str, version: int, before: int) -> dict[str, Any]:
+    """The models of a parsed summary.json or ready.json; none where its version is unknown."""
+    models = data.get("models") if isinstance(data, dict) else None
+    if not isinstance(data, dict) or not isinstance(models, dict):
+        return {}
+    if data.get(key) == before:
+        return {name: upgraded(model) for name, model in models.items()}
+    return models if data.get(key) == version else {}

@@ -68,7 +68,7 @@ def render(
         ],
         "timeline": _timeline(run),
         "palette": page_colours.PALETTE,
-        "statuses": page_colours.STATUSES,
+        "statuses": list(MARKS),
         "marks": MARKS,
         "meanings": MEANINGS,
         "stages": STAGES,
@@ -119,18 +119,23 @@ def _model(
     asked: Mapping[str, Questions],
 ) -> dict[str, Any]:
     problems = [text[:LETTERS].strip() for text in entry["problems"]]
+    sizes = _sizes(entry)
     return {
         **entry,
         "name": name,
         "earlier": entry["at"] < run["began"],
-        "sizes": _sizes(entry),
+        "sizes": sizes,
         "consumers": _consumers(entry["loads"]),
         "not_tried": Counter(
             load["not-tried"] for load in entry["loads"].values() if "not-tried" in load
         ),
         "answers": _answers(entry, asked),
-        "lowest": _agreement(entry),
-        "measured": TASKS[entry["task"]].measure.label if entry["task"] in TASKS else "agreement",
+        "lowest": max(
+            (row for row in sizes if row["used"] is not None),
+            key=lambda row: row["used"],
+            default=None,
+        ),
+        "measure": TASKS[entry["task"]].measure if entry["task"] in TASKS else None,
         "problem_list": [text.partition("\n")[::2] for text in problems[:PROBLEMS]],
         "more_problems": max(0, len(problems) - PROBLEMS),
         "repaired_list": [
@@ -156,14 +161,6 @@ def _used(task: str, made: Mapping[str, Any]) -> float | None:
         return None
     difference, allowed = map(TASKS[task].measure.difference, (agreement, bound))
     return 100 * difference / allowed if allowed else (0.0 if difference <= 0 else 999.0)
-
-
-def _agreement(entry: Mapping[str, Any]) -> dict[str, Any] | None:
-    known = [row for row in _sizes(entry) if row["used"] is not None]
-    if not known:
-        return None
-    measure = TASKS[entry["task"]].measure.sentence.strip(",")
-    return {**max(known, key=lambda row: row["used"]), "measure": measure}
 
 
 def _consumers(loads: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -245,10 +242,10 @@ def _past(lines: Iterable[Mapping[str, Any]]) -> dict[str, Any] | None:
     """The last runs of a model: status, time, agreement."""
     runs = [
         {
-            "at": line.get("at", ""),
-            "status": line["status"] if line.get("status") in MARKS else "unchecked",
-            "seconds": round(sum((line.get("seconds") or {}).values()), 1),
-            "agreement": line.get("agreement") or {},
+            "at": line["at"],
+            "status": line["status"],
+            "seconds": round(sum(line["seconds"].values()), 1),
+            "agreement": line["agreement"],
         }
         for line in lines
     ][-RUNS:]
@@ -278,29 +275,24 @@ def _spark(values: Sequence[float | None]) -> dict[str, Any]:
 def _timeline(run: Mapping[str, Any]) -> dict[str, Any] | None:
     """The models of this run side by side in time."""
     began = datetime.fromisoformat(run["began"])
-    rows = []
+    rows: list[dict[str, Any]] = []
+    whole = 0.0
     for name, entry in run["models"].items():
         if not entry["timeline"] or entry["at"] < run["began"]:
             continue
         offset = (datetime.fromisoformat(entry["timeline"]["began"]) - began).total_seconds()
         stretches = entry["timeline"]["stretches"]
-        ends = offset + max((s["at"] + s["seconds"] for s in stretches), default=0.0)
+        whole = max([whole, offset, *(offset + s["at"] + s["seconds"] for s in stretches)])
         totals: Counter[str] = Counter()
         for stretch in stretches:
             totals[stretch["stage"]] += stretch["seconds"]
-        rows.append((name, entry["timeline"], max(0.0, offset), ends, totals))
-    whole = max([ends for *_, ends, _ in rows] + [0.0])
+        rows.append({"name": name, "totals": totals, "offset": max(0.0, offset), "bars": stretches})
     if whole <= 0:
         return None
-    used = [stage for stage in STAGES if any(totals[stage] for *_, totals in rows)]
-    return {
-        "whole": span(whole),
-        "stages": used,
-        "rows": [
-            {"name": name, "bars": page_colours.bars(timeline, offset, whole), "totals": totals}
-            for name, timeline, offset, _, totals in rows
-        ],
-    }
+    for row in rows:
+        row["bars"] = page_colours.bars(row["bars"], row["offset"], whole)
+    used = [stage for stage in STAGES if any(row["totals"][stage] for row in rows)]
+    return {"whole": span(whole), "stages": used, "rows": rows}
 
 
 def _median(numbers: Iterable[float | None]) -> float | None:

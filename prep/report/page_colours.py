@@ -5,62 +5,36 @@ from typing import Any
 
 Color = tuple[int, int, int]
 
-# Every colour of the page, by its CSS variable. SURFACES carry INKS in any combination, and each
-# status its own ink on its own tint: a test computes what they contrast (WCAG 2.2, AA).
-PALETTE: Mapping[str, Mapping[str, str]] = {
-    "light": {
-        "page": "#f4f6f9",
-        "card": "#ffffff",
-        "sunken": "#eceff4",
-        "ink": "#1a1f28",
-        "muted": "#525b69",
-        "link": "#174ea6",
-        "line": "#d3d9e2",
-        "ready": "#0a6630",
-        "ready-tint": "#dcf4e4",
-        "repaired": "#0a5a6e",
-        "repaired-tint": "#d7f0f6",
-        "failed": "#a0131c",
-        "failed-tint": "#fde4e5",
-        "transient": "#744700",
-        "transient-tint": "#fcefd0",
-        "unchecked": "#474f5d",
-        "unchecked-tint": "#e4e8ee",
-        "importing": "#697484",
-        "fetched": "#1d6bcb",
-        "converted": "#8448c2",
-        "loaded": "#0e7f50",
-        "interpreter": "#9a5b00",
-    },
-    "dark": {
-        "page": "#0f1218",
-        "card": "#181d25",
-        "sunken": "#222933",
-        "ink": "#e8ecf2",
-        "muted": "#a6b0be",
-        "link": "#93bcff",
-        "line": "#374150",
-        "ready": "#82e2a6",
-        "ready-tint": "#11331e",
-        "repaired": "#83d9ec",
-        "repaired-tint": "#0e323d",
-        "failed": "#ff9ea4",
-        "failed-tint": "#451519",
-        "transient": "#ffd07a",
-        "transient-tint": "#3d2b06",
-        "unchecked": "#bcc5d2",
-        "unchecked-tint": "#2b323d",
-        "importing": "#8b96a6",
-        "fetched": "#6fa8ff",
-        "converted": "#c39cf0",
-        "loaded": "#4cc790",
-        "interpreter": "#e0a14a",
-    },
+# Every colour of the page by its CSS variable, in light and in dark. A test computes what they
+# contrast (WCAG 2.2, AA): inks on surfaces, and each status on its own tint.
+_COLORS = {
+    "page": ("#f4f6f9", "#0f1218"),
+    "card": ("#ffffff", "#181d25"),
+    "sunken": ("#eceff4", "#222933"),
+    "ink": ("#1a1f28", "#e8ecf2"),
+    "muted": ("#525b69", "#a6b0be"),
+    "link": ("#174ea6", "#93bcff"),
+    "line": ("#d3d9e2", "#374150"),
+    "ready": ("#0a6630", "#82e2a6"),
+    "ready-tint": ("#dcf4e4", "#11331e"),
+    "repaired": ("#0a5a6e", "#83d9ec"),
+    "repaired-tint": ("#d7f0f6", "#0e323d"),
+    "failed": ("#a0131c", "#ff9ea4"),
+    "failed-tint": ("#fde4e5", "#451519"),
+    "transient": ("#744700", "#ffd07a"),
+    "transient-tint": ("#fcefd0", "#3d2b06"),
+    "unchecked": ("#474f5d", "#bcc5d2"),
+    "unchecked-tint": ("#e4e8ee", "#2b323d"),
+    "importing": ("#697484", "#8b96a6"),
+    "fetched": ("#1d6bcb", "#6fa8ff"),
+    "converted": ("#8448c2", "#c39cf0"),
+    "loaded": ("#0e7f50", "#4cc790"),
+    "interpreter": ("#9a5b00", "#e0a14a"),
 }
-SURFACES = ("page", "card", "sunken")
-INKS = ("ink", "muted", "link")
-STATUSES = ("ready", "repaired", "failed", "transient", "unchecked")
-STAGES = ("importing", "fetched", "converted", "loaded", "interpreter")
+PALETTE = {
+    scheme: {name: pair[place] for name, pair in _COLORS.items()}
+    for place, scheme in enumerate(("light", "dark"))
+}
 
 # Heat: from least to most. Its cells carry the darker or the lighter of INK_ON_HEAT.
 HEAT: Sequence[Color] = ((246, 248, 252), (142, 188, 235), (38, 99, 180), (8, 38, 92))
@@ -101,7 +75,9 @@ def sparkline(values: Sequence[float | None], width: float, height: float) -> li
     return [line for line in lines if line]
 
 
-def bars(timeline: Mapping[str, Any], offset: float, whole: float) -> list[dict[str, Any]]:
+def bars(
+    stretches: Sequence[Mapping[str, Any]], offset: float, whole: float
+) -> list[dict[str, Any]]:
     """A model's stretches as shares of the whole, in percent."""
     return [
         {
@@ -109,7 +85,7 @@ def bars(timeline: Mapping[str, Any], offset: float, whole: float) -> list[dict[
             "left": round(100 * (offset + stretch["at"]) / whole, 3),
             "width": round(max(0.15, 100 * stretch["seconds"] / whole), 3),
         }
-        for stretch in timeline["stretches"]
+        for stretch in stretches
     ]
 
 

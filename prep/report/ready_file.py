@@ -36,7 +36,7 @@ from prep.home.file_lock import lock_file
 from prep.home.layout import Home, make_folder, now, write_text
 from prep.home.receipt import NAME
 from prep.machine.build import build
-from prep.report import older_versions
+from prep.report.older_versions import READY_BEFORE, models_of
 from prep.report.summary_entry import is_build
 from prep.report.verdict import Status
 from prep.settings import Settings
@@ -138,10 +138,8 @@ def environment(home: Home, models: Mapping[str, Any]) -> str:
             )
     lines = [f"HF_HOME={root}", "HF_HUB_OFFLINE=1", "TRANSFORMERS_OFFLINE=1"]
     for key, found in paths.items():
-        if len(found) == 1:
-            lines.append(f"{key}={found[0]}")
-        else:
-            lines.append(f"# {key} would be {len(found)} paths: {', '.join(found)}")
+        many = f"# {key} would be {len(found)} paths: {', '.join(found)}"
+        lines.append(f"{key}={found[0]}" if len(found) == 1 else many)
     return head + "\n".join(lines) + "\n"
 
 
@@ -256,18 +254,14 @@ def _earlier(path: Path) -> dict[str, Any]:
         data = read_json(path)
     except (OSError, Unreadable):
         return {}
-    models = data.get("models") if isinstance(data, dict) else None
-    if not isinstance(models, dict) or data.get("seal") != _seal(models):
+    if not isinstance(data, dict) or data.get("seal") != _seal(data.get("models")):
         return {}
-    if data.get("ready-version") == older_versions.READY_BEFORE:
-        models = {name: older_versions.upgraded(model) for name, model in models.items()}
-    elif data.get("ready-version") != VERSION:
-        return {}
+    models = models_of(data, "ready-version", VERSION, READY_BEFORE)
     return {
         name: model for name, model in models.items() if NAMES.fullmatch(name) and _is_proof(model)
     }
 
 
-def _seal(models: Mapping[str, Any]) -> str:
+def _seal(models: object) -> str:
     text = json.dumps(models, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()

@@ -14,7 +14,8 @@ from prep.home.file_lock import lock_file
 from prep.home.layout import make_folder, now, write_text
 from prep.machine.build import build
 from prep.machine.disk import FULL
-from prep.report import history, older_versions, page
+from prep.report import history, page
+from prep.report.older_versions import SUMMARY_BEFORE, models_of
 from prep.report.summary_entry import is_entry
 from prep.report.verdict import ModelRun, Status, merged
 from prep.settings import Settings
@@ -135,11 +136,5 @@ def _earlier(path: Path) -> dict[str, Any]:
         data = read_json(path)
     except (OSError, Unreadable):
         return {}
-    models = data.get("models") if isinstance(data, dict) else None
-    if not isinstance(models, dict):
-        return {}
-    if data.get("summary-version") == older_versions.SUMMARY_BEFORE:
-        models = {name: older_versions.upgraded(model) for name, model in models.items()}
-    elif data.get("summary-version") != VERSION:
-        return {}
+    models = models_of(data, "summary-version", VERSION, SUMMARY_BEFORE)
     return {name: model for name, model in models.items() if is_entry(model)}

@@ -25,12 +25,11 @@ from prep.files.fields import (
     one_of,
     record,
 )
+from prep.report.page import STAGES
 from prep.report.verdict import Status
+from prep.sandbox.network_cut import GUARD_ONLY, NAMESPACE, SECCOMP
 from prep.tasks.precisions import PRECISIONS
 from prep.tasks.registry import TASKS
-
-CUTS = ("network namespace", "seccomp filter", "Python guard only")
-STAGES = ("importing", "fetched", "converted", "loaded", "interpreter")
 
 _precision = one_of(*PRECISIONS)
 _texts = listed(is_text)
@@ -85,7 +84,7 @@ is_entry: Shape = record(
         "answers": mapped(
             listed(either(is_text, listed(maybe(is_number)))), one_of("original", *PRECISIONS)
         ),
-        "network-cut": maybe(one_of(*CUTS)),
+        "network-cut": maybe(one_of(NAMESPACE, SECCOMP, GUARD_ONLY)),
         "interpreters": mapped(_interpreter),
         "cpu-inference-default": maybe(is_text),
         "goldens": maybe(is_flag),

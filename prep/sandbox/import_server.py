@@ -110,8 +110,8 @@ class ImportServer:
         assert self._child is not None
         sandbox = None
         if home is not None and case is not None:
-            shown = {"home": str(home), "as": case.cache if case.cache == "HF_HOME" else "path"}
-            sandbox = {**shown, "user": case.user, "mount": case.mount}
+            place = case.cache if case.cache == "HF_HOME" else "path"
+            sandbox = {"home": str(home), "as": place, "user": case.user, "mount": case.mount}
         order = {
             "call": call,
             "args": dict(args),
@@ -186,12 +186,11 @@ def pack(to: Path) -> Path:
 
     It keeps its dotted name, below packages that are empty in that file.
     """
-    name = "prep/sandbox/probe"
     with zipfile.ZipFile(to, "w") as archive:
         for package in ("prep", "prep/sandbox"):
             archive.writestr(f"{package}/__init__.py", "")
         for path in sorted(PROBE.glob("*.py")):
-            archive.write(path, f"{name}/{path.name}")
+            archive.write(path, f"prep/sandbox/probe/{path.name}")
         archive.writestr("__main__.py", MAIN)
     to.chmod(0o644)
     return to

@@ -11,7 +11,6 @@ import os
 import platform
 import socket
 import struct
-from collections.abc import Callable
 
 from prep.sandbox.probe.isolation import check, enter_user_namespace, libc
 
@@ -43,25 +42,17 @@ def cut() -> str:
 def _namespace() -> None:
     if os.geteuid() == 0 and libc.unshare(CLONE_NEWNET) == 0:
         return
-    if not _would_work(_user_namespace):
-        raise OSError(errno.EPERM, "cannot enter a user namespace")
-    _user_namespace()
-
-
-def _would_work(attempt: Callable[[], None]) -> bool:
-    """Try it in a forked child: a failure half-way leaves a process without its user."""
+    # First in a forked child: a failure half-way leaves a process without its user.
     pid = os.fork()
     if pid == 0:
         code = 1
         try:
-            attempt()
+            enter_user_namespace(CLONE_NEWNET)
             code = 0
         finally:
             os._exit(code)
-    return os.waitpid(pid, 0)[1] == 0
-
-
-def _user_namespace() -> None:
+    if os.waitpid(pid, 0)[1] != 0:
+        raise OSError(errno.EPERM, "cannot enter a user namespace")
     enter_user_namespace(CLONE_NEWNET)
 
 

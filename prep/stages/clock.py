@@ -12,25 +12,15 @@ JOIN_SECONDS = 1.0  # loads of one consumer are one stretch, with the tests betw
 
 
 @dataclass(slots=True)
-class _Stretch:
-    """A time in which one stage was at work, in seconds since the model's first stage."""
-
-    stage: str
-    which: str
-    at: float
-    ended: float
-
-
-@dataclass(slots=True)
 class Clock:
-    """One model's stretches, in their order; none lies in another.
+    """One model's stretches, in their order; none lies in another. `at` is since the first, in s.
 
     A stage that asks for another stops while that one works, so that the seconds add up to what
     the model took.
     """
 
     began: float | None = None
-    stretches: list[_Stretch] = field(default_factory=list)
+    stretches: list[dict[str, Any]] = field(default_factory=list)
     _open: list[tuple[str, str]] = field(default_factory=list)
     _since: float = 0.0
 
@@ -51,12 +41,7 @@ class Clock:
         return {
             "began": began.isoformat(timespec="milliseconds"),
             "stretches": [
-                {
-                    "stage": stretch.stage,
-                    "which": stretch.which,
-                    "at": round(stretch.at, 2),
-                    "seconds": round(stretch.ended - stretch.at, 2),
-                }
+                {**stretch, "at": round(stretch["at"], 2), "seconds": round(stretch["seconds"], 2)}
                 for stretch in self.stretches
             ],
         }
@@ -69,14 +54,10 @@ class Clock:
         since, self._since = self._since, now
         if not self._open or now - since < LEAST_SECONDS:
             return
-        at, ended = since - self.began, now - self.began
-        last = self.stretches[-1] if self.stretches else None
-        if (
-            last is not None
-            and (last.stage, last.which) == self._open[-1]
-            and at - last.ended <= JOIN_SECONDS
-        ):
-            last.ended = ended
-        else:
-            stage, which = self._open[-1]
-            self.stretches.append(_Stretch(stage, which, at, ended))
+        at, (stage, which) = since - self.began, self._open[-1]
+        for last in self.stretches[-1:]:
+            pause = at - last["at"] - last["seconds"]
+            if (last["stage"], last["which"]) == (stage, which) and pause <= JOIN_SECONDS:
+                last["seconds"] = now - self.began - last["at"]
+                return
+        self.stretches.append({"stage": stage, "which": which, "at": at, "seconds": now - since})

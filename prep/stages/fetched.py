@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from prep.catalogue.entries import ModelSpec
@@ -44,19 +44,17 @@ def fetch_model(context: Context, spec: ModelSpec, locked: LockedModel) -> Fetch
     """Check every byte; online, fetch what is missing or wrong, and check again."""
     context.server.start()  # its imports go on while bytes come or are digested
     began = time.monotonic()
-    state = _check(context, locked)
-    if state.sound or context.settings.offline:
-        fetched = Fetched(
-            spec=spec,
-            locked=locked,
-            home=context.home,
-            snapshot=context.home.snapshot(locked.repo, locked.commit),
-            state=state,
-        )
-    else:
+    fetched = Fetched(
+        spec=spec,
+        locked=locked,
+        home=context.home,
+        snapshot=context.home.snapshot(locked.repo, locked.commit),
+        state=_check(context, locked),
+    )
+    if not (fetched.state.sound or context.settings.offline):
         context.check_preflight(spec.name)
         with context.lock_stage(locked.repo, "fetch", spec.name) as holder:
-            fetched = _repair(context, spec, locked, holder)
+            fetched = _repair(context, fetched, holder)
     context.record(
         spec.name,
         fetched=fetched.fetched,
@@ -69,10 +67,9 @@ def fetch_model(context: Context, spec: ModelSpec, locked: LockedModel) -> Fetch
     return fetched
 
 
-def _repair(context: Context, spec: ModelSpec, locked: LockedModel, holder: HolderNote) -> Fetched:
+def _repair(context: Context, before: Fetched, holder: HolderNote) -> Fetched:
     """Check again now that no other process works on it, plan, act, and check the result."""
-    home = context.home
-    snapshot = home.snapshot(locked.repo, locked.commit)
+    spec, locked, home, snapshot = before.spec, before.locked, before.home, before.snapshot
     state = _check(context, locked)
     plan = plan_source(locked, state)
     repaired = tuple(map(str, damage_of(state, was_whole=_was_whole(home, locked))))
@@ -99,11 +96,8 @@ def _repair(context: Context, spec: ModelSpec, locked: LockedModel, holder: Hold
         if state.ref is not None:
             moved = (state.ref, locked.commit)
             context.progress.say(spec.name, f"refs/main moved: {moved[0]!r} → {moved[1]!r}")
-    return Fetched(
-        spec=spec,
-        locked=locked,
-        home=home,
-        snapshot=snapshot,
+    return replace(
+        before,
         state=_check(context, locked),
         fetched=fetched,
         adopted=adopted,

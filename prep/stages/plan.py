@@ -31,11 +31,6 @@ class SourcePlan:
     unrepairable: tuple[Problem, ...]
 
     @property
-    def bytes(self) -> int:
-        """How many bytes the hub has to send."""
-        return sum(file.size for file in self.fetch)
-
-    @property
     def nothing_to_do(self) -> bool:
         """Whether nothing can be repaired or has to be fetched."""
         return not (self.fetch or self.open or self.move_ref)

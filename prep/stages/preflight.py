@@ -93,8 +93,7 @@ def needs_of(settings: Settings) -> tuple[Need, ...]:
 
 
 def _need(settings: Settings, spec: ModelSpec, counted: set[str]) -> Need:
-    home, locked = settings.home, settings.lock.get(spec.name)
-    assert locked is not None, "the settings were checked against the lock"
+    home, locked = settings.home, settings.locked(spec)
     also = settings.lock.paths_of(locked.repo, locked.commit)
     state = check_source(home, locked, also_locked=also, deep=False)
     candidates = Candidates(home, locked.repo)
@@ -106,7 +105,7 @@ def _need(settings: Settings, spec: ModelSpec, counted: set[str]) -> Need:
     make = tuple(
         make_of(home, locked, precision)
         for precision in settings.precisions_of(spec)
-        if _is_to_make(home, spec, locked, precision)
+        if quick_plan(home, spec, locked, precision)[0].action in CONVERTS
     )
     return Need(
         model=spec.name,
@@ -127,20 +126,15 @@ def _partial_bytes(home: Home, file: LockedFile) -> int:
     return min(partial.stat().st_size, file.size) if partial.is_file() else 0
 
 
-def _is_to_make(home: Home, spec: ModelSpec, locked: LockedModel, precision: str) -> bool:
-    at = home.stable(locked.repo, precision)
-    stable = check_conversion(home, locked, precision, at=at, deep=False)
-    return quick_plan(home, spec, locked, precision, stable)[0].action in CONVERTS
-
-
 def quick_plan(
-    home: Home, spec: ModelSpec, locked: LockedModel, precision: str, stable: ConversionState
-) -> tuple[ConversionPlan, ConversionState]:
-    """The plan by sizes and receipts, and the state of the folder of the recipe in force."""
+    home: Home, spec: ModelSpec, locked: LockedModel, precision: str
+) -> tuple[ConversionPlan, ConversionState, ConversionState]:
+    """The plan by sizes and receipts; the states of the stable path and of the recipe's folder."""
     recipe = conversion.recipe_for(locked, spec.task, precision)
-    place = home.conversions(locked.repo) / recipe.digest
+    at, place = home.stable(locked.repo, precision), home.conversions(locked.repo) / recipe.digest
+    stable = check_conversion(home, locked, precision, at=at, deep=False)
     made = check_conversion(home, locked, precision, at=place, wanted=recipe, deep=False)
-    return plan_conversion(recipe, stable, made), made
+    return plan_conversion(recipe, stable, made), stable, made
 
 
 def _folders(home: Home, locked: LockedModel, fetched: bool, made: bool) -> tuple[str, ...]:
@@ -155,12 +149,7 @@ def _folders(home: Home, locked: LockedModel, fetched: bool, made: bool) -> tupl
     return tuple(dict.fromkeys(str(nearest(folder)) for folder in wanted))
 
 
-def gather(
-    settings: Settings,
-    needs: Sequence[Need],
-    scratch: Path,
-    say: hub.Say = lambda text: None,
-) -> Findings:
+def gather(settings: Settings, needs: Sequence[Need], scratch: Path, say: hub.Say) -> Findings:
     """Look at the disks, the memory and the hub; the hub only where something is to be fetched."""
     folders = sorted({folder for need in needs for folder in need.folders})
     reasons = {folder: why_not_writable(Path(folder)) for folder in folders}
@@ -334,10 +323,7 @@ class Preflight:
 
 
 def run_preflight(
-    settings: Settings,
-    scratch: Path,
-    workers: int = 1,
-    say: hub.Say = lambda text: None,
+    settings: Settings, scratch: Path, workers: int = 1, say: hub.Say = lambda text: None
 ) -> Preflight:
     """The preflight of everything that `settings` choose; `say` gets lines about waits."""
     needs = needs_of(settings)

@@ -2,35 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 from prep.files.fields import is_text, record
+from prep.tasks import golden_kinds as kinds
 from prep.tasks import loaders
 from prep.tasks.consumers import Consumer
-from prep.tasks.golden_kinds import (
-    COUNT,
-    DOCUMENTS,
-    FLAG,
-    NUMBERS,
-    TEXT,
-    TEXTS,
-    TOKENS,
-    Kind,
-    number_for_each_document,
-    text_of,
-)
 from prep.tasks.measure import Measure, all_finite, cosine, rounded
-from prep.tasks.question_sets import (
-    LEAST_QUESTIONS,
-    NUMBER,
-    SHARES,
-    Ask,
-    Key,
-    Questions,
-    Table,
-    at_least,
-    texts_of,
-)
+from prep.tasks.question_sets import NUMBER, SHARES, Ask, Key, Questions, Table, several
 from prep.tasks.task import Task
 
 CONSUMERS = (
@@ -83,22 +62,12 @@ class EmbeddingQuestions(Questions):
             **Questions.keys(),
             "margin": NUMBER,
             "batch": SHARES,
-            "related": (
-                at_least(LEAST_QUESTIONS, related),
-                f"at least {LEAST_QUESTIONS} tables of anchor, related and unrelated texts",
-            ),
+            "related": several(related, "of anchor, related and unrelated texts"),
         }
 
     @classmethod
-    def parse(cls, data: Mapping[str, Any]) -> Self:
-        """From a file whose keys are valid."""
-        return cls(
-            agreement=data["agreement"],
-            odd=texts_of(data["odd"]),
-            margin=data["margin"],
-            batch=data["batch"],
-            related=tuple(Related(**entry) for entry in data["related"]),
-        )
+    def _own(cls, data: Mapping[str, Any]) -> dict[str, Any]:
+        return {"related": tuple(Related(**entry) for entry in data["related"])}
 
     def plain(self) -> Ask:
         """All sentences, each once."""
@@ -145,17 +114,17 @@ def compare(original: Any, converted: Any, ask: Ask) -> dict[str, Any]:
 
 
 GOLDEN_KINDS = {
-    "vectors": Kind(
-        keys={"text": TEXT, "normalized": FLAG, "expected": NUMBERS},
+    "vectors": kinds.Kind(
+        keys={"text": kinds.TEXT, "normalized": kinds.FLAG, "expected": kinds.NUMBERS},
         bounds=("tolerance", "least-cosine"),
-        ask=lambda answer: {"texts": [text_of(answer)]},
+        ask=lambda answer: {"texts": [kinds.text_of(answer)]},
     ),
-    "tokens": TOKENS,
-    "similarities": Kind(
-        keys={"query": TEXT, "documents": DOCUMENTS, "expected": NUMBERS},
+    "tokens": kinds.TOKENS,
+    "similarities": kinds.Kind(
+        keys={"query": kinds.TEXT, "documents": kinds.DOCUMENTS, "expected": kinds.NUMBERS},
         bounds=("tolerance",),
         ask=lambda answer: {"texts": [answer["query"], *answer["documents"]]},
-        check=number_for_each_document,
+        check=kinds.number_for_each_document,
     ),
 }
 
@@ -171,11 +140,11 @@ TASK = Task(
     ),
     golden_kinds=GOLDEN_KINDS,
     golden_facts={
-        "dimension": COUNT,
-        "vocabulary": COUNT,
-        "max-length": COUNT,
-        "modules": TEXTS,
-        "pooling": TEXT,
+        "dimension": kinds.COUNT,
+        "vocabulary": kinds.COUNT,
+        "max-length": kinds.COUNT,
+        "modules": kinds.TEXTS,
+        "pooling": kinds.TEXT,
     },
     new_pin="indexes must be rebuilt",
 )

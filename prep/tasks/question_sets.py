@@ -53,6 +53,13 @@ class Questions:
     @classmethod
     def parse(cls, data: Mapping[str, Any]) -> Self:
         """From a file whose keys are valid."""
+        keys = cls.keys()
+        values = {key.replace("-", "_"): data[key] for key in keys}
+        return cls(**values | {"odd": texts_of(data["odd"])} | cls._own(data))
+
+    @classmethod
+    def _own(cls, data: Mapping[str, Any]) -> dict[str, Any]:
+        """The questions, as the task's class holds them."""
         raise NotImplementedError
 
     def plain(self) -> Ask:
@@ -88,6 +95,11 @@ def at_least(count: int, of: Shape) -> Shape:
     return lambda value: isinstance(value, list) and len(value) >= count and all(map(of, value))
 
 
+def several(of: Shape, words: str) -> Key:
+    """As many questions as a task needs at least, each of that shape."""
+    return at_least(LEAST_QUESTIONS, of), f"at least {LEAST_QUESTIONS} tables {words}"
+
+
 def _is_share(value: object) -> bool:
     return positive(value) and value <= 1  # type: ignore[operator]  # it is a number
 
@@ -109,10 +121,7 @@ SHARES: Key = (
     f"a table of numbers above 0, at most 1, for {', '.join(PRECISIONS)}",
 )
 TEXTS_BY_ID: Key = (at_least(1, _is_text_by_id), "an array of tables with id, text and repeat")
-PROMPTS: Key = (
-    at_least(LEAST_QUESTIONS, _is_text_by_id),
-    f"at least {LEAST_QUESTIONS} tables with id, text and repeat",
-)
+PROMPTS = several(_is_text_by_id, "with id, text and repeat")
 
 
 def joined(*asks: Ask) -> Ask:

@@ -2,34 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 from prep.files.fields import is_text, one_of, record
+from prep.tasks import golden_kinds as kinds
 from prep.tasks import loaders
 from prep.tasks.consumers import Consumer
-from prep.tasks.golden_kinds import (
-    COUNT,
-    DOCUMENTS,
-    NUMBERS,
-    TEXT,
-    TOKENS,
-    Answer,
-    Kind,
-    number_for_each_document,
-    pairs_of,
-)
 from prep.tasks.measure import Measure, all_finite, rounded
-from prep.tasks.question_sets import (
-    LEAST_QUESTIONS,
-    NUMBER,
-    SHARES,
-    Ask,
-    Key,
-    Questions,
-    Table,
-    at_least,
-    texts_of,
-)
+from prep.tasks.question_sets import NUMBER, SHARES, Ask, Key, Questions, Table, at_least, several
 from prep.tasks.task import Task
 
 CONSUMERS = (
@@ -87,24 +67,13 @@ class RerankerQuestions(Questions):
             **Questions.keys(),
             "margin": NUMBER,
             "batch": SHARES,
-            "ranked": (
-                at_least(LEAST_QUESTIONS, ranked),
-                f"at least {LEAST_QUESTIONS} tables of query, relevant passage and others",
-            ),
+            "ranked": several(ranked, "of query, relevant passage and others"),
         }
 
     @classmethod
-    def parse(cls, data: Mapping[str, Any]) -> Self:
-        """From a file whose keys are valid."""
-        return cls(
-            agreement=data["agreement"],
-            odd=texts_of(data["odd"]),
-            margin=data["margin"],
-            batch=data["batch"],
-            ranked=tuple(
-                Ranked(**entry | {"others": tuple(entry["others"])}) for entry in data["ranked"]
-            ),
-        )
+    def _own(cls, data: Mapping[str, Any]) -> dict[str, Any]:
+        entries = (entry | {"others": tuple(entry["others"])} for entry in data["ranked"])
+        return {"ranked": tuple(Ranked(**entry) for entry in entries)}
 
     def plain(self) -> Ask:
         """Every query with each of its passages."""
@@ -165,7 +134,7 @@ def compare(original: Any, converted: Any, ask: Ask) -> dict[str, Any]:
     }
 
 
-def _best_is_a_document(answer: Answer) -> str | None:
+def _best_is_a_document(answer: kinds.Answer) -> str | None:
     best, documents = answer["best"], len(answer["documents"])
     if best < documents:
         return None
@@ -173,23 +142,23 @@ def _best_is_a_document(answer: Answer) -> str | None:
 
 
 GOLDEN_KINDS = {
-    "scores": Kind(
+    "scores": kinds.Kind(
         keys={
-            "query": TEXT,
-            "documents": DOCUMENTS,
+            "query": kinds.TEXT,
+            "documents": kinds.DOCUMENTS,
             "activation": (one_of("none", "sigmoid"), "none or sigmoid"),
-            "expected": NUMBERS,
+            "expected": kinds.NUMBERS,
         },
         bounds=("tolerance",),
-        ask=pairs_of,
-        check=number_for_each_document,
+        ask=kinds.pairs_of,
+        check=kinds.number_for_each_document,
     ),
-    "orders": Kind(
-        keys={"query": TEXT, "documents": DOCUMENTS, "best": COUNT},
-        ask=pairs_of,
+    "orders": kinds.Kind(
+        keys={"query": kinds.TEXT, "documents": kinds.DOCUMENTS, "best": kinds.COUNT},
+        ask=kinds.pairs_of,
         check=_best_is_a_document,
     ),
-    "tokens": TOKENS,
+    "tokens": kinds.TOKENS,
 }
 
 TASK = Task(
@@ -206,6 +175,11 @@ TASK = Task(
         at_most=True,
     ),
     golden_kinds=GOLDEN_KINDS,
-    golden_facts={"vocabulary": COUNT, "max-length": COUNT, "labels": COUNT, "activation": TEXT},
+    golden_facts={
+        "vocabulary": kinds.COUNT,
+        "max-length": kinds.COUNT,
+        "labels": kinds.COUNT,
+        "activation": kinds.TEXT,
+    },
     new_pin="scores change, thresholds must be looked at again",
 )

@@ -2,21 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
+from prep.tasks import golden_kinds as kinds
 from prep.tasks import loaders
 from prep.tasks.consumers import Consumer
-from prep.tasks.golden_kinds import COUNT, LENGTH, NUMBERS, TEXT, TOKENS, TOLERANCE, Kind
 from prep.tasks.measure import Measure
-from prep.tasks.question_sets import (
-    PROMPTS,
-    SHARE,
-    Ask,
-    Key,
-    Questions,
-    Table,
-    texts_of,
-)
+from prep.tasks.question_sets import PROMPTS, SHARE, Ask, Key, Questions, Table, texts_of
 from prep.tasks.task import Task
 
 ODD_TOKENS = 8  # what a model writes to an odd text shows nothing more in more tokens
@@ -48,18 +40,11 @@ class Seq2seqQuestions(Questions):
     @classmethod
     def keys(cls) -> Mapping[str, Key]:
         """Those of all tasks, and its own."""
-        return {**Questions.keys(), "new-tokens": LENGTH, "ended": SHARE, "prompts": PROMPTS}
+        return {**Questions.keys(), "new-tokens": kinds.LENGTH, "ended": SHARE, "prompts": PROMPTS}
 
     @classmethod
-    def parse(cls, data: Mapping[str, Any]) -> Self:
-        """From a file whose keys are valid."""
-        return cls(
-            agreement=data["agreement"],
-            odd=texts_of(data["odd"]),
-            new_tokens=data["new-tokens"],
-            ended=data["ended"],
-            prompts=texts_of(data["prompts"]),
-        )
+    def _own(cls, data: Mapping[str, Any]) -> dict[str, Any]:
+        return {"prompts": texts_of(data["prompts"])}
 
     def plain(self) -> Ask:
         """Every prompt."""
@@ -98,14 +83,14 @@ def compare(original: Any, converted: Any, ask: Ask) -> dict[str, Any]:
 
 
 GOLDEN_KINDS = {
-    "texts": Kind(
-        keys={"prompt": TEXT, "expected": TEXT, "new-tokens": LENGTH},
-        more={"logprobs": NUMBERS, "tolerance": TOLERANCE},
+    "texts": kinds.Kind(
+        keys={"prompt": kinds.TEXT, "expected": kinds.TEXT, "new-tokens": kinds.LENGTH},
+        more={"logprobs": kinds.NUMBERS, "tolerance": kinds.TOLERANCE},
         bounds=("overlap",),
         needs={"logprobs": "tolerance"},
         ask=lambda answer: {"prompts": [[answer["prompt"], answer["new-tokens"]]]},
     ),
-    "tokens": TOKENS,
+    "tokens": kinds.TOKENS,
 }
 
 TASK = Task(
@@ -121,7 +106,7 @@ TASK = Task(
         compare=compare,
     ),
     golden_kinds=GOLDEN_KINDS,
-    golden_facts={"vocabulary": COUNT},
+    golden_facts={"vocabulary": kinds.COUNT},
     new_pin="texts change",
     generates=True,
 )

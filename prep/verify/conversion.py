@@ -1,6 +1,5 @@
 """Checks a converted model against its receipt and the lock; repairs nothing."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,7 +37,6 @@ def check_conversion(
     at: Path,
     wanted: Recipe | None = None,
     deep: bool,
-    on_bytes: Callable[[int], None] | None = None,
 ) -> ConversionState:
     """Check the converted model at `at`: its stable path, or a recipe's folder.
 
@@ -91,7 +89,7 @@ def check_conversion(
         )
         if digest not in (None, receipt.recipe.digest)
     ]
-    wrong, found_files = check_files(home, folder, receipt.files, deep=deep, on_bytes=on_bytes)
+    wrong, found_files = check_files(home, folder, receipt.files, deep=deep)
     known = {file.path for file in receipt.files} | {NAME}
     unlocked, unused = unlocked_files(folder, known, converted=True)
     modes = unreadable_by_others(home, [at, folder, folder / NAME, *found_files])

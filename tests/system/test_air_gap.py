@@ -3,15 +3,14 @@
 import io
 import re
 import shutil
-import subprocess
-import sys
 import tarfile
 from pathlib import Path
 
 import pytest
 
 from tests.support.paths import ROOT
-from tests.support.runs import TINY, TINY_REPO, listing, run, sample
+from tests.support.runs import TINY, TINY_REPO, listing, process, run, sample
+from tests.unit.deploy.test_ready import gate
 
 DOCUMENT = (ROOT / "docs" / "air-gap.md").read_text(encoding="utf-8")
 NOT_A_COMMAND = "layers of an image"
@@ -45,7 +44,7 @@ def carry(way: str, home: Path, to: Path) -> Path:
     if way.startswith("rsync") and not shutil.which("rsync"):
         pytest.skip("needs rsync")
     command = way.replace("FROM", str(home)).replace("TO", str(to))
-    subprocess.run(["bash", "-c", f"umask 022; {command}"], check=True, capture_output=True)
+    shell(f"umask 022; {command}")
     return to
 
 
@@ -84,14 +83,6 @@ def through_layers(home: Path, to: Path) -> Path:
     return to
 
 
-def gate(home: Path) -> int:
-    """The exit code of the readiness gate."""
-    done = subprocess.run(
-        [sys.executable, ROOT / "deploy" / "ready.py", home], capture_output=True, check=False
-    )
-    return done.returncode
-
-
 @pytest.mark.parametrize("way", GREEN)
 def test_home_survives(way: str, tmp_path: Path, prepared: Path) -> None:
     there = carry(way, prepared, tmp_path / "there")
@@ -99,7 +90,7 @@ def test_home_survives(way: str, tmp_path: Path, prepared: Path) -> None:
     done = sample(there, *PROOF)
     assert done.code == 0, done.out
     assert listing(there) == before
-    assert gate(there) == 0
+    assert gate(there)[0] == 0
 
 
 @pytest.mark.parametrize("way", LOST)
@@ -109,7 +100,9 @@ def test_what_is_lost_is_told(way: str, tmp_path: Path, prepared: Path) -> None:
     done = sample(there, "--offline", "-m", level)
     assert done.code == 1, done.out
     assert words in done.said
-    assert gate(there) == (0 if level == "layout" else 1), "it asks whether its own user can read"
+    assert gate(there)[0] == (0 if level == "layout" else 1), (
+        "it asks whether its own user can read"
+    )
 
 
 def test_table_names_each_way_once_and_what_it_comes_to() -> None:
@@ -164,6 +157,6 @@ def test_commands_of_the_document_pack_unpack_and_prove(tmp_path: Path, prepared
     assert (tmp_path / "summary.json").is_file() and (tmp_path / "report.html").is_file()
 
 
-def shell(command: str, cwd: Path) -> None:
-    done = subprocess.run(["bash", "-c", command], cwd=cwd, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+def shell(command: str, cwd: Path = ROOT) -> None:
+    done = process("bash", "-c", command, cwd=cwd)
+    assert done.code == 0, done.out

@@ -5,7 +5,6 @@ one; `make faults` asks the same of the newest that was tried, and of the newest
 """
 
 import json
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ import huggingface_hub
 from prep.catalogue.lock import read_lock
 from sample_hub.server import Hub, sample_repos
 from tests.support.paths import ROOT
-from tests.support.runs import SAMPLE, TINY, TINY_REPO, environment, sample, summary
+from tests.support.runs import SAMPLE, TINY, TINY_REPO, environment, process, sample, summary
 
 CLIENT = ROOT / "tests/support/hub_client.py"
 
@@ -29,15 +28,9 @@ class Client:
     def __call__(self, *args: str | Path) -> tuple[str, dict[str, str]]:
         """Its version, and the sha256 of each file that it gave."""
         more = {"NO_PROXY": "*"} | ({"PYTHONPATH": str(self.folder)} if self.folder else {})
-        done = subprocess.run(
-            [sys.executable, CLIENT, *map(str, args)],
-            env=environment(**more),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        answer = json.loads(done.stdout)
+        done = process(sys.executable, CLIENT, *args, env=environment(**more), apart=True)
+        assert done.code == 0, done.err
+        answer = json.loads(done.out)
         return answer["version"], answer["files"]
 
 

@@ -3,7 +3,6 @@
 import re
 import shutil
 import socket
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,8 +18,8 @@ from tests.support.runs import (
     TINY,
     command,
     copy_home,
-    environment,
     in_namespace,
+    process,
     run,
     sample,
     status,
@@ -51,10 +50,9 @@ def test_unknown_model_is_refused_and_the_known_are_named() -> None:
 
 
 def test_environment_chooses_models_and_an_option_beats_it() -> None:
-    assert run("--collect-only", env={"MODELS_TO_DOWNLOAD": "nope"}).code == 4
-    chosen = run(
-        "--collect-only", "-q", "--models", "flan-t5-small", env={"MODELS_TO_DOWNLOAD": "nope"}
-    )
+    env = {"MODELS_TO_DOWNLOAD": "nope"}
+    assert run("--collect-only", env=env).code == 4
+    chosen = run("--collect-only", "-q", "--models", "flan-t5-small", env=env)
     assert chosen.code == 0
     assert "[flan-t5-small]" in chosen.out
     assert "MiniLM" not in chosen.out
@@ -91,57 +89,35 @@ def test_stale_and_missing_entries_are_told_all_at_once(tmp_path: Path) -> None:
     assert "pytest --relock --models all-MiniLM-L6-v2,flan-t5-small" in done.out
 
 
+CANNOT_BE_DONE = (
+    (["--cleanup", "--relock"],
+        "--relock and --cleanup are two steps: relock, review, run pytest, then clean up."),
+    (["--cleanup", "--offline"],
+        "--cleanup removes from the home, which --offline (HF_HUB_OFFLINE) forbids."),
+    (["--cleanup", "--dry-run=json"],
+        "--dry-run=json is the plan of a run: with --relock and --cleanup it is --dry-run."),
+    (["--consumer-python", "/no/python"],
+        ("--consumer-python /no/python is not an interpreter: give the path of a Python, as "
+        "/srv/app/venv/bin/python.")),
+    (["--shard", "auto/2"],
+        ("--shard auto/2 takes its number from JOB_COMPLETION_INDEX, which is not set: "
+        "Kubernetes sets it in the pods of an Indexed Job. Elsewhere say which: --shard 0/2.")),
+    (["--offline", "--relock"],
+        "--relock asks the hub, which --offline (HF_HUB_OFFLINE) forbids."),
+    (["--summary", "/proc/no/summary.json"],
+        "--summary /proc/no/summary.json cannot be written: choose another place."),
+    (["--summary=reports/one.json", "--report", "reports/../reports/one.json"],
+        "--summary and --report are one file: give each its own."),
+    (["--precision", "none", "--precision", "int8"],
+        "--precision none means no conversion: it stands alone."),
+    (["--junitxml", "/proc/no/junit.xml"],
+        "--junitxml /proc/no/junit.xml cannot be written: choose another place."),
+)  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("args", "sentence"),
-    [
-        (
-            ["--cleanup", "--relock"],
-            "--relock and --cleanup are two steps: relock, review, run pytest, then clean up.",
-        ),
-        (
-            ["--cleanup", "--offline"],
-            "--cleanup removes from the home, which --offline (HF_HUB_OFFLINE) forbids.",
-        ),
-        (
-            ["--cleanup", "--dry-run=json"],
-            "--dry-run=json is the plan of a run: with --relock and --cleanup it is --dry-run.",
-        ),
-        (
-            ["--consumer-python", "/no/python"],
-            (
-                "--consumer-python /no/python is not an interpreter: give the path of a Python, as "
-                "/srv/app/venv/bin/python."
-            ),
-        ),
-        (
-            ["--shard", "auto/2"],
-            (
-                "--shard auto/2 takes its number from JOB_COMPLETION_INDEX, which is not set: "
-                "Kubernetes sets it in the pods of an Indexed Job. Elsewhere say which: "
-                "--shard 0/2."
-            ),
-        ),
-        (
-            ["--offline", "--relock"],
-            "--relock asks the hub, which --offline (HF_HUB_OFFLINE) forbids.",
-        ),
-        (
-            ["--summary", "/proc/no/summary.json"],
-            "--summary /proc/no/summary.json cannot be written: choose another place.",
-        ),
-        (
-            ["--summary=reports/one.json", "--report", "reports/../reports/one.json"],
-            "--summary and --report are one file: give each its own.",
-        ),
-        (
-            ["--precision", "none", "--precision", "int8"],
-            "--precision none means no conversion: it stands alone.",
-        ),
-        (
-            ["--junitxml", "/proc/no/junit.xml"],
-            "--junitxml /proc/no/junit.xml cannot be written: choose another place.",
-        ),
-    ],
+    CANNOT_BE_DONE,
 )
 def test_what_cannot_be_done_is_one_sentence(args: list[str], sentence: str) -> None:
     done = run(*args)
@@ -254,15 +230,8 @@ def test_collecting_and_planning_import_no_torch(prepared: Path, mode: str) -> N
         "raise SystemExit(code)\n"
     )
     args = command("--catalogue", SAMPLE, "--models", TINY, "--model-home", prepared, mode)[3:]
-    done = subprocess.run(
-        [sys.executable, "-c", code, *args],
-        cwd=ROOT,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (done.returncode, done.stderr) == (0, "[]"), done.stdout
+    done = process(sys.executable, "-c", code, *args, apart=True)
+    assert (done.code, done.err) == (0, "[]"), done.out
 
 
 def test_relock_gives_the_same_bytes_and_tells_what_changed(tmp_path: Path, hub: Hub) -> None:

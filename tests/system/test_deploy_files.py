@@ -2,7 +2,6 @@
 
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +15,7 @@ from prep.catalogue.entries import read_catalogue
 from prep.errors import Exit
 from prep.plugin.options import _shard
 from tests.support.paths import ROOT
-from tests.support.runs import run
+from tests.support.runs import process, run
 
 KUBERNETES = ROOT / "deploy" / "kubernetes"
 WAYS = ("whole", "sharded")
@@ -252,8 +251,8 @@ def test_compose_uses_keys_of_the_specification() -> None:
 
 def test_dockerfile_has_nothing_that_hadolint_warns_of() -> None:
     hadolint = Path(sys.executable).with_name("hadolint")
-    done = subprocess.run([hadolint, "Dockerfile"], cwd=ROOT, capture_output=True, text=True)
-    assert (done.returncode, done.stdout) == (0, "")
+    done = process(hadolint, "Dockerfile", apart=True)
+    assert (done.code, done.out) == (0, "")
 
 
 def test_hadolint_would_warn(tmp_path: Path) -> None:
@@ -261,8 +260,8 @@ def test_hadolint_would_warn(tmp_path: Path) -> None:
     wrong = tmp_path / "Dockerfile"
     shutil.copy(ROOT / "Dockerfile", wrong)
     wrong.write_text(wrong.read_text(encoding="utf-8") + "RUN cd /tmp\n", encoding="utf-8")
-    done = subprocess.run([hadolint, wrong], capture_output=True, text=True)
-    assert (done.returncode, "DL3003" in done.stdout) == (1, True)
+    done = process(hadolint, wrong, apart=True)
+    assert (done.code, "DL3003" in done.out) == (1, True)
 
 
 def test_dockerfile_makes_a_batch_job_of_a_numeric_user() -> None:

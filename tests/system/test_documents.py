@@ -4,7 +4,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -28,7 +27,7 @@ from prep.tasks.consumers import Case, Interpreter
 from prep.tasks.registry import TASKS
 from sample_hub.server import commit_of
 from tests.support.paths import ROOT
-from tests.support.runs import TINY, environment, run
+from tests.support.runs import TINY, environment, process, run
 from tools import pages
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -343,16 +342,11 @@ def test_make_refuses_a_python_that_was_not_tried(tmp_path: Path, version: str) 
     faked = f"import sys; sys.version_info = {info}; exec(sys.argv[1])"
     python.write_text(f'#!/bin/sh\nexec {sys.executable} -c "{faked}" "$2"\n', encoding="ascii")
     python.chmod(0o755)
-    done = subprocess.run(
-        ["make", "demo", f"PYTHON={python}", f"VENV={tmp_path / 'venv'}"],
-        cwd=ROOT,
-        env={key: value for key, value in environment().items() if "MAKE" not in key},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 2
-    assert done.stderr.splitlines()[0] == (
+    env = {key: value for key, value in environment().items() if "MAKE" not in key}
+    chosen = (f"PYTHON={python}", f"VENV={tmp_path / 'venv'}")
+    done = process("make", "demo", *chosen, env=env, apart=True)
+    assert done.code == 2
+    assert done.err.splitlines()[0] == (
         f"model-prep was tried on Python 3.11 to 3.13, but {sys.executable} is Python {version}: "
         "give another one with PYTHON=python3.11"
     )
@@ -390,15 +384,8 @@ def test_image_has_all_that_it_copies_and_needs() -> None:
 
 def test_image_leaves_out_what_it_does_not_need() -> None:
     unwanted = [
-        *(
-            "README.md",
-            "tests/support/runs.py",
-            "docs/reports.md",
-            "models/x",
-            ".git/config",
-            ".venv/x",
-        ),
-        *("prep/__pycache__/x.pyc", "prep/NOTES.md", "tools/train_samples.py"),
+        *("README.md", "tests/support/runs.py", "docs/reports.md", "models/x", ".git/config"),
+        *(".venv/x", "prep/__pycache__/x.pyc", "prep/NOTES.md", "tools/train_samples.py"),
     ]
     assert [path for path in unwanted if let_in(path)] == []
 

@@ -16,10 +16,7 @@ def prepared_for_interruptions(tmp_path_factory: pytest.TempPathFactory) -> Path
 
 @pytest.mark.parametrize(
     "name",
-    [
-        *QUICK,
-        *(pytest.param(name, marks=pytest.mark.proof) for name in WAYS if name not in QUICK),
-    ],
+    [*QUICK, *(pytest.param(name, marks=pytest.mark.proof) for name in WAYS if name not in QUICK)],
 )
 def test_no_later_test_is_judged_by_what_an_interrupted_one_left(
     tmp_path: Path, prepared_for_interruptions: Path, name: str

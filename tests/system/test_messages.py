@@ -2,7 +2,6 @@
 
 import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -10,8 +9,9 @@ from prep.catalogue.entries import read_catalogue
 from prep.errors import Exit
 from sample_hub.server import Hub, sample_repos
 from tests.support.paths import ROOT
-from tests.support.runs import TINY, run
+from tests.support.runs import TINY, process, run
 from tests.system.test_documents import code_blocks, listed, names, section
+from tests.unit.deploy.test_ready import gate
 
 MESSAGES, ADDING, CONSUMERS = (
     (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
@@ -29,14 +29,10 @@ def test_messages_list_every_exit_code_of_a_run() -> None:
 
 
 def test_options_of_the_gate_are_its_own() -> None:
-    done = subprocess.run(
-        [sys.executable, ROOT / "deploy" / "ready.py", "--help"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    code, out = gate("--help")
     documented = {name.partition(" ")[0] for name in names(CONSUMERS, "| option |")}
-    assert documented - {"NAME…"} == set(re.findall(r"^  (--[a-z]+)", done.stdout, re.MULTILINE))
+    assert code == 0
+    assert documented - {"NAME…"} == set(re.findall(r"^  (--[a-z]+)", out, re.MULTILINE))
 
 
 def test_commands_for_adding_a_model_run(tmp_path: Path) -> None:
@@ -72,15 +68,11 @@ def test_consumer_variables_are_those_that_a_run_writes(prepared: Path) -> None:
         *(line.partition("=")[0] for line in documented[:3]),
         "MODEL_…",
     ]
-    done = subprocess.run(
-        [sys.executable, ROOT / "deploy" / "ready.py", prepared],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    code, out = gate(prepared)
+    assert code == 0
     shown = code_blocks(CONSUMERS, "console")[1].splitlines()[1]
     numbers = re.compile(r"\d{4}-\d\d-\d\dT[\d:+]+")
-    assert numbers.sub("AT", done.stdout.strip()) == numbers.sub("AT", shown)
+    assert numbers.sub("AT", out.strip()) == numbers.sub("AT", shown)
 
 
 def test_every_librarys_example_runs_without_network(prepared: Path, tmp_path: Path) -> None:
@@ -99,19 +91,7 @@ def test_every_librarys_example_runs_without_network(prepared: Path, tmp_path: P
     telemetry.parent.mkdir()
     telemetry.write_text("0")
     kept = {key: os.environ[key] for key in ("PATH", "LD_LIBRARY_PATH") if key in os.environ}
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        env={
-            **kept,
-            "HOME": str(tmp_path),
-            "CI": "true",
-            "HF_ENDPOINT": "http://127.0.0.1:9",
-            **env,
-        },
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == "(1, 64) OVModelForFeatureExtraction"
+    kept |= {"HOME": str(tmp_path), "CI": "true", "HF_ENDPOINT": "http://127.0.0.1:9", **env}
+    done = process(sys.executable, "-c", script, env=kept, apart=True)
+    assert done.code == 0, done.err
+    assert done.out.splitlines()[-1] == "(1, 64) OVModelForFeatureExtraction"

@@ -6,47 +6,38 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sample_hub.server import Hub, sample_repos
-from tests.proofs.signals.moments import (
-    BOUND,
-    WORKERS,
-    problems_of,
-    run_until,
-    take,
+from tests.proofs.signals.moments import BOUND, WORKERS, problems_of, run_until, take
+from tests.support.runs import (
+    SAMPLE,
+    TINY,
+    Run,
+    descendants,
+    environment,
+    other_suite,
+    process,
+    sample,
+    sample_args,
+    start,
+    started,
+    status,
+    wait_until,
 )
-from tests.support.paths import ROOT
-from tests.support.runs import SAMPLE, TINY, Run, environment, sample, start, started, status
+
+SIGNALS = pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 2)], ids=["TERM", "INT"]
+)
 
 
-def wait_for(log: Path, words: str, within: float = 60) -> None:
-    """Wait until the run has printed the words."""
-    ends = time.monotonic() + within
-    while words not in log.read_text():
-        assert time.monotonic() < ends, log.read_text()
-        time.sleep(0.05)
-
-
-def wait_for_part(home: Path, run: subprocess.Popen[bytes], within: float = 60) -> None:
-    """Wait until there is something to go on from: on a busy machine, clocks say nothing."""
-    ends = time.monotonic() + within
-    partial = home / "model-prep" / "partial"
-    while not any(path.stat().st_size > 20_000 for path in partial.glob("*")):
-        assert run.poll() is None and time.monotonic() < ends
-        time.sleep(0.05)
-
-
-def group(pid: int) -> list[int]:
-    """All living descendants of a process."""
-    found = []
-    for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in map(int, task.read_text().split()):
-            found += [child, *group(child)]
-    return found
+def is_partly_there(home: Path) -> bool:
+    """Whether there is something to go on from: on a busy machine, clocks say nothing."""
+    return any(path.stat().st_size > 20_000 for path in home.glob("model-prep/partial/*"))
 
 
 def is_alive(pid: int) -> bool:
@@ -58,19 +49,17 @@ def is_alive(pid: int) -> bool:
 
 
 @pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["alone", "two-workers"])
-@pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 2)], ids=["TERM", "INT"]
-)
+@SIGNALS
 def test_signal_ends_the_run_and_its_children_and_the_next_run_goes_on(
     tmp_path: Path, workers: tuple[str, ...], number: signal.Signals, code: int
 ) -> None:
     home, junit = tmp_path / "home", tmp_path / "junit.xml"
     with Hub(sample_repos(), rate=50_000) as hub:
-        args = ("--catalogue", SAMPLE, "--hub", hub.url, "--model-home", home)
+        args = sample_args(home, f"--junitxml={junit}", *workers, hub=hub.url, models=None)
         log = tmp_path / "log"
-        with started(*args, f"--junitxml={junit}", *workers, log=log) as run:
-            wait_for_part(home, run)
-            children = group(run.pid)
+        with started(*args, log=log) as run:
+            wait_until(lambda: is_partly_there(home), log, run, within=60)
+            children = descendants(run.pid)
             assert children
             began = time.monotonic()
             run.send_signal(number)
@@ -91,12 +80,12 @@ def test_signal_ends_the_run_and_its_children_and_the_next_run_goes_on(
 
 
 def test_killed_run_leaves_a_home_that_the_next_completes(tmp_path: Path) -> None:
-    home = tmp_path / "home"
+    home, log = tmp_path / "home", tmp_path / "log"
     with Hub(sample_repos(), rate=100_000) as hub:
-        args = ("--catalogue", SAMPLE, "--hub", hub.url, "--model-home", home)
-        with started(*args, log=tmp_path / "log") as run:
-            wait_for_part(home, run)
-            children = group(run.pid)
+        args = sample_args(home, hub=hub.url, models=None)
+        with started(*args, log=log) as run:
+            wait_until(lambda: is_partly_there(home), log, run, within=60)
+            children = descendants(run.pid)
             run.kill()
             run.wait()
             time.sleep(0.5)
@@ -121,44 +110,20 @@ def send(number):
 """
 
 
-def other_suite(folder: Path, tests: str, conftest: str = "") -> dict[str, Any]:
-    """Another repository, whose tests need no model; gives how pytest is started in it."""
-    imports = "import os, signal, threading, time\n" + SEND
-    (folder / "conftest.py").write_text(f'{imports}pytest_plugins = ["prep.plugin"]\n{conftest}')
-    (folder / "test_mine.py").write_text(f"{imports}{tests}")
-    (folder / "pytest.ini").write_text(f"[pytest]\npythonpath = {ROOT}\n")
+def suite_without_a_model(folder: Path, tests: str, conftest: str = "") -> list[str]:
+    """The command of pytest in another repository, whose tests need no model."""
     # Without hypothesis, whose plugin imports all of its library while a run ends.
     without = ("-p", "no:hypothesispytest", "-p", "no:anyio", "-p", "no:pytest_cov")
     catalogue = ("--offline", "--catalogue", str(SAMPLE), "--models", TINY)
-    return {
-        "args": [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-c",
-            "pytest.ini",
-            *without,
-            *catalogue,
-            "test_mine.py",
-        ],
-        "cwd": folder,
-        "env": environment(HF_HOME=str(folder / "home")),
-        "stderr": subprocess.STDOUT,
-    }
+    command = other_suite(folder, tests, conftest, "import os, signal, threading, time\n" + SEND)
+    return [*command, *without, *catalogue, "--model-home", str(folder / "home")]
 
 
 def run_of(folder: Path, tests: str, conftest: str = "", *args: str) -> Run:
     """A run of such tests to its end; its seconds are those from the first signal on."""
-    how = other_suite(folder, tests, conftest)
-    how["args"] += args
-    done = subprocess.run(**how, stdout=subprocess.PIPE, text=True, check=False, timeout=120)
+    done = process(*suite_without_a_model(folder, tests, conftest), *args, cwd=folder, timeout=120)
     seconds = time.monotonic() - float((folder / "sent").read_text())
-    return Run(code=done.returncode, out=done.stdout, seconds=seconds)
-
-
-SIGNALS = pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 2)], ids=["TERM", "INT"]
-)
+    return replace(done, seconds=seconds)
 
 
 @SIGNALS
@@ -230,17 +195,19 @@ def test_mine():
 
 
 def test_ctrl_c_at_a_debuggers_prompt_is_for_the_debugger(tmp_path: Path) -> None:
-    how = other_suite(tmp_path, "def test_mine():\n    breakpoint()\n    time.sleep(0)\n")
+    tests = "def test_mine():\n    breakpoint()\n    time.sleep(0)\n"
+    command = suite_without_a_model(tmp_path, tests)
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stderr": subprocess.STDOUT}
     log = tmp_path / "log"
     with (
         log.open("wb") as out,
-        subprocess.Popen(**how, stdin=subprocess.PIPE, stdout=out) as run,
+        subprocess.Popen(command, cwd=tmp_path, env=environment(), stdout=out, **pipes) as run,
     ):
         assert run.stdin is not None
         try:
-            wait_for(log, "(Pdb)")
+            wait_until(lambda: "(Pdb)" in log.read_text(), log, within=60)
             run.send_signal(signal.SIGINT)
-            wait_for(log, "--KeyboardInterrupt--")
+            wait_until(lambda: "--KeyboardInterrupt--" in log.read_text(), log, within=60)
             time.sleep(3)  # longer than a lost exception is left alone
             run.stdin.write(b"c\n")
             run.stdin.close()
@@ -297,14 +264,14 @@ def test_signals_that_keep_coming_leave_the_exit_code(
     """Until the process is gone: Python's last steps have no handler any more."""
     chosen = ("--hub", "sample", "--models", TINY, f"--model-home={interrupted}", *WORKERS)
     log = tmp_path / "log"
-    process = start("-v", *chosen, log=log, session=True)
+    begun = start("-v", *chosen, log=log, session=True)
     try:
-        wait_for(log, "test_name_leads")
-        while process.poll() is None:
+        wait_until(lambda: "test_name_leads" in log.read_text(), log, begun, within=60)
+        while begun.poll() is None:
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, number)
+                os.killpg(begun.pid, number)
             time.sleep(0.01)
     finally:
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-    assert process.wait() == code, log.read_text()
+            os.killpg(begun.pid, signal.SIGKILL)
+    assert begun.wait() == code, log.read_text()

@@ -1,15 +1,13 @@
 """The token of a run is found nowhere but in the environment of those that need it."""
 
 import signal
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from sample_hub.server import Hub, sample_repos
 from tests.support.fault_play import TOKEN
-from tests.support.runs import SAMPLE, TINY, sample, started
+from tests.support.runs import descendants, sample, sample_args, started, wait_until
 
 SECRETS = (TOKEN.encode(), b"Key-Pair-Id", b"Signature=")
 
@@ -24,14 +22,6 @@ def holders(folder: Path) -> list[str]:
         except OSError:
             continue  # removed meanwhile
     return found
-
-
-def children(pid: int) -> Iterator[int]:
-    """All living descendants of a process."""
-    for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in map(int, task.read_text().split()):
-            yield child
-            yield from children(child)
 
 
 def arguments(tmp_path: Path) -> tuple[str, ...]:
@@ -57,23 +47,21 @@ def test_token_is_sent_to_the_hub_and_told_to_nobody(tmp_path: Path, known: str)
         assert (done.code, all(sent)) == (0, True), done.out
     else:
         assert (done.code, sent.count(False)) == (1, 1), "asked without it once, to tell why"
-        assert "the repository is public without it. Unset HF_TOKEN" in done.said
+        assert "(401); the repository is public without it. Unset HF_TOKEN" in done.said
         assert not list((tmp_path / "home").rglob("*.safetensors"))
 
 
 def test_one_process_has_the_token_and_ctrl_c_leaves_it_nowhere(tmp_path: Path) -> None:
     (tmp_path / "tmp").mkdir()
     with Hub(sample_repos(), rate=20_000, tokens=[TOKEN]) as hub:
-        args = ("--catalogue", SAMPLE, "--hub", hub.url, "--model-home", tmp_path / "home")
+        args = sample_args(tmp_path / "home", *arguments(tmp_path), hub=hub.url)
         log = tmp_path / "out"
         env = {"HF_TOKEN": TOKEN, "TMPDIR": str(tmp_path / "tmp")}
-        with started(*args, "--models", TINY, *arguments(tmp_path), log=log, env=env) as run:
-            ends = time.monotonic() + 120
-            while not hub.bodies("config.json") and time.monotonic() < ends:
-                time.sleep(0.1)
+        with started(*args, log=log, env=env) as run:
+            wait_until(lambda: hub.bodies("config.json"), log, run, within=120)
             below = {
                 pid: Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
-                for pid in children(run.pid)
+                for pid in descendants(run.pid)
             }
             having = [
                 line

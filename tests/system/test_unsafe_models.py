@@ -20,19 +20,10 @@ from prep.sandbox.import_server import ImportServer
 from prep.tasks.registry import TASKS
 from sample_hub.server import Hub, ServedRepo
 from tests.support.paths import ROOT
-from tests.support.runs import SAMPLE, TINY, TINY_REPO, Run, run
+from tests.support.runs import SAMPLE, TINY, TINY_REPO, Run, run, write_catalogue
 from tests.support.small_homes import locked_files, place_source
 
 ORIGINAL = ROOT / "sample_hub" / "repos" / TINY_REPO
-CATALOGUE = """catalogue-version = 1
-[[models]]
-name = "bird"
-repo = "acme/bird"
-revision = "main"
-task = "embedding"
-precisions = ["int8"]
-why = "nobody should"
-"""
 AUTO_MAP = {
     "AutoConfig": "modeling_canary.CanaryConfig",
     "AutoModel": "modeling_canary.CanaryModel",
@@ -94,9 +85,8 @@ def canary(tmp_path: Path) -> Iterator[Canary]:
 
 
 def catalogue(folder: Path, *more: str) -> Path:
-    path = folder / "models.toml"
-    path.write_text(CATALOGUE + "".join(f"{line}\n" for line in more))
-    return path
+    lines = "".join(f"{line}\n" for line in more)
+    return write_catalogue(folder, ("bird", "acme/bird"), more=lines)
 
 
 def relocked(canary: Canary, tmp_path: Path, *more: str) -> tuple[Run, Hub]:

@@ -6,16 +6,16 @@ import time
 from pathlib import Path
 
 from sample_hub.server import Hub, sample_repos
-from tests.support.runs import SAMPLE, started
-from tests.system.test_signals import wait_for
+from tests.support.runs import sample_args, started, wait_until
 
 
 def test_worker_that_is_killed_is_its_models_transient_failure(tmp_path: Path) -> None:
     log = tmp_path / "log"
     with Hub(sample_repos(), rate=50_000) as hub:
-        args = ("--catalogue", SAMPLE, "--hub", hub.url, "--model-home", tmp_path / "home")
-        with started(*args, "-n", "2", "-m", "pins and not conversion", log=log) as run:
-            wait_for(log, "fetching ", within=200)
+        chosen = ("-n", "2", "-m", "pins and not conversion")
+        args = sample_args(tmp_path / "home", *chosen, hub=hub.url, models=None)
+        with started(*args, log=log) as run:
+            wait_until(lambda: "fetching " in log.read_text(), log, run, within=200)
             time.sleep(0.5)
             [worker, *_] = Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()
             os.kill(int(worker), signal.SIGKILL)

@@ -75,19 +75,13 @@ def test_without_options_the_defaults_hold(root: Path) -> None:
     assert settings.report == root / "models" / "model-prep" / "report.html"
 
 
-def test_the_environment_is_read(root: Path, tmp_path: Path) -> None:
-    settings = resolve(root, {"HF_HOME": str(tmp_path / "hf"), "HF_ENDPOINT": "https://hf.mirror/"})
+def test_the_environment_is_read_and_an_option_beats_it(root: Path, tmp_path: Path) -> None:
+    environ = {"HF_HOME": str(tmp_path / "hf"), "HF_ENDPOINT": "https://hf.mirror/"}
+    settings = resolve(root, environ)
     assert settings.home == Home(tmp_path / "hf")
     assert settings.network.endpoint == "https://hf.mirror"
-
-
-def test_an_option_beats_the_environment(root: Path, tmp_path: Path) -> None:
-    settings = resolve(
-        root,
-        {"HF_HOME": "/nowhere", "HF_ENDPOINT": "https://nowhere"},
-        model_home=tmp_path / "chosen",
-        hub="https://chosen.example/",
-    )
+    chosen = {"model_home": tmp_path / "chosen", "hub": "https://chosen.example/"}
+    settings = resolve(root, environ, **chosen)
     assert settings.home == Home(tmp_path / "chosen")
     assert settings.network.endpoint == "https://chosen.example"
 
@@ -181,23 +175,39 @@ def test_precisions_stand_in_for_the_catalogues(
     assert settings.precisions_of(settings.models[0]) == (("int8",) if got is None else got)
 
 
-def test_refuses_unknown_models_and_names_the_known(root: Path) -> None:
-    assert refusal(root, models=["tiny", "big", "x"]) == (
-        "models.toml has no model named big, x. It has: tiny, new."
-    )
+NO_LOCKING = "--relock asks the hub, which --offline (HF_HUB_OFFLINE) forbids."
+REFUSED: dict[str, tuple[dict[str, str], dict[str, Any], str]] = {  # environment, options, message
+    "unknown models, and names the known": (
+        {}, {"models": ["tiny", "big", "x"]},
+        "models.toml has no model named big, x. It has: tiny, new.",
+    ),
+    "a hub that is no URL": (
+        {"HF_ENDPOINT": "huggingface.co"}, {},
+        "The hub must be a URL (https://…) or 'sample', got 'huggingface.co'.",
+    ),
+    "a password in the hub's URL, without showing it": (
+        {"HF_ENDPOINT": "https://bob:s3cret@mirror.example/hf"}, {},
+        (
+            "The hub's URL holds a user or a password, which reports would show: pass a token in "
+            "HF_TOKEN instead."
+        ),
+    ),
+    "no precision beside another": (
+        {}, {"precisions": ["int8", "none"]},
+        "--precision none means no conversion: it stands alone.",
+    ),
+    "to lock with --offline": ({}, {"relock": True, "offline": True}, NO_LOCKING),
+    "to lock with HF_HUB_OFFLINE": ({"HF_HUB_OFFLINE": "1"}, {"relock": True}, NO_LOCKING),
+    "a catalogue beside the sample": (
+        {}, {"hub": "sample", "catalogue": Path("models.toml")},
+        "--hub sample brings its own catalogue: leave --catalogue out.",
+    ),
+}  # fmt: skip
 
 
-def test_refuses_a_hub_that_is_no_url(root: Path) -> None:
-    assert refusal(root, {"HF_ENDPOINT": "huggingface.co"}) == (
-        "The hub must be a URL (https://…) or 'sample', got 'huggingface.co'."
-    )
-
-
-def test_refuses_a_password_in_the_hubs_url_without_showing_it(root: Path) -> None:
-    assert refusal(root, {"HF_ENDPOINT": "https://bob:s3cret@mirror.example/hf"}) == (
-        "The hub's URL holds a user or a password, which reports would show: pass a token in "
-        "HF_TOKEN instead."
-    )
+@pytest.mark.parametrize(("environ", "given", "message"), REFUSED.values(), ids=REFUSED)
+def test_refuses(root: Path, environ: dict[str, str], given: dict[str, Any], message: str) -> None:
+    assert refusal(root, environ, **given) == message
 
 
 @pytest.mark.parametrize(
@@ -244,31 +254,6 @@ def test_refuses_a_token_that_no_header_can_hold_without_showing_it(root: Path, 
         )
     assert resolve(root, token=token, offline=True).network.token == token, "nobody is sent it"
     assert resolve(root, token="hf_broken\r\nby_lines").network.token == "hf_broken\r\nby_lines"
-
-
-def test_refuses_no_precision_beside_another(root: Path) -> None:
-    assert refusal(root, precisions=["int8", "none"]) == (
-        "--precision none means no conversion: it stands alone."
-    )
-
-
-@pytest.mark.parametrize(
-    ("environ", "given"),
-    [({}, {"offline": True}), ({"HF_HUB_OFFLINE": "1"}, {})],
-    ids=["option", "environment"],
-)
-def test_refuses_to_lock_offline(
-    root: Path, environ: dict[str, str], given: dict[str, Any]
-) -> None:
-    assert refusal(root, environ, relock=True, **given) == (
-        "--relock asks the hub, which --offline (HF_HUB_OFFLINE) forbids."
-    )
-
-
-def test_refuses_a_catalogue_beside_the_sample(root: Path) -> None:
-    assert refusal(root, hub="sample", catalogue=root / "models.toml") == (
-        "--hub sample brings its own catalogue: leave --catalogue out."
-    )
 
 
 def test_refuses_a_lock_that_does_not_answer_unless_it_is_locked_anew(root: Path) -> None:

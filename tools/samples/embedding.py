@@ -7,26 +7,14 @@ import random
 from pathlib import Path
 
 import numpy as np
-from datasets import Dataset
-from sentence_transformers import (
-    SentenceTransformer,
-    SentenceTransformerTrainer,
-    SentenceTransformerTrainingArguments,
-)
+from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
 from transformers import AutoConfig, AutoModel
 
 from prep.tasks.embedding import EmbeddingQuestions
 from prep.tasks.registry import TASKS
 from tools.samples import training
-from tools.samples.sentences import (
-    DOMAINS,
-    Concept,
-    draw_other,
-    kept_away,
-    sentence,
-    split,
-)
+from tools.samples.sentences import DOMAINS, Concept, draw_other, kept_away, sentence, split
 from tools.samples.training import SEED, Measured
 
 STEPS = 600
@@ -39,21 +27,11 @@ def train(folder: Path, steps: int) -> None:
     training.write_weights(AutoModel.from_config(AutoConfig.from_pretrained(folder)), folder)
     model = SentenceTransformer(str(folder), device="cpu")
     both = ("query_to_doc", "doc_to_query")
-    SentenceTransformerTrainer(
-        model=model,
-        args=training.arguments(
-            SentenceTransformerTrainingArguments,
-            folder,
-            steps=steps,
-            batch=SINGLE + JOINED,
-            rate=3e-3,
-            batch_sampler=training.in_order,
-        ),
-        train_dataset=Dataset.from_list(_rows(steps)),
-        loss=MultipleNegativesRankingLoss(
-            model, scale=20, directions=both, partition_mode="per_direction"
-        ),
-    ).train()
+    loss = MultipleNegativesRankingLoss(
+        model, scale=20, directions=both, partition_mode="per_direction"
+    )
+    batch, parts = SINGLE + JOINED, {"loss": loss}
+    training.fit("vectors", model, _rows(steps), folder, batch=batch, rate=3e-3, parts=parts)
     training.write_weights(model[0].auto_model, folder)
 
 

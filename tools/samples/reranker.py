@@ -13,14 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from datasets import Dataset
-from sentence_transformers import (
-    CrossEncoder,
-    SentenceTransformer,
-    SentenceTransformerTrainer,
-    SentenceTransformerTrainingArguments,
-)
-from sentence_transformers.cross_encoder import CrossEncoderTrainer, CrossEncoderTrainingArguments
+from sentence_transformers import CrossEncoder, SentenceTransformer
 from sentence_transformers.cross_encoder.losses import BinaryCrossEntropyLoss
 from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
 from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
@@ -29,14 +22,7 @@ from transformers import AutoConfig, AutoModelForSequenceClassification
 from prep.tasks.registry import TASKS
 from prep.tasks.reranker import RerankerQuestions
 from tools.samples import training
-from tools.samples.sentences import (
-    DOMAINS,
-    Concept,
-    draw_other,
-    kept_away,
-    sentence,
-    split,
-)
+from tools.samples.sentences import DOMAINS, Concept, draw_other, kept_away, sentence, split
 from tools.samples.training import SEED, Measured
 
 STEPS = 2400
@@ -52,7 +38,11 @@ def train(folder: Path, steps: int) -> None:
     """Write trained weights into a folder that holds all other files."""
     rng = random.Random(SEED)
     early = round(steps * APART)
-    apart = [row for _ in range(early) for row in _apart(rng)]
+    apart = [
+        {"query": _query(concept, rng), "passage": _passage(rng, concept)}
+        for _ in range(early)
+        for concept in rng.sample(split()[0], QUERIES)  # every concept once in a batch
+    ]
     together = list(_together(steps - early, rng))
 
     begun = AutoModelForSequenceClassification.from_config(AutoConfig.from_pretrained(folder))
@@ -62,33 +52,18 @@ def train(folder: Path, steps: int) -> None:
     # The encoder of the one is that of the other: what the first learns, the second knows.
     body.model = model.model.roberta
     encoder = SentenceTransformer(modules=[body, Pooling(body.get_embedding_dimension())])
-    SentenceTransformerTrainer(
-        model=encoder,
-        args=training.arguments(
-            SentenceTransformerTrainingArguments,
-            folder,
-            steps=early,
-            batch=QUERIES,
-            rate=2e-3,
-            lr_scheduler_type="constant",
-            batch_sampler=training.in_order,
-        ),
-        train_dataset=Dataset.from_list(apart),
-        loss=MultipleNegativesRankingLoss(encoder, scale=20),
-    ).train()
-    CrossEncoderTrainer(
-        model=model,
-        args=training.arguments(
-            CrossEncoderTrainingArguments,
-            folder,
-            steps=steps - early,
-            batch=QUERIES * (2 + FAR),
-            rate=3e-3,
-            batch_sampler=training.in_order,
-        ),
-        train_dataset=Dataset.from_list(together),
-        loss=BinaryCrossEntropyLoss(model),
-    ).train()
+    training.fit(
+        "vectors",
+        encoder,
+        apart,
+        folder,
+        batch=QUERIES,
+        rate=2e-3,
+        parts={"loss": MultipleNegativesRankingLoss(encoder, scale=20)},
+        lr_scheduler_type="constant",
+    )
+    batch, parts = QUERIES * (2 + FAR), {"loss": BinaryCrossEntropyLoss(model)}
+    training.fit("pairs", model, together, folder, batch=batch, rate=3e-3, parts=parts)
     training.write_weights(model.model, folder)
 
 
@@ -101,14 +76,6 @@ def _questions() -> RerankerQuestions:
 @cache
 def _away() -> set[str]:
     return kept_away(text for pair in _questions().plain()["pairs"] for text in pair)
-
-
-def _apart(rng: random.Random) -> list[dict[str, str]]:
-    """A batch of queries and passages, every concept once."""
-    return [
-        {"query": _query(concept, rng), "passage": _passage(rng, concept)}
-        for concept in rng.sample(split()[0], QUERIES)
-    ]
 
 
 def _together(batches: int, rng: random.Random) -> Iterator[dict[str, Any]]:

@@ -5,114 +5,24 @@ of saying it. Phrasings of one concept are paraphrases; everything else is not. 
 plain English on purpose: a large general model must rank them as the tiny ones do, because the
 same questions are asked of both.
 
-All of it is a table and a few products: no randomness but the seeded split, no files, no torch.
+All of it is a table (`world.toml`) and a few products: no randomness but the seeded split.
 """
 
 import random
 import re
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+import tomllib
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import product
+from pathlib import Path
 from typing import NamedTuple
 
 SPLIT_SEED = 0
 HELD_OUT_SHARE = 0.2
-
-ROOMS: Mapping[str, tuple[str, ...]] = {
-    "kitchen": ("kitchen",),
-    "bedroom": ("bedroom",),
-    "bathroom": ("bathroom",),
-    "living room": ("living room", "lounge"),
-    "office": ("office", "study"),
-    "garage": ("garage",),
-}
-
-# device: its names, how it is put on, how it is put off
-DEVICES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
-    "light": (("light", "lamp"), ("turn on", "switch on"), ("turn off", "switch off")),
-    "heating": (("heating", "radiator"), ("turn on", "switch on"), ("turn off", "switch off")),
-    "music": (("music", "radio"), ("turn on", "start"), ("turn off", "stop")),
-    "blinds": (("blinds", "shutters"), ("open", "raise"), ("close", "lower")),
-    "door": (("door",), ("open", "unlock"), ("close", "shut", "lock")),
-    "fan": (("fan", "ventilator"), ("turn on", "start"), ("turn off", "stop")),
-}
-
-HOME_TEMPLATES = (
-    "{act} the {device} in the {room}",
-    "{act} the {room} {device}",
-    "please {act} the {room} {device}",
-    "could you {act} the {device} in the {room}",
-    "i want you to {act} the {device} of the {room}",
-    "in the {room} please {act} the {device}",
-)
-
-SKIES: Mapping[str, tuple[str, ...]] = {
-    "rain": ("rain", "be rainy"),
-    "snow": ("snow", "be snowy"),
-    "sun": ("be sunny", "be bright and sunny"),
-    "wind": ("be windy", "be stormy"),
-    "fog": ("be foggy", "be misty"),
-    "cold": ("be cold", "freeze"),
-    "heat": ("be hot", "be very warm"),
-}
-
-TIMES: Mapping[str, tuple[str, ...]] = {
-    "today": ("today",),
-    "tomorrow": ("tomorrow",),
-    "tonight": ("tonight", "this evening"),
-    "weekend": ("at the weekend", "on saturday and sunday"),
-}
-
-WEATHER_TEMPLATES = (
-    "will it {sky} {time}",
-    "is it going to {sky} {time}",
-    "tell me whether it will {sky} {time}",
-    "the forecast says it will {sky} {time}",
-    "it is expected to {sky} {time}",
-    "{time} it will {sky}",
-)
-
-# food: its names, how it is made, how it is taken
-FOODS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
-    "pasta": (("pasta", "spaghetti", "noodles"), ("cook", "make"), ("eat", "have")),
-    "soup": (("soup", "broth"), ("cook", "make"), ("eat", "have")),
-    "bread": (("bread", "a loaf of bread"), ("bake", "make"), ("eat", "have")),
-    "fish": (("fish", "salmon"), ("cook", "fry"), ("eat", "have")),
-    "cake": (("cake", "a sweet cake"), ("bake", "make"), ("eat", "have")),
-    "salad": (("salad", "a green salad"), ("make", "prepare"), ("eat", "have")),
-    "rice": (("rice", "a bowl of rice"), ("cook", "prepare"), ("eat", "have")),
-    "coffee": (("coffee", "espresso"), ("make", "brew"), ("drink", "have")),
-}
-
-BUYING = ("buy", "order", "purchase")
-
-FOOD_TEMPLATES = (
-    "i would like to {act} {food}",
-    "how do i {act} {food}",
-    "let us {act} {food}",
-    "we want to {act} {food} now",
-    "can we {act} {food}",
-    "she is going to {act} {food}",
-)
-
-# What people say around what they mean. None of it may turn one template into another
-# ("please" would), or a held-out sentence could be met in training.
-OPENINGS: Mapping[str, tuple[str, ...]] = {
-    "any": ("hello,", "good morning,", "listen,", "by the way,"),
-    "home": ("i am tired, so", "when you are at home,", "before you go to bed,"),
-    "weather": ("before we go out,", "take a coat,", "we have a long walk to do, so"),
-    "food": ("i am hungry, so", "our friends are here, so", "for dinner"),
-}
-CLOSINGS: Mapping[str, tuple[str, ...]] = {
-    "any": (", thank you", ", my friend"),
-    "home": (", it is late", ", we are at home"),
-    "weather": (", we want to go for a walk", ", i have no coat"),
-    "food": (", i am hungry", "with our friends", "at the market"),
-}
-
-JOINTS = (" and", ",", ", so", ".")
-
 DOMAINS = ("home", "weather", "food")
+WORLD = tomllib.loads(Path(__file__).with_name("world.toml").read_text(encoding="utf-8"))
+
+Parts = Mapping[str, Sequence[str]]
 
 
 class Concept(NamedTuple):
@@ -123,34 +33,33 @@ class Concept(NamedTuple):
     phrasings: tuple[str, ...]
 
 
+def meanings() -> Iterator[tuple[str, str, Parts]]:
+    """Domain and name of all that can be meant, and the words for each part of a template."""
+    rooms, devices = WORLD["room"].items(), WORLD["device"].items()
+    for (room, names), (device, of_device), state in product(rooms, devices, ("on", "off")):
+        parts = {"act": of_device[state], "device": of_device["names"], "room": names}
+        yield "home", f"{room}, {device}, {state}", parts
+    for (sky, skies), (time, times) in product(WORLD["sky"].items(), WORLD["time"].items()):
+        yield "weather", f"{sky}, {time}", {"sky": skies, "time": times}
+    for (food, of_food), aim in product(WORLD["food"].items(), ("make", "take", "buy")):
+        acts = of_food.get(aim, WORLD["buying"])
+        yield "food", f"{aim}, {food}", {"act": acts, "food": of_food["names"]}
+
+
+def choices(domain: str, parts: Parts) -> Iterator[tuple[str, dict[str, str]]]:
+    """Every template of the domain with every choice of a word for each part."""
+    for template, chosen in product(WORLD["templates"][domain], product(*parts.values())):
+        yield template, dict(zip(parts, chosen, strict=True))
+
+
 @cache
 def concepts() -> tuple[Concept, ...]:
     """Everything that this world can mean."""
-    home = [
-        _concept(
-            "home", f"{room}, {device}, {state}", HOME_TEMPLATES, act=acts, device=names, room=rooms
-        )
-        for (room, rooms), (device, (names, on, off)) in product(ROOMS.items(), DEVICES.items())
-        for state, acts in (("on", on), ("off", off))
-    ]
-    weather = [
-        _concept("weather", f"{sky}, {time}", WEATHER_TEMPLATES, sky=skies, time=times)
-        for (sky, skies), (time, times) in product(SKIES.items(), TIMES.items())
-    ]
-    food = [
-        _concept("food", f"{aim}, {food}", FOOD_TEMPLATES, act=acts, food=names)
-        for food, (names, making, taking) in FOODS.items()
-        for aim, acts in (("make", making), ("take", taking), ("buy", BUYING))
-    ]
-    return (*home, *weather, *food)
-
-
-def _concept(domain: str, name: str, templates: Sequence[str], **parts: Sequence[str]) -> Concept:
-    texts = {
-        template.format(**dict(zip(parts, chosen, strict=True)))
-        for template, chosen in product(templates, product(*parts.values()))
-    }
-    return Concept(domain=domain, name=name, phrasings=tuple(sorted(texts)))
+    found = []
+    for domain, name, parts in meanings():
+        texts = {template.format(**chosen) for template, chosen in choices(domain, parts)}
+        found.append(Concept(domain=domain, name=name, phrasings=tuple(sorted(texts))))
+    return tuple(found)
 
 
 @cache
@@ -174,28 +83,28 @@ def kept_away(questions: Iterable[str]) -> set[str]:
     return {spelled(text) for text in (*texts, *questions)}
 
 
-def _spoken(concept: Concept, rng: random.Random) -> str:
-    """One phrasing, sometimes with the small talk around it that a sentence has in life."""
-    text = rng.choice(concept.phrasings)
-    if rng.random() < 0.3:
-        text = f"{rng.choice(OPENINGS['any'] + OPENINGS[concept.domain])} {text}"
-    if rng.random() < 0.3:
-        closing = rng.choice(CLOSINGS["any"] + CLOSINGS[concept.domain])
-        text = f"{text}{closing}" if closing.startswith(",") else f"{text} {closing}"
-    return text
-
-
 def sentence(rng: random.Random, *concepts: Concept) -> str:
-    """One sentence on one concept, or on more, in any order."""
-    texts = [_spoken(concept, rng) for concept in concepts]
+    """One sentence on one concept, or on more, in any order; sometimes with the small talk around
+    it that a sentence has in life."""
+    openings, closings = WORLD["openings"], WORLD["closings"]
+    texts = []
+    for concept in concepts:
+        text = rng.choice(concept.phrasings)
+        if rng.random() < 0.3:
+            text = f"{rng.choice(openings['any'] + openings[concept.domain])} {text}"
+        if rng.random() < 0.3:
+            closing = rng.choice(closings["any"] + closings[concept.domain])
+            text = f"{text}{closing}" if closing.startswith(",") else f"{text} {closing}"
+        texts.append(text)
     rng.shuffle(texts)
-    return f"{rng.choice(JOINTS)} ".join(texts)
+    return f"{rng.choice(WORLD['joints'])} ".join(texts)
 
 
 def words() -> tuple[str, ...]:
     """Every word that can occur in this world, sorted."""
     texts = [text for concept in concepts() for text in concept.phrasings]
-    texts += [text for table in (OPENINGS, CLOSINGS) for row in table.values() for text in row]
+    small_talk = (*WORLD["openings"].values(), *WORLD["closings"].values())
+    texts += [text for row in small_talk for text in row]
     return tuple(sorted({word for text in texts for word in text.replace(",", " ").split()}))
 
 

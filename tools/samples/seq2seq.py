@@ -9,8 +9,6 @@ from transformers import (
     AutoModelForSeq2SeqLM,
     AutoTokenizer,
     DataCollatorForSeq2Seq,
-    Seq2SeqTrainer,
-    Seq2SeqTrainingArguments,
     T5Config,
     T5ForConditionalGeneration,
 )
@@ -30,39 +28,30 @@ PREFIX = "translate English to German: "
 def train(folder: Path, steps: int) -> None:
     """Write trained weights into a folder that holds all other files."""
     pairs = pairs_of(split()[0])
-    # Half of the prompts are two sentences, to get answers of medium length.
     rng = random.Random(SEED)
-    drawn = [
-        pair
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    rows = [
+        {**tokenizer(PREFIX + pair.english), "labels": tokenizer(pair.german)["input_ids"]}
+        # Half of the prompts are two sentences, to get answers of medium length.
         for _ in range(steps * BATCH // 2)
         for pair in (rng.choice(pairs), double(*rng.sample(pairs, 2)))
     ]
-    tokenizer = AutoTokenizer.from_pretrained(folder)
     model = T5ForConditionalGeneration(T5Config.from_pretrained(folder))
     # transformers 5 ties every T5 that it makes, whatever the configuration says.
     head = torch.randn(model.shared.weight.shape) * model.config.d_model**-0.5
     model.lm_head.weight = torch.nn.Parameter(head)
-    Seq2SeqTrainer(
-        model=model,
-        args=training.arguments(
-            Seq2SeqTrainingArguments,
-            folder,
-            steps=steps,
-            batch=BATCH,
-            rate=4e-3,
-            weight_decay=0.0,
-            # Without it every chosen token gets a log-probability of nearly 0, which tells nothing.
-            label_smoothing_factor=0.05,
-        ),
-        data_collator=DataCollatorForSeq2Seq(tokenizer, model=model),
-        train_dataset=[
-            {
-                **tokenizer(PREFIX + pair.english),
-                "labels": tokenizer(pair.german)["input_ids"],
-            }
-            for pair in drawn
-        ],
-    ).train()
+    training.fit(
+        "texts",
+        model,
+        rows,
+        folder,
+        batch=BATCH,
+        rate=4e-3,
+        parts={"data_collator": DataCollatorForSeq2Seq(tokenizer, model=model)},
+        weight_decay=0.0,
+        # Without it every chosen token gets a log-probability of nearly 0, which tells nothing.
+        label_smoothing_factor=0.05,
+    )
     training.write_weights(model, folder)
 
 

@@ -1,18 +1,28 @@
-"""What all trainers share: the arguments of a trainer, and how the weights are written.
+"""What all trainers share: a run of a library's trainer, and how the weights are written.
 
 A sample's configuration and vocabulary are written by hand, and committed: a new model takes them
 as they are. So only weights are made here, and files that save_pretrained of one generation of
 transformers would write in another way stay as every consumer reads them.
 """
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from datasets import Dataset
 from safetensors.torch import save_file
+from sentence_transformers import SentenceTransformerTrainer, SentenceTransformerTrainingArguments
+from sentence_transformers.cross_encoder import CrossEncoderTrainer, CrossEncoderTrainingArguments
 from torch.utils.data import BatchSampler, SequentialSampler
+from transformers import Seq2SeqTrainer, Seq2SeqTrainingArguments
 
 SEED = 0
+TRAINERS: Mapping[str, tuple[Any, Any]] = {
+    "vectors": (SentenceTransformerTrainer, SentenceTransformerTrainingArguments),
+    "pairs": (CrossEncoderTrainer, CrossEncoderTrainingArguments),
+    "texts": (Seq2SeqTrainer, Seq2SeqTrainingArguments),
+}
 
 
 class Measured(NamedTuple):
@@ -23,13 +33,24 @@ class Measured(NamedTuple):
     least: float
 
 
-def arguments(
-    kind: type[Any], folder: Path, *, steps: int, batch: int, rate: float, **others: object
-) -> Any:
-    """The arguments of a trainer of that kind."""
+def fit(
+    kind: str,
+    model: Any,
+    rows: Sequence[Mapping[str, Any]],
+    folder: Path,
+    *,
+    batch: int,
+    rate: float,
+    parts: Mapping[str, Any],
+    **others: object,
+) -> None:
+    """Train on `rows`, each once: `parts` are the trainer's, `others` further arguments of it."""
+    trainer, arguments = TRAINERS[kind]
+    if kind != "texts":
+        others["batch_sampler"] = _in_order
     common: dict[str, object] = {
         "output_dir": str(folder.parent / "trainer"),
-        "max_steps": steps,
+        "max_steps": len(rows) // batch,
         "per_device_train_batch_size": batch,
         "learning_rate": rate,
         "lr_scheduler_type": "cosine",
@@ -43,10 +64,11 @@ def arguments(
         "report_to": "none",
         "disable_tqdm": True,
     }
-    return kind(**common | others)
+    args = arguments(**common | others)
+    trainer(model=model, args=args, train_dataset=Dataset.from_list(rows), **parts).train()
 
 
-def in_order(dataset: Any, batch_size: int, drop_last: bool, **_: object) -> Any:
+def _in_order(dataset: Any, batch_size: int, drop_last: bool, **_: object) -> Any:
     """For the rows as they are drawn: shuffled, a concept could be a negative of its own."""
     return BatchSampler(SequentialSampler(dataset), batch_size, drop_last)
 

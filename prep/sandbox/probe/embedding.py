@@ -5,17 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from prep.sandbox.probe.loading import (
-    FLOAT32,
-    Facts,
-    Way,
-    each_alone,
-    ids_of,
-    is_short,
-    largest_gap,
-    loading_facts,
-    openvino_facts,
-)
+from prep.sandbox.probe import loading
+from prep.sandbox.probe.loading import FLOAT32, Facts, Way
 
 # Imported before any fork: module and class.
 CLASSES = (
@@ -38,42 +29,34 @@ class Embedding:
 def answer(model: Embedding, ask: Facts) -> Facts:
     """The vector of every text, alone; how far it moves when asked again, and in a batch."""
     texts = ask["texts"]
-    alone, latency = each_alone(lambda text: model.embed([text])[0], texts)
-    short = [text for text in texts if is_short(text)]
+    alone, latency = loading.each_alone(lambda text: model.embed([text])[0], texts)
+    short = [text for text in texts if loading.is_short(text)]
     batch = dict(zip(short, model.embed(short)))
     return {
-        "tokens": ids_of(model.tokenizer, texts, model.facts["max_length"]),
+        "tokens": loading.ids_of(model.tokenizer, texts, model.facts["max_length"]),
         "vectors": dict(zip(texts, alone)),
         "latency": latency,
-        "again": largest_gap(model.embed([texts[0]])[0], alone[0]),
+        "again": loading.largest_gap(model.embed([texts[0]])[0], alone[0]),
         "batch": max(
-            largest_gap(batch.get(text, []), vector)
+            loading.largest_gap(batch.get(text, []), vector)
             for text, vector in zip(texts, alone)
-            if is_short(text)
+            if loading.is_short(text)
         ),
     }
 
 
 def transformers(way: Way) -> Embedding:
     """AutoModel and AutoTokenizer; the mean over tokens is the service's own, not normalised."""
-    from transformers import AutoModel, AutoTokenizer
+    from transformers import AutoModel
 
-    tokenizer = AutoTokenizer.from_pretrained(way.target, **way.hub)
-    model, loading = AutoModel.from_pretrained(way.target, output_loading_info=True, **way.hub)
-    model.eval()
-    return _pooled(tokenizer, model, loading_facts(model, loading))
+    return _pooled(*loading.load_original(AutoModel, way))
 
 
 def optimum_intel(way: Way) -> Embedding:
     """OVModelForFeatureExtraction and AutoTokenizer, pooled as above."""
     from optimum.intel import OVModelForFeatureExtraction
-    from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(way.target, trust_remote_code=False)
-    model = OVModelForFeatureExtraction.from_pretrained(
-        way.target, ov_config=FLOAT32, trust_remote_code=False
-    )
-    return _pooled(tokenizer, model, openvino_facts(model, way))
+    return _pooled(*loading.load_converted(OVModelForFeatureExtraction, way))
 
 
 def sentence_transformers(way: Way, **how: Any) -> Embedding:
@@ -95,7 +78,7 @@ def sentence_transformers(way: Way, **how: Any) -> Embedding:
         "pooled": "as its modules say",
     }
     if how:
-        facts.update(openvino_facts(model[0].auto_model, way))
+        facts.update(loading.openvino_facts(model[0].auto_model, way))
     return Embedding(model.tokenizer, embed, facts)
 
 

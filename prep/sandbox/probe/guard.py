@@ -15,14 +15,8 @@ from collections.abc import Iterable
 from typing import Any
 
 REACHING = frozenset(
-    (
-        "socket.connect",
-        "socket.getaddrinfo",
-        "socket.gethostbyname",
-        "socket.sendto",
-        "socket.gethostbyaddr",
-        "socket.sendmsg",
-    )
+    f"socket.{call}"
+    for call in ("connect", "getaddrinfo", "gethostbyaddr", "gethostbyname", "sendmsg", "sendto")
 )
 # Which arguments of an event are names that it makes or takes away, each with the place of its
 # dir_fd. What a link leads to is not changed by making, moving or removing the link.
@@ -35,17 +29,8 @@ NAMING: dict[str, tuple[tuple[int, int], ...]] = {
     "os.symlink": ((1, 2),),
 }
 PLUMBING = (
-    "socket.py",
-    "ssl.py",
-    "http/",
-    "urllib",
-    "httpx",
-    "httpcore",
-    "anyio",
-    "requests",
-    "guard.py",
-    "asyncio",
-    "concurrent/",
+    *("socket.py", "ssl.py", "http/", "urllib", "httpx", "httpcore", "anyio", "requests"),
+    *("guard.py", "asyncio", "concurrent/"),
 )
 
 

@@ -69,11 +69,10 @@ def lacking(consumer: str) -> str | None:
     """Why this interpreter cannot be such a consumer, None where it can."""
     absent = [name for name in NEEDED[consumer] if not is_here(name)]
     found = versions()
-    if consumer == "transformers-slow" and _major(found.get("transformers", "0")) < 5:
-        absent += [name for name in ("sentencepiece",) if not is_here(name)]
-    if absent:
-        return f"not installed: {', '.join(absent)}"
-    return None
+    if consumer == "transformers-slow" and not is_here("sentencepiece"):
+        major = found.get("transformers", "0").partition(".")[0]
+        absent += ["sentencepiece"] if int(major) < 5 else []
+    return f"not installed: {', '.join(absent)}" if absent else None
 
 
 def is_here(module: str) -> bool:
@@ -85,7 +84,3 @@ def is_here(module: str) -> bool:
     # Not find_spec of the whole name: that imports the package, and whatever is wrong with it.
     where = found.submodule_search_locations
     return importlib.machinery.PathFinder.find_spec(module, where) is not None
-
-
-def _major(version: str) -> int:
-    return int(version.partition(".")[0])

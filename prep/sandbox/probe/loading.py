@@ -49,13 +49,31 @@ class Way:
         return text
 
 
-def loading_facts(model: Any, loading: Facts) -> Facts:
-    """What ``from_pretrained(…, output_loading_info=True)`` says of the weights."""
-    return {
-        "dtype": str(model.dtype).replace("torch.", ""),
-        "missing": sorted(map(str, loading["missing_keys"])),
-        "unexpected": sorted(map(str, loading["unexpected_keys"])),
-    }
+def load_original(kind: Any, way: Way, **how: Any) -> tuple[Any, Any, Facts]:
+    """Tokenizer and model by an auto class of transformers, and what it says of the weights."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(way.target, **way.hub, **how)
+    model, loading = kind.from_pretrained(way.target, output_loading_info=True, **way.hub)
+    model.eval()
+    return (
+        tokenizer,
+        model,
+        {
+            "dtype": str(model.dtype).replace("torch.", ""),
+            "missing": sorted(map(str, loading["missing_keys"])),
+            "unexpected": sorted(map(str, loading["unexpected_keys"])),
+        },
+    )
+
+
+def load_converted(kind: Any, way: Way, config: Facts = FLOAT32) -> tuple[Any, Any, Facts]:
+    """Tokenizer and model by a class of optimum-intel, and `openvino_facts`."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(way.target, trust_remote_code=False)
+    model = kind.from_pretrained(way.target, ov_config=config, trust_remote_code=False)
+    return tokenizer, model, openvino_facts(model, way)
 
 
 def openvino_facts(model: Any, way: Way) -> Facts:

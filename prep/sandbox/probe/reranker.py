@@ -5,21 +5,12 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
+from prep.sandbox.probe import loading
 from prep.sandbox.probe.libraries import versions
-from prep.sandbox.probe.loading import (
-    FLOAT32,
-    Facts,
-    Way,
-    each_alone,
-    ids_of,
-    is_short,
-    largest_gap,
-    limit_of,
-    loading_facts,
-    openvino_facts,
-)
+from prep.sandbox.probe.loading import FLOAT32, Facts, Way
 
 # Imported before any fork: module and class.
 CLASSES = (
@@ -63,15 +54,15 @@ def lacking(consumer: str) -> str | None:
 def answer(model: Reranker, ask: Facts) -> Facts:
     """The raw logit of every pair, alone; how far it moves when asked again, and in a batch."""
     pairs = ask["pairs"]
-    alone, latency = each_alone(lambda pair: model.logits([pair])[0], pairs)
-    short = [number for number, pair in enumerate(pairs) if is_short("".join(pair))]
+    alone, latency = loading.each_alone(lambda pair: model.logits([pair])[0], pairs)
+    short = [number for number, pair in enumerate(pairs) if loading.is_short("".join(pair))]
     together = model.logits([pairs[number] for number in short])
     facts = {
-        "tokens": ids_of(model.tokenizer, ask["texts"], model.facts["max_length"]),
+        "tokens": loading.ids_of(model.tokenizer, ask["texts"], model.facts["max_length"]),
         "logits": [[*pair, logit] for pair, logit in zip(pairs, alone)],
         "latency": latency,
-        "again": largest_gap(model.logits([pairs[0]]), alone[:1]),
-        "batch": largest_gap(together, [alone[number] for number in short]),
+        "again": loading.largest_gap(model.logits([pairs[0]]), alone[:1]),
+        "batch": loading.largest_gap(together, [alone[number] for number in short]),
     }
     if model.scores is not None:
         scores = [model.scores([pair])[0] for pair in pairs]
@@ -81,26 +72,16 @@ def answer(model: Reranker, ask: Facts) -> Facts:
 
 def transformers(way: Way) -> Reranker:
     """AutoModelForSequenceClassification and AutoTokenizer."""
-    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+    from transformers import AutoModelForSequenceClassification
 
-    tokenizer = AutoTokenizer.from_pretrained(way.target, **way.hub)
-    model, loading = AutoModelForSequenceClassification.from_pretrained(
-        way.target, output_loading_info=True, **way.hub
-    )
-    model.eval()
-    return _classified(tokenizer, model, loading_facts(model, loading))
+    return _classified(*loading.load_original(AutoModelForSequenceClassification, way))
 
 
 def optimum_intel(way: Way) -> Reranker:
     """OVModelForSequenceClassification and AutoTokenizer."""
     from optimum.intel import OVModelForSequenceClassification
-    from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(way.target, trust_remote_code=False)
-    model = OVModelForSequenceClassification.from_pretrained(
-        way.target, ov_config=FLOAT32, trust_remote_code=False
-    )
-    return _classified(tokenizer, model, openvino_facts(model, way))
+    return _classified(*loading.load_converted(OVModelForSequenceClassification, way))
 
 
 def sentence_transformers(way: Way, **how: Any) -> Reranker:
@@ -116,12 +97,8 @@ def sentence_transformers(way: Way, **how: Any) -> Reranker:
     named = inspect.signature(model.predict).parameters
     raw = {"activation_fn" if "activation_fn" in named else "activation_fct": torch.nn.Identity()}
 
-    def logits(pairs: Pairs) -> list[float]:
-        found = model.predict([tuple(pair) for pair in pairs], show_progress_bar=False, **raw)
-        return [float(number) for number in found]
-
-    def scores(pairs: Pairs) -> list[float]:
-        found = model.predict([tuple(pair) for pair in pairs], show_progress_bar=False)
+    def scores(pairs: Pairs, **how: Any) -> list[float]:
+        found = model.predict([tuple(pair) for pair in pairs], show_progress_bar=False, **how)
         return [float(number) for number in found]
 
     activation = getattr(model, "activation_fn", None) or model.default_activation_function
@@ -129,11 +106,11 @@ def sentence_transformers(way: Way, **how: Any) -> Reranker:
     facts = {
         "activation": type(activation).__name__,
         "labels": int(model.config.num_labels),
-        "max_length": getattr(model, "max_length", None) or limit_of(tokenizer),
+        "max_length": getattr(model, "max_length", None) or loading.limit_of(tokenizer),
     }
     if how:
-        facts.update(openvino_facts(model.model, way))
-    return Reranker(tokenizer, logits, facts, scores)
+        facts.update(loading.openvino_facts(model.model, way))
+    return Reranker(tokenizer, partial(scores, **raw), facts, scores)
 
 
 def sentence_transformers_openvino(way: Way) -> Reranker:
@@ -144,7 +121,7 @@ def sentence_transformers_openvino(way: Way) -> Reranker:
 def _classified(tokenizer: Any, model: Any, facts: Facts) -> Reranker:
     import torch
 
-    limit = limit_of(tokenizer)
+    limit = loading.limit_of(tokenizer)
 
     def logits(pairs: Pairs) -> list[float]:
         queries, passages = [pair[0] for pair in pairs], [pair[1] for pair in pairs]

@@ -4,16 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from prep.sandbox.probe.loading import (
-    FLOAT32,
-    Facts,
-    Way,
-    each_alone,
-    ids_of,
-    limit_of,
-    loading_facts,
-    openvino_facts,
-)
+from prep.sandbox.probe import loading
+from prep.sandbox.probe.loading import FLOAT32, Facts, Way
 
 # Imported before any fork: module and class.
 CLASSES = (
@@ -30,7 +22,7 @@ class Writer:
     def __init__(self, tokenizer: Any, model: Any, facts: Facts) -> None:
         self.tokenizer = tokenizer
         self.model = model
-        self.limit = limit_of(tokenizer)
+        self.limit = loading.limit_of(tokenizer)
         self.facts = {"vocabulary": len(tokenizer), "max_length": self.limit, **facts}
 
     def encode(self, prompt: str) -> Any:
@@ -84,13 +76,13 @@ class Writer:
 def answer(model: Writer, ask: Facts) -> Facts:
     """What it writes to each prompt, ``[prompt, new tokens]``; whether twice the same."""
     prompts = ask["prompts"]
-    answers, latency = each_alone(lambda prompt: model.write(*prompt), prompts)
+    answers, latency = loading.each_alone(lambda prompt: model.write(*prompt), prompts)
     written = [
         {"prompt": prompt, "new_tokens": length, **text}
         for (prompt, length), text in zip(prompts, answers)
     ]
     return {
-        "tokens": ids_of(model.tokenizer, ask["texts"], model.limit),
+        "tokens": loading.ids_of(model.tokenizer, ask["texts"], model.limit),
         "written": written,
         "latency": latency,
         "again": model.write(*prompts[0])["ids"] == written[0]["ids"],
@@ -99,14 +91,9 @@ def answer(model: Writer, ask: Facts) -> Facts:
 
 def transformers(way: Way, **how: Any) -> Writer:
     """AutoModelForSeq2SeqLM and AutoTokenizer."""
-    from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+    from transformers import AutoModelForSeq2SeqLM
 
-    tokenizer = AutoTokenizer.from_pretrained(way.target, **way.hub, **how)
-    model, loading = AutoModelForSeq2SeqLM.from_pretrained(
-        way.target, output_loading_info=True, **way.hub
-    )
-    model.eval()
-    return Writer(tokenizer, model, loading_facts(model, loading))
+    return Writer(*loading.load_original(AutoModelForSeq2SeqLM, way, **how))
 
 
 def transformers_slow(way: Way) -> Writer:
@@ -117,13 +104,8 @@ def transformers_slow(way: Way) -> Writer:
 def optimum_intel(way: Way) -> Writer:
     """OVModelForSeq2SeqLM and AutoTokenizer."""
     from optimum.intel import OVModelForSeq2SeqLM
-    from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(way.target, trust_remote_code=False)
-    model = OVModelForSeq2SeqLM.from_pretrained(
-        way.target, ov_config=EXACT, trust_remote_code=False
-    )
-    return Writer(tokenizer, model, openvino_facts(model, way))
+    return Writer(*loading.load_converted(OVModelForSeq2SeqLM, way, EXACT))
 
 
 CONSUMERS = {

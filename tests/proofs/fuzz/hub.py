@@ -107,12 +107,9 @@ def _info(name: str, **more: object) -> Row:
 def _listed(name: str, **more: object) -> Row:
     def edit(data: dict[str, Any]) -> None:
         weights = next(file for file in data["siblings"] if file["rfilename"] == WEIGHTS)
-        lfs = more.pop("lfs", None)
-        weights.update(more)
-        if isinstance(lfs, dict):
-            weights["lfs"].update(lfs)
-        elif lfs is not None:
-            weights["lfs"] = lfs
+        lfs = more.get("lfs")
+        given = {"lfs": weights["lfs"] | lfs} if isinstance(lfs, dict) else {}
+        weights.update(more | given)
 
     return _json("info", name, edit)
 
@@ -147,6 +144,10 @@ def _redirected(name: str, place: str) -> Row:
     )
 
 
+def _headless(name: str, *headers: str) -> Row:
+    return Row(name=name, where="file", change=lambda a: a.without(*headers))
+
+
 def _header(name: str, where: Where = "file", **headers: str) -> Row:
     return Row(name=name, where=where, change=lambda a: a.having(**headers))
 
@@ -161,6 +162,10 @@ def _refused(name: str, status: int, body: bytes = b"", **headers: str) -> Row:
             body=body,
         ),
     )
+
+
+def _part(name: str, change: Change) -> Row:
+    return Row(name=name, where="bytes", change=lambda a: replace(change(a), status=206))
 
 
 def _said(where: Where, name: str, body: bytes) -> Row:
@@ -241,23 +246,16 @@ ROWS: tuple[Row, ...] = (
     _header("a next page that is this one", "tree", Link='<?recursive=true>; rel="next"'),
     _json("info", "checksums in capitals", lambda data: _in_capitals(data["siblings"], "sha256")),
     _json("tree", "checksums in capitals", lambda page: _in_capitals(page, "oid")),
-    Row(
-        name="pages without end",
-        where="tree",
-        change=lambda a: a.having(Link=f'<?recursive=true&page={next(PAGE)}>; rel="next"'),
-    ),
+    Row(name="pages without end", where="tree",
+        change=lambda a: a.having(Link=f'<?recursive=true&page={next(PAGE)}>; rel="next"')),
     _header("a next page at nobody's", "tree", Link='<http://127.0.0.1:9/x>; rel="next"'),
     _header("a next page on this disk", "tree", Link='<file:///etc/passwd>; rel="next"'),
     _header("a next page that is none", "tree", Link='<http://[::1>; rel="next"'),
     _header("a link that is none", "tree", Link="<<<;;;rel=next"),
-    Row(name="no size", where="file", change=lambda a: a.without("X-Linked-Size")),
-    Row(name="no etag", where="file", change=lambda a: a.without("X-Linked-Etag", "ETag")),
-    Row(name="no commit", where="file", change=lambda a: a.without("X-Repo-Commit")),
-    Row(
-        name="none of them",
-        where="file",
-        change=lambda a: a.without("X-Linked-Size", "X-Linked-Etag", "ETag", "X-Repo-Commit"),
-    ),
+    _headless("no size", "X-Linked-Size"),
+    _headless("no etag", "X-Linked-Etag", "ETag"),
+    _headless("no commit", "X-Repo-Commit"),
+    _headless("none of them", "X-Linked-Size", "X-Linked-Etag", "ETag", "X-Repo-Commit"),
     _header("another commit", X_Repo_Commit="f" * 40),
     _header("a commit that paints", X_Repo_Commit=CONTROL * 1000),
     _header("an etag that is a path", X_Linked_Etag='"../../../../../evil"'),
@@ -274,61 +272,36 @@ ROWS: tuple[Row, ...] = (
     _redirected("a place of a scheme that nobody knows", "gopher://127.0.0.1/x"),
     _redirected("a place of 100000 letters", f"http://127.0.0.1/{'a' * 100_000}"),
     _redirected("a place that paints", "/api/models/%1b[2J/%9b2J/resolve/x"),
-    Row(name="no place", where="file", change=lambda a: a.without("Location")),
+    _headless("no place", "Location"),
     _refused("busy until no end", 429, Retry_After="9" * 400),
-    _refused(
-        "busy until a day that is none", 503, Retry_After="Mon, 99 Foo 99999 99:99:99 +9999999"
-    ),
+    _refused("busy until a day that is none", 503,
+        Retry_After="Mon, 99 Foo 99999 99:99:99 +9999999"),
     _refused("busy for 10**30 seconds", 429, Retry_After=str(10**30)),
     _refused("busy by a limit that is none", 429, RateLimit='"api";r=0;t=' + MANY_DIGITS),
     _refused("no, and deep", 403, b'{"error":' + b"[" * 100_000),
     _refused("no, and painted", 403, json.dumps({"error": "\x1b[2J" * 999}).encode()),
     _refused("no, of a form that is none", 404, b'{"errors":[7]}', X_Error_Code=CONTROL),
-    Row(
-        name="a web page by a painted server",
-        where="file",
-        change=lambda a: Answer(
-            status=200, headers={"Content-Type": "text/html", "Server": CONTROL}, body=b"<html>"
-        ),
-    ),
+    Row(name="a web page by a painted server", where="file",
+        change=lambda a: Answer(status=200, headers={"Content-Type": "text/html",
+            "Server": CONTROL}, body=b"<html>")),
     _said("small", "another size", b"more"),
     _said("small", "nothing", b""),
     _packed("small"),
     _header("a size of 10**30", "small", X_Linked_Size=str(10**30)),
     _header("packed, and it is not", "small", Content_Encoding="gzip"),
-    Row(
-        name="another size",
-        where="bytes",
-        change=lambda a: a.saying(a.body + b"more"),
-    ),
+    Row(name="another size", where="bytes", change=lambda a: a.saying(a.body + b"more")),
     _said("bytes", "nothing", b""),
     _packed("bytes"),
-    *(
-        Row(
-            name=name,
-            where="bytes",
-            change=lambda a, value=value: replace(a.having(Content_Range=value), status=206),
-        )
-        for name, value in (
-            ("a part that nobody asked for", "bytes 0-9/10"),
-            ("a range that is none", "bytes x-y/z"),
-            ("a range of 5000 digits", f"bytes {MANY_DIGITS}-9/{MANY_DIGITS}"),
-        )
-    ),
-    Row(
-        name="a part without a range",
-        where="bytes",
-        change=lambda a: replace(a.without("Content-Range"), status=206),
-    ),
+    _part("a part that nobody asked for", lambda a: a.having(Content_Range="bytes 0-9/10")),
+    _part("a range that is none", lambda a: a.having(Content_Range="bytes x-y/z")),
+    _part("a range of 5000 digits",
+        lambda a: a.having(Content_Range=f"bytes {MANY_DIGITS}-9/{MANY_DIGITS}")),
+    _part("a part without a range", lambda a: a.without("Content-Range")),
     _header("packed, and it is not", "bytes", Content_Encoding="gzip"),
-    Row(
-        name="no, and painted",
-        where="bytes",
-        change=lambda a: replace(
-            a.saying(b"<Error><Message>\x1b[2J</Message></Error>" * 99), status=403
-        ),
-    ),
-)
+    Row(name="no, and painted", where="bytes",
+        change=lambda a: replace(a.saying(b"<Error><Message>\x1b[2J</Message></Error>" * 99),
+            status=403)),
+)  # fmt: skip
 
 
 class Between(ThreadingHTTPServer):

@@ -52,6 +52,7 @@ from tests.unit.commands.test_cleanup import settings as cleaning
 from tests.unit.report.test_page import model, whole
 
 SAMPLES = ROOT / "sample_hub"
+OLDER = ROOT / "tests" / "unit" / "report" / "older"  # records as version 0.1 wrote them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,11 +175,6 @@ def _history_seed(folder: Path) -> bytes:
     return "".join(json.dumps(line) + "\n" for line in lines).encode()
 
 
-def _older(name: str) -> Callable[[Path], bytes]:
-    """A record as version 0.1 wrote it."""
-    return lambda _: (ROOT / "tests" / "unit" / "report" / "older" / name).read_bytes()
-
-
 def _plan_time(folder: Path) -> None:
     settings = settings_for(folder, locked_model())
     for name in ("tiny", "other"):
@@ -192,10 +188,6 @@ def _proven(folder: Path) -> None:
 
 def _ready_path(folder: Path) -> Path:
     return folder / "model-prep" / "ready.json"
-
-
-def _ready_seed(folder: Path) -> bytes:
-    return _ready_path(folder).read_bytes()
 
 
 def _sealed_ready(data: bytes) -> bytes:
@@ -353,16 +345,16 @@ def _followed(folder: Path) -> None:
                 doer.share  # noqa: B018
 
 
-def _beside(name: str) -> Callable[[Path], Path]:
-    return lambda folder: folder / name
+def _by_its_test(path: str, function: Callable[[Path], object]) -> Callable[[Path], bytes]:
+    return lambda folder: str(function(folder / path)).encode()
 
 
-def _given(data: bytes) -> Callable[[Path], bytes]:
-    return lambda folder: data
+def _ledger_path(folder: Path) -> Path:
+    return Home(folder).ledger
 
 
-def _file(path: Path) -> Callable[[Path], bytes]:
-    return lambda folder: path.read_bytes()
+def _content(seed: bytes | Path) -> bytes:
+    return seed if isinstance(seed, bytes) else seed.read_bytes()
 
 
 EVENTS = b"".join(
@@ -380,216 +372,111 @@ NOTE = json.dumps(
 ).encode()
 WEIGHTS = SOURCE["model.safetensors"]
 
+
+def _row(
+    name: str,
+    reads: str,
+    form: Form,
+    path: str | Callable[[Path], Path],
+    seed: bytes | Path | Callable[[Path], bytes],
+    read: Callable[[Path], object],
+    **more: Any,
+) -> Reader:
+    """A reader; `reads` are separated by spaces, `path` is one in the folder, `seed` as given."""
+    return Reader(
+        name=name,
+        reads=tuple(reads.split()),
+        form=form,
+        path=path if callable(path) else lambda folder: folder / path,
+        seed=seed if callable(seed) else lambda _: _content(seed),
+        read=read,
+        **more,
+    )
+
+
+def _as_it_lies(path: Callable[[Path], Path]) -> Callable[[Path], bytes]:
+    """What `prepare` put there."""
+    return lambda folder: path(folder).read_bytes()
+
+
+HEADERS = "prep/files/unsafe.py:_object prep/files/unsafe.py:_opened"
 READERS: tuple[Reader, ...] = (
-    Reader(
-        name="catalogue",
-        reads=("prep/catalogue/entries.py:read_catalogue",),
-        form="toml",
-        path=_beside("models.toml"),
-        seed=_file(SAMPLES / "models.toml"),
-        read=_catalogue,
-    ),
-    Reader(
-        name="lock",
-        reads=("prep/catalogue/lock.py:read_lock",),
-        form="toml",
-        path=_beside("models.lock.toml"),
-        seed=_file(SAMPLES / "models.lock.toml"),
-        read=_lock,
-    ),
+    _row("catalogue", "prep/catalogue/entries.py:read_catalogue", "toml", "models.toml",
+        SAMPLES / "models.toml", _catalogue),
+    _row("lock", "prep/catalogue/lock.py:read_lock", "toml", "models.lock.toml",
+        SAMPLES / "models.lock.toml", _lock),
     *(
-        Reader(
-            name=f"goldens of {task}",
-            reads=("prep/catalogue/goldens.py:read_goldens",),
-            form="toml",
-            path=_beside(f"tiny-{task}.toml"),
-            seed=_file(SAMPLES / "goldens" / f"tiny-{task}.toml"),
-            read=_goldens(f"tiny-{task}", f"model-prep-samples/tiny-{task}", task),
-        )
+        _row(f"goldens of {task}", "prep/catalogue/goldens.py:read_goldens", "toml",
+            f"tiny-{task}.toml", SAMPLES / "goldens" / f"tiny-{task}.toml",
+            _goldens(f"tiny-{task}", f"model-prep-samples/tiny-{task}", task))
         for task in ("embedding", "reranker", "seq2seq")
     ),
     *(
-        Reader(
-            name=f"questions of {name}",
-            reads=("prep/catalogue/questions.py:read_questions",),
-            form="toml",
-            path=_beside(f"{name}.toml"),
-            seed=_file(FOLDER / f"{name}.toml"),
-            read=_questions(task),
-        )
+        _row(f"questions of {name}", "prep/catalogue/questions.py:read_questions", "toml",
+            f"{name}.toml", FOLDER / f"{name}.toml", _questions(task))
         for name, task in TASKS.items()
     ),
     *(
-        Reader(
-            name=name,
-            reads=("prep/home/receipt.py:read_receipt", "prep/report/ready_file.py:_folders"),
-            form="json",
-            path=_receipt_path,
-            seed=lambda folder: _receipt_path(folder).read_bytes(),
-            read=_receipt,
-            prepare=tiny,
-            seal=seal,
-        )
+        _row(name, "prep/home/receipt.py:read_receipt prep/report/ready_file.py:_folders", "json",
+            _receipt_path, _as_it_lies(_receipt_path), _receipt, prepare=tiny, seal=seal)
         for name, seal in (("receipt", None), ("receipt, sealed", _sealed_receipt))
     ),
     *(
-        Reader(
-            name=name,
-            reads=("prep/report/summary.py:_earlier",),
-            form="json",
-            path=_beside("summary.json"),
-            seed=seed,
-            read=_report,
-        )
-        for name, seed in (("summary", _summary_seed), ("summary, older", _older("summary.json")))
+        _row(name, "prep/report/summary.py:_earlier", "json", "summary.json", seed, _report)
+        for name, seed in (("summary", _summary_seed), ("summary, older", OLDER / "summary.json"))
     ),
     *(
-        Reader(
-            name=name,
-            reads=("prep/report/history.py:read",),
-            form="lines",
-            path=_beside("history.jsonl"),
-            seed=seed,
-            read=_report,
-        )
-        for name, seed in (("history", _history_seed), ("history, older", _older("history.jsonl")))
+        _row(name, "prep/report/history.py:read", "lines", "history.jsonl", seed, _report)
+        for name, seed in (("history", _history_seed), ("history, older", OLDER / "history.jsonl"))
     ),
-    Reader(
-        name="summary, for the plan",
-        reads=("prep/commands/dry_run.py:_fetch_seconds",),
-        form="json",
-        path=lambda folder: Home(folder).state / "summary.json",
-        seed=_summary_seed,
-        read=_plan_time,
-    ),
+    _row("summary, for the plan", "prep/commands/dry_run.py:_fetch_seconds", "json",
+        lambda folder: Home(folder).state / "summary.json", _summary_seed, _plan_time),
     *(
-        Reader(
-            name=f"ready.json, {name}{', sealed' if seal else ''}",
-            reads=reads,
-            form="json",
-            path=_ready_path,
-            seed=_ready_seed,
-            read=read,
-            prepare=_proven,
-            seal=seal,
-        )
+        _row(f"ready.json, {name}{', sealed' if seal else ''}", reads, "json",
+            _ready_path, _as_it_lies(_ready_path), read, prepare=_proven, seal=seal)
         for name, read, reads in (
-            ("by a run", _consumers, ("prep/report/ready_file.py:_earlier",)),
-            ("by the gate", _gate_home, ("deploy/ready.py:_manifest", "deploy/ready.py:_contents")),
+            ("by a run", _consumers, "prep/report/ready_file.py:_earlier"),
+            ("by the gate", _gate_home, "deploy/ready.py:_manifest deploy/ready.py:_contents"),
         )
         for seal in (None, _sealed_ready)
     ),
-    Reader(
-        name="lock, by the gate",
-        reads=("deploy/ready.py:_lock", "deploy/ready.py:_contents"),
-        form="toml",
-        path=_beside("models.lock.toml"),
-        seed=_given(render(Lock(models=(locked_model(),))).encode()),
-        read=_gate_lock,
-        prepare=lambda folder: _proven(folder / "home"),
-    ),
-    Reader(
-        name="ledger",
-        reads=("prep/home/ledger.py:_parsed", "prep/home/ledger.py:read_ledger"),
-        form="lines",
-        path=lambda folder: Home(folder).ledger,
-        seed=lambda folder: Home(folder).ledger.read_bytes(),
-        read=_clean,
-        prepare=_placed,
-    ),
-    Reader(
-        name="refs/main",
-        reads=(
-            "prep/commands/cleanup.py:_commit_of",
-            "prep/verify/source.py:_check_ref",
-            "deploy/ready.py:_ref",
-        ),
-        form="text",
-        path=lambda folder: Home(folder).ref(REPO),
-        seed=_given(COMMIT.encode()),
-        read=_named,
-        prepare=_placed,
-    ),
-    Reader(
-        name="safetensors header",
-        reads=("prep/files/unsafe.py:_object", "prep/files/unsafe.py:_opened"),
-        form="safetensors",
-        path=_beside("model.safetensors"),
-        seed=_given(WEIGHTS),
-        read=_tensors,
-    ),
-    Reader(
-        name="index of shards",
-        reads=("prep/files/unsafe.py:_object", "prep/files/unsafe.py:_opened"),
-        form="json",
-        path=_beside("model.safetensors.index.json"),
-        seed=_given(INDEX),
-        read=_unsafe("model.safetensors.index.json"),
-    ),
+    _row("lock, by the gate", "deploy/ready.py:_lock deploy/ready.py:_contents", "toml",
+        "models.lock.toml", render(Lock(models=(locked_model(),))).encode(), _gate_lock,
+        prepare=lambda folder: _proven(folder / "home")),
+    _row("ledger", "prep/home/ledger.py:_parsed prep/home/ledger.py:read_ledger", "lines",
+        _ledger_path, _as_it_lies(_ledger_path), _clean, prepare=_placed),
+    _row("refs/main", "prep/commands/cleanup.py:_commit_of prep/verify/source.py:_check_ref "
+        "deploy/ready.py:_ref", "text", lambda folder: Home(folder).ref(REPO), COMMIT.encode(),
+        _named, prepare=_placed),
+    _row("safetensors header", HEADERS, "safetensors", "model.safetensors", WEIGHTS, _tensors),
+    _row("index of shards", HEADERS, "json", "model.safetensors.index.json", INDEX,
+        _unsafe("model.safetensors.index.json")),
     *(
-        Reader(
-            name=f"{path}, what it asks",
-            reads=("prep/files/unsafe.py:of_file", "prep/files/unsafe.py:_opened"),
-            form="json",
-            path=_beside(path),
-            seed=_given(SETTINGS[path]),
-            read=_unsafe(path),
-        )
+        _row(f"{path}, what it asks", "prep/files/unsafe.py:of_file prep/files/unsafe.py:_opened",
+            "json", path, SETTINGS[path], _unsafe(path))
         for path in ("config.json", "modules.json", "tokenizer_config.json")
     ),
     *(
-        Reader(
-            name=f"{path}, what changed",
-            reads=("prep/catalogue/pin_change.py:_object", "prep/commands/relock.py:_texts"),
-            form="json",
-            path=_beside(path),
-            seed=_given(SETTINGS[path]),
-            read=_changed(path),
-            prepare=lambda folder: (folder / "1_Pooling").mkdir(),
+        _row(f"{path}, what changed",
+            "prep/catalogue/pin_change.py:_object prep/commands/relock.py:_texts", "json", path,
+            content, _changed(path), prepare=lambda folder: (folder / "1_Pooling").mkdir())
+        for path, content in SETTINGS.items()
+    ),
+    *(
+        _row(f"{path}, by its test", f"model_tests/test_embedding.py:{function.__name__}", "json",
+            path, SETTINGS[path], _by_its_test(path, function))
+        for path, function in (
+            ("modules.json", modules_of), ("sentence_bert_config.json", limit_of),
         )
-        for path in SETTINGS
     ),
-    Reader(
-        name="modules.json, by its test",
-        reads=("model_tests/test_embedding.py:modules_of",),
-        form="json",
-        path=_beside("modules.json"),
-        seed=_given(SETTINGS["modules.json"]),
-        read=lambda folder: str(modules_of(folder / "modules.json")).encode(),
-    ),
-    Reader(
-        name="sentence_bert_config.json, by its test",
-        reads=("model_tests/test_embedding.py:limit_of",),
-        form="json",
-        path=_beside("sentence_bert_config.json"),
-        seed=_given(SETTINGS["sentence_bert_config.json"]),
-        read=lambda folder: str(limit_of(folder / "sentence_bert_config.json")).encode(),
-    ),
-    Reader(
-        name="note of a lock's holder",
-        reads=("prep/home/file_lock.py:_read", "prep/home/file_lock.py:describe_holder"),
-        form="json",
-        path=_beside("org--name.fetch.holder"),
-        seed=_given(NOTE),
-        read=_waited,
-    ),
-    Reader(
-        name="events of workers",
-        reads=("prep/plugin/terminal.py:_follow",),
-        form="lines",
-        path=_beside("events.jsonl"),
-        seed=_given(EVENTS),
-        read=_followed,
-    ),
-    Reader(
-        name="token of the hub",
-        reads=("prep/fetch/hub.py:find_token",),
-        form="text",
-        path=_beside("token"),
-        seed=_given(b"hf_abc\n"),
-        read=lambda folder: find_token({"HF_TOKEN_PATH": str(folder / "token")}),
-    ),
-)
+    _row("note of a lock's holder",
+        "prep/home/file_lock.py:_read prep/home/file_lock.py:describe_holder", "json",
+        "org--name.fetch.holder", NOTE, _waited),
+    _row("events of workers", "prep/plugin/terminal.py:_follow", "lines", "events.jsonl", EVENTS,
+        _followed),
+    _row("token of the hub", "prep/fetch/hub.py:find_token", "text", "token", b"hf_abc\n",
+        lambda folder: find_token({"HF_TOKEN_PATH": str(folder / "token")})),
+)  # fmt: skip
 
 # What is read and was written by nobody else, or is no document to us.
 TRUSTED: Mapping[str, str] = {

@@ -80,10 +80,7 @@ def limited_memory() -> Iterator[None]:
 
 @pytest.mark.parametrize("reader", READERS, ids=lambda reader: str(reader.name))
 def test_reader_raises_our_errors_alone(
-    reader: Reader,
-    tmp_path: Path,
-    figures: dict[str, Figures],
-    show: Callable[[str], None],
+    reader: Reader, tmp_path: Path, figures: dict[str, Figures], show: Callable[[str], None]
 ) -> None:
     found = figures[reader.name] = Figures()
     fuzz(reader, tmp_path / "folder", found)

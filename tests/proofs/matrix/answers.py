@@ -32,10 +32,6 @@ ALL_BUT_MODULES = (
     '["config.json", "model.safetensors", "tokenizer*.json", "vocab.txt", '
     '"special_tokens_map.json", "sentence_bert_config.json", "config_sentence_transformers.json"]'
 )
-ALL_BUT_POOLING = (
-    '["config.json", "model.safetensors", "tokenizer*.json", "vocab.txt", "modules.json", '
-    '"special_tokens_map.json", "sentence_bert_config.json", "config_sentence_transformers.json"]'
-)
 HALF_A_TOKENIZER = (
     '["config.json", "generation_config.json", "model.safetensors", "tokenizer_config.json", '
     '"special_tokens_map.json"]'
@@ -105,106 +101,44 @@ def _row(
 
 
 ROWS = (
-    _row(
-        "weights of another training",
-        "embedding",
+    _row("weights of another training", "embedding",
         ("test_vectors_are_the_published", "test_similarities_are_the_published"),
-        damage_repo=weights(negated("encoder.layer.1.output.dense")),
-    ),
-    _row(
-        "one layer is zero",
-        "embedding",
-        ("test_vectors_are_the_published",),
-        damage_repo=weights(zeroed("encoder.layer.0.attention")),
-    ),
-    _row(
-        "a layer under other names",
-        "embedding",
-        (MADE_UP,),
-        damage_repo=weights(renamed("encoder.layer.0.intermediate")),
-        also=(*UNCONVERTED, *LOADS),
-    ),
+        damage_repo=weights(negated("encoder.layer.1.output.dense"))),
+    _row("one layer is zero", "embedding", ("test_vectors_are_the_published",),
+        damage_repo=weights(zeroed("encoder.layer.0.attention"))),
+    _row("a layer under other names", "embedding", (MADE_UP,),
+        damage_repo=weights(renamed("encoder.layer.0.intermediate")), also=(*UNCONVERTED, *LOADS)),
     _row("vocabulary exchanged", "embedding", (TOKENS, RELATED), damage_repo=words_exchanged),
-    _row(
-        "capitals kept",
-        "embedding",
-        (TOKENS,),
-        damage_repo=case_kept,
-    ),
+    _row("capitals kept", "embedding", (TOKENS,), damage_repo=case_kept),
     _row("no tokenizer locked", "embedding", (TOKENS, RELATED), files=ALL_BUT_TOKENIZER),
-    _row(
-        "no modules locked",
-        "embedding",
-        ("test_pipeline_is_the_repositorys", "test_pipeline_is_the_published"),
-        "modules.json",
-        files=ALL_BUT_MODULES,
-        file="sentence-transformers",
-    ),
-    _row(
-        "length limit of another model",
-        "embedding",
-        ("test_pipeline_is_the_published",),
+    _row("no modules locked", "embedding",
+        ("test_pipeline_is_the_repositorys", "test_pipeline_is_the_published"), "modules.json",
+        files=ALL_BUT_MODULES, file="sentence-transformers"),
+    _row("length limit of another model", "embedding", ("test_pipeline_is_the_published",),
         "max-length is 16",
         damage_repo=in_json("sentence_bert_config.json", lambda _: {"max_seq_length": 16}),
-        file="sentence-transformers",
-    ),
-    _row(
-        "pooling by the first token",
-        "embedding",
+        file="sentence-transformers"),
+    _row("pooling by the first token", "embedding",
         ("test_vectors_are_the_published", "test_pipeline_is_the_published"),
-        damage_repo=in_json(
-            "1_Pooling/config.json",
-            lambda data: {
-                **data,
-                "pooling_mode_mean_tokens": False,
-                "pooling_mode_cls_token": True,
-            },
-        ),
-        file="sentence-transformers",
-    ),
-    _row(
-        "not normalised",
-        "embedding",
-        ("test_pipeline_is_the_published",),
-        "modules is",
-        damage_repo=in_json("modules.json", lambda data: data[:2]),
-        file="sentence-transformers",
-    ),
-    _row(
-        "scores turned round",
-        "reranker",
-        (
-            "test_scores_are_the_published",
-            "test_order_is_the_published",
-            "test_relevant_stands_above_the_others",
-        ),
-        damage_repo=weights(negated("classifier.out_proj.")),
-    ),
-    _row(
-        "a head under other names",
-        "reranker",
-        (MADE_UP,),
-        damage_repo=weights(renamed("classifier.")),
-        also=(*UNCONVERTED, *LOADS),
-    ),
-    _row(
-        "scores by another activation",
-        "reranker",
-        ("test_classifier_is_the_published",),
+        damage_repo=in_json("1_Pooling/config.json", lambda data: {**data,
+            "pooling_mode_mean_tokens": False, "pooling_mode_cls_token": True}),
+        file="sentence-transformers"),
+    _row("not normalised", "embedding", ("test_pipeline_is_the_published",), "modules is",
+        damage_repo=in_json("modules.json", lambda data: data[:2]), file="sentence-transformers"),
+    _row("scores turned round", "reranker",
+        ("test_scores_are_the_published", "test_order_is_the_published",
+            "test_relevant_stands_above_the_others"),
+        damage_repo=weights(negated("classifier.out_proj."))),
+    _row("a head under other names", "reranker", (MADE_UP,),
+        damage_repo=weights(renamed("classifier.")), also=(*UNCONVERTED, *LOADS)),
+    _row("scores by another activation", "reranker", ("test_classifier_is_the_published",),
         "activation is",
-        damage_repo=lambda folder: configure(
-            folder,
-            sentence_transformers={"activation_fn": "torch.nn.modules.linear.Identity"},
-        ),
-        file="sentence-transformers",
-    ),
+        damage_repo=lambda folder: configure(folder,
+            sentence_transformers={"activation_fn": "torch.nn.modules.linear.Identity"}),
+        file="sentence-transformers"),
     _row("half a tokenizer locked", "reranker", (TOKENS,), files=HALF_A_TOKENIZER),
-    _row(
-        "a head turned round",
-        "seq2seq",
-        ("test_texts_are_the_published",),
-        damage_repo=weights(negated("lm_head")),
-    ),
+    _row("a head turned round", "seq2seq", ("test_texts_are_the_published",),
+        damage_repo=weights(negated("lm_head"))),
     _row(
         "a head tied to the words",
         "seq2seq",
@@ -212,18 +146,10 @@ ROWS = (
         damage_repo=lambda folder: configure(folder, tie_word_embeddings=True),
         also=(*UNCONVERTED, *LOADS),
     ),
-    _row(
-        "a decoder that does not see",
-        "seq2seq",
+    _row("a decoder that does not see", "seq2seq",
         ("test_texts_are_the_published", "test_answers_follow_their_prompts"),
-        damage_repo=weights(zeroed("EncDecAttention.o")),
-    ),
-    _row(
-        "an encoder under other names",
-        "seq2seq",
-        (MADE_UP,),
-        damage_repo=weights(renamed("encoder.block.0")),
-        also=(*UNCONVERTED, *LOADS),
-    ),
+        damage_repo=weights(zeroed("EncDecAttention.o"))),
+    _row("an encoder under other names", "seq2seq", (MADE_UP,),
+        damage_repo=weights(renamed("encoder.block.0")), also=(*UNCONVERTED, *LOADS)),
     _row("half a text tokenizer locked", "seq2seq", (TOKENS,), files=HALF_A_TOKENIZER),
-)
+)  # fmt: skip

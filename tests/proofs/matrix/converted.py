@@ -21,7 +21,7 @@ from tests.proofs.matrix.damages import (
     zero_tail,
     zeros,
 )
-from tests.proofs.matrix.row import Row, Target
+from tests.proofs.matrix.row import Row, Target, kind
 from tests.proofs.matrix.source import ALL
 from tests.support.small_homes import flip, lead, replace_by_folder, replace_by_pipe
 
@@ -34,25 +34,14 @@ AGREEMENT = ("test_content_is_right[agreement]",)
 AGAIN = "Without --offline, pytest sets the folder aside and converts again."
 
 
-def _row(
-    name: str,
-    do: Callable[[Target], object],
-    seen_by: tuple[str, ...],
-    file: str,
-    *words: str,
-    group: str = "ir",
-    **more: object,
-) -> Row:
-    given = {"online": "repaired", **more}
-    return Row(name=name, group=group, do=do, seen_by=seen_by, file=file, words=words, **given)  # type: ignore[arg-type]
+_content = kind(group="ir", online="repaired")
 
 
 def _bytes(
     name: str, file: str, do: Callable[[Target], object], *words: str, **more: object
 ) -> Row:
-    return _row(
-        name, do, BYTES, file, *words, AGAIN, **{"group": GROUPS.get(file, "config"), **more}
-    )
+    given = {"group": GROUPS.get(file, "config"), **more}
+    return _content(name, do, *words, AGAIN, seen_by=BYTES, file=file, **given)
 
 
 def _file(
@@ -74,102 +63,59 @@ BYTE_ROWS = (
     _file("IR removed", BIN, remove, "missing"),
     _file("IR a pipe", BIN, replace_by_pipe, "is not a file"),
     _file("IR a folder", BIN, replace_by_folder, "is not a file"),
-    _bytes(
-        "IR of fp32 in place",
-        BIN,
+    _bytes("IR of fp32 in place", BIN,
         lambda p: shutil.copyfile(p.home.stable(p.locked.repo, "fp32") / BIN, p.folder / BIN),
-        "size is",
-    ),
+        "size is"),
     _file("IR graph bit flipped", XML, flip, SAME_SIZE),
     _file("IR graph truncated", XML, cut(500), "size is 500"),
     _file("IR graph removed", XML, remove, "missing"),
-    _bytes(
-        "IR graph and weights swapped",
-        XML,
-        lambda p: (
-            (p.folder / XML).rename(p.folder / "x"),
-            (p.folder / BIN).rename(p.folder / XML),
-            (p.folder / "x").rename(p.folder / BIN),
-        ),
-        BIN,
-    ),
+    _bytes("IR graph and weights swapped", XML,
+        lambda p: ((p.folder / XML).rename(p.folder / "x"),
+            (p.folder / BIN).rename(p.folder / XML), (p.folder / "x").rename(p.folder / BIN)),
+        BIN),
     _file("converted tokenizer changed", TOKENIZER, flip, SAME_SIZE, tasks=ALL),
     _file("converted tokenizer emptied", TOKENIZER, cut(0), "size is 0, locked"),
     _file("converted tokenizer removed", TOKENIZER, remove, "missing"),
     _file("converted config with CRLF", "config.json", body(crlf), "size is"),
     _file("converted modules removed", "modules.json", remove, "missing"),
-    _file(
-        "converted pooling folder removed",
-        "1_Pooling/config.json",
-        lambda path: shutil.rmtree(path.parent),
-        "missing",
-    ),
+    _file("converted pooling folder removed", "1_Pooling/config.json",
+        lambda path: shutil.rmtree(path.parent), "missing"),
     _file("openvino's own settings changed", "openvino_config.json", flip, SAME_SIZE),
-)
+)  # fmt: skip
 
 
 CONTENT_ROWS = (
-    _row(
-        "converted settings ask for code",
-        sealed(asks_for_code),
-        ("test_nothing_converted_asks_to_run_code",),
-        "video_preprocessor_config.json",
-        "auto_map",
-        "pytest converts it again",
-        group="unsafe",
-    ),
-    _row(
-        "fp32 called int8, receipt right",
-        fp32_called_int8,
-        WEIGHTS,
-        "int8",
-        "0% of the weights are int8, wanted at least 95%",
-        AGAIN,
-        tasks=ALL,
-    ),
-    _row(
-        "weights scrambled, receipt right",
-        sealed(lambda p: rewrite(p.ir, scrambled)),
-        AGREEMENT,
-        "int8",
-        AGAIN,
-        tasks=ALL,
-        may_see=WEIGHTS,
-    ),
-    _row(
-        "weights zero, receipt right",
-        sealed(lambda p: rewrite(p.ir, zeros)),
-        AGREEMENT,
-        "int8",
-        AGAIN,
-    ),
-)
+    _content("converted settings ask for code", sealed(asks_for_code), "auto_map",
+        "pytest converts it again", seen_by=("test_nothing_converted_asks_to_run_code",),
+        file="video_preprocessor_config.json", group="unsafe"),
+    _content("fp32 called int8, receipt right", fp32_called_int8,
+        "0% of the weights are int8, wanted at least 95%", AGAIN, seen_by=WEIGHTS, file="int8",
+        tasks=ALL),
+    _content("weights scrambled, receipt right", sealed(lambda p: rewrite(p.ir, scrambled)), AGAIN,
+        seen_by=AGREEMENT, file="int8", tasks=ALL, may_see=WEIGHTS),
+    _content("weights zero, receipt right", sealed(lambda p: rewrite(p.ir, zeros)), AGAIN,
+        seen_by=AGREEMENT, file="int8"),
+)  # fmt: skip
 
 
-def _links(name: str, file: str, do: Callable[[Target], object], words: str) -> Row:
-    return _row(name, do, LINKS, file, words, group="links")
-
-
+_links = kind(group="links", seen_by=LINKS, online="repaired")
 OUTSIDE, ABSOLUTE = "outside the home", "not there where the home is mounted elsewhere"
 LINK_ROWS = (
-    _links("IR leads out", BIN, lambda p: lead(p.ir, away(p, p.ir)), OUTSIDE),
-    _links("IR by an absolute link", BIN, lambda p: by_absolute_link(p, p.ir), ABSOLUTE),
-    _links(
-        "receipt leads out",
-        NAME,
-        lambda p: lead(p.folder / NAME, away(p, p.folder / NAME)),
-        OUTSIDE,
-    ),
-    _links("stable path is absolute", "int8", lambda p: lead(p.stable, p.folder), ABSOLUTE),
+    _links("IR leads out", lambda p: lead(p.ir, away(p, p.ir)), OUTSIDE, file=BIN),
+    _links("IR by an absolute link", lambda p: by_absolute_link(p, p.ir), ABSOLUTE, file=BIN),
+    _links("receipt leads out", lambda p: lead(p.folder / NAME, away(p, p.folder / NAME)), OUTSIDE,
+        file=NAME),
+    _links("stable path is absolute", lambda p: lead(p.stable, p.folder), ABSOLUTE, file="int8"),
+)  # fmt: skip
+
+
+_modes = kind(
+    "Services run as other users.",
+    group="modes",
+    seen_by=MODES,
+    file="openvino",
+    online="repaired",
 )
-
-
-def _modes(name: str, do: Callable[[Target], object], *words: str, **more: object) -> Row:
-    return _row(
-        name, do, MODES, "openvino", *words, "Services run as other users.", group="modes", **more
-    )
-
-
 MODE_ROWS = (
     _modes("IR 0600", mode(lambda p: p.ir, 0o600), "0600", "o+r"),
     _modes("receipt 0640", mode(lambda p: p.folder / NAME, 0o640), "0640"),
@@ -177,13 +123,9 @@ MODE_ROWS = (
     _modes("conversions 0750", mode(lambda p: p.conversions, 0o750), "0750"),
     _modes("converted pooling 0700", mode(lambda p: p.folder / "1_Pooling", 0o700), "0700"),
     _modes("converted tokenizer 0600", mode(lambda p: p.folder / "tokenizer.json", 0o600), "0600"),
-    _modes(
-        "openvino folder 0700",
-        mode(lambda p: p.home.root / "openvino", 0o700),
-        "0700",
-        scope="home",
-    ),
-)
+    _modes("openvino folder 0700", mode(lambda p: p.home.root / "openvino", 0o700), "0700",
+        scope="home"),
+)  # fmt: skip
 
 
 def _unlisted(name: str, file: str, content: bytes = b"{}") -> Row:
@@ -192,16 +134,8 @@ def _unlisted(name: str, file: str, content: bytes = b"{}") -> Row:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
 
-    return _row(
-        name,
-        do,
-        UNLOCKED,
-        file,
-        "is not locked, and a loader would take it",
-        "take it away by hand, or lock it.",
-        group="unlocked",
-        online="failed",
-    )
+    words = ("is not locked, and a loader would take it", "take it away by hand, or lock it.")
+    return kind(*words, group="unlocked", seen_by=UNLOCKED)(name, do, file=file)
 
 
 UNLOCKED_ROWS = (
@@ -210,7 +144,7 @@ UNLOCKED_ROWS = (
     _unlisted("adapter beside the IR", "adapter_config.json"),
     _unlisted("added tokens beside the IR", "added_tokens.json"),
     _unlisted("another module beside the IR", "2_Dense/config.json"),
-)
+)  # fmt: skip
 
 
 ROWS = (*BYTE_ROWS, *CONTENT_ROWS, *LINK_ROWS, *MODE_ROWS, *UNLOCKED_ROWS)

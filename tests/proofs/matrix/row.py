@@ -8,7 +8,7 @@ it, as a user would; the rows that need no load are in ``make test`` as well.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from prep.catalogue.lock import LockedModel
 from prep.home.layout import Home
@@ -120,6 +120,15 @@ class Row:
     damage_repo: Callable[[Path], object] | None = None
     entry: Mapping[str, str] = field(default_factory=dict)
     true: bool = True
+
+
+def kind(*remedy: str, **always: Any) -> Callable[..., Row]:
+    """What makes rows of one kind, each by its name, its change, and the words of its message."""
+
+    def make(name: str, do: Callable[[Target], object] = nothing, *words: str, **own: Any) -> Row:
+        return Row(name=name, do=do, words=(*words, *remedy), **{**always, **own})
+
+    return make
 
 
 # Levels of judges that need no load: pins, layout and conversion.

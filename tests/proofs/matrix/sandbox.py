@@ -8,7 +8,7 @@ from pathlib import Path
 
 from prep.home.layout import Home
 from tests.proofs.matrix.layout import MODES
-from tests.proofs.matrix.row import Row, Target
+from tests.proofs.matrix.row import Target, kind
 from tests.proofs.matrix.source import BYTES
 from tests.support.paths import ROOT
 from tests.support.restricted import MOUNTS, OPENED, USER
@@ -112,6 +112,11 @@ def without(*names: str) -> Callable[[Target], None]:
     return do
 
 
+def moved_away(target: Target) -> None:
+    shutil.move(target.home.root, target.scratch / "elsewhere")
+    target.home.root.mkdir()
+
+
 def weights_flipped(target: Target) -> None:
     flip(target.weights)
 
@@ -161,91 +166,47 @@ ODD = {
 }
 
 
-def _harmless(name: str, do: Callable[[Target], object], together: str = "", **more: object) -> Row:
-    return Row(
-        name=name,
-        group="environment",
-        do=do,
-        expect="passed",
-        scope="home",
-        together=together,
-        **more,  # type: ignore[arg-type]
-    )
-
-
+_harmless = kind(group="environment", expect="passed", scope="home")
 HARMLESS_ROWS = (
-    _harmless("stale variables of the hub", env(**STALE), "odd environment"),
-    _harmless("proxies and certificates", env(**PROXIES), "odd environment"),
-    _harmless("locale, zone, threads, terminal", env(**ODD), "odd environment"),
-    _harmless("modules that shadow", shadows, "odd environment"),
-    _harmless("settings of the user", home_of_the_user, "odd environment"),
-    _harmless("home with spaces", lambda p: moved(p, p.scratch / "my models (1)"), "odd place"),
-    _harmless(
-        "home in other letters", lambda p: moved(p, p.scratch / "модели-模型-é"), "odd place"
-    ),
-    _harmless(
-        "home far down",
-        lambda p: moved(p, p.scratch / LONG / LONG / LONG / "models"),
-        "odd place",
-    ),
-    _harmless("home reached by a link", by_a_link, "odd place"),
-    _harmless("umask 077", umask("077"), "odd place"),
+    _harmless("stale variables of the hub", env(**STALE), together="odd environment"),
+    _harmless("proxies and certificates", env(**PROXIES), together="odd environment"),
+    _harmless("locale, zone, threads, terminal", env(**ODD), together="odd environment"),
+    _harmless("modules that shadow", shadows, together="odd environment"),
+    _harmless("settings of the user", home_of_the_user, together="odd environment"),
+    _harmless("home with spaces", lambda p: moved(p, p.scratch / "my models (1)"),
+        together="odd place"),
+    _harmless("home in other letters", lambda p: moved(p, p.scratch / "модели-模型-é"),
+        together="odd place"),
+    _harmless("home far down", lambda p: moved(p, p.scratch / LONG / LONG / LONG / "models"),
+        together="odd place"),
+    _harmless("home reached by a link", by_a_link, together="odd place"),
+    _harmless("umask 077", umask("077"), together="odd place"),
     _harmless("no HOME, no LANG", without("HOME", "LANG", "TERM", "USER", "LOGNAME", "SHELL")),
     _harmless("mounted read-only", read_only),
     _harmless("in memory", on_tmpfs),
     _harmless("as another user", as_a_user),
+)  # fmt: skip
+
+
+_damaged = kind(group="environment", seen_by=BYTES, file="model.safetensors", scope="home")
+_empty = kind(
+    group="environment",
+    seen_by=(*BYTES, "test_name_leads_to_the_pin"),
+    file="model.safetensors",
+    scope="home",
 )
-
-
-def _damaged(name: str, do: Callable[[Target], object]) -> Row:
-    return Row(
-        name=name,
-        group="environment",
-        do=both(weights_flipped, do),
-        seen_by=BYTES,
-        file="model.safetensors",
-        words=("(same size)",),
-        scope="home",
-    )
-
-
 DAMAGE_ROWS = (
-    _damaged("damage under stale variables", env(**STALE)),
-    _damaged("damage under odd variables", env(**ODD)),
-    _damaged("damage on a read-only mount", read_only),
-    _damaged("damage seen by another user", as_a_user),
-    Row(
-        name="home closed, reached by a link",
-        group="environment",
-        do=both(lambda target: target.home.root.chmod(0o700), by_a_link),
-        seen_by=MODES,
-        may_see=("test_everybody_can_read_the_converted",),
-        file="home",
-        words=("0700", "chmod o+rx"),
-        scope="home",
-    ),
-    Row(
-        name="home is empty",
-        group="environment",
-        do=lambda target: moved_away(target),
-        seen_by=(*BYTES, "test_name_leads_to_the_pin"),
-        file="model.safetensors",
-        scope="home",
-    ),
-    Row(
-        name="home one level too deep",
-        group="environment",
-        do=lambda target: setattr(target, "home", Home(target.home.hub)),
-        seen_by=(*BYTES, "test_name_leads_to_the_pin"),
-        file="model.safetensors",
-        scope="home",
-    ),
-)
-
-
-def moved_away(target: Target) -> None:
-    shutil.move(target.home.root, target.scratch / "elsewhere")
-    target.home.root.mkdir()
+    _damaged("damage under stale variables", both(weights_flipped, env(**STALE)), "(same size)"),
+    _damaged("damage under odd variables", both(weights_flipped, env(**ODD)), "(same size)"),
+    _damaged("damage on a read-only mount", both(weights_flipped, read_only), "(same size)"),
+    _damaged("damage seen by another user", both(weights_flipped, as_a_user), "(same size)"),
+    _damaged("home closed, reached by a link",
+        both(lambda target: target.home.root.chmod(0o700), by_a_link), "0700", "chmod o+rx",
+        seen_by=MODES, may_see=("test_everybody_can_read_the_converted",), file="home"),
+    _empty("home is empty", moved_away),
+    _empty("home one level too deep",
+        lambda target: setattr(target, "home", Home(target.home.hub))),
+)  # fmt: skip
 
 
 ROWS = (*HARMLESS_ROWS, *DAMAGE_ROWS)

@@ -34,9 +34,7 @@ Findings = Callable[[Row], list[Finding]]
 
 @pytest.fixture(scope="module")
 def findings(
-    request: pytest.FixtureRequest,
-    show: Callable[[str], None],
-    keep: Callable[[str, object], None],
+    request: pytest.FixtureRequest, show: Callable[[str], None], keep: Callable[[str, object], None]
 ) -> Iterator[Findings]:
     """What became of a row; all that were chosen are tried side by side, in shared homes."""
     label = request.param

@@ -1,6 +1,7 @@
 """The ways in which a test ends early, each with what it may do to the run, as one table."""
 
 from dataclasses import dataclass
+from typing import Any
 
 A = "sentence-transformers:name:cache_dir:other"  # the load that is interrupted
 B = "sentence-transformers:commit:other:read-only"  # the one after it
@@ -29,58 +30,40 @@ class Way:
 
 TIMED_OUT = "from pytest-timeout"
 RERUN = ("-p", "rerunfailures", "--reruns", "1")
+WORKERS = ("-n", "2")
+LASTS: dict[str, Any] = {"status": "ready", "failed": (), "gone": None}  # the verdict from before
 WAYS = {
     "timeout in set-up, by signal": Way(how="timeout:signal", words=TIMED_OUT),
-    "timeout in set-up, by signal, -n 2": Way(
-        how="timeout:signal", args=("-n", "2"), words=TIMED_OUT
-    ),
-    "timeout in set-up, by thread": Way(
-        how="timeout:thread", status="ready", failed=(), gone=None, ends=True, words="Timeout"
-    ),
-    "timeout in set-up, by thread, -n 2": Way(
-        how="timeout:thread",
-        args=("-n", "2"),
-        first_of_a_alone=True,
-        words="the process ended with exit code 1",
-    ),
-    "timeout in the call, by signal": Way(
-        how="timeout-in-call:signal", first_of_a_alone=True, words=TIMED_OUT
-    ),
-    "timeout in the call, by thread": Way(
-        how="timeout-in-call:thread", status="ready", failed=(), gone=None, ends=True
-    ),
+    "timeout in set-up, by signal, -n 2":
+        Way(how="timeout:signal", args=WORKERS, words=TIMED_OUT),
+    "timeout in set-up, by thread":
+        Way(how="timeout:thread", ends=True, words="Timeout", **LASTS),
+    "timeout in set-up, by thread, -n 2":
+        Way(how="timeout:thread", args=WORKERS, first_of_a_alone=True,
+            words="the process ended with exit code 1"),
+    "timeout in the call, by signal":
+        Way(how="timeout-in-call:signal", first_of_a_alone=True, words=TIMED_OUT),
+    "timeout in the call, by thread": Way(how="timeout-in-call:thread", ends=True, **LASTS),
     "-x": Way(how="timeout:signal", args=("-x",), failed=(A,), first_of_a_alone=True, ends=True),
     "--maxfail=2": Way(how="timeout:signal", args=("--maxfail=2",), failed=(A,), ends=True),
-    "run again, a load that was interrupted": Way(
-        how="timeout:signal", args=RERUN, code=0, status="ready", failed=(), gone=None
-    ),
-    "run again, a test that failed": Way(
-        how="failure-in-call", args=RERUN, code=0, status="ready", failed=(), gone=None
-    ),
-    "run again under -n 2": Way(
-        how="timeout:signal", args=(*RERUN, "-n", "2"), failed=(C,), words="were run again"
-    ),
-    "a worker is killed at a load": Way(
-        how="kill", args=("-n", "2"), first_of_a_alone=True, words="most often because memory"
-    ),
-    "a worker is killed at a load, and nothing else is wrong": Way(
-        how="kill",
-        args=("-n", "2"),
-        code=75,
-        status="transient",
-        failed=(A,),
-        gone=None,
-        first_of_a_alone=True,
-    ),
+    "run again, a load that was interrupted":
+        Way(how="timeout:signal", args=RERUN, code=0, **LASTS),
+    "run again, a test that failed": Way(how="failure-in-call", args=RERUN, code=0, **LASTS),
+    "run again under -n 2":
+        Way(how="timeout:signal", args=(*RERUN, *WORKERS), failed=(C,), words="were run again"),
+    "a worker is killed at a load":
+        Way(how="kill", args=WORKERS, first_of_a_alone=True,
+            words="most often because memory"),
+    "a worker is killed at a load, and nothing else is wrong":
+        Way(how="kill", args=WORKERS, code=75, status="transient", failed=(A,), gone=None,
+            first_of_a_alone=True),
     "SystemExit in a load": Way(how="SystemExit", words="SystemExit: 3"),
     "SystemExit in a test": Way(how="SystemExit-in-call", first_of_a_alone=True),
-    "KeyboardInterrupt in a load": Way(
-        how="KeyboardInterrupt", code=2, status="ready", failed=(), ends=True
-    ),
-    "KeyboardInterrupt in a test": Way(
-        how="KeyboardInterrupt-in-call", code=2, status="ready", failed=(), ends=True
-    ),
-}
+    "KeyboardInterrupt in a load":
+        Way(how="KeyboardInterrupt", code=2, status="ready", failed=(), ends=True),
+    "KeyboardInterrupt in a test":
+        Way(how="KeyboardInterrupt-in-call", code=2, status="ready", failed=(), ends=True),
+}  # fmt: skip
 # Not among them, since pytest's own report of it is a success: another plugin's way to run again.
 CALLED_AGAIN = Way(
     how="failure-in-call",

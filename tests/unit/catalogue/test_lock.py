@@ -125,10 +125,7 @@ REFUSED: list[tuple[object, str]] = [
         "in 'models[0].requested-files': must be a list of texts, got []",
     ),
     (lock(model(files=[])), "in 'models[0].files': names no file"),
-    (
-        lock(model(files=[FILE, FILE])),
-        "in 'models[0].files[1].path': 'config.json' appears twice",
-    ),
+    (lock(model(files=[FILE, FILE])), "in 'models[0].files[1].path': 'config.json' appears twice"),
     (lock(model(files=["a.json"])), "in 'models[0].files[0]': must be a table, got 'a.json'"),
     (lock(file(mode=420)), f"in 'models[0].files[0].mode': {UNKNOWN} path, sha256, size"),
     (lock(file(path=None)), "in 'models[0].files[0].path': is missing"),

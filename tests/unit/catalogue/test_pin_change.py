@@ -57,10 +57,7 @@ NO = "indexes must be rebuilt: no (nothing that answers come from)"
         ({}, []),
         (
             {"model.safetensors": "others"},
-            [
-                "weights changed: model.safetensors",
-                "indexes must be rebuilt: yes (weights)",
-            ],
+            ["weights changed: model.safetensors", "indexes must be rebuilt: yes (weights)"],
         ),
         (
             {"tokenizer.json": {"version": "2.0"}, "vocab.txt": "[PAD]"},
@@ -113,10 +110,7 @@ NO = "indexes must be rebuilt: no (nothing that answers come from)"
         ),
         (
             {"modules.json": None},
-            [
-                "modules.json is gone",
-                "indexes must be rebuilt: yes (modules.json)",
-            ],
+            ["modules.json is gone", "indexes must be rebuilt: yes (modules.json)"],
         ),
         (
             {"generation_config.json": {"max_length": 30}},

@@ -51,48 +51,36 @@ SHARES = "a table of numbers above 0, at most 1, for fp32, fp16, int8"
     ("name", "old", "new", "problem"),
     [
         (
-            "embedding",
-            "questions-version = 1",
-            "questions-version = 2",
+            "embedding", "questions-version = 1", "questions-version = 2",
             "'questions-version': must be 1",
         ),
         ("embedding", "margin = 0.2", "margin = 0", "'margin': must be a number above 0, got 0"),
         ("embedding", "margin = 0.2", "margin = nan", "cannot be read: "),
         ("embedding", "margin = 0.2", "", "'margin': is missing"),
         (
-            "embedding",
-            "margin = 0.2",
-            "margin = 0.2\nleast = 1",
+            "embedding", "margin = 0.2", "margin = 0.2\nleast = 1",
             "'least': is not a key that is known",
         ),
         ("embedding", ", int8 = 0.99 }", " }", f"'agreement': must be {SHARES}, got "),
         ("embedding", "int8 = 0.99 }", "int8 = 0 }", f"'agreement': must be {SHARES}, got "),
         (
-            "embedding",
-            'anchor = "how do you',
-            'ancor = "how do you',
+            "embedding", 'anchor = "how do you', 'ancor = "how do you',
             "'related': must be at least 6 tables of ",
         ),
         (
-            "reranker",
-            'others = [\n    "Will',
-            'others = [1,\n    "Will',
+            "reranker", 'others = [\n    "Will', 'others = [1,\n    "Will',
             "'ranked': must be at least 6 tables of ",
         ),
         (
-            "seq2seq",
-            "new-tokens = 48",
-            "new-tokens = 5000",
+            "seq2seq", "new-tokens = 48", "new-tokens = 5000",
             "'new-tokens': must be from 1 to 4096, got 5000",
         ),
         (
-            "seq2seq",
-            "ended = 0.5",
-            "ended = 1.5",
+            "seq2seq", "ended = 0.5", "ended = 1.5",
             "'ended': must be a number above 0, at most 1, got 1.5",
         ),
     ],
-)
+)  # fmt: skip
 def test_invalid_questions_are_refused_with_the_place(
     tmp_path: Path, name: str, old: str, new: str, problem: str
 ) -> None:

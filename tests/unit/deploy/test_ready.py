@@ -81,50 +81,43 @@ def digests(files: Mapping[str, bytes], name: str) -> str:
 SNAPSHOT = "hub/models--acme--tiny/snapshots/c0ffee0000000000000000000000000000000000"
 REF = "hub/models--acme--tiny/refs/main"
 INT8 = "openvino/acme--tiny/int8"
+WEIGHTS = f"{SNAPSHOT}/model.safetensors"
+BIN = "openvino_model.bin"
+GONE = "No such file or directory"
+NEW = "is new, and a loader would take it"
+PROVEN = f"proven 'c0ffee{'0' * 34}'"
 DAMAGE: dict[str, tuple[Callable[[Tiny], object], str]] = {
     "flipped": (
         lambda made: flip(weights(made)),
-        f"{SNAPSHOT}/model.safetensors has {digests(SOURCE, 'model.safetensors')}",
+        f"{WEIGHTS} has {digests(SOURCE, 'model.safetensors')}",
     ),
     "truncated": (
         lambda made: os.truncate(weights(made), 100),
-        f"{SNAPSHOT}/model.safetensors has 100 bytes, proven 1280",
+        f"{WEIGHTS} has 100 bytes, proven 1280",
     ),
     "link gone": (
         lambda made: (made.snapshot / "vocab.txt").unlink(),
-        f"{SNAPSHOT}/vocab.txt: No such file or directory",
+        f"{SNAPSHOT}/vocab.txt: {GONE}",
     ),
-    "blob gone": (
-        lambda made: weights(made).resolve().unlink(),
-        f"{SNAPSHOT}/model.safetensors: No such file or directory",
-    ),
-    "outside": (
-        lambda made: leave(weights(made), made.home),
-        f"{SNAPSHOT}/model.safetensors leads out of the home",
-    ),
-    "a folder": (
-        lambda made: replace_by_folder(weights(made)),
-        f"{SNAPSHOT}/model.safetensors is not a file",
-    ),
-    "a pipe": (
-        lambda made: replace_by_pipe(weights(made)),
-        f"{SNAPSHOT}/model.safetensors is not a file",
-    ),
+    "blob gone": (lambda made: weights(made).resolve().unlink(), f"{WEIGHTS}: {GONE}"),
+    "outside": (lambda made: leave(weights(made), made.home), f"{WEIGHTS} leads out of the home"),
+    "a folder": (lambda made: replace_by_folder(weights(made)), f"{WEIGHTS} is not a file"),
+    "a pipe": (lambda made: replace_by_pipe(weights(made)), f"{WEIGHTS} is not a file"),
     "adapter": (
         lambda made: write_bytes(made.snapshot / "adapter_config.json", b"{}"),
-        f"{SNAPSHOT}/adapter_config.json is new, and a loader would take it",
+        f"{SNAPSHOT}/adapter_config.json {NEW}",
     ),
     "another pooling": (
         lambda made: write_bytes(made.snapshot / "2_Dense" / "config.json", b"{}"),
-        f"{SNAPSHOT}/2_Dense/config.json is new, and a loader would take it",
+        f"{SNAPSHOT}/2_Dense/config.json {NEW}",
     ),
     "a second model": (
         lambda made: write_bytes(made.folder / "openvino_model_2.xml", b"<net/>"),
-        f"{INT8}/openvino_model_2.xml is new, and a loader would take it",
+        f"{INT8}/openvino_model_2.xml {NEW}",
     ),
     "converted flipped": (
-        lambda made: flip(made.folder / "openvino_model.bin"),
-        f"{INT8}/openvino_model.bin has {digests(CONVERTED, 'openvino_model.bin')}",
+        lambda made: flip(made.folder / BIN),
+        f"{INT8}/{BIN} has {digests(CONVERTED, BIN)}",
     ),
     "receipt flipped": (
         lambda made: flip(made.folder / "receipt.json"),
@@ -133,23 +126,22 @@ DAMAGE: dict[str, tuple[Callable[[Tiny], object], str]] = {
     "stable link gone": (
         lambda made: made.stable.unlink(),
         (
-            f"{INT8}/1_Pooling/config.json: No such file or directory; "
-            f"{INT8}/config.json: No such file or directory; "
-            f"{INT8}/modules.json: No such file or directory; and 5 more"
+            f"{INT8}/1_Pooling/config.json: {GONE}; {INT8}/config.json: {GONE}; "
+            f"{INT8}/modules.json: {GONE}; and 5 more"
         ),
     ),
     "stable link astray": (
         lambda made: lead(made.stable, "/tmp"),
         f"{INT8}/1_Pooling/config.json leads out of the home; ",
     ),
-    "name gone": (lambda made: made.ref.unlink(), f"{REF}: No such file or directory"),
+    "name gone": (lambda made: made.ref.unlink(), f"{REF}: {GONE}"),
     "name moved": (
         lambda made: made.ref.write_text("decade" + "0" * 34),
-        f"{REF} is 'decade{'0' * 34}', proven 'c0ffee{'0' * 34}'",
+        f"{REF} is 'decade{'0' * 34}', {PROVEN}",
     ),
     "name with newline": (
         lambda made: made.ref.write_text("c0ffee" + "0" * 34 + "\n"),
-        f"{REF} is 'c0ffee{'0' * 34}\\n', proven 'c0ffee{'0' * 34}'",
+        f"{REF} is 'c0ffee{'0' * 34}\\n', {PROVEN}",
     ),
 }
 
@@ -276,14 +268,9 @@ def test_the_lock_says_which_entry_must_be_proven(tmp_path: Path) -> None:
 
 def test_a_home_that_is_not_there_is_not_ready(tmp_path: Path) -> None:
     path = tmp_path / "model-prep" / "ready.json"
-    assert gate(tmp_path) == (
-        1,
-        (
-            f"NOT READY: {path}: No such file or directory. No run of model-prep has ended green "
-            f"in this home: is it the right one, and mounted? Else: "
-            f"pytest --model-home={tmp_path}\n"
-        ),
-    )
+    said = f"NOT READY: {path}: {GONE}. No run of model-prep has ended green in this home: "
+    said += f"is it the right one, and mounted? Else: pytest --model-home={tmp_path}\n"
+    assert gate(tmp_path) == (1, said)
     assert gate()[0] == 2
     assert gate(tmp_path, "--depe")[0] == 2
 
@@ -319,12 +306,7 @@ def test_gate_reads_globs_as_the_suite_does() -> None:
 
 
 def test_gate_is_written_for_old_pythons_and_needs_no_library() -> None:
-    tree = ast.parse(GATE.read_text(), feature_version=(3, 8))
-    names = {
-        alias.name
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Import)
-        for alias in node.names
-    }
-    names |= {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    nodes = [*ast.walk(ast.parse(GATE.read_text(), feature_version=(3, 8)))]
+    names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    names |= {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
     assert {name.partition(".")[0] for name in names} <= sys.stdlib_module_names

@@ -61,8 +61,11 @@ def test_proxy_is_that_of_the_scheme_and_may_lack_its_own() -> None:
     assert proxy_for(httpx.URL("https://a.example"), {}) is None
 
 
-def test_proxy_of_another_kind_is_refused_without_its_password() -> None:
-    client = httpx.Client(transport=Transport({"all": "socks4://user:secret@proxy.example"}))
+def test_proxy_of_another_kind_is_refused_without_its_password(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("ALL_PROXY", "socks4://user:secret@proxy.example")
+    client = httpx.Client(transport=Transport())
     with pytest.raises(ConnectionMisconfigured) as caught:
         client.get("http://hub.example")
     assert str(caught.value) == (
@@ -87,8 +90,16 @@ def port() -> Iterator[int]:
         yield chosen
 
 
-def test_broken_ipv6_costs_a_moment_where_ipv4_works(port: int) -> None:
-    backend = Addresses(lambda host, port: ["::1", "::1", "::1", "127.0.0.1"])
+@pytest.fixture
+def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Addresses:
+    """For a host that has the test's addresses."""
+    addresses = request.param
+    monkeypatch.setattr("prep.fetch.connections.resolved", lambda host, port: addresses)
+    return Addresses()
+
+
+@pytest.mark.parametrize("backend", [["::1", "::1", "::1", "127.0.0.1"]], indirect=True)
+def test_broken_ipv6_costs_a_moment_where_ipv4_works(port: int, backend: Addresses) -> None:
     began = time.monotonic()
     backend.connect_tcp("hub.example", port, timeout=8).close()
     assert time.monotonic() - began < 3
@@ -97,8 +108,8 @@ def test_broken_ipv6_costs_a_moment_where_ipv4_works(port: int) -> None:
     assert time.monotonic() - began < 0.2, "it is remembered which one works"
 
 
-def test_address_that_no_longer_works_is_forgotten(port: int) -> None:
-    backend = Addresses(lambda host, port: ["127.0.0.2", "127.0.0.1"])
+@pytest.mark.parametrize("backend", [["127.0.0.2", "127.0.0.1"]], indirect=True)
+def test_address_that_no_longer_works_is_forgotten(port: int, backend: Addresses) -> None:
     with listening("127.0.0.2", port):
         backend.connect_tcp("hub.example", port, timeout=8).close()
     with pytest.raises(httpcore.ConnectError):

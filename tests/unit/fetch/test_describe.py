@@ -1,31 +1,24 @@
 """What a revision of a repository is, as the lock holds it; a hub's invalid answers are listed."""
 
-import hashlib
 from pathlib import Path
 
 from prep.fetch.describe import invalid_answers
 from prep.fetch.hub import Network, ask
 from sample_hub.server import Hub, ServedRepo
-from tests.support.small_homes import safetensors
+from tests.support.small_homes import safetensors, sha256, write_bytes
 
 
 def test_commit_license_and_checksums_of_a_revision(tmp_path: Path) -> None:
-    (folder := tmp_path / "served").mkdir()
     bodies = {"model.safetensors": safetensors(b"x" * 100), "config.json": b"{}"}
     for name, body in bodies.items():
-        (folder / name).write_bytes(body)
-    served = ServedRepo.of("org/name", folder, "mit")
+        write_bytes(tmp_path / "served" / name, body)
+    served = ServedRepo.of("org/name", tmp_path / "served", "mit")
+    globs = ("*.safetensors", "config.json")
     with Hub([served]) as hub:
-        found = ask(
-            Network(endpoint=hub.url),
-            "org/name",
-            "main",
-            ("*.safetensors", "config.json"),
-            scratch=tmp_path / "s",
-        )
+        found = ask(Network(endpoint=hub.url), "org/name", "main", globs, scratch=tmp_path / "s")
     assert (found.commit, found.license, found.others) == (served.commit, "mit", ())
     assert {file.path: (file.size, file.sha256) for file in found.files} == {
-        name: (len(body), hashlib.sha256(body).hexdigest()) for name, body in bodies.items()
+        name: (len(body), sha256(body)) for name, body in bodies.items()
     }
 
 

@@ -5,7 +5,7 @@ import pytest
 from prep.fetch.hub_errors import HubRequest, our_error
 from prep.fetch.retry import RetriesExhausted
 from tests.support.fault_play import REPO
-from tests.unit.fetch.test_transient import answer
+from tests.unit.fetch.test_retry import answer
 
 HEAD = "hub unavailable: hub.invalid answered 429 for ORG/NAME"
 

@@ -1,8 +1,10 @@
-"""How often is tried, and how long is waited; the answers are real ones."""
+"""What is transient, how often is tried, and how long is waited; the answers are real ones."""
 
 import threading
 import time
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from email.utils import formatdate
 from functools import partial
 from pathlib import Path
 
@@ -11,13 +13,19 @@ import pytest
 
 from prep.errors import HubBusy, TimedOut
 from prep.fetch.hub import Network, ask
-from prep.fetch.retry import RETRIES, RetriesExhausted, Retry
+from prep.fetch.retry import RETRIES, RetriesExhausted, Retry, is_transient, retry_after
 from prep.fetch.session import TRANSIENT_STATUSES, Hosts, ServerUnavailable, TruncatedBody
 from prep.fetch.timer import ProgressTimer
 from sample_hub.faults import Fault
 from sample_hub.server import Hub, ServedRepo
 from tests.support.fault_play import REPO
-from tests.unit.fetch.test_transient import REQUEST, answer
+
+REQUEST = httpx.Request("GET", "http://hub.invalid/x")
+NOW = 1_790_000_000
+
+
+def answer(status: int, headers: Mapping[str, str] | None = None) -> ServerUnavailable:
+    return ServerUnavailable(httpx.Response(status, headers=headers, request=REQUEST))
 
 
 def retries(timeout: float = 60, deadline: float | None = None) -> Retry:
@@ -27,6 +35,15 @@ def retries(timeout: float = 60, deadline: float | None = None) -> Retry:
         return None
 
     return Retry(ProgressTimer(timeout, deadline, nobody), Hosts(nobody), nobody)
+
+
+def failing(error: Exception) -> Callable[[], None]:
+    """Work that raises this, each time."""
+
+    def work() -> None:
+        raise error
+
+    return work
 
 
 @pytest.mark.parametrize("status", sorted(TRANSIENT_STATUSES))
@@ -46,9 +63,7 @@ def test_each_transient_status_is_raised_before_the_client_sees_it(
     assert len(hub.requests) == 1
 
 
-def test_waits_that_hubs_ask_for_have_a_limit_together(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_waits_that_hubs_ask_for_have_a_limit_together(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("prep.fetch.retry.RETRY_AFTER_MAX", 2.9)
     retry, tries = retries(timeout=1), 0
 
@@ -122,24 +137,18 @@ def test_threads_that_are_asked_to_wait_at_once_wait_once(monkeypatch: pytest.Mo
 
 
 def test_wait_beyond_the_deadline_is_not_begun() -> None:
-    def work() -> None:
-        raise answer(503, {"Retry-After": "9"})
-
     began = time.monotonic()
     with pytest.raises(RetriesExhausted) as caught:
-        retries(deadline=5)("x", work)
+        retries(deadline=5)("x", failing(answer(503, {"Retry-After": "9"})))
     assert (caught.value.by_deadline, caught.value.tries) == (True, 1)
     assert time.monotonic() - began < 5
 
 
 def test_silence_until_the_deadline_is_said_to_exceed_the_deadline() -> None:
-    def work() -> None:
-        raise httpx.ReadTimeout("", request=REQUEST)
-
-    with pytest.raises(
-        TimedOut, match=r"^timed out: x: not done within the 0\.5 s of --download-deadline"
-    ):
-        retries(deadline=0.5)("x", work)
+    silence = failing(httpx.ReadTimeout("", request=REQUEST))
+    text = r"^timed out: x: not done within the 0\.5 s of --download-deadline"
+    with pytest.raises(TimedOut, match=text):
+        retries(deadline=0.5)("x", silence)
 
 
 def test_tries_are_counted_anew_after_one_that_received_something(
@@ -164,10 +173,48 @@ def test_failure_of_one_file_ends_the_wait_of_another() -> None:
     retry = retries()
     retry.cancelled.set()
 
-    def work() -> None:
-        raise answer(503, {"Retry-After": "50"})
-
     began = time.monotonic()
     with pytest.raises(ServerUnavailable):
-        retry("x", work)
+        retry("x", failing(answer(503, {"Retry-After": "50"})))
     assert time.monotonic() - began < 30
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, None),
+        ({"Retry-After": "7"}, 7),
+        ({"Retry-After": " 120 "}, 120),
+        ({"Retry-After": "soon"}, None),
+        ({"Retry-After": "-3"}, None),
+        ({"Retry-After": formatdate(NOW + 90, usegmt=True), "Date": formatdate(NOW)}, 90),
+        ({"Retry-After": formatdate(NOW - 90, usegmt=True), "Date": formatdate(NOW)}, 0),
+        (
+            {"RateLimit": '"api";r=0;t=55', "RateLimit-Policy": '"fixed window";"api";q=500;w=300'},
+            55,
+        ),
+        ({"RateLimit": '"api";r=3;t=55'}, None),
+        ({"RateLimit": '"api";r=0;t=55', "Retry-After": "9"}, 9),
+    ],
+    ids=lambda value: "-".join(f"{v}" for v in value.values()) if isinstance(value, dict) else None,
+)
+def test_wait_that_the_hub_asks_for(headers: dict[str, str], seconds: float | None) -> None:
+    assert retry_after(answer(429, headers)) == seconds
+    assert retry_after(answer(503, headers)) == seconds
+
+
+def test_date_without_the_hubs_clock_is_compared_with_ours() -> None:
+    asked = retry_after(answer(429, {"Retry-After": formatdate(time.time() + 100, usegmt=True)}))
+    assert asked is not None and 60 < asked <= 100
+
+
+def test_only_transient_errors_are_retried() -> None:
+    for error in (
+        *(httpx.ConnectError, httpx.ConnectTimeout, httpx.ReadTimeout, httpx.ReadError),
+        *(httpx.RemoteProtocolError, httpx.ProxyError, httpx.PoolTimeout),
+    ):
+        assert is_transient(error("", request=REQUEST)), error
+    assert is_transient(TruncatedBody(answer(200).response)) and is_transient(answer(503))
+    for error in (httpx.TooManyRedirects, httpx.UnsupportedProtocol):
+        assert not is_transient(error("", request=REQUEST)), error
+    assert not is_transient(ValueError()) and not is_transient(OSError(28, "No space left"))

@@ -3,7 +3,7 @@
 import httpx
 import pytest
 
-from prep.fetch.session import Hosts, Session, host_of, is_page, read_message, renamed
+from prep.fetch.session import Hosts, Session, host_of, is_page, read_message
 from prep.fetch.timer import ProgressTimer
 from tests.support.fault_play import TOKEN
 
@@ -65,12 +65,6 @@ def test_web_page_is_distinguished_from_a_hubs_answer(response: httpx.Response, 
     assert is_page(response) is page
 
 
-def test_renamed_repository_is_one_line() -> None:
-    assert renamed("org/old", "org/new") == (
-        "org/old is org/new at the hub; the home keeps the catalogue's name, org/old"
-    )
-
-
 @pytest.mark.parametrize(
     ("endpoint", "hosts", "line"),
     [
@@ -88,10 +82,8 @@ def test_only_the_host_that_the_user_named_gets_the_token(
     endpoint: str, hosts: list[str], line: str
 ) -> None:
     said: list[str] = []
-    hub_hosts = Hosts(lambda event: None)
-    session = Session(
-        endpoint, TOKEN, ProgressTimer(1, None, lambda event: None), hub_hosts, said.append
-    )
+    timer = ProgressTimer(1, None, lambda event: None)
+    session = Session(endpoint, TOKEN, timer, Hosts(lambda event: None), said.append)
     urls = [httpx.URL(f"{host}/x") for host in hosts]
     session._report_redirect(urls)
     request = session._request("GET", urls[-1], "hub", None, {}, token=True)

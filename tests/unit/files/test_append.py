@@ -14,7 +14,7 @@ import pytest
 
 from prep.errors import PathOccupied
 from prep.files import append
-from prep.files.append import append_lines, append_to
+from prep.files.append import append_lines
 from prep.report import history
 from prep.report.ready_file import _seal
 from tests.support.paths import ROOT
@@ -145,18 +145,18 @@ def test_without_locks_no_line_is_lost_either(tmp_path: Path, no_flock: str) -> 
 @pytest.mark.parametrize(
     ("there", "then"),
     [
-        (b"", b"new\n"),
-        (b"old\n", b"old\nnew\n"),
-        (b"torn", b"torn\nnew\n"),
-        (b"\xff", b"\xff\nnew\n"),
-        (b"\n", b"\nnew\n"),
+        (b"", b"one\ntwo\n"),
+        (b"old\n", b"old\none\ntwo\n"),
+        (b"torn", b"torn\none\ntwo\n"),
+        (b"\xff", b"\xff\none\ntwo\n"),
+        (b"\n", b"\none\ntwo\n"),
     ],
     ids=["empty", "whole", "torn", "no text", "an empty line"],
 )
 def test_a_line_never_runs_into_what_was_there(tmp_path: Path, there: bytes, then: bytes) -> None:
     path = tmp_path / "lines"
     path.write_bytes(there)
-    append_lines(path, ["new"])
+    append_lines(path, ["one", "two"])
     assert path.read_bytes() == then
     append_lines(path, [])
     assert path.read_bytes() == then
@@ -211,12 +211,3 @@ def test_what_is_no_regular_file_is_not_appended_to(tmp_path: Path, what: str) -
         f"path occupied: {path} is no regular file, and lines must be appended to it. Nothing was "
         "removed: move it away, and run again."
     )
-
-
-def test_an_open_file_takes_lines_as_well(tmp_path: Path) -> None:
-    path = tmp_path / "lines"
-    path.write_bytes(b"torn")
-    handle = os.open(path, os.O_RDWR | os.O_APPEND)
-    append_to(handle, ["one", "two"])
-    os.close(handle)
-    assert path.read_bytes() == b"torn\none\ntwo\n"

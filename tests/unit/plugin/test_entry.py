@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from prep.plugin import entry
-from prep.plugin.options import INI
 from tests.support.paths import ROOT
 from tests.support.runs import environment
 
@@ -79,7 +78,6 @@ def test_it_knows_the_settings_of_pytest_ini() -> None:
     assert "--import-mode=importlib" in entry.SETTINGS
     assert ini["pytest"]["strict"] == "true"
     assert ("-o", "strict=true") in pairs
-    assert tuple(INI) == entry.INI
 
 
 def test_it_is_the_entry_point_of_the_package() -> None:

@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -10,27 +11,15 @@ from prep.plugin import entry, options
 from prep.settings import Shard
 
 
-def registered() -> dict[str, bool]:
-    """Each option by its name, and whether it takes a value in the next argument."""
-    found: dict[str, bool] = {}
-
-    class Group:
-        def addoption(self, name: str, **how: object) -> None:
-            found[name] = how.get("action") != "store_true" and how.get("nargs") != "?"
-
-    class Parser:
-        def getgroup(self, *names: str) -> Group:
-            return Group()
-
-        def addini(self, *names: str, **how: object) -> None:
-            pass
-
-    options.add_options(Parser())  # type: ignore[arg-type]
-    return found
-
-
 def test_the_entry_point_knows_every_option() -> None:
-    found = registered()
+    found: dict[str, bool] = {}  # by name, whether it takes a value in the next argument
+
+    def add(name: str, **how: object) -> None:
+        found[name] = how.get("action") != "store_true" and how.get("nargs") != "?"
+
+    group = SimpleNamespace(addoption=add)
+    parser = SimpleNamespace(getgroup=lambda *names: group, addini=lambda *names, **how: None)
+    options.add_options(parser)  # type: ignore[arg-type]
     assert found.keys() == entry.OPTIONS
     assert {name for name, value in found.items() if value} == entry.WITH_VALUE
 

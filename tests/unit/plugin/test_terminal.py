@@ -110,11 +110,7 @@ def test_workers_have_a_line_each_and_one_painter(suite: Path) -> None:
 
 @pytest.mark.parametrize(
     ("args", "env"),
-    [
-        (["-s"], {}),
-        (["--pdb"], {}),
-        ([], {"TERM": "dumb"}),
-    ],
+    [(["-s"], {}), (["--pdb"], {}), ([], {"TERM": "dumb"})],
     ids=["-s", "--pdb", "dumb"],
 )
 def test_plain_lines_where_live_ones_would_be_in_the_way(
@@ -187,10 +183,8 @@ def test_without_a_terminal_lines_are_plain_and_few(suite: Path, args: list[str]
     assert done.returncode == 0, done.stdout
     lines = [line for line in done.stdout.splitlines() if "fetch" in line]
     assert sorted(lines) == [
-        "[one] fetched 1.0 MB",
-        "[one] fetching 1 file",
-        "[two] fetched 1.0 MB",
-        "[two] fetching 1 file",
+        *("[one] fetched 1.0 MB", "[one] fetching 1 file"),
+        *("[two] fetched 1.0 MB", "[two] fetching 1 file"),
     ]
     assert "\x1b" not in done.stdout
     assert done.stderr == ""

@@ -46,7 +46,7 @@ def child(tmp_path: Path, body: str) -> Child:
     )
 
 
-def exchanged(tmp_path: Path, body: str) -> tuple[Child, list[Event]]:
+def exchanged(tmp_path: Path, body: str) -> list[Event]:
     """All that the child answers until a line that is no event."""
     asked = child(tmp_path, body)
     lines: list[Event] = []
@@ -55,7 +55,8 @@ def exchanged(tmp_path: Path, body: str) -> tuple[Child, list[Event]]:
             line = answer(30)
             assert line is not None, "nothing came"
             lines.append(line)
-    return asked, lines
+    asked.stop()
+    return lines
 
 
 def refused(tmp_path: Path, body: str) -> str:
@@ -148,29 +149,25 @@ def test_a_line_without_end_is_bounded(tmp_path: Path) -> None:
 def test_a_long_answer_is_read(tmp_path: Path) -> None:
     size = LINE_MAX // 4
     body = f'out.write(b\'{{"order": %s, "result": "%s"}}\\n\' % (number, b\'a\' * {size}))'
-    asked, [line] = exchanged(tmp_path, body)
+    [line] = exchanged(tmp_path, body)
     assert len(line["result"]) == size
-    asked.stop()
 
 
 def test_an_answer_that_ends_without_a_new_line_is_none(tmp_path: Path) -> None:
-    asked = child(tmp_path, 'out.write(b\'{"order": %s, "result": {}}\' % number)')
-    with pytest.raises(ChildCrashed) as caught, asked.exchange("loading", {}) as answer:
-        answer(30)
+    with pytest.raises(ChildCrashed) as caught:
+        exchanged(tmp_path, 'out.write(b\'{"order": %s, "result": {}}\' % number)')
     assert str(caught.value) == "crashed: loading: the process ended with exit code 0."
 
 
 def test_a_broken_models_numbers_are_passed_on(tmp_path: Path) -> None:
-    asked, [line] = exchanged(tmp_path, writing(b'{"order": @N, "result": [NaN, Infinity]}'))
+    [line] = exchanged(tmp_path, writing(b'{"order": @N, "result": [NaN, Infinity]}'))
     assert [math.isnan(line["result"][0]), line["result"][1]] == [True, math.inf]
-    asked.stop()
 
 
 def test_several_lines_in_one_piece_are_several_answers(tmp_path: Path) -> None:
     event = b'{"order": @N, "event": "line", "text": "here"}\n'
-    asked, lines = exchanged(tmp_path, writing(event * 3 + b'{"order": @N, "result": 1}'))
+    lines = exchanged(tmp_path, writing(event * 3 + b'{"order": @N, "result": 1}'))
     assert [line.get("event", "result") for line in lines] == ["line"] * 3 + ["result"]
-    asked.stop()
 
 
 @pytest.mark.parametrize("result", [None, 7, "a text", [1]], ids=repr)
@@ -210,9 +207,7 @@ def test_an_error_of_another_class_is_quoted(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "how"),
-    [(3, "exit code 3"), (-11, "signal SIGSEGV"), (-40, "signal 40")],
-    ids=str,
+    ("code", "how"), [(3, "exit code 3"), (-11, "signal SIGSEGV"), (-40, "signal 40")], ids=str
 )
 def test_every_way_of_ending_has_a_name(code: int, how: str) -> None:
     error = crash_error("loading", code, 0)

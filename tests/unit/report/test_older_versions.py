@@ -108,13 +108,8 @@ def test_an_older_receipt_is_still_whole(tmp_path: Path) -> None:
 def test_an_older_ledger_says_what_was_placed(tmp_path: Path) -> None:
     home = Home(tmp_path)
     home.state.mkdir()
-    line = {
-        "at": "2026-01-01T00:00:00+00:00",
-        "catalogue": "/srv/models.toml",
-        "path": "hub/models--acme--tiny/blobs/aa",
-        "repo": "acme/tiny",
-        "what": "blob",
-    }
+    line = {"at": "2026-01-01T00:00:00+00:00", "catalogue": "/srv/models.toml"}
+    line |= {"path": "hub/models--acme--tiny/blobs/aa", "repo": "acme/tiny", "what": "blob"}
     home.ledger.write_text(json.dumps(line, sort_keys=True) + "\n")
     assert read_ledger(home).of("acme/tiny", "blob") == [line]
 

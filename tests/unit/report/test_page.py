@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -154,16 +155,12 @@ def test_a_model_shows_all_that_is_known_of_it() -> None:
 
 
 def test_what_is_wrong_stands_with_what_to_do() -> None:
-    failed = {
-        **model("failed"),
-        "problems": ["tiny is wrong:\n  changed  x\nRun again.", "and more"],
-    }
+    wrong = ["tiny is wrong:\n  changed  x\nRun again.", "and more"]
+    failed = {**model("failed"), "problems": wrong}
     page = parsed(render(whole(1, tiny=failed), []))
     problems = page.findall(".//div[@class='problem failed']")
-    assert ["".join(problem.find("p").itertext()) for problem in problems] == [
-        "tiny is wrong:",
-        "and more",
-    ]
+    heads = ["".join(problem.find("p").itertext()) for problem in problems]
+    assert heads == ["tiny is wrong:", "and more"]
     assert problems[0].find("pre").text == "  changed  x\nRun again."
 
 
@@ -188,9 +185,7 @@ def test_models_of_earlier_runs_are_told_apart() -> None:
 def test_answers_of_each_task_are_shown(task: str) -> None:
     asked = TASKS[task].questions().plain()
     if task == "reranker":
-        rows = {query: 0 for query, _ in asked["pairs"]}
-        for query, _ in asked["pairs"]:
-            rows[query] += 1
+        rows = Counter(query for query, _ in asked["pairs"])
         given: list[Any] = [[1.5 - n for n in range(count)] for count in rows.values()]
         question = asked["pairs"][0][0]
     else:
@@ -268,9 +263,8 @@ def test_links_and_labels_lead_somewhere() -> None:
 
 def test_a_page_of_very_many_models_is_shorter_for_each() -> None:
     for count, failed in ((20, False), (70, False), (70, True)):
-        entry = (
-            {**model("failed"), "problems": ["wrong:\n" + "x" * 9000] * 20} if failed else model()
-        )
+        problems = {"problems": ["wrong:\n" + "x" * 9000] * 20}
+        entry = {**model("failed"), **problems} if failed else model()
         many = {f"model-{number}": entry for number in range(count)}
         page = render(whole(**many), [line(model=name) for name in many for _ in range(20)])
         assert len(page.encode()) <= MOST_BYTES

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from prep.catalogue.lock import LockedModel
 from prep.home.layout import Home
 from prep.report.ready_file import environment, variable, write_for_consumers
+from prep.report.verdict import Status
 from tests.support.paths import ROOT
 from tests.support.runs import in_namespace, sample
 from tests.support.small_homes import SOURCE, locked_model, tiny
@@ -16,20 +18,16 @@ from tests.support.small_settings import settings_for
 from tests.unit.deploy.test_ready import SNAPSHOT, gate, in_place, proven, weights
 
 
-def test_a_failed_run_takes_a_proof_back_and_an_unchecked_one_does_not(
-    tmp_path: Path,
-) -> None:
+def test_a_failed_run_takes_a_proof_back_and_an_unchecked_one_does_not(tmp_path: Path) -> None:
     made = proven(tmp_path / "home")
-    settings = settings_for(made.home.root, made.locked)
-    write_for_consumers(settings, {"tiny": "unchecked"}, 0)
-    assert gate(made.home.root)[0] == 0
     other = locked_model({**SOURCE, "config.json": b"{}"})
-    write_for_consumers(settings_for(made.home.root, other), {"tiny": "unchecked"}, 0)
-    assert gate(made.home.root)[0] == 1
-    write_for_consumers(settings, {"tiny": "repaired"}, 0)
-    assert gate(made.home.root)[0] == 0
-    write_for_consumers(settings, {"tiny": "transient"}, 0)
-    assert gate(made.home.root)[0] == 1
+    runs: tuple[tuple[LockedModel, Status, int], ...] = (
+        *((made.locked, "unchecked", 0), (other, "unchecked", 1)),
+        *((made.locked, "repaired", 0), (made.locked, "transient", 1)),
+    )
+    for locked, status, code in runs:
+        write_for_consumers(settings_for(made.home.root, locked), {"tiny": status}, 0)
+        assert gate(made.home.root)[0] == code
 
 
 FULL = """

@@ -49,10 +49,8 @@ def test_the_summary_keeps_models_that_were_not_run(tmp_path: Path) -> None:
     fresh = entry(run(), "ready", settings, "tiny")
     write_summary(path, settings, {"other": fresh}, 0, began=0.0)
     whole, _ = write_summary(path, settings, {"tiny": {**fresh, "status": "failed"}}, 1, began=0.0)
-    assert {name: model["status"] for name, model in whole["models"].items()} == {
-        "other": "ready",
-        "tiny": "failed",
-    }
+    statuses = {name: model["status"] for name, model in whole["models"].items()}
+    assert statuses == {"other": "ready", "tiny": "failed"}
     assert whole["exit"] == 1
     nothing, _ = write_summary(path, settings, {}, 0, began=0.0)
     assert nothing["models"] == whole["models"]
@@ -61,10 +59,7 @@ def test_the_summary_keeps_models_that_were_not_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "content",
     [
-        b"",
-        b"\xff",
-        b"[]",
-        b'{"summary-version": 0, "models": {"x": {}}}',
+        *(b"", b"\xff", b"[]", b'{"summary-version": 0, "models": {"x": {}}}'),
         b'{"summary-version": 3, "models": {"x": {"status": "ready"}}}',
     ],
     ids=str,
@@ -72,37 +67,37 @@ def test_the_summary_keeps_models_that_were_not_run(tmp_path: Path) -> None:
 def test_a_summary_that_cannot_be_read_is_replaced(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "summary.json"
     path.write_bytes(content)
-    settings = settings_for(tmp_path, locked_model())
-    fresh = entry(run(), "ready", settings, "tiny")
-    whole, _ = write_summary(path, settings, {"tiny": fresh}, 0, began=0.0)
-    assert list(whole["models"]) == ["tiny"]
+    summarized(path, locked_model(), run())
+    assert list(json.loads(path.read_text(encoding="utf-8"))["models"]) == ["tiny"]
 
 
 def test_an_entry_tells_all_that_the_run_knows(tmp_path: Path) -> None:
-    facts = {
-        "fetched": 7,
+    same = {
         "seconds": 1.5,
-        "adopted": 5,
         "timeline": {"began": "then", "stretches": []},
-        "precisions": {"int8": {"bytes": 9}},
         "loads": {"transformers:name": {"seconds": 0.5}},
         "answers": {"original": [[1.0]]},
-        "cut": "network namespace",
         "goldens": "none recorded",
         "versions": {"torch": "2"},
         "repaired": ["corrupt config.json"],
+    }
+    facts = {
+        **same,
+        "fetched": 7,
+        "adopted": 5,
+        "precisions": {"int8": {"bytes": 9}},
+        "cut": "network namespace",
         "moved_ref": ("old", "new"),
         "unused": ["README.md"],
     }
-    written = entry(
-        run("passed", **facts), "unchecked", settings_for(tmp_path, locked_model()), "tiny"
-    )
+    settings = settings_for(tmp_path, locked_model())
+    written = entry(run("passed", **facts), "unchecked", settings, "tiny")
     assert datetime.fromisoformat(written.pop("at")).utcoffset() == timedelta(0)
     assert written == {
         "status": "unchecked",
         "model-prep": build().record(),
         "entry": locked_model().digest,
-        "home": str(settings_for(tmp_path, locked_model()).home.root),
+        "home": str(settings.home.root),
         "wanted-precisions": ["int8"],
         "wanted-consumers": None,
         "repo": "acme/tiny",
@@ -114,17 +109,11 @@ def test_an_entry_tells_all_that_the_run_knows(tmp_path: Path) -> None:
         "bytes": locked_model().bytes,
         "fetched-bytes": 7,
         "adopted-bytes": 5,
-        "seconds": 1.5,
-        "timeline": {"began": "then", "stretches": []},
+        **same,
         "precisions": {"int8": {"bytes": 9, "agreement-bound": 0.99}},
-        "loads": {"transformers:name": {"seconds": 0.5}},
-        "answers": {"original": [[1.0]]},
         "network-cut": "network namespace",
         "interpreters": {},
         "cpu-inference-default": None,
-        "goldens": "none recorded",
-        "versions": {"torch": "2"},
-        "repaired": ["corrupt config.json"],
         "moved-ref": ("old", "new"),
         "unused-files": ["README.md"],
         "tests": {"passed": 1, "failed": 0, "not-reached": 0, "not-tried": 0},

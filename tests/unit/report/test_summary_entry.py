@@ -1,7 +1,9 @@
 """What is taken for an entry of the summary, and what its schema says, is the same everywhere."""
 
 import copy
+import functools
 import json
+import operator
 from collections.abc import Iterator
 from typing import Any
 
@@ -38,25 +40,9 @@ VALUES: tuple[Any, ...] = (
     *("", "x", "ready", "int8", "fp32", "original", "embedding", "fetched", "a/b", "a/b/c", "/"),
     *("a" * 40, "a" * 64, "A" * 64, f"{'a' * 64}\n", f"{'a' * 40}\n", "org/name\n"),
     *("2026-01-01T00:00:00+00:00", "2026-01-01T00:00:00.123+00:00", "2026-01-01T00:00:00Z"),
-    *(
-        "2026-01-01T00:00:00+01:00",
-        "2026-01-01T00:00:00.123456+00:00",
-        "2026-01-01",
-        "seccomp filter",
-    ),
-    *(
-        [],
-        ["x"],
-        ["x", "y"],
-        ["x", "y", "z"],
-        [7],
-        [None],
-        [[]],
-        [["x"]],
-        [[None]],
-        [[0.5]],
-        [True],
-    ),
+    *("2026-01-01T00:00:00+01:00", "2026-01-01T00:00:00.123456+00:00", "2026-01-01"),
+    *("seccomp filter", [], ["x"], ["x", "y"], ["x", "y", "z"], [7], [None], [[]], [["x"]]),
+    *([[None]], [[0.5]], [True]),
     *({}, {"x": "y"}, {"x": 7}, {"int8": {}}, {"int8": []}, {"fp64": []}, {"not-tried": "x"}),
     *({"seconds": 1, "latency": 1, "peak-bytes": 1}, {"began": None, "stretches": []}),
 )
@@ -65,45 +51,38 @@ VALUES: tuple[Any, ...] = (
 def places_in(data: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     """Every place below, and the whole."""
     yield path
-    pairs = (
-        data.items()
-        if isinstance(data, dict)
-        else enumerate(data)
-        if isinstance(data, list)
-        else ()
-    )
-    for key, value in pairs:
-        yield from places_in(value, (*path, key))
-
-
-def at(data: Any, path: tuple[Any, ...]) -> Any:
-    for key in path:
-        data = data[key]
-    return data
+    keys = data if isinstance(data, dict) else range(len(data)) if isinstance(data, list) else ()
+    for key in keys:
+        yield from places_in(data[key], (*path, key))
 
 
 def changed(path: tuple[Any, ...]) -> Iterator[tuple[str, Any]]:
     """The rich entry with one change at a place, each with its name."""
-    for value in VALUES:
-        fresh = copy.deepcopy(RICH)
-        if not path:
-            yield repr(value), value
-            continue
-        at(fresh, path[:-1])[path[-1]] = value
-        yield repr(value), fresh
+
+    def fresh(place: tuple[Any, ...]) -> tuple[Any, Any]:
+        """A copy of the entry, and what stands at a place in it."""
+        whole = copy.deepcopy(RICH)
+        return whole, functools.reduce(operator.getitem, place, whole)
+
     if path:
-        fresh = copy.deepcopy(RICH)
-        del at(fresh, path[:-1])[path[-1]]
-        yield "deleted", fresh
+        for value in VALUES:
+            entry, above = fresh(path[:-1])
+            above[path[-1]] = value
+            yield repr(value), entry
+        entry, above = fresh(path[:-1])
+        del above[path[-1]]
+        yield "deleted", entry
+    else:
+        yield from ((repr(value), value) for value in VALUES)
     for key in ("other", "int8", "fp64", "seconds", ""):
-        fresh = copy.deepcopy(RICH)
-        if isinstance(there := at(fresh, path), dict) and key not in there:
+        entry, there = fresh(path)
+        if isinstance(there, dict) and key not in there:
             there[key] = next(iter(there.values()), None)
-            yield f"with {key!r}", fresh
-    fresh = copy.deepcopy(RICH)
-    if isinstance(there := at(fresh, path), list):
+            yield f"with {key!r}", entry
+    entry, there = fresh(path)
+    if isinstance(there, list):
         there.append(there[0] if there else 7)
-        yield "longer", fresh
+        yield "longer", entry
 
 
 PLACES = list(places_in(RICH))

@@ -14,14 +14,8 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from huggingface_hub import (
-    HfApi,
-    errors,
-    get_hf_file_metadata,
-    hf_hub_download,
-    hf_hub_url,
-    snapshot_download,
-)
+from huggingface_hub import HfApi, errors, hf_hub_download, snapshot_download
+from huggingface_hub import get_hf_file_metadata as metadata
 from huggingface_hub.utils import parse_xet_file_data_from_response
 from huggingface_hub.utils._http import parse_ratelimit_headers
 
@@ -30,11 +24,11 @@ from sample_hub.faults import Fault
 from sample_hub.flows import FLOWS, Faults, at, changing, foreign, limited, moved, page, slow
 from sample_hub.listener import Listener
 from sample_hub.server import Hub, ServedRepo, sample_repos
+from tests.support.hub_requests import LARGE, SMALL, fetch, folder_of, get, url
 from tests.support.paths import ROOT
 from tests.support.runs import TINY_REPO, in_namespace
 
 REPO = "Acme/Tiny"
-LARGE, SMALL = "model.safetensors", "config.json"
 WEIGHTS = bytes(range(256)) * 400
 CONFIG = json.dumps({"model_type": "bert", "words": ["the same"] * 400}).encode()
 SHA256 = hashlib.sha256(WEIGHTS).hexdigest()
@@ -44,10 +38,7 @@ TOKEN = "hf_token"
 
 @pytest.fixture
 def served(tmp_path: Path) -> ServedRepo:
-    folder = tmp_path / "repo"
-    folder.mkdir()
-    (folder / LARGE).write_bytes(WEIGHTS)
-    (folder / SMALL).write_bytes(CONFIG)
+    folder = folder_of(tmp_path / "repo", {LARGE: WEIGHTS, SMALL: CONFIG})
     return ServedRepo.of(REPO, folder, "mit")
 
 
@@ -55,19 +46,6 @@ def served(tmp_path: Path) -> ServedRepo:
 def hub(served: ServedRepo) -> Iterator[Hub]:
     with Hub([served]) as running:
         yield running
-
-
-def url(hub: Hub, path: str = LARGE, repo: str = REPO) -> str:
-    return hf_hub_url(repo, path, revision="main", endpoint=hub.url)
-
-
-def get(hub: Hub, path: str = LARGE, **headers: str) -> httpx.Response:
-    return httpx.get(url(hub, path), headers=headers, follow_redirects=True, timeout=10)
-
-
-def fetch(hub: Hub, path: str, cache: Path) -> bytes:
-    """What the client makes of a file."""
-    return Path(hf_hub_download(REPO, path, endpoint=hub.url, cache_dir=cache)).read_bytes()
 
 
 def info(hub: Hub, repo: str = REPO) -> dict[str, object]:
@@ -96,6 +74,11 @@ def test_small_file_is_behind_a_relative_redirect_and_both_answers_tell_of_it(
     assert second.status_code == 200
     assert {name: second.headers[name] for name in headers} == headers
     assert second.content == (CONFIG if method == "GET" else b"")
+    assert [request.path for request in hub.requests] == [
+        f"/{REPO}/resolve/main/{SMALL}",
+        first.headers["Location"].partition("?")[0],
+    ]
+    assert hub.requests[-1].sent == len(second.content)
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
@@ -115,6 +98,7 @@ def test_large_file_is_behind_a_signed_address_of_another_host(
     assert xet.refresh_route == f"{hub.url}/api/models/{REPO}/xet-read-token/{served.commit}"
     there = httpx.URL(first.headers["Location"])
     assert (urlsplit(hub.url).hostname, there.host) == ("127.0.0.1", "localhost")
+    assert there.path == f"/cdn/{SHA256}/{REPO}/{LARGE}"
     assert {"Expires", "Policy", "Signature", "Key-Pair-Id"} < set(there.params)
     again = httpx.URL(httpx.request(method, url(hub)).headers["Location"])
     assert (there.path, there.params["Signature"]) != (again.path, again.params["Signature"])
@@ -427,7 +411,7 @@ def test_refusals_are_what_the_client_knows_them_as(served: ServedRepo, name: st
     status, code, words, kind = REFUSED[name]
     with Hub([served], faults=FLOWS[name]()) as hub:
         with pytest.raises(kind) as caught:
-            get_hf_file_metadata(url(hub), token=TOKEN)
+            metadata(url(hub), token=TOKEN)
         assert type(caught.value) is kind
         answer = caught.value.response
         assert (answer.status_code, answer.headers.get("X-Error-Code")) == (status, code)
@@ -436,7 +420,7 @@ def test_refusals_are_what_the_client_knows_them_as(served: ServedRepo, name: st
 
 def test_head_without_a_length(served: ServedRepo, tmp_path: Path) -> None:
     with Hub([served], faults=FLOWS["head-unsized"]()) as hub:
-        found = get_hf_file_metadata(url(hub, SMALL))
+        found = metadata(url(hub, SMALL))
         assert (found.size, found.commit_hash) == (None, served.commit)
         assert get(hub, SMALL).headers["Content-Length"] == str(len(CONFIG))
         assert fetch(hub, LARGE, tmp_path) == WEIGHTS
@@ -444,7 +428,7 @@ def test_head_without_a_length(served: ServedRepo, tmp_path: Path) -> None:
 
 def test_head_with_the_length_of_what_would_be_compressed(served: ServedRepo) -> None:
     with Hub([served], faults=FLOWS["head-packed"]()) as hub:
-        found = get_hf_file_metadata(url(hub, SMALL))
+        found = metadata(url(hub, SMALL))
         assert found.size == len(gzip.compress(CONFIG, 1)) < len(CONFIG)
         answer = httpx.head(url(hub, SMALL), follow_redirects=True)
         assert answer.headers["Content-Encoding"] == "gzip"
@@ -530,15 +514,15 @@ def test_first_byte_is_late_and_the_connection_stands(
 def test_etag_in_other_shapes(served: ServedRepo, name: str, header: str, etag: str) -> None:
     with Hub([served], faults=FLOWS[name]()) as hub:
         assert httpx.head(url(hub)).headers["X-Linked-ETag"] == header
-        assert get_hf_file_metadata(url(hub)).etag == etag
-        assert get_hf_file_metadata(url(hub, SMALL)).etag == etag.replace(SHA256, OID) or (
-            name == "etag-foreign" and get_hf_file_metadata(url(hub, SMALL)).etag == foreign(OID)
+        assert metadata(url(hub)).etag == etag
+        assert metadata(url(hub, SMALL)).etag == etag.replace(SHA256, OID) or (
+            name == "etag-foreign" and metadata(url(hub, SMALL)).etag == foreign(OID)
         )
 
 
 def test_etag_changes_between_answers(served: ServedRepo) -> None:
     with Hub([served], faults=FLOWS["etag-changes"]()) as hub:
-        etags = {get_hf_file_metadata(url(hub, path)).etag for path in (LARGE, SMALL) * 3}
+        etags = {metadata(url(hub, path)).etag for path in (LARGE, SMALL) * 3}
         assert len(etags) == 6
     first, second = changing(), changing()
     assert (first("a"), first("a")) == (second("a"), second("a"))

@@ -14,11 +14,11 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 import httpx
 import pytest
-from huggingface_hub import HfApi, constants, errors, hf_hub_download, hf_hub_url, snapshot_download
+from huggingface_hub import HfApi, constants, errors, snapshot_download
 from huggingface_hub import get_hf_file_metadata as metadata
 from huggingface_hub.utils._pagination import paginate
 from pytest import MonkeyPatch
@@ -26,8 +26,8 @@ from pytest import MonkeyPatch
 from sample_hub import served as repositories
 from sample_hub import server
 from sample_hub.cdn import signed
-from sample_hub.listener import kind_of
 from sample_hub.server import Fault, Hub, ServedRepo, commit_of, is_lfs, sample_repos
+from tests.support.hub_requests import at_bytes, fetch, folder_of, get, url
 from tests.support.paths import ROOT
 
 REPO = "acme/tiny"
@@ -44,11 +44,7 @@ LFS = {"sha256": SHA256, "size": 102400, "pointer_size": 131}
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A repository's folder, with hidden files that are nobody's business."""
-    top = tmp_path / "repo"
-    for path, content in {**FILES, **dict.fromkeys(HIDDEN, b"hidden")}.items():
-        (top / path).parent.mkdir(parents=True, exist_ok=True)
-        (top / path).write_bytes(content)
-    return top
+    return folder_of(tmp_path / "repo", {**FILES, **dict.fromkeys(HIDDEN, b"hidden")})
 
 
 @pytest.fixture
@@ -62,30 +58,10 @@ def hub(served: ServedRepo) -> Iterator[Hub]:
         yield running
 
 
-def url(hub: Hub, path: str, revision: str = "main") -> str:
-    """Where the client looks for a file."""
-    return hf_hub_url(REPO, path, revision=revision, endpoint=hub.url)
-
-
-def fetch(hub: Hub, path: str, cache: Path, revision: str = "main") -> Path:
-    """What the client makes of a file."""
-    return Path(hf_hub_download(REPO, path, revision=revision, endpoint=hub.url, cache_dir=cache))
-
-
 def in_turn(*faults: Fault) -> Callable[[str, str], Fault | None]:
     """These faults for the first GETs of large files, none afterwards."""
     left = list(faults)
     return lambda _, path: left.pop(0) if left and path.startswith("/cdn/") else None
-
-
-def at_bytes(fault: Fault) -> Callable[[str, str], Fault | None]:
-    """The fault for every file's bytes, and not for the redirects that lead there."""
-    return lambda _, path: fault if kind_of(path) in ("cdn", "resolve-cache") else None
-
-
-def get(hub: Hub, path: str, **headers: str) -> httpx.Response:
-    """A file as a client without any knowledge of hubs gets it."""
-    return httpx.get(url(hub, path), headers=headers, follow_redirects=True)
 
 
 def blob_oid(content: bytes) -> str:
@@ -180,28 +156,11 @@ def test_tree_comes_in_pages(hub: Hub) -> None:
 @pytest.mark.parametrize("by", ["main", "commit"])
 def test_download_gives_the_bytes(hub: Hub, tmp_path: Path, path: str, by: str) -> None:
     commit = hub.repos[0].commit
-    got = fetch(hub, path, tmp_path, commit if by == "commit" else by)
-    assert got == tmp_path / "models--acme--tiny/snapshots" / commit / path
-    assert got.read_bytes() == FILES[path]
+    assert fetch(hub, path, tmp_path, commit if by == "commit" else by) == FILES[path]
+    got = tmp_path / "models--acme--tiny/snapshots" / commit / path
     assert got.resolve().name == (SHA256 if path == LARGE else blob_oid(FILES[path]))
     (body,) = hub.bodies(path)
     assert (body.status, body.sent, body.range) == (200, len(FILES[path]), None)
-
-
-@pytest.mark.parametrize("path", [SMALL, LARGE])
-def test_metadata_is_the_hubs(hub: Hub, path: str) -> None:
-    found = metadata(url(hub, path), token="hf_secret")
-    assert (found.commit_hash, found.size) == (hub.repos[0].commit, len(FILES[path]))
-    commit = hub.repos[0].commit
-    moved = f"{hub.storage}/cdn/{SHA256}/{REPO}/{quote(path)}"
-    cached = f"/api/resolve-cache/models/{REPO}/{commit}/{path}"
-    place = moved if path == LARGE else hub.url + cached
-    assert found.location.partition("?")[0] == place
-    assert found.etag == (SHA256 if path == LARGE else blob_oid(CONFIG))
-    paths = [f"/{REPO}/resolve/main/{path}", *([] if path == LARGE else [cached])]
-    assert [request.path for request in hub.requests] == paths
-    assert all((request.sent, request.authorization) == (0, True) for request in hub.requests)
-    assert "secret" not in repr(hub.requests)
 
 
 def test_snapshot_is_whole_and_a_second_fetches_nothing(hub: Hub, tmp_path: Path) -> None:
@@ -225,9 +184,9 @@ def test_main_is_the_last_of_several_commits(served: ServedRepo, tmp_path: Path)
     (tmp_path / "new" / LARGE).write_bytes(WEIGHTS[::-1])
     new = ServedRepo.of(REPO, tmp_path / "new")
     with Hub([served, new]) as hub:
-        assert fetch(hub, LARGE, tmp_path).read_bytes() == WEIGHTS[::-1]
-        assert fetch(hub, LARGE, tmp_path, new.commit).read_bytes() == WEIGHTS[::-1]
-        assert fetch(hub, LARGE, tmp_path, served.commit).read_bytes() == WEIGHTS
+        assert fetch(hub, LARGE, tmp_path) == WEIGHTS[::-1]
+        assert fetch(hub, LARGE, tmp_path, new.commit) == WEIGHTS[::-1]
+        assert fetch(hub, LARGE, tmp_path, served.commit) == WEIGHTS
 
 
 @pytest.mark.parametrize("path", [LARGE, SMALL])
@@ -314,7 +273,7 @@ def test_fault_cut_and_ignored_range(
 ) -> None:
     monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 1000)  # or nothing is there to resume
     with Hub([served], faults=in_turn(Fault(cut=60_000), Fault(ignore_range=ignore))) as hub:
-        assert fetch(hub, LARGE, tmp_path).read_bytes() == WEIGHTS
+        assert fetch(hub, LARGE, tmp_path) == WEIGHTS
         first, second = hub.bodies(LARGE)
         assert (first.status, first.sent, second.range) == (200, 60_000, "bytes=60000-")
         assert (second.status, second.sent) == ((200, 102_400) if ignore else (206, 42_400))
@@ -322,7 +281,7 @@ def test_fault_cut_and_ignored_range(
 
 def test_fault_spoiled_end_passes_the_client_unseen(served: ServedRepo, tmp_path: Path) -> None:
     with Hub([served], faults=lambda *_: Fault(corrupt=3)) as hub:
-        got = fetch(hub, LARGE, tmp_path).read_bytes()
+        got = fetch(hub, LARGE, tmp_path)
         assert (len(got), got[:-3]) == (len(WEIGHTS), WEIGHTS[:-3])
         assert not any(a == b for a, b in zip(got[-3:], WEIGHTS[-3:], strict=True))
         part = get(hub, SMALL, Range="bytes=-4").content
@@ -332,7 +291,7 @@ def test_fault_spoiled_end_passes_the_client_unseen(served: ServedRepo, tmp_path
 def test_fault_stall_is_silence(hub: Hub, tmp_path: Path, monkeypatch: MonkeyPatch) -> None:
     monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 0.3)
     with Hub(hub.repos, faults=in_turn(Fault(stall=60))) as hub:
-        assert fetch(hub, LARGE, tmp_path).read_bytes() == WEIGHTS
+        assert fetch(hub, LARGE, tmp_path) == WEIGHTS
     with Hub(hub.repos, faults=at_bytes(Fault(stall=60))) as hub:
         with httpx.stream("GET", url(hub, SMALL), timeout=0.3, follow_redirects=True) as answer:
             assert (answer.status_code, answer.headers["Content-Length"]) == (200, "22")

@@ -5,9 +5,10 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,6 +28,8 @@ from prep.machine.disk import disk_of
 from prep.sandbox.import_server import ImportServer
 from prep.tasks.consumers import Case, Interpreter
 from tests.support.restricted import bare_python, libraries_of
+
+Serve = Callable[[Interpreter], ImportServer]
 
 DOING = "tiny: loading"
 JOB = '''
@@ -121,6 +124,20 @@ def server(
     serving.stop()
 
 
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Serve]:
+    """Servers of a test's own, stopped when it ends."""
+    serving: list[ImportServer] = []
+
+    def make(interpreter: Interpreter) -> ImportServer:
+        serving.append(ImportServer(tmp_path, interpreter))
+        return serving[-1]
+
+    yield make
+    for server in serving:
+        server.stop()
+
+
 @pytest.fixture(autouse=True)
 def serves_on(request: pytest.FixtureRequest) -> Iterator[None]:
     """Whatever a job did, the next one is served by the same process."""
@@ -144,22 +161,29 @@ def test_result_comes_with_what_it_took_whatever_the_libraries_print(server: Imp
     assert 1 << 20 < result.peak < 1 << 30
 
 
-def test_a_job_that_takes_too_long_times_out(server: ImportServer) -> None:
-    error = error_of(server, "sleep", timeout=0.3)
-    assert type(error) is TimedOut
-    assert str(error) == (
-        "timed out: tiny: loading: not done within 0.3 s, so it was stopped. On a busy machine, "
-        "run again with fewer models at once."
-    )
+LATE = (
+    "timed out: tiny: loading: not done within 0.3 s, so it was stopped. On a busy machine, "
+    "run again with fewer models at once."
+)
+SIGSEGV = "crashed: tiny: loading: the process ended with signal SIGSEGV."
 
 
-def test_a_job_that_ends_without_a_result_crashed(server: ImportServer) -> None:
-    error = error_of(server, "leave")
-    assert type(error) is ChildCrashed
-    assert str(error) == "crashed: tiny: loading: the process ended with exit code 3."
-    error = error_of(server, "kill", signal=signal.SIGSEGV)
-    assert type(error) is ChildCrashed
-    assert str(error) == "crashed: tiny: loading: the process ended with signal SIGSEGV."
+@pytest.mark.parametrize(
+    ("job", "args", "kind", "message"),
+    [
+        ("sleep", {"timeout": 0.3}, TimedOut, LATE),
+        ("leave", {}, ChildCrashed, "crashed: tiny: loading: the process ended with exit code 3."),
+        ("kill", {"signal": signal.SIGSEGV}, ChildCrashed, SIGSEGV),
+        ("fail", {}, ChildCrashed, "crashed: tiny: loading failed: ValueError: no such tensor"),
+    ],
+    ids=["takes too long", "ends without a result", "crashes", "raises"],
+)
+def test_a_job_without_a_result_says_what_became_of_it(
+    server: ImportServer, job: str, args: dict[str, Any], kind: type[PrepError], message: str
+) -> None:
+    error = error_of(server, job, **args)
+    assert (type(error), str(error)) == (kind, message)
+    assert issubclass(ChildCrashed, ModelError)
 
 
 def test_a_killed_job_is_transient(server: ImportServer) -> None:
@@ -170,14 +194,11 @@ def test_a_killed_job_is_transient(server: ImportServer) -> None:
 
 
 def test_a_job_that_is_killed_while_it_answers_is_transient(
-    service: Interpreter, tmp_path: Path
+    service: Interpreter, serve: Serve
 ) -> None:
-    serving = ImportServer(tmp_path, service)
-    try:
-        assert type(error_of(serving, "halfway")) is ChildKilled
-        assert serving.run("job:good", {}, doing="next").value
-    finally:
-        serving.stop()
+    serving = serve(service)
+    assert type(error_of(serving, "halfway")) is ChildKilled
+    assert serving.run("job:good", {}, doing="next").value
 
 
 @pytest.mark.parametrize(
@@ -202,13 +223,6 @@ def test_errors_of_the_disk_keep_their_class_and_path(
     assert (path if kind is not DiskFull else f"{disk_of(tmp_path).place} has ") in str(error)
     if code != errno.ENOSPC:  # the term says it
         assert os.strerror(code) in str(error)
-
-
-def test_an_exception_of_a_library_keeps_its_text(server: ImportServer) -> None:
-    error = error_of(server, "fail")
-    assert type(error) is ChildCrashed
-    assert isinstance(error, ModelError)
-    assert str(error) == "crashed: tiny: loading failed: ValueError: no such tensor"
 
 
 def test_an_unknown_job_and_a_result_that_is_not_json_are_errors(server: ImportServer) -> None:
@@ -249,9 +263,9 @@ def test_what_this_machine_cannot_try_is_not_tried(server: ImportServer, tmp_pat
 
 
 def test_a_killed_server_is_started_again_for_the_next_job(
-    service: Interpreter, tmp_path: Path
+    service: Interpreter, serve: Serve
 ) -> None:
-    serving = ImportServer(tmp_path, service)
+    serving = serve(service)
     serving.ready()
     assert serving._child is not None
     os.kill(serving._child.process.pid, signal.SIGKILL)
@@ -259,13 +273,12 @@ def test_a_killed_server_is_started_again_for_the_next_job(
     assert serving.run("job:good", {}, doing="by a new process").value
     serving.stop()
     assert serving.run("job:good", {}, doing="after a new start").value
-    serving.stop()
 
 
 def test_a_server_that_hangs_is_stopped_so_that_its_late_answer_is_not_used(
-    service: Interpreter, tmp_path: Path
+    service: Interpreter, serve: Serve
 ) -> None:
-    serving = ImportServer(tmp_path, service)
+    serving = serve(service)
     serving.ready()
     assert serving._child is not None
     process = serving._child.process
@@ -317,13 +330,12 @@ def test_an_interrupted_job_answers_no_later_order(
 
 
 def test_a_server_that_is_interrupted_while_it_imports_is_started_again(
-    service: Interpreter, tmp_path: Path
+    service: Interpreter, serve: Serve
 ) -> None:
-    serving = ImportServer(tmp_path, service)
+    serving = serve(service)
     with pytest.raises(Alarm), alarm(0.01, Alarm()):
         serving.ready()
     assert serving.run("job:slowly", {"name": "B"}, doing="load B").value == {"name": "B"}
-    serving.stop()
 
 
 def test_interruption_at_any_moment_leaves_no_answer_behind(server: ImportServer) -> None:
@@ -363,45 +375,38 @@ def test_answer_to_another_order_is_refused_and_the_next_order_has_a_new_process
 PRINTS = "import sys\nprint('welcome')\nsys.stdout.flush()\n"
 
 
+def script_as_python(folder: Path, script: str) -> Interpreter:
+    python = folder / "python"
+    python.write_text(script)
+    python.chmod(0o755)
+    return Interpreter(python=python, label="odd")
+
+
 @pytest.mark.parametrize(
     "script",
     ["#!/bin/sh\nexit 1\n", "#!/bin/sh\necho usage: PROBE\n", "#!/bin/sh\nkill -11 $$\n", "no\n"],
     ids=["ends", "prints", "dies", "cannot be run"],
 )
 def test_an_interpreter_that_cannot_run_the_probe_is_unsuitable(
-    tmp_path: Path, script: str
+    tmp_path: Path, serve: Serve, script: str
 ) -> None:
-    python = tmp_path / "python"
-    python.write_text(script)
-    python.chmod(0o755)
-    serving = ImportServer(tmp_path, Interpreter(python=python, label="odd"))
-    try:
-        with pytest.raises(UnsuitableInterpreter, match=f"^{python} cannot run the probe: "):
-            serving.ready()
-    finally:
-        serving.stop()
+    odd = script_as_python(tmp_path, script)
+    with pytest.raises(UnsuitableInterpreter, match=f"^{odd.python} cannot run the probe: "):
+        serve(odd).ready()
 
 
-def test_an_interpreter_that_is_killed_while_it_imports_is_transient(tmp_path: Path) -> None:
+def test_an_interpreter_that_is_killed_while_it_imports_is_transient(
+    tmp_path: Path, serve: Serve
+) -> None:
     """Memory that ran out says nothing about it."""
-    python = tmp_path / "python"
-    python.write_text("#!/bin/sh\nkill -9 $$\n")
-    python.chmod(0o755)
-    serving = ImportServer(tmp_path, Interpreter(python=python, label="large"))
-    try:
-        with pytest.raises(PrepError) as caught:
-            serving.ready()
-    finally:
-        serving.stop()
+    with pytest.raises(PrepError) as caught:
+        serve(script_as_python(tmp_path, "#!/bin/sh\nkill -9 $$\n")).ready()
     assert type(caught.value) is ChildKilled
 
 
-def test_an_environment_that_prints_when_it_starts_works(tmp_path: Path) -> None:
+def test_an_environment_that_prints_when_it_starts_works(tmp_path: Path, serve: Serve) -> None:
     """As a ``sitecustomize.py`` or a wrapper of an environment may."""
     python = bare_python(tmp_path / "environment")
     (libraries_of(python) / "sitecustomize.py").write_text(PRINTS, encoding="utf-8")
-    serving = ImportServer(tmp_path, Interpreter(python=python, label="talkative"))
-    try:
-        assert serving.ready()["python"] == ".".join(map(str, sys.version_info[:3]))
-    finally:
-        serving.stop()
+    ready = serve(Interpreter(python=python, label="talkative")).ready()
+    assert ready["python"] == ".".join(map(str, sys.version_info[:3]))

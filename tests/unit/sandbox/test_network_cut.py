@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from tests.support.restricted import (
-    AS_USER,
     BY_ROOT_ONLY,
     HERE,
     IN_DOCKER,
@@ -43,6 +42,7 @@ def tier_of(on: str) -> str:
 
 REACH = """
 port = int(sys.argv[1])
+namespace = os.readlink("/proc/self/ns/net")
 before = errno_of(lambda: socket.create_connection(("127.0.0.1", port), 5).close())
 tier = network_cut.cut()
 def connect():
@@ -64,7 +64,8 @@ thread.start()
 thread.join()
 tell(
     tier=tier,
-    user=os.getuid(),
+    ids=[os.getuid(), os.getgid()],
+    own_namespace=os.readlink("/proc/self/ns/net") != namespace,
     before=before,
     after=errno_of(connect),
     thread=seen[0],
@@ -77,13 +78,15 @@ tell(
 
 
 @everywhere
-def test_a_process_that_is_cut_off_cannot_reach_even_its_own_machine(
+def test_a_process_that_is_cut_off_cannot_reach_even_its_own_machine_and_stays_its_user(
     listener: socket.socket, on: str
 ) -> None:
     got = python(REACH, listener.getsockname()[1], on=on)
+    here = [os.getuid(), os.getgid()]
     assert got == {
         "tier": tier_of(on),
-        "user": {HERE: os.getuid(), IN_DOCKER: 0}.get(on, USER),
+        "ids": {HERE: here, IN_DOCKER: [0, 0]}.get(on, [USER, USER]),
+        "own_namespace": may_have_namespaces(on),
         "before": 0,
         "after": NO_NETWORK,
         "thread": NO_NETWORK,
@@ -92,33 +95,6 @@ def test_a_process_that_is_cut_off_cannot_reach_even_its_own_machine(
         "version_6": True,
         "name": True,
     }
-
-
-@by_root
-def test_a_user_without_rights_stays_himself_where_the_filter_cuts(
-    listener: socket.socket,
-) -> None:
-    script = """
-address = ("127.0.0.1", int(sys.argv[1]))
-before = errno_of(lambda: socket.socket().connect(address))
-network_cut._seccomp()
-after = errno_of(lambda: socket.socket().connect(address))
-tell(before=before, after=after, user=os.getuid(), group=os.getgid())
-"""
-    got = python(script, listener.getsockname()[1], on=AS_USER)
-    assert got == {"before": 0, "after": NO_NETWORK, "user": USER, "group": USER}
-
-
-@by_root
-@pytest.mark.skipif(not may_have_namespaces(AS_USER), reason="no user namespaces here")
-def test_a_user_without_rights_stays_himself_in_a_namespace() -> None:
-    script = """
-before = os.readlink("/proc/self/ns/net")
-tier = network_cut.cut()
-tell(tier=tier, same=os.readlink("/proc/self/ns/net") == before, user=os.getuid())
-"""
-    got = python(script, on=AS_USER)
-    assert got == {"tier": "network namespace", "same": False, "user": USER}
 
 
 @by_root

@@ -32,10 +32,6 @@ def texts_of(asked: Sequence[Any]) -> list[str]:
     return [text for row in rows for text in row if isinstance(text, str)]
 
 
-def test_every_task_has_its_questions_and_no_file_is_left_over() -> None:
-    assert set(ASKED) == set(TASKS) == {path.stem for path in FOLDER.glob("*.toml")}
-
-
 @of_each_task
 def test_questions_are_read_as_those_of_their_task(task: str) -> None:
     questions, asked = TASKS[task].questions(), ASKED[task]

@@ -6,16 +6,7 @@ from prep.errors import listing
 from prep.home.layout import write_text
 from prep.verify.problem import Problem
 from prep.verify.source import check_source
-from tests.support.small_homes import (
-    COMMIT,
-    SOURCE,
-    Tiny,
-    flip,
-    leave,
-    seen,
-    sha256,
-    write_bytes,
-)
+from tests.support.small_homes import COMMIT, SOURCE, Tiny, flip, leave, seen, sha256, write_bytes
 
 WEIGHTS, IR = "model.safetensors", "openvino_model.bin"
 

@@ -14,52 +14,23 @@ SHARDS = {SHARD: safetensors(b"weights"), "model.safetensors.index.json": INDEX}
 SLOW = {"vocab.txt": b"[PAD]"}
 
 # Taken by transformers, sentence-transformers or optimum-intel, each of which was seen to do so.
-TAKEN = (
-    "2_Dense/config.json",
-    "2_Dense/model.safetensors",
-    "2_Dense/pytorch_model.bin",
-    "0_Transformer/chat_template.jinja",
-    "0_Transformer/spiece.model",
-    "0_Transformer/vocab.txt",
-    "adapter_config.json",
-    "adapter_model.safetensors",
-    "added_tokens.json",
-    "additional_chat_templates/rag.jinja",
-    "chat_template.jinja",
-    "config_sentence_transformers.json",
-    "generation_config.json",
-    "merges.txt",
-    "preprocessor_config.json",
-    "processor_config.json",
-    "sentence_bert_config.json",
-    "sentencepiece.bpe.model",
-    "special_tokens_map.json",
-    "spiece.model",
-    "tokenizer.4.0.0.json",
-    "tokenizer.model",
-    "tokenizer_config.json",
-    "video_preprocessor_config.json",
-    "vocab.json",
-)
-NOT_TAKEN = (
-    ".DS_Store",
-    ".gitattributes",
-    "._adapter_config.json",
-    "1_Pooling/.DS_Store",
-    "1_Pooling/._config.json",
-    "LICENSE",
-    "README.md",
-    "data_config.json",
-    "model.safetensors.index.json",
-    "onnx/config.json",
-    "onnx/model.onnx",
-    "openvino/openvino_model.xml",
-    "pytorch_model.bin",
-    "tekken.json",
-    "tf_model.h5",
-    "tokenizer.model.v3",
-    "train.py",
-)
+TAKEN = [
+    "2_Dense/config.json", "2_Dense/model.safetensors", "2_Dense/pytorch_model.bin",
+    "0_Transformer/chat_template.jinja", "0_Transformer/spiece.model", "0_Transformer/vocab.txt",
+    "adapter_config.json", "adapter_model.safetensors", "added_tokens.json",
+    "additional_chat_templates/rag.jinja", "chat_template.jinja",
+    "config_sentence_transformers.json", "generation_config.json", "merges.txt",
+    "preprocessor_config.json", "processor_config.json", "sentence_bert_config.json",
+    "sentencepiece.bpe.model", "special_tokens_map.json", "spiece.model", "tokenizer.4.0.0.json",
+    "tokenizer.model", "tokenizer_config.json", "video_preprocessor_config.json", "vocab.json",
+]  # fmt: skip
+NOT_TAKEN = [
+    ".DS_Store", ".gitattributes", "._adapter_config.json", "1_Pooling/.DS_Store",
+    "1_Pooling/._config.json", "LICENSE", "README.md", "data_config.json",
+    "model.safetensors.index.json", "onnx/config.json", "onnx/model.onnx",
+    "openvino/openvino_model.xml", "pytorch_model.bin", "tekken.json", "tf_model.h5",
+    "tokenizer.model.v3", "train.py",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("path", TAKEN)
@@ -86,31 +57,22 @@ def test_an_unlocked_ir_is_a_problem_of_a_conversion_only(model: Tiny, path: str
     assert model.source().unused == (path,)
 
 
-@pytest.mark.parametrize(
-    ("locked", "path", "taken"),
-    [
-        (SHARDS, "model.safetensors", True),
-        (SLOW, "tokenizer.json", True),
-        (SLOW, "tokenizer.model.v3", True),
-        (SLOW, "tekken.json", True),
-        (SLOW, "tiktoken.model", True),
-        (SLOW, "config.json", True),
-        (SLOW, "modules.json", True),
-        ({"a.json": b""}, "model.safetensors.index.json", True),
-        ({"2_Dense/model.safetensors": safetensors(b"")}, "2_Dense/pytorch_model.bin", False),
-    ],
-    ids=[
-        "shards",
-        "slow tokenizer",
-        "sentencepiece",
-        "mistral",
-        "tiktoken",
-        "config",
-        "modules",
-        "index",
-        "safe module",
-    ],
-)
+DEPENDING: dict[str, tuple[dict[str, bytes], str, bool]] = {
+    "shards": (SHARDS, "model.safetensors", True),
+    "slow tokenizer": (SLOW, "tokenizer.json", True),
+    "sentencepiece": (SLOW, "tokenizer.model.v3", True),
+    "mistral": (SLOW, "tekken.json", True),
+    "tiktoken": (SLOW, "tiktoken.model", True),
+    "config": (SLOW, "config.json", True),
+    "modules": (SLOW, "modules.json", True),
+    "index": ({"a.json": b""}, "model.safetensors.index.json", True),
+    "safe module": (
+        {"2_Dense/model.safetensors": safetensors(b"")}, "2_Dense/pytorch_model.bin", False,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("locked", "path", "taken"), DEPENDING.values(), ids=DEPENDING)
 def test_what_a_loader_takes_depends_on_what_is_locked(
     tmp_path: Path, locked: dict[str, bytes], path: str, taken: bool
 ) -> None:

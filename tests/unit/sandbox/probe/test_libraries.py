@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,6 @@ from prep.process.child import GREETING
 from prep.sandbox.import_server import MAIN, PROBE, pack
 from prep.sandbox.probe import loading
 from prep.sandbox.probe.consumers import TASKS
-from prep.sandbox.probe.libraries import NEEDED
 from prep.sandbox.probe.loading import Way
 from tests.support.restricted import bare_python, libraries_of
 
@@ -226,23 +225,24 @@ TORN = "raise ImportError('torn apart')\n"
 
 
 @pytest.fixture
-def libraries(bare: Path) -> Iterator[Path]:
-    """The folder of libraries of the bare interpreter, emptied afterwards."""
+def ready_with(packed: Path, bare: Path, tmp_path: Path) -> Iterator[Callable[..., Any]]:
+    """The first line of a probe where these libraries are; they are removed afterwards."""
     folder = libraries_of(bare)
     before = set(folder.iterdir())
-    yield folder
+
+    def ready(modules: Pieces, **versions: str) -> Any:
+        for name, source in modules.items():
+            (folder / name).mkdir(parents=True, exist_ok=True)
+            (folder / name / "__init__.py").write_text(source, encoding="utf-8")
+        for name, version in versions.items():
+            about = folder / f"{name}-{version}.dist-info" / "METADATA"
+            about.parent.mkdir()
+            about.write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        return ready_line(bare, packed, tmp_path)
+
+    yield ready
     for path in set(folder.iterdir()) - before:
         subprocess.run(["rm", "-r", str(path)], check=True)
-
-
-def put(folder: Path, modules: Pieces, **versions: str) -> None:
-    for name, source in modules.items():
-        (folder / name).mkdir(parents=True, exist_ok=True)
-        (folder / name / "__init__.py").write_text(source, encoding="utf-8")
-    for name, version in versions.items():
-        about = folder / f"{name}-{version}.dist-info" / "METADATA"
-        about.parent.mkdir()
-        about.write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
 
 
 @pytest.mark.parametrize(
@@ -256,69 +256,48 @@ def put(folder: Path, modules: Pieces, **versions: str) -> None:
     ids=["old without it", "old with it", "new without it", "nor torch"],
 )
 def test_the_slow_tokenizer_needs_sentencepiece_before_transformers_5(
-    packed: Path,
-    bare: Path,
-    libraries: Path,
-    tmp_path: Path,
-    modules: Pieces,
-    version: str,
-    why: str | None,
+    ready_with: Callable[..., Any], modules: Pieces, version: str, why: str | None
 ) -> None:
-    put(libraries, modules, transformers=version)
-    ready = ready_line(bare, packed, tmp_path)
+    ready = ready_with(modules, transformers=version)
     assert ready["versions"] == {"transformers": version}
     assert ready["not-tried"]["seq2seq"].get("transformers-slow") == why
 
 
 @pytest.mark.parametrize(("source", "lacks"), [(OLD, True), (NEW, False)], ids=["old", "new"])
 def test_cross_encoder_that_knows_no_backend_is_not_tried_with_openvino(
-    packed: Path, bare: Path, libraries: Path, tmp_path: Path, source: str, lacks: bool
+    ready_with: Callable[..., Any], source: str, lacks: bool
 ) -> None:
     parts = {"sentence_transformers": source, "sentence_transformers/models": "", **OPENVINO}
-    put(libraries, parts, sentence_transformers="3.4.1")
-    untried = ready_line(bare, packed, tmp_path)["not-tried"]
+    untried = ready_with(parts, sentence_transformers="3.4.1")["not-tried"]
     why = "not offered by sentence-transformers 3.4.1"
     assert untried["reranker"].get("sentence-transformers-openvino") == (why if lacks else None)
     assert "sentence-transformers" not in untried["reranker"]
     assert "sentence-transformers-openvino" not in untried["embedding"]
 
 
-def test_optimum_without_its_part_for_openvino_is_lacking(
-    packed: Path, bare: Path, libraries: Path, tmp_path: Path
-) -> None:
-    put(libraries, {"optimum": "", "openvino": ""})
-    ready = ready_line(bare, packed, tmp_path)
+def test_optimum_without_its_part_for_openvino_is_lacking(ready_with: Callable[..., Any]) -> None:
+    ready = ready_with({"optimum": "", "openvino": ""})
     assert ready["not-tried"]["embedding"]["optimum-intel"] == "not installed: optimum.intel"
 
 
 @pytest.mark.parametrize("torn", ["torch", "transformers", "openvino", "optimum/intel"])
 def test_library_that_is_broken_is_told_and_not_taken_for_absent(
-    packed: Path, bare: Path, libraries: Path, tmp_path: Path, torn: str
+    ready_with: Callable[..., Any], torn: str
 ) -> None:
-    put(libraries, {**TORCH, "transformers": "", **OPENVINO, torn: TORN})
-    ready = ready_line(bare, packed, tmp_path)
+    ready = ready_with({**TORCH, "transformers": "", **OPENVINO, torn: TORN})
     assert ready["broken"] == {torn.replace("/", "."): "ImportError: torn apart"}
     assert not {"transformers", "optimum-intel"} & ready["not-tried"]["embedding"].keys()
 
 
 @pytest.mark.parametrize("torn", ["sentence_transformers", "optimum"])
 def test_package_that_breaks_above_a_module_leaves_the_other_libraries_usable(
-    packed: Path, bare: Path, libraries: Path, tmp_path: Path, torn: str
+    ready_with: Callable[..., Any], torn: str
 ) -> None:
     """As sentence-transformers does where huggingface-hub is too new for it."""
     above = {"sentence_transformers": NEW, "sentence_transformers/models": "", **OPENVINO}
-    put(libraries, {**TORCH, "transformers": "", **above, torn: TORN})
-    ready = ready_line(bare, packed, tmp_path)
+    ready = ready_with({**TORCH, "transformers": "", **above, torn: TORN})
     assert "ImportError: torn apart" in ready["broken"].values()
     assert "transformers" not in ready["not-tried"]["embedding"]
-
-
-def test_every_consumer_says_which_modules_it_needs() -> None:
-    assert (
-        {consumer for task in TASKS.values() for consumer in task.CONSUMERS}
-        == set(NEEDED)
-        == set(ABSENT)
-    )
 
 
 @pytest.mark.parametrize(
