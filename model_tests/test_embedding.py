@@ -12,7 +12,6 @@ import pytest
 
 from model_tests.checks import (
     facts_are,
-    farthest,
     goldens_of,
     none_of,
     norm,
@@ -23,9 +22,9 @@ from prep.files.reader import Unreadable, read_json
 from prep.stages.loaded import Loaded
 from prep.tasks.embedding import EmbeddingQuestions
 from prep.tasks.golden_kinds import text_of
-from prep.tasks.measure import cosine
+from prep.tasks.measure import cosine, largest_gap
 
-pytestmark = [pytest.mark.answers, pytest.mark.task("embedding")]
+pytestmark = [pytest.mark.answers, pytest.mark.interrogation, pytest.mark.task("embedding")]
 
 WRONG = "Vectors of this model do not fit an index that was built with the published ones."
 RAW = "mean, not normalised"  # what the probe says of consumers that pool by themselves
@@ -47,7 +46,7 @@ def test_vectors_are_the_published(loaded: Loaded) -> None:
             continue
         got, wanted = _comparable(loaded, golden)
         limit = golden.get("tolerance", {}).get(loaded.precision)
-        if limit is not None and not (far := farthest(got, wanted)) <= limit:
+        if limit is not None and not (far := largest_gap(got, wanted)) <= limit:
             problems.append(f"{golden['id']}: {far:.2e} off, allowed {limit} ({golden['source']})")
         least = golden.get("least-cosine", {}).get(loaded.precision)
         if least is not None and not (near := cosine(got, wanted)) >= least:
@@ -63,7 +62,7 @@ def test_similarities_are_the_published(loaded: Loaded) -> None:
         query = vector_of(loaded, golden["query"])
         got = [cosine(query, vector_of(loaded, text)) for text in golden["documents"]]
         limit = golden["tolerance"][loaded.precision]
-        if not (far := farthest(got, golden["expected"])) <= limit:
+        if not (far := largest_gap(got, golden["expected"])) <= limit:
             shown = [round(number, 4) for number in got]
             problems.append(
                 f"{golden['id']}: {shown}, published {golden['expected']}: {far:.2e} off, "

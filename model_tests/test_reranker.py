@@ -8,11 +8,12 @@ import math
 
 import pytest
 
-from model_tests.checks import facts_are, farthest, goldens_of, none_of, tokens_are
+from model_tests.checks import facts_are, goldens_of, none_of, tokens_are
 from prep.stages.loaded import Loaded
+from prep.tasks.measure import largest_gap
 from prep.tasks.reranker import RerankerQuestions
 
-pytestmark = [pytest.mark.answers, pytest.mark.task("reranker")]
+pytestmark = [pytest.mark.answers, pytest.mark.interrogation, pytest.mark.task("reranker")]
 
 WRONG = "A service that cuts by these scores would drop or keep other passages."
 SIGMOID = "Sigmoid"
@@ -33,7 +34,7 @@ def test_scores_are_the_published(loaded: Loaded) -> None:
         raw = [logit_of(loaded, golden["query"], text) for text in golden["documents"]]
         got = raw if golden["activation"] == "none" else [sigmoid(logit) for logit in raw]
         limit = golden["tolerance"][loaded.precision]
-        if not (far := farthest(got, golden["expected"])) <= limit:
+        if not (far := largest_gap(got, golden["expected"])) <= limit:
             problems.append(
                 f"{golden['id']}: {[round(number, 4) for number in got]}, published "
                 f"{golden['expected']} (activation {golden['activation']}): {far:.2e} off, "

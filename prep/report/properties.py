@@ -49,7 +49,8 @@ def properties(
         took = facts.get("loads", {}).get(load.id)
         if took and "seconds" in took:
             yield "seconds.loaded", str(took["seconds"])
-            yield "latency", str(took["latency"])
+            if "latency" in took:
+                yield "latency", str(took["latency"])
             yield "memory.peak", str(took["peak-bytes"])
     if facts.get("adopted"):
         yield "bytes.adopted", str(facts["adopted"])

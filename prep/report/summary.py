@@ -89,7 +89,7 @@ def write_summary(
     """
     make_folder(path.parent)
     with lock_file(Path(f"{path}.lock")):
-        earlier = _earlier(path)
+        earlier = earlier_entries(path)
         models = dict(earlier)
         for name, fresh in entries.items():
             models[name] = dict(merged(earlier.get(name), fresh))
@@ -130,7 +130,7 @@ def _rendered(whole: Mapping[str, Any]) -> str:
     return NUMBERS.sub(lambda row: " ".join(row[0].split()), text) + "\n"
 
 
-def _earlier(path: Path) -> dict[str, Any]:
+def earlier_entries(path: Path) -> dict[str, Any]:
     """The models of the file that is there; one that cannot be read is replaced."""
     try:
         data = read_json(path)

@@ -50,6 +50,7 @@ _made = record(
 )
 _load = either(
     record({"seconds": is_seconds, "latency": is_seconds, "peak-bytes": is_count}),
+    record({"seconds": is_seconds, "peak-bytes": is_count}),  # of an access check
     record({"not-tried": is_text}),
 )
 _interpreter = record(

@@ -1,5 +1,6 @@
 """Embeddings: a text becomes a vector, and texts of one meaning lie near each other."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -8,7 +9,7 @@ from prep.files.fields import is_text, record
 from prep.tasks import golden_kinds as kinds
 from prep.tasks import loaders
 from prep.tasks.consumers import Consumer
-from prep.tasks.measure import Measure, all_finite, cosine, rounded
+from prep.tasks.measure import Measure, all_finite, cosine, largest_gap, rounded
 from prep.tasks.question_sets import NUMBER, SHARES, Ask, Key, Questions, Table, several
 from prep.tasks.task import Task
 
@@ -77,6 +78,23 @@ class EmbeddingQuestions(Questions):
     def all(self) -> Ask:
         """Those and the odd texts."""
         return {"texts": list(dict.fromkeys([*self.plain()["texts"], *self.odd.values()]))}
+
+    def sentinels(self) -> Ask:
+        """The first two texts."""
+        return {"texts": self.plain()["texts"][:2]}
+
+    def moved(self, answers: Mapping[str, Any], interrogation: Mapping[str, Any]) -> list[str]:
+        """By the bound of float32, of the longest vector: only sums in another order may differ."""
+        vectors = interrogation["vectors"]
+        bound = self.batch["fp32"] * max(math.hypot(*vector) for vector in vectors.values())
+        gaps = {
+            text: largest_gap(vector, vectors[text]) for text, vector in answers["vectors"].items()
+        }
+        return [
+            f"the vector of {text!r} is {gap:.2e} off, allowed {bound:.2e}"
+            for text, gap in gaps.items()
+            if not gap <= bound
+        ]
 
     def table(self) -> Table:
         """A row each anchor, with all related and then all unrelated texts."""

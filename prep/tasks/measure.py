@@ -41,6 +41,14 @@ def cosine(vector: Sequence[float], other: Sequence[float]) -> float:
     return dot / lengths if lengths else 0.0
 
 
+def largest_gap(some: Sequence[float], others: Sequence[float]) -> float:
+    """The greatest difference of two rows of numbers; NaN, or another length, is infinitely far."""
+    if len(some) != len(others):
+        return math.inf
+    gaps = [abs(a - b) for a, b in zip(some, others, strict=True)]
+    return math.inf if any(map(math.isnan, gaps)) else max(gaps, default=0.0)
+
+
 def all_finite(numbers: Iterable[float]) -> bool:
     """Whether none is NaN or infinite."""
     return all(map(math.isfinite, numbers))

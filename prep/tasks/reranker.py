@@ -8,7 +8,7 @@ from prep.files.fields import is_text, one_of, record
 from prep.tasks import golden_kinds as kinds
 from prep.tasks import loaders
 from prep.tasks.consumers import Consumer
-from prep.tasks.measure import Measure, all_finite, rounded
+from prep.tasks.measure import Measure, all_finite, largest_gap, rounded
 from prep.tasks.question_sets import NUMBER, SHARES, Ask, Key, Questions, Table, at_least, several
 from prep.tasks.task import Task
 
@@ -89,6 +89,25 @@ class RerankerQuestions(Questions):
             for pair in ([text, first.relevant], [first.query, text])
         ]
         return {"texts": [], "pairs": [*self.plain()["pairs"], *odd]}
+
+    def sentinels(self) -> Ask:
+        """The first query with two passages."""
+        pairs = self.plain()["pairs"][:2]
+        return {"texts": [pairs[0][0], *(passage for _, passage in pairs)], "pairs": pairs}
+
+    def moved(self, answers: Mapping[str, Any], interrogation: Mapping[str, Any]) -> list[str]:
+        """By the bound of float32, of the logits' spread: only sums in another order may differ."""
+        logits = {tuple(pair): logit for *pair, logit in interrogation["logits"]}
+        bound = self.batch["fp32"] * (max(logits.values()) - min(logits.values()))
+        gaps = {
+            passage: largest_gap([logit], [logits[query, passage]])
+            for query, passage, logit in answers["logits"]
+        }
+        return [
+            f"the logit of {passage!r} is {gap:.2e} off, allowed {bound:.2e}"
+            for passage, gap in gaps.items()
+            if not gap <= bound
+        ]
 
     def table(self) -> Table:
         """A row each query, with the relevant passage and then the others."""

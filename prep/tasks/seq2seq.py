@@ -7,10 +7,12 @@ from typing import Any
 from prep.tasks import golden_kinds as kinds
 from prep.tasks import loaders
 from prep.tasks.consumers import Consumer
-from prep.tasks.measure import Measure
+from prep.tasks.measure import Measure, largest_gap
 from prep.tasks.question_sets import PROMPTS, SHARE, Ask, Key, Questions, Table, texts_of
 from prep.tasks.task import Task
 
+# How far the log-probability of a token may move by sums in another order: measured 2e-6.
+SURE = 1e-3
 ODD_TOKENS = 8  # what a model writes to an odd text shows nothing more in more tokens
 
 
@@ -55,6 +57,25 @@ class Seq2seqQuestions(Questions):
         """Those, and every odd text as a prompt."""
         odd = [[text, ODD_TOKENS] for text in self.odd.values()]
         return {"texts": [], "prompts": [*self.plain()["prompts"], *odd]}
+
+    def sentinels(self) -> Ask:
+        """The first two prompts, and the beginning of an answer to each."""
+        prompts = list(self.prompts.values())[:2]
+        return {"texts": prompts, "prompts": [[text, ODD_TOKENS] for text in prompts]}
+
+    def moved(self, answers: Mapping[str, Any], interrogation: Mapping[str, Any]) -> list[str]:
+        """The same tokens, as probable: only sums in another order may differ."""
+        known = {(text["prompt"], text["new_tokens"]): text for text in interrogation["written"]}
+        problems = []
+        for text in answers["written"]:
+            wanted = known[text["prompt"], text["new_tokens"]]
+            gap = largest_gap(text["logprobs"], wanted["logprobs"])
+            if text["ids"] != wanted["ids"] or not gap <= SURE:
+                problems.append(
+                    f"{text['prompt']!r} is answered {text['text']!r}, the interrogation has "
+                    f"{wanted['text']!r}; log-probabilities are {gap:.2e} off, allowed {SURE:g}"
+                )
+        return problems
 
     def table(self) -> Table:
         """A text each prompt."""

@@ -17,7 +17,8 @@ TASKS: dict[str, ModuleType] = {
     if module.name not in SHARED
 }
 """Every other module of this package is a task. It has `CONSUMERS`, what loads for each name of the
-task's table, `CLASSES`, what is imported before any fork, and `answer`; `lacking`, if it needs it.
+task's table, `CLASSES`, what is imported before any fork, `answer` and `answer_again`; `lacking`,
+if it needs it.
 """
 
 
@@ -33,8 +34,14 @@ def lacking(task: str, consumer: str) -> str | None:
 
 
 def load(order: Facts) -> Facts:
-    """Load as ``order["consumer"]`` does, in ``order["way"]``, and answer ``order["ask"]``."""
+    """Load as ``order["consumer"]`` does, in ``order["way"]``, and answer ``order["ask"]``.
+
+    ``built`` is what the library made of the files; with ``order["again"]`` the answers are given
+    a second time, in other company.
+    """
     task = TASKS[order["task"]]
     model = task.CONSUMERS[order["consumer"]](Way(**order["way"], shown=order["shown"]))
     answers: Facts = task.answer(model, order["ask"])
-    return {**model.facts, **answers}
+    if order["again"]:
+        answers.update(task.answer_again(model, order["ask"], answers))
+    return {**model.facts, **answers, "built": model.facts}

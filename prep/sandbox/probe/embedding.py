@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from prep.sandbox.probe import loading
-from prep.sandbox.probe.loading import FLOAT32, Facts, Way
+from prep.sandbox.probe.loading import Facts, Way
 
 # Imported before any fork: module and class.
 CLASSES = (
@@ -27,21 +27,24 @@ class Embedding:
 
 
 def answer(model: Embedding, ask: Facts) -> Facts:
-    """The vector of every text, alone; how far it moves when asked again, and in a batch."""
+    """The vector of every text, alone."""
     texts = ask["texts"]
     alone, latency = loading.each_alone(lambda text: model.embed([text])[0], texts)
-    short = [text for text in texts if loading.is_short(text)]
-    batch = dict(zip(short, model.embed(short)))
     return {
         "tokens": loading.ids_of(model.tokenizer, texts, model.facts["max_length"]),
         "vectors": dict(zip(texts, alone)),
         "latency": latency,
-        "again": loading.largest_gap(model.embed([texts[0]])[0], alone[0]),
-        "batch": max(
-            loading.largest_gap(batch.get(text, []), vector)
-            for text, vector in zip(texts, alone)
-            if loading.is_short(text)
-        ),
+    }
+
+
+def answer_again(model: Embedding, ask: Facts, answers: Facts) -> Facts:
+    """How far a vector moves when it is asked again, and in a batch."""
+    texts, alone = ask["texts"], answers["vectors"]
+    short = [text for text in texts if loading.is_short(text)]
+    batch = zip(short, model.embed(short))
+    return {
+        "again": loading.largest_gap(model.embed([texts[0]])[0], alone[texts[0]]),
+        "batch": max(loading.largest_gap(vector, alone[text]) for text, vector in batch),
     }
 
 
@@ -84,7 +87,8 @@ def sentence_transformers(way: Way, **how: Any) -> Embedding:
 
 def sentence_transformers_openvino(way: Way) -> Embedding:
     """The same pipeline around the converted model."""
-    return sentence_transformers(way, backend="openvino", model_kwargs={"ov_config": FLOAT32})
+    config = {"ov_config": loading.ov_config()}
+    return sentence_transformers(way, backend="openvino", model_kwargs=config)
 
 
 def _pooling(module: Any) -> str:

@@ -11,8 +11,6 @@ from typing import Any
 
 Facts = dict[str, Any]
 
-# Newer CPUs compute in bfloat16 by default, which is too coarse for published goldens.
-FLOAT32 = {"INFERENCE_PRECISION_HINT": "f32"}
 LIMIT = 512  # tokens of a text, where the tokenizer names no limit of its own
 UNLIMITED = 1 << 20  # what transformers gives a tokenizer without one is far above
 LONG = 300  # characters: a longer text would pad a whole batch to its length, and prove no more
@@ -67,12 +65,23 @@ def load_original(kind: Any, way: Way, **how: Any) -> tuple[Any, Any, Facts]:
     )
 
 
-def load_converted(kind: Any, way: Way, config: Facts = FLOAT32) -> tuple[Any, Any, Facts]:
+def ov_config(**more: str) -> Facts:
+    """How OpenVINO computes: in float32, and in as many threads as PyTorch.
+
+    Newer CPUs compute in bfloat16 by default, which is too coarse for published goldens.
+    """
+    import torch
+
+    threads = str(torch.get_num_threads())
+    return {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads, **more}
+
+
+def load_converted(kind: Any, way: Way, **config: str) -> tuple[Any, Any, Facts]:
     """Tokenizer and model by a class of optimum-intel, and `openvino_facts`."""
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(way.target, trust_remote_code=False)
-    model = kind.from_pretrained(way.target, ov_config=config, trust_remote_code=False)
+    model = kind.from_pretrained(way.target, ov_config=ov_config(**config), trust_remote_code=False)
     return tokenizer, model, openvino_facts(model, way)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from prep.sandbox.probe import loading
 from prep.sandbox.probe.libraries import versions
-from prep.sandbox.probe.loading import FLOAT32, Facts, Way
+from prep.sandbox.probe.loading import Facts, Way
 
 # Imported before any fork: module and class.
 CLASSES = (
@@ -52,15 +52,22 @@ def lacking(consumer: str) -> str | None:
 
 
 def answer(model: Reranker, ask: Facts) -> Facts:
-    """The raw logit of every pair, alone; how far it moves when asked again, and in a batch."""
+    """The raw logit of every pair, alone."""
     pairs = ask["pairs"]
     alone, latency = loading.each_alone(lambda pair: model.logits([pair])[0], pairs)
-    short = [number for number, pair in enumerate(pairs) if loading.is_short("".join(pair))]
-    together = model.logits([pairs[number] for number in short])
-    facts = {
+    return {
         "tokens": loading.ids_of(model.tokenizer, ask["texts"], model.facts["max_length"]),
         "logits": [[*pair, logit] for pair, logit in zip(pairs, alone)],
         "latency": latency,
+    }
+
+
+def answer_again(model: Reranker, ask: Facts, answers: Facts) -> Facts:
+    """How far a logit moves when it is asked again, and in a batch; and its scores."""
+    pairs, alone = ask["pairs"], [row[-1] for row in answers["logits"]]
+    short = [number for number, pair in enumerate(pairs) if loading.is_short("".join(pair))]
+    together = model.logits([pairs[number] for number in short])
+    facts: Facts = {
         "again": loading.largest_gap(model.logits([pairs[0]]), alone[:1]),
         "batch": loading.largest_gap(together, [alone[number] for number in short]),
     }
@@ -115,7 +122,8 @@ def sentence_transformers(way: Way, **how: Any) -> Reranker:
 
 def sentence_transformers_openvino(way: Way) -> Reranker:
     """CrossEncoder around the converted model."""
-    return sentence_transformers(way, backend="openvino", model_kwargs={"ov_config": FLOAT32})
+    config = {"ov_config": loading.ov_config()}
+    return sentence_transformers(way, backend="openvino", model_kwargs=config)
 
 
 def _classified(tokenizer: Any, model: Any, facts: Facts) -> Reranker:
