@@ -24,18 +24,18 @@ Start = Callable[[ModelSpec, Load, int], Job | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Places:
+class Slots:
     """How many loads may run at once, and in how many threads each computes."""
 
     count: int
     threads: int
 
 
-def places(workers: int = 1) -> Places:
+def slots(workers: int = 1) -> Slots:
     """Those of one of so many processes, which share the cores."""
     share = max(1, cores() // workers)
     count = min(share, MOST)
-    return Places(count=count, threads=max(1, share // count))
+    return Slots(count=count, threads=max(1, share // count))
 
 
 @dataclass(slots=True)
@@ -58,7 +58,7 @@ class SideBySide:
         self._model = spec.name
         key = (spec.name, load.id)
         self._taken.add(key)
-        job = self._jobs.pop(key, None) or self.start(spec, load, self.places.threads)
+        job = self._jobs.pop(key, None) or self.start(spec, load, self.slots.threads)
         assert job is not None, "what a load needs was checked before"
         return job
 
@@ -72,13 +72,13 @@ class SideBySide:
                 return  # the libraries of two interpreters at once would take twice the memory
             running = server.running
             serial = not server.ready()["side-by-side"]
-            if len(running) >= (1 if serial else self.places.count):
+            if len(running) >= (1 if serial else self.slots.count):
                 return
             free = memory().free // self.context.workers - sum(job.memory for job in running)
             if running and free - SPARE < self.context.load_memory(spec.name, load):
                 return
             try:
-                job = self.start(spec, load, self.places.threads)
+                job = self.start(spec, load, self.slots.threads)
             except PrepError:
                 return  # its own test starts it again, and reports that
             if job is None:
@@ -91,9 +91,9 @@ class SideBySide:
         self._jobs.pop((spec.name, load.id), None)
 
     @property
-    def places(self) -> Places:
+    def slots(self) -> Slots:
         """Those of this process."""
-        return places(self.context.workers)
+        return slots(self.context.workers)
 
     def _next(self) -> Iterator[tuple[ModelSpec, Load]]:
         """Loads that nobody started yet, of the model whose tests run and of the next."""
