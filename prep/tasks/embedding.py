@@ -9,7 +9,7 @@ from prep.files.fields import is_text, record
 from prep.tasks import golden_kinds as kinds
 from prep.tasks import loaders
 from prep.tasks.consumers import Consumer
-from prep.tasks.measure import Measure, all_finite, cosine, largest_gap, rounded
+from prep.tasks.measure import Agreement, Facts, Measure, all_finite, cosine, largest_gap, rounded
 from prep.tasks.question_sets import NUMBER, SHARES, Ask, Key, Questions, Table, several
 from prep.tasks.task import Task
 
@@ -124,11 +124,14 @@ class EmbeddingQuestions(Questions):
         return [row.related for row in self.related] + [row.unrelated for row in self.related]
 
 
-def compare(original: Any, converted: Any, ask: Ask) -> dict[str, Any]:
+def compare(reference: Facts, answers: Facts, ask: Ask, bound: float) -> Agreement:
     """The lowest cosine between vectors of one text."""
-    pairs = [(original.embed([text])[0], converted.embed([text])[0]) for text in ask["texts"]]
-    finite = all_finite(number for pair in pairs for vector in pair for number in vector)
-    return {"finite": finite, "agreement": min(cosine(*pair) for pair in pairs) if finite else 0.0}
+    pairs = [(reference["vectors"][text], answers["vectors"][text]) for text in ask["texts"]]
+    if not all_finite(number for pair in pairs for vector in pair for number in vector):
+        return Agreement(finite=False, value=0.0)
+    if any(len(vector) != len(other) for vector, other in pairs):
+        return Agreement(finite=True, value=0.0)
+    return Agreement(finite=True, value=min(cosine(*pair) for pair in pairs))
 
 
 GOLDEN_KINDS = {
@@ -165,4 +168,6 @@ TASK = Task(
         "pooling": kinds.TEXT,
     },
     new_pin="indexes must be rebuilt",
+    # Heads of the training, and a pooler that no embedding reads.
+    unused_weights=("pooler.", "cls.", "lm_head.", "classifier.", "score.", "qa_outputs."),
 )
