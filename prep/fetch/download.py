@@ -1,29 +1,27 @@
-"""One file's bytes: by a ranged GET to a partial file, digested, then renamed to its blob.
+"""One file's bytes: by ranged GETs to a partial file, digested, then renamed to its blob.
 
 One request is enough: the hub's answer on the way says commit, ETag and size, and the answer
 behind its redirects is the bytes. Sizes are hints, the checksum decides.
 
-A partial file is named by the sha256 that it must have, so it is the same file for every run and
-every repository, and can be resumed without any other record. huggingface_hub 1.21 would start a
-killed download from zero.
+A large file comes in several ranges side by side, where the storage host serves them: one
+connection is often a small part of the line. The first range is asked for alone. Any answer that
+is not that range of the same file ends it: what is there without a gap is kept, and one request
+fetches the rest. huggingface_hub 1.21 would start a killed download from zero.
 """
 
-import contextlib
-import fcntl
-import functools
-import hashlib
-import os
 import re
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from io import FileIO
 from pathlib import Path
 
 import httpx
 
 from prep.errors import ChecksumMismatch, HubRefused, NotAHub, PrepError
-from prep.fetch.retry import Retry
+from prep.fetch.part import Part, Transfer, locked, other_size
+from prep.fetch.retry import RetriesExhausted, Retry
 from prep.fetch.session import (
     Answer,
     Session,
@@ -33,51 +31,42 @@ from prep.fetch.session import (
     host_of,
     whole,
 )
-from prep.files.checksum import BLOCK, digest_file
+from prep.fetch.spans import Span
 from prep.files.reader import printable
 
 POLL_SECONDS = 0.2
-GIT_FILE_MAX = 64 << 20  # bytes of a file that git keeps itself; a hub has larger ones in LFS
+# Requests of one child at a time, over all its files: as many as the hub's own client makes
+# (`snapshot_download`), so that no hub or gateway that serves it refuses us.
+STREAMS = 8
+LEAST_SHARE = 8  # of `ranged_above`: no range is smaller, or its request would take the most time
 IDENTITY = {"Accept-Encoding": "identity"}
 CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,40})-[0-9]+/([0-9]{1,40}|\*)")
 
 
+class RangesRefused(Exception):
+    """An answer that is not the range of the same file: one request has to fetch it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Transfer:
-    """What to fetch and where it goes; `size` in bytes, `blobs` the folder of the finished file.
+class Requests:
+    """What the downloads of a child share; `streams` bounds their requests at a time."""
 
-    `refuse` raises where a file that matches the lock is unsafe.
-    """
-
-    url: str
-    repo: str
-    commit: str
-    path: str
-    size: int
-    sha256: str
-    partial: Path
-    blobs: Path
-    refuse: Callable[[Path], None]
-
-    @property
-    def what(self) -> str:
-        """Repository and file, for messages."""
-        return f"{self.repo}: {self.path}"
+    session: Session
+    retry: Retry
+    streams: threading.Semaphore
 
 
-def download(
-    transfer: Transfer, session: Session, retry: Retry, on_bytes: Callable[..., None]
-) -> Path:
+def download(transfer: Transfer, requests: Requests, on_bytes: Callable[..., None]) -> Path:
     """Fetch the file into `transfer.blobs`, and give its path; a partial file is resumed.
 
     Raises `ChecksumMismatch` where the whole file has another: never retried, never published.
     """
     while True:
-        with _locked(transfer.partial) as file:
+        with locked(transfer.partial) as file:
             if file is not None:
                 part = Part(transfer, file, on_bytes)
                 try:
-                    _complete(part, session, retry)
+                    _complete(part, requests)
                     return part.blob
                 except OSError as error:  # a full disk does not say where
                     error.filename = error.filename or str(transfer.partial)
@@ -117,101 +106,25 @@ def read_part(url: str, session: Session, start: int, count: int, size: int) -> 
     return body[skip : skip + count]
 
 
-class Part:
-    """A partial file, locked by us; `have` bytes of it are there and digested.
-
-    `reached` is the most that there ever was. `is_joined`: from more than one answer, or from an
-    earlier run and this one. `oid` is git's name for the file, as the hub says. `is_placed`: the
-    blob was there, whole. `without_range`: the storage host refused a Range.
-    """
-
-    def __init__(self, transfer: Transfer, file: FileIO, on_bytes: Callable[..., None]) -> None:
-        self.transfer = transfer
-        self.have = self.reached = 0
-        self.is_joined = self.is_placed = self.without_range = False
-        self.blob = transfer.blobs / transfer.sha256  # or by git's name, see `publish`
-        self.oid: str | None = None
-        self._file, self.on_bytes = file, on_bytes
-        self.hasher = hashlib.sha256()
-
-    def resume(self) -> None:
-        """Digest what an earlier run left; more than the whole file is of no use."""
-        if os.fstat(self._file.fileno()).st_size > self.transfer.size:
-            self._file.truncate(0)
-        while block := self._file.read(BLOCK):
-            self._note(block)
-            self.on_bytes(len(block), received=False)
-        self.is_joined = self.have > 0
-
-    def restart(self) -> None:
-        """Begin anew: what is there cannot be resumed."""
-        self._file.seek(0)
-        self._file.truncate(0)
-        self.on_bytes(-self.have, received=False)
-        self.have, self.is_joined, self.hasher = 0, False, hashlib.sha256()
-
-    def write(self, block: bytes) -> None:
-        """Append; `ChecksumMismatch` where the file would grow beyond its size."""
-        if self.have + len(block) > self.transfer.size:
-            raise ChecksumMismatch(other_size(self.transfer, f"more than {self.transfer.size}"))
-        rest = memoryview(block)
-        while rest:  # a disk that is filling up takes only a part, once
-            rest = rest[self._file.write(rest) :]
-        self._note(block)
-        self.on_bytes(len(block))
-
-    def discard(self) -> None:
-        """Remove the file."""
-        self.transfer.partial.unlink(missing_ok=True)
-
-    def publish(self) -> None:
-        """Give the whole file its name in the home: git's only where it is that of these bytes.
-
-        The hub could name another file, whose blob this would replace.
-        """
-        if self.oid is not None and self.oid == self._git_oid():
-            self.blob = self.transfer.blobs / self.oid
-        os.fsync(self._file.fileno())
-        os.fchmod(self._file.fileno(), 0o644)
-        self.transfer.partial.replace(self.blob)
-
-    def find_blob(self) -> bool:
-        """Whether the file is in the home already, whole, by one of its names."""
-        for name in filter(None, (self.oid, self.transfer.sha256)):
-            if _is_whole(blob := self.transfer.blobs / name, self):
-                self.blob, self.is_placed = blob, True
-                return True
-        return False
-
-    def _git_oid(self) -> str | None:
-        if self.have > GIT_FILE_MAX:
-            return None
-        hasher = hashlib.sha1(b"blob %d\0" % self.have, usedforsecurity=False)
-        self._file.seek(0)
-        while block := self._file.read(BLOCK):
-            hasher.update(block)
-        return hasher.hexdigest()
-
-    def _note(self, block: bytes) -> None:
-        self.hasher.update(block)
-        self.have += len(block)
-        self.reached = max(self.reached, self.have)
-
-
-def _complete(part: Part, session: Session, retry: Retry) -> None:
+def _complete(part: Part, requests: Requests) -> None:
     """Resume until the file is whole; compare its checksum, then publish or discard it."""
-    transfer = part.transfer
-    with retry.timer.paused():
-        part.resume()
+    transfer, timer = part.transfer, requests.retry.timer
+    part.load()
 
     def completed() -> str:
-        retry(transfer.what, lambda: _receive(part, session, retry), lambda: part.reached)
-        return transfer.sha256 if part.is_placed else part.hasher.hexdigest()
+        _receive_all(part, requests)
+        if part.is_placed:
+            return transfer.sha256
+        with timer.paused():
+            while part.digest_more():
+                timer.alive()
+        return part.sha256
 
     digest = completed()
     if digest != transfer.sha256 and part.is_joined:
         # The part that an earlier run left was corrupt, or the file changed between two answers.
         # That says nothing about what the hub serves now: fetch it from the beginning, once.
+        part.in_ranges = False
         part.restart()
         digest = completed()
     if digest != transfer.sha256:
@@ -221,6 +134,8 @@ def _complete(part: Part, session: Session, retry: Retry) -> None:
             "discarded and is never retried: the hub, a mirror or a proxy serves other bytes. Ask "
             "its operator, or --relock and review the diff."
         )
+    if not part.is_placed:
+        part.drop_record()
     try:
         transfer.refuse(part.blob if part.is_placed else transfer.partial)
     except PrepError:
@@ -230,7 +145,106 @@ def _complete(part: Part, session: Session, retry: Retry) -> None:
         part.publish()
 
 
-def _receive(part: Part, session: Session, retry: Retry) -> None:
+def _receive_all(part: Part, requests: Requests) -> None:
+    """All bytes that are not there, in several ranges or by one request after the other."""
+    if part.in_ranges:
+        try:
+            _receive_ranges(part, requests)
+            return
+        except RangesRefused:
+            part.leave_ranges()
+    with requests.streams:
+        requests.retry(part.transfer.what, lambda: _receive(part, requests), lambda: part.reached)
+
+
+def _receive_ranges(part: Part, requests: Requests) -> None:
+    """Several requests side by side; meanwhile this thread digests what is there without a gap."""
+    least = max(1, part.transfer.ranged_above // LEAST_SHARE)
+    part.spans.cut(STREAMS, least)
+    running: set[Future[None]] = set()
+
+    def fetch(span: Span) -> None:
+        try:
+            requests.retry(
+                part.transfer.what,
+                lambda: _receive_span(part, span, requests),
+                lambda: span.reached,
+            )
+        except RetriesExhausted as error:
+            if isinstance(error.cause, SignatureRefused):  # of hosts that refuse every range
+                part.without_range = True
+                raise RangesRefused from error
+            raise
+        finally:
+            span.taken = False
+            requests.streams.release()
+
+    def begin(pool: ThreadPoolExecutor) -> bool:
+        """Start one more request, where there is work for it."""
+        if part.is_placed or not requests.streams.acquire(blocking=not running):
+            return False
+        if (span := part.take(least)) is None:
+            requests.streams.release()
+            return False
+        running.add(pool.submit(fetch, span))
+        return True
+
+    with ThreadPoolExecutor(STREAMS) as pool:
+        try:
+            while True:
+                while len(running) < (STREAMS if part.accepted else 1) and begin(pool):
+                    pass
+                if not running:
+                    return
+                more = part.digest_more()
+                done, _ = wait(running, 0 if more else POLL_SECONDS, FIRST_COMPLETED)
+                running -= done
+                for job in done:
+                    job.result()
+        except RangesRefused:
+            part.stopped.set()
+            raise
+        except BaseException:  # as for several files: the others keep their bytes and end
+            requests.retry.cancelled.set()
+            raise
+
+
+def _receive_span(part: Part, span: Span, requests: Requests) -> None:
+    """The bytes of one answer; raises `RangesRefused` where it is not the range of this file."""
+    transfer, retry = part.transfer, requests.retry
+    if part.stopped.is_set() or not span.left:
+        return
+    headers = IDENTITY | {"Range": f"bytes={span.reached}-{span.stop - 1}"}
+    with requests.session.open("GET", transfer.url, headers, accept=(416,)) as answer:
+        part.oid = _oid(answer, transfer)
+        if not part.accepted and part.find_blob():
+            return
+        _check_range(answer.response, part, span)
+        part.accepted = part.is_joined = True
+        for block in answer.response.iter_bytes():
+            part.fill(span, block)
+            retry.timer.received(len(block))
+            retry.timer.check(transfer.what)
+            if part.stopped.is_set() or not span.left:
+                return
+            if retry.cancelled.is_set():
+                break
+    raise TruncatedBody(answer.response)
+
+
+def _check_range(response: httpx.Response, part: Part, span: Span) -> None:
+    begin = CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+    follows = begin and int(begin[1]) == span.reached
+    same = begin and begin[2] in (str(part.transfer.size), "*")
+    etag = response.headers.get("ETag")
+    if response.status_code != 206 or _is_encoded(response) or not (follows and same):
+        raise RangesRefused
+    if part.accepted and etag != part.etag:
+        raise RangesRefused
+    part.etag = etag
+
+
+def _receive(part: Part, requests: Requests) -> None:
     """The bytes of one answer, or of a second one where the first cannot be appended."""
     for _ in range(2):
         if part.have == part.transfer.size:
@@ -239,12 +253,12 @@ def _receive(part: Part, session: Session, retry: Retry) -> None:
         headers = IDENTITY | ({"Range": f"bytes={part.have}-"} if ranged else {})
         try:
             # The hub's URL, not the one it redirects to: each try has a signature of its own.
-            with session.open("GET", part.transfer.url, headers, accept=(416,)) as answer:
+            with requests.session.open("GET", part.transfer.url, headers, accept=(416,)) as answer:
                 part.oid = _oid(answer, part.transfer)
                 if part.find_blob():
                     return
                 if _can_append(answer.response, part):
-                    _write_body(answer.response, part, retry)
+                    _write_body(answer.response, part, requests.retry)
                     return
         except SignatureRefused:
             part.without_range = ranged  # some hosts refuse the part, and would give the whole
@@ -289,7 +303,10 @@ def _can_append(response: httpx.Response, part: Part) -> bool:
     if (length := _length(response)) == 0 and size:  # as CDNs answer in a bad hour
         raise TruncatedBody(response)
     if length not in (None, size):
-        raise ChecksumMismatch(other_size(part.transfer, str(length), response))
+        where = "on the hub"
+        if response.request.extensions["role"] == "bytes":
+            where = f"at the storage host {host_of(response.request.url)}"
+        raise ChecksumMismatch(other_size(part.transfer, str(length), where))
     if part.have:
         part.restart()  # the server ignores Range: the whole file comes
     return True
@@ -311,7 +328,7 @@ def _write_body(response: httpx.Response, part: Part, retry: Retry) -> None:
     try:
         # As it comes: a block size here would hold bytes back in memory, to be lost by a kill.
         for block in response.iter_bytes():
-            part.write(block)
+            part.append(block)
             retry.timer.received(len(block))
             retry.timer.check(part.transfer.what)
             if retry.cancelled.is_set():
@@ -321,48 +338,3 @@ def _write_body(response: httpx.Response, part: Part, retry: Retry) -> None:
         raise
     if part.have < part.transfer.size:
         raise TruncatedBody(response)
-
-
-def other_size(transfer: Transfer, got: str, response: httpx.Response | None = None) -> str:
-    """The message for a file of another size than the lock's."""
-    where = "on the hub"
-    if response is not None and response.request.extensions["role"] == "bytes":
-        where = f"at the storage host {host_of(response.request.url)}"
-    return (
-        f"{transfer.what} has {got} bytes {where}, expected {transfer.size} (lock). The hub does "
-        "not serve the locked file; ask its operator, or --relock and review the diff."
-    )
-
-
-def _is_whole(path: Path, part: Part) -> bool:
-    size = part.transfer.size
-    # Never by a link: right bytes behind one that leads out of the home would be taken for ours.
-    if path.is_symlink() or not path.is_file() or path.stat().st_size != size:
-        return False
-    digest = digest_file(path, functools.partial(part.on_bytes, received=False))
-    if digest.sha256 != part.transfer.sha256:
-        part.on_bytes(-size, received=False)
-        return False
-    return True
-
-
-@contextlib.contextmanager
-def _locked(partial: Path) -> Iterator[FileIO | None]:
-    """The partial file, locked; None where another process holds it, or has replaced it.
-
-    The file is its own lock, so that none is left behind. Where the file system has no locks the
-    checksum before publishing, and the check of the home after it, must be enough.
-    """
-    with os.fdopen(os.open(partial, os.O_RDWR | os.O_CREAT, 0o644), "r+b", buffering=0) as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield None
-            return
-        except OSError:  # ENOLCK, ENOSYS, EOPNOTSUPP
-            pass
-        try:
-            same = os.path.samestat(os.fstat(file.fileno()), partial.stat())
-        except FileNotFoundError:
-            same = False
-        yield file if same else None

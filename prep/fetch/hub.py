@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from prep.catalogue.lock import LockedFile
 from prep.errors import HubUnreachable, PrepError, TransientError
 from prep.fetch.host_watch import CONNECT_LIMIT_SECONDS, HostWatch
+from prep.fetch.part import RANGED_ABOVE
 from prep.files.reader import read_bytes
 from prep.home.layout import Home, make_folder
 from prep.process.child import Emit, Event, as_error, environment, run
@@ -117,6 +118,7 @@ def fetch_files(
     locked: Collection[str],
     scratch: Path,
     alone: bool = True,
+    ranged_above: int = RANGED_ABOVE,
     on_event: Emit,
     say: Say = lambda text: None,
 ) -> int:
@@ -124,6 +126,7 @@ def fetch_files(
 
     `locked` are the paths of all files of the model, of those that are there already too. Where it
     may not be `alone` (locks do not work), its partial files are not shared with other processes.
+    A file of more than `ranged_above` bytes comes in several ranges side by side.
     `on_event` gets events of bytes and waits, `say` lines for people. Gives the number of bytes
     that came over the network.
     """
@@ -138,6 +141,7 @@ def fetch_files(
         "locked": sorted(locked),
         "home": str(home.root),
         "partial": str(partial),
+        "ranged-above": ranged_above,
     }
     try:
         result = _child(network, order, f"fetching {repo}", scratch, on_event, say)

@@ -164,7 +164,7 @@ class Session:
                     return
                 target = target_of(at, response.headers["Location"])
                 _drain(response)
-            self._timer.redirected()
+            self._timer.alive()
             self._report_rename(httpx.URL(url), target)
             if _origin(target) != _origin(at):
                 if describes_file:

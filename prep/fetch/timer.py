@@ -31,10 +31,10 @@ class ProgressTimer:
     def step(self) -> None:
         """Something was finished; an event for the parent's watch says so."""
         self.hub_waits = 0.0
-        self.redirected()
+        self.alive()
 
-    def redirected(self) -> None:
-        """A redirect is an answer, but does not reset the waits that hubs asked for."""
+    def alive(self) -> None:
+        """A redirect came, or bytes are digested: waits that hubs asked for still count."""
         with self._lock:
             self._mark, self._received = time.monotonic(), 0
         self._emit({"event": "step"})

@@ -18,8 +18,9 @@ from prep.catalogue.lock import LockedFile
 from prep.errors import HubBusy, ModelError, PrepError, UnsafeFile
 from prep.fetch.client import Client
 from prep.fetch.describe import describe
-from prep.fetch.download import Transfer, download
+from prep.fetch.download import STREAMS, Requests, download
 from prep.fetch.hub_errors import hub_errors
+from prep.fetch.part import Transfer
 from prep.fetch.session import ServerUnavailable, Session
 from prep.files import unsafe
 from prep.home.layout import Home, make_folder, point_link
@@ -74,9 +75,11 @@ def _may_read(url: str, session: Session) -> None:
 def _fetch(order: Event, client: Client) -> int:
     files = [LockedFile(**file) for file in order["files"]]
     tally = Tally(sum(file.size for file in files), client.emit)
+    streams = threading.BoundedSemaphore(STREAMS)
+    requests = Requests(session=client.session, retry=client.retry, streams=streams)
     with ThreadPoolExecutor(WORKERS) as pool:
         largest_first = sorted(files, key=lambda file: -file.size)
-        jobs = [pool.submit(_fetch_file, order, file, client, tally) for file in largest_first]
+        jobs = [pool.submit(_fetch_file, order, file, requests, tally) for file in largest_first]
         try:
             for job in as_completed(jobs):  # the first that failed is reported
                 job.result()
@@ -111,7 +114,7 @@ class Tally:
                 self._emit({**event, "of": self.size})
 
 
-def _fetch_file(order: Event, file: LockedFile, client: Client, tally: Tally) -> None:
+def _fetch_file(order: Event, file: LockedFile, requests: Requests, tally: Tally) -> None:
     """Bytes to partial/, checked, to blobs/, and the snapshot's link to them."""
     repo, commit, home = order["repo"], order["commit"], Home(Path(order["home"]))
     transfer = Transfer(
@@ -124,12 +127,13 @@ def _fetch_file(order: Event, file: LockedFile, client: Client, tally: Tally) ->
         partial=Path(order["partial"]) / file.sha256,
         blobs=home.repo(repo) / "blobs",
         refuse=partial(_refuse_unsafe, order, file.path),
+        ranged_above=order["ranged-above"],
     )
-    blob = download(transfer, client.session, client.retry, tally.add)
+    blob = download(transfer, requests, tally.add)
     link = home.snapshot(repo, commit) / file.path
     make_folder(link.parent)
     point_link(link, os.path.relpath(blob, link.parent))
-    client.timer.step()
+    requests.retry.timer.step()
 
 
 def _refuse_unsafe(order: Event, path: str, file: Path) -> None:
