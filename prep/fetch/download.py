@@ -35,6 +35,7 @@ from prep.fetch.spans import Span
 from prep.files.reader import printable
 
 POLL_SECONDS = 0.2
+FIRST_SECONDS = 0.01  # between two looks whether the first range is there
 # Requests of one child at a time, over all its files: as many as the hub's own client makes
 # (`snapshot_download`), so that no hub or gateway that serves it refuses us.
 STREAMS = 8
@@ -196,8 +197,12 @@ def _receive_ranges(part: Part, requests: Requests) -> None:
                     pass
                 if not running:
                     return
-                more = part.digest_more()
-                done, _ = wait(running, 0 if more else POLL_SECONDS, FIRST_COMPLETED)
+                pause = POLL_SECONDS if part.accepted else FIRST_SECONDS
+                if part.digest_more():
+                    pause = 0
+                else:
+                    part.flush_some()
+                done, _ = wait(running, pause, FIRST_COMPLETED)
                 running -= done
                 for job in done:
                     job.result()

@@ -23,6 +23,7 @@ from prep.files.checksum import BLOCK, digest_file
 
 GIT_FILE_MAX = 64 << 20  # bytes of a file that git keeps itself; a hub has larger ones in LFS
 DIGEST_AT_ONCE = 16 << 20  # bytes, between two looks at the requests
+FLUSH_AT_ONCE = 64 << 20  # bytes: flushed as they come, or all of them would be at the end
 RANGED_ABOVE = 64 << 20  # bytes of a file that comes in several ranges
 
 
@@ -74,6 +75,7 @@ class Part:
         self._file, self._fd, self.on_bytes = file, file.fileno(), on_bytes
         self._lock = threading.Lock()
         self._hasher, self._digested = hashlib.sha256(), 0
+        self._flushed = 0
 
     @property
     def have(self) -> int:
@@ -148,6 +150,12 @@ class Part:
             self._digested += len(block)
             rest -= len(block)
         return self._digested < self.spans.prefix
+
+    def flush_some(self) -> None:
+        """Have what came written to the disk, where it is much."""
+        if abs((have := self.have) - self._flushed) >= FLUSH_AT_ONCE:
+            os.fdatasync(self._fd)
+            self._flushed = have
 
     @property
     def sha256(self) -> str:

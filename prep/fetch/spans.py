@@ -14,7 +14,7 @@ MAGIC = b"MPspans1"
 PAGE = 4096  # bytes; a record lies in one
 MOST = 100  # spans in a record
 HEAD = struct.Struct("<8sI")
-TAIL_SHARE = 8  # of a file's end, which is fetched while the beginning is digested
+TAIL_SHARE = 4  # of what is left: its end is fetched while what lies before it is digested
 
 
 @dataclass(eq=False, slots=True)
@@ -68,14 +68,18 @@ class Spans:
     def cut(self, streams: int, least: int) -> None:
         """Cut the largest gap for so many requests, none of fewer bytes than `least`.
 
-        A large file's last eighth is cut for itself: while it comes, the rest can be digested.
+        The end is cut for itself, and again: while it comes, what lies before it can be digested.
         """
         if len(self.all) > streams:
             return
         span = max(self.all, key=lambda span: span.left)
-        tail = span.left // TAIL_SHARE
-        end = span.stop - (tail if tail >= streams * least else 0)
-        points = [*_even(span.reached, end, streams, least), *_even(end, span.stop, streams, least)]
+        begin, points = span.reached, list[int]()
+        while begin < span.stop:
+            tail = (span.stop - begin) // TAIL_SHARE
+            end = span.stop - (tail if tail >= streams * least else 0)
+            parts = min(streams, max(1, (end - begin) // least))
+            points += [begin + (end - begin) * part // parts for part in range(parts)]
+            begin = end
         for point in points[1:]:
             span = self._split(span, point)
 
@@ -95,12 +99,6 @@ class Spans:
         span.stop = at
         self.all.insert(self.all.index(span) + 1, rest)
         return rest
-
-
-def _even(start: int, stop: int, streams: int, least: int) -> list[int]:
-    """Where equal parts begin; none where there is nothing."""
-    parts = min(streams, max(1, (stop - start) // least)) if start < stop else 0
-    return [start + (stop - start) * part // parts for part in range(parts)]
 
 
 def record_place(size: int) -> int:
