@@ -29,7 +29,6 @@ from prep.fetch.session import (
     TruncatedBody,
     count_of,
     host_of,
-    whole,
 )
 from prep.fetch.spans import Span
 from prep.files.reader import printable
@@ -81,7 +80,7 @@ def download(transfer: Transfer, requests: Requests, on_bytes: Callable[..., Non
 def read_small(url: str, session: Session) -> bytes:
     """A small file, whole, in memory."""
     with session.open("GET", url, IDENTITY) as answer:
-        return whole(answer.response)
+        return session.whole(answer.response)
 
 
 def read_part(url: str, session: Session, start: int, count: int, size: int) -> bytes:
@@ -98,7 +97,7 @@ def read_part(url: str, session: Session, start: int, count: int, size: int) -> 
             )
         skip = 0 if response.status_code == 206 else start  # a server that ignores Range
         body = b""
-        for block in response.iter_bytes():
+        for block in session.blocks(response):
             body += block
             if len(body) >= skip + count:
                 break
