@@ -35,11 +35,11 @@ class Client:
             named = {"text": f"{name}: {event['text']}"} if name and "text" in event else {}
             self.emit({**event, **named})
 
-        one = copy.copy(self)
-        one.timer = ProgressTimer(self.timer.timeout, self.timer.deadline, emit, doing)
-        one.retry = self.retry.of(one.timer, emit)
-        one.session = self.session.of(one.timer, one.retry.report)
-        return one
+        own = copy.copy(self)
+        own.timer = ProgressTimer(self.timer.timeout, self.timer.deadline, emit, doing)
+        own.retry = self.retry.of(own.timer, emit)
+        own.session = self.session.of(own.timer, own.retry.report)
+        return own
 
     def request(self, repo: str, revision: str) -> HubRequest:
         """What an error's message names."""

@@ -101,7 +101,7 @@ class Part:
 
     def leave_ranges(self) -> None:
         """Go on by one request, behind what is there without a gap."""
-        self.in_ranges = False
+        self.in_ranges = self.accepted = False
         self.stopped.clear()
         self._keep(self.spans.prefix)
 
@@ -121,6 +121,12 @@ class Part:
             self._hasher.update(block)
             self._digested += len(block)
 
+    def accept(self) -> None:
+        """The host serves ranges. The record is there before any byte that lies behind a gap."""
+        with self._lock:
+            self._write_record()
+        self.accepted = self.is_joined = True
+
     def fill(self, span: Span, block: bytes) -> None:
         """The next bytes of a span, and the record behind the file; what is too much is left."""
         self._write(span, block[: span.left])
@@ -134,10 +140,13 @@ class Part:
         _write_all(self._fd, block, span.reached)
         with self._lock:
             self.spans.add(span, len(block))
-            if self.in_ranges:
-                _write_all(self._fd, record_of(self.spans), record_place(self.transfer.size))
+            if self.accepted:
+                self._write_record()
             self.reached = max(self.reached, self.have)
         self.on_bytes(len(block))
+
+    def _write_record(self) -> None:
+        _write_all(self._fd, record_of(self.spans), record_place(self.transfer.size))
 
     def digest_more(self) -> bool:
         """Digest some of what is there without a gap; gives whether there is more."""

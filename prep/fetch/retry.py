@@ -88,9 +88,9 @@ class Retry:
 
     def of(self, timer: ProgressTimer, emit: Emit) -> "Retry":
         """The same for one repository of several: its own time, and the hub's waits of all."""
-        one = copy.copy(self)
-        one.timer, one._emit = timer, emit
-        return one
+        own = copy.copy(self)
+        own.timer, own._emit = timer, emit
+        return own
 
     def __call__(
         self, what: str, work: Callable[[], T], reached: Callable[[], int] = lambda: 0

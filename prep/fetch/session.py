@@ -177,9 +177,9 @@ class Session:
 
     def of(self, timer: ProgressTimer, say: Callable[[str], object]) -> "Session":
         """The same, with its connections, for one repository of several."""
-        one = copy.copy(self)
-        one._timer, one._say = timer, say
-        return one
+        own = copy.copy(self)
+        own._timer, own._say = timer, say
+        return own
 
     def blocks(self, response: httpx.Response) -> Iterator[bytes]:
         """A body as it comes; `TimedOut` where it comes too slowly."""

@@ -121,8 +121,8 @@ def read_record(data: bytes, size: int) -> Spans | None:
     end = HEAD.size + 16 * count
     if magic != MAGIC or not 0 < count <= MOST or len(data) < end + 4:
         return None
-    places: Sequence[int] = struct.unpack_from(f"<{2 * count}Q", data, HEAD.size)
+    ends: Sequence[int] = struct.unpack_from(f"<{2 * count}Q", data, HEAD.size)
     sealed = zlib.crc32(data[:end]).to_bytes(4, "little") == data[end : end + 4]
-    if not sealed or places[0] != 0 or list(places) != sorted(places) or places[-1] > size:
+    if not sealed or ends[0] != 0 or list(ends) != sorted(ends) or ends[-1] > size:
         return None
-    return Spans(size, zip(places[::2], places[1::2], strict=True))
+    return Spans(size, zip(ends[::2], ends[1::2], strict=True))

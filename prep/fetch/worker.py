@@ -21,9 +21,10 @@ from prep.catalogue.lock import LockedFile
 from prep.errors import HubBusy, ModelError, PrepError, UnsafeFile
 from prep.fetch.client import Client
 from prep.fetch.describe import describe
-from prep.fetch.download import STREAMS, Requests, download
+from prep.fetch.download import download
 from prep.fetch.hub_errors import hub_errors
 from prep.fetch.part import Transfer
+from prep.fetch.ranges import STREAMS, Requests
 from prep.fetch.session import ServerUnavailable, Session
 from prep.files import unsafe
 from prep.home.layout import Home, make_folder, point_link
@@ -51,9 +52,9 @@ def _ask(asked: Mapping[str, Any], client: Client) -> Event:
 
     def describe_one(name: str) -> Event:
         repo, revision, globs = asked[name]
-        one = client.of(f"asking about {repo}", name)
-        with hub_errors(one.request(repo, revision)):
-            return describe(repo, revision, globs, one)
+        own = client.of(f"asking about {repo}", name)
+        with hub_errors(own.request(repo, revision)):
+            return describe(repo, revision, globs, own)
 
     for name, model in _in_order(describe_one, asked, client):
         client.emit({"event": "described", "name": name, "model": model})
@@ -65,10 +66,10 @@ def _refused(asked: Mapping[str, Any], client: Client) -> Event:
 
     def refusal(name: str) -> Event | None:
         repo, commit, path = asked[name]
-        url, one = hf_hub_url(repo, path, revision=commit), client.of(f"asking about {repo}")
+        url, own = hf_hub_url(repo, path, revision=commit), client.of(f"asking about {repo}")
         try:
-            with hub_errors(one.request(repo, commit)):
-                one.retry(repo, partial(_may_read, url, one.session))
+            with hub_errors(own.request(repo, commit)):
+                own.retry(repo, partial(_may_read, url, own.session))
         except ModelError as error:
             return {"class": type(error).__name__, "message": str(error)}
         except HubBusy:
@@ -77,7 +78,7 @@ def _refused(asked: Mapping[str, Any], client: Client) -> Event:
             raise
         except Exception as error:  # unexpected: reported for this model alone
             return outcome_of(error)
-        one.timer.step()
+        own.timer.step()
         return None
 
     refused = _in_order(refusal, asked, client)
