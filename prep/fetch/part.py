@@ -139,11 +139,11 @@ class Part:
     def _write(self, span: Span, block: bytes) -> None:
         _write_all(self._fd, block, span.reached)
         with self._lock:
-            self.spans.add(span, len(block))
+            count = self.spans.add(span, len(block))
             if self.accepted:
                 self._write_record()
             self.reached = max(self.reached, self.have)
-        self.on_bytes(len(block))
+        self.on_bytes(count)
 
     def _write_record(self) -> None:
         _write_all(self._fd, record_of(self.spans), record_place(self.transfer.size))

@@ -56,14 +56,18 @@ class Spans:
         """Bytes that are still to come."""
         return sum(span.left for span in self.all)
 
-    def add(self, span: Span, count: int) -> None:
-        """So many bytes of the span were written; a span that is full joins the next one."""
-        # Another request may have taken the span's end while these bytes were on their way.
-        span.reached = min(span.reached + count, span.stop)
+    def add(self, span: Span, count: int) -> int:
+        """So many bytes of the span were written; a span that is full joins the next one.
+
+        Gives how many of them are the span's: another request may have taken its end meanwhile.
+        """
+        count = min(count, span.left)
+        span.reached += count
         at = self.all.index(span)
         if not span.left and at + 1 < len(self.all):
             self.all[at + 1].start = span.start
             del self.all[at]
+        return count
 
     def cut(self, streams: int, least: int) -> None:
         """Cut the largest gap for so many requests, none of fewer bytes than `least`.
