@@ -20,6 +20,7 @@ from pathlib import Path
 from prep.errors import ChecksumMismatch
 from prep.fetch.spans import PAGE, Span, Spans, read_record, record_of, record_place
 from prep.files.checksum import BLOCK, digest_file
+from prep.files.reader import open_file
 
 GIT_FILE_MAX = 64 << 20  # bytes of a file that git keeps itself; a hub has larger ones in LFS
 DIGEST_AT_ONCE = 16 << 20  # bytes, between two looks at the requests
@@ -211,7 +212,7 @@ class Part:
 def bytes_there(partial: Path, size: int) -> int:
     """How many bytes of a file of that size an earlier run fetched."""
     try:
-        with partial.open("rb") as file:
+        with open_file(partial) as file:
             found = spans_of(file.fileno(), size)
     except OSError:
         return 0
