@@ -23,16 +23,19 @@ def run(settings: Settings, scratch: Path, write: Callable[[str], object]) -> in
     """
     old, fresh = settings.lock, dict[str, LockedModel]()
     lines: list[str] = []
-    for spec in settings.models:
+    specs = {spec.name: spec for spec in settings.models}
 
-        def report(text: str, name: str = spec.name) -> None:
-            write(f"{name}: {text}\n")
+    def take(name: str, remote: RemoteModel) -> None:
+        fresh[name] = _locked(specs[name], remote)
+        lines.extend(_description(settings.home, specs[name], old.get(name), fresh[name], remote))
 
-        remote = hub.ask(
-            settings.network, spec.repo, spec.revision, spec.globs, scratch=scratch, say=report
-        )
-        fresh[spec.name] = _locked(spec, remote)
-        lines += _description(settings.home, spec, old.get(spec.name), fresh[spec.name], remote)
+    hub.ask_all(
+        settings.network,
+        {spec.name: (spec.repo, spec.revision, spec.globs) for spec in settings.models},
+        scratch=scratch,
+        on_model=take,
+        say=lambda text: write(f"{text}\n"),
+    )
     new = _merged(settings, fresh)
     check_lock(settings.catalogue, new, settings.models)
     lines += [

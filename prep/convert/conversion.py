@@ -5,6 +5,7 @@ what was verified, and its memory is given back when it ends. The new folder lie
 place until its content was checked; then comes the receipt, then the name, then the stable link.
 """
 
+import functools
 import importlib.metadata
 import os
 import shutil
@@ -54,8 +55,14 @@ def recipe_for(locked: LockedModel, task: str, precision: str) -> Recipe:
         precision=precision,
         source={file.path: file.sha256 for file in locked.files},
         options=OPTIONS[precision],
-        tools={tool: importlib.metadata.version(tool) for tool in TOOLS},
+        tools={tool: _version(tool) for tool in TOOLS},
     )
+
+
+@functools.cache
+def _version(tool: str) -> str:
+    """Read once: a catalogue of 500 models would parse the same metadata 6000 times."""
+    return importlib.metadata.version(tool)
 
 
 def make(server: ImportServer, home: Home, recipe: Recipe) -> Draft:
