@@ -2,11 +2,13 @@
 
 import hashlib
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from prep.catalogue.entries import ModelSpec
 from prep.catalogue.lock import Lock, LockedFile, LockedModel, check_lock, render
 from prep.catalogue.pin_change import is_compared, meaning
+from prep.commands.suitability import architecture_of, ask_exporter, check
 from prep.errors import UnsafeFile, WrongRequest, listing
 from prep.fetch import hub
 from prep.fetch.hub import RemoteModel
@@ -24,10 +26,10 @@ def run(settings: Settings, scratch: Path, write: Callable[[str], object]) -> in
     old, fresh = settings.lock, dict[str, LockedModel]()
     lines: list[str] = []
     specs = {spec.name: spec for spec in settings.models}
+    remotes: dict[str, RemoteModel] = {}
 
     def take(name: str, remote: RemoteModel) -> None:
-        fresh[name] = _locked(specs[name], remote)
-        lines.extend(_description(settings.home, specs[name], old.get(name), fresh[name], remote))
+        fresh[name], remotes[name] = _locked(specs[name], remote), remote
 
     hub.ask_all(
         settings.network,
@@ -36,6 +38,12 @@ def run(settings: Settings, scratch: Path, write: Callable[[str], object]) -> in
         on_model=take,
         say=lambda text: write(f"{text}\n"),
     )
+    asked = [(specs[name], architecture_of(remote)) for name, remote in remotes.items()]
+    gates = ask_exporter(asked, scratch, lambda text: write(f"{text}\n"))
+    for name, remote in remotes.items():
+        spec, suited = specs[name], check(specs[name], remote, gates)
+        fresh[name] = replace(fresh[name], consumers=suited.consumers, converter=suited.converter)
+        lines += _description(settings.home, spec, old.get(name), fresh[name], remote)
     new = _merged(settings, fresh)
     check_lock(settings.catalogue, new, settings.models)
     lines += [

@@ -16,7 +16,6 @@ from prep.tasks.registry import TASKS
 
 GATES_SECONDS = 180
 NONE = "write precisions = [] in its entry: the published weights alone are prepared and judged"
-ALLOWS = "Nothing was locked."
 Gates = Mapping[str, Any]
 
 
@@ -119,7 +118,7 @@ def _converter(
             [],
             f"To prepare it without a conversion, {NONE}.",
         )
-    if gate["below"] is None:
+    if not gate["too-new"]:
         return None
     overlay.needed(spec.name)
     return CONVERTER
@@ -129,6 +128,5 @@ def _refusal(
     spec: ModelSpec, remote: RemoteModel, what: str, lines: list[str], remedy: str
 ) -> Unsupported:
     head = f"{spec.name}: will not lock {spec.repo} at {remote.commit}: {what}"
-    return Unsupported(
-        f"{listing(head, lines) if lines else head + '.'}\nNothing was locked. {remedy[0].upper()}{remedy[1:]}"
-    )
+    shown = listing(head, lines) if lines else f"{head}."
+    return Unsupported(f"{shown}\nNothing was locked. {remedy}")

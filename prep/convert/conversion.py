@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from prep.catalogue.lock import LockedFile, LockedModel
+from prep.convert import overlay
 from prep.files.checksum import digest_files
 from prep.home.layout import Home, make_folder, now, open_to_all, point_link, write_text
 from prep.home.receipt import NAME, Receipt, Recipe
@@ -48,6 +49,7 @@ class Draft:
 
 def recipe_for(locked: LockedModel, task: str, precision: str) -> Recipe:
     """What this machine, with its tools, would do for that precision."""
+    other = {} if locked.converter is None else {"transformers": overlay.VERSION}
     return Recipe(
         repo=locked.repo,
         commit=locked.commit,
@@ -55,7 +57,7 @@ def recipe_for(locked: LockedModel, task: str, precision: str) -> Recipe:
         precision=precision,
         source={file.path: file.sha256 for file in locked.files},
         options=OPTIONS[precision],
-        tools={tool: _version(tool) for tool in TOOLS},
+        tools={tool: _version(tool) for tool in TOOLS} | other,
     )
 
 

@@ -10,8 +10,8 @@ from prep.tasks.registry import TASKS
 
 
 def main(order: Event, emit: Emit) -> Event:
-    """For each ``[model type, task]`` of ``order["types"]``: whether it is exported, and whether the
-    version of transformers that is here is too new for that.
+    """For each ``[model type, task]`` of ``order["types"]``: whether it is exported, and
+    whether the version of transformers that is here is too new for that.
     """
     import optimum.exporters.openvino.model_configs  # noqa: F401  # registers what it exports
     import transformers

@@ -1,5 +1,6 @@
 """Loads by consumers in processes without network: this side starts the server and sends jobs."""
 
+import os
 import sys
 import tempfile
 import time
@@ -16,7 +17,8 @@ from prep.tasks.consumers import Case, Interpreter
 START_SECONDS = 180
 JOB_SECONDS = 900
 PROBE = Path(__file__).with_name("probe")
-MAIN = """import sys
+MAIN = """import os
+import sys
 
 from prep.sandbox.probe.serve import serve
 
@@ -66,9 +68,15 @@ class ImportServer:
     one. `meanwhile` is called while there is something to wait for, and may submit more jobs.
     """
 
-    def __init__(self, scratch: Path, interpreter: Interpreter | None = None) -> None:
+    def __init__(
+        self,
+        scratch: Path,
+        interpreter: Interpreter | None = None,
+        first_on_path: Path | None = None,
+    ) -> None:
         self._scratch = scratch
         self._interpreter = interpreter
+        self._first_on_path = first_on_path
         self._child: Child | None = None
         self._greeting: Event | None = None
         self._start_error: PrepError | None = None  # kept: trying again would take as long
@@ -93,6 +101,9 @@ class ImportServer:
             TRANSFORMERS_OFFLINE="1",
             TMPDIR=str(private / "tmp"),
         )
+        if self._first_on_path is not None:
+            paths = (str(self._first_on_path), env.get("PYTHONPATH", ""))
+            env["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
         command = [sys.executable, "-m", "prep.sandbox.launch"]
         if self._interpreter is not None:
             command += [str(self._interpreter.python), str(pack(private / "probe.pyz"))]

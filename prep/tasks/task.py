@@ -19,12 +19,12 @@ class Task:
     """One kind of model, by the name that a catalogue gives it.
 
     `files` are the globs of what is locked where the catalogue names none; `export_class` is the
-    class of optimum-intel that converts, `export_task` what its exporter calls the task; `answer` is the key of the probe's answers; `golden_facts`
-    are what goldens may say of the model itself; `new_pin` is what follows for a service where its
-    answers changed; `unable` says why a consumer cannot read a model, with the files that are
-    locked; `given` is what a consumer is shown of the reference's answers; the names of
-    weights that no answer needs begin with one of `unused_weights`; `generates` tells whether
-    generation_config.json is computed with.
+    class of optimum-intel that converts, `export_task` what its exporter calls the task; `answer`
+    is the key of the probe's answers; `golden_facts` are what goldens may say of the model itself;
+    `new_pin` is what follows for a service where its answers changed; `unable` says why a consumer
+    cannot read a model, with the files that are locked; `given` is what a consumer is shown of the
+    reference's answers; the names of weights that no answer needs begin with one of
+    `unused_weights`; `generates` tells whether generation_config.json is computed with.
     """
 
     name: str
