@@ -83,10 +83,10 @@ def test_the_first_case_is_what_a_service_does_by_default(
 def test_each_consumer_is_interrogated_once_a_precision_and_interpreter(task: str) -> None:
     loads = every_load(task, "sentence-transformers/tiny", "old")
     interrogations = [load for load in loads if load.is_interrogation]
-    told = [(load.consumer.name, load.precision, load.interpreter) for load in loads]
+    expected = [(load.consumer.name, load.precision, load.interpreter) for load in loads]
     assert [
         (load.consumer.name, load.precision, load.interpreter) for load in interrogations
-    ] == list(dict.fromkeys(told)), "each before its access checks"
+    ] == list(dict.fromkeys(expected)), "each before its access checks"
     for load in loads:
         assert load.interrogation in interrogations
         assert load.interrogation.case == load.consumer.cases[0]
