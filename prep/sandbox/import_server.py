@@ -1,5 +1,6 @@
 """Loads by consumers in processes without network: this side starts the server and sends jobs."""
 
+import contextlib
 import os
 import sys
 import tempfile
@@ -124,8 +125,8 @@ class ImportServer:
 
     @property
     def running(self) -> tuple[Job, ...]:
-        """The jobs that were submitted and are not answered yet."""
-        return tuple(self._open.values())
+        """The jobs that are not answered yet; none of those whose process is gone."""
+        return tuple(self._open.values()) if self.is_ready else ()
 
     @property
     def is_ready(self) -> bool:
@@ -138,9 +139,14 @@ class ImportServer:
 
     def run_alone(self, call: str, args: Mapping[str, Any], *, doing: str, **how: Any) -> JobResult:
         """The same, with no other job beside it: for what takes all memory and all cores."""
-        for job in self.running:
-            self._wait(job, lambda: None)
+        self.finish()
         return self.result(self.submit(call, args, doing=doing, **how), lambda: None)
+
+    def finish(self, enough: Callable[[], bool] = lambda: False) -> None:
+        """Wait for what runs, or until that is `enough`; how each ended, its own wait says."""
+        while (running := self.running) and not enough():
+            with contextlib.suppress(PrepError):
+                self._wait(running[0], lambda: None)
 
     def submit(
         self,
@@ -216,7 +222,8 @@ class ImportServer:
                 child.stop()
                 raise
             with child.undisturbed(job.doing):
-                event = child.answer(job.doing, max(0.0, job.given + timeout - time.monotonic()))
+                # At least a moment: what came in time may still be on its way through the pipe.
+                event = child.answer(job.doing, max(1.0, job.given + timeout - time.monotonic()))
                 if event is None:
                     raise _timed_out(job.doing, timeout)
             answered = self._open.pop(event["order"])

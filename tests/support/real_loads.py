@@ -76,7 +76,10 @@ def probe(stages: Stages, folder: Path, consumer: str, loaded: Loaded) -> Loaded
         {
             "task": loaded.spec.task,
             "consumer": consumer,
-            "ask": joined(loaded.questions.all(), loaded.goldens.ask()),
+            "ask": joined(
+                loaded.questions.all(), loaded.questions.sentinels(), loaded.goldens.ask()
+            ),
+            "again": True,
             "way": {"target": str(folder)},
         },
         doing="a substitute",
