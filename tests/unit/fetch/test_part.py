@@ -113,6 +113,16 @@ def test_nothing_is_there_where_no_file_is_or_it_cannot_be_read(tmp_path: Path) 
     assert bytes_there(tmp_path, 10) == 0
 
 
+def test_large_part_is_digested_in_several_steps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("prep.fetch.part.DIGEST_AT_ONCE", 30_000)
+    with part_of(tmp_path) as part:
+        fill(part, 0, len(BODY))
+        assert [part.digest_more() for _ in range(4)] == [True, True, True, False]
+        assert part.sha256 == sha256(BODY)
+
+
 def test_part_that_another_cut_is_an_error_and_no_checksum(tmp_path: Path) -> None:
     with part_of(tmp_path) as part:
         fill(part, 0, 50_000)
