@@ -80,8 +80,8 @@ image-test: $(DEV_STAMP) ## build the image and run it, as containers are run
 page-test: $(DEV_STAMP) ## the page of real runs in a headless Chromium; pictures in reports/page
 	@$(PROOF) tests/proofs/page $(ARGS)
 
-bench: $(DEV_STAMP) ## a second run against one bare script, in turn: a quarter of an hour on an idle machine
-	@$(PY) -m benchmarks.warm $(ARGS)
+bench: $(DEV_STAMP) ## times and memory against peers, into docs/performance.md: 40 minutes on an idle machine
+	@$(PY) -m benchmarks.bench $(ARGS)
 
 full-size: $(DEV_STAMP) ## stand-ins of the real reranker and seq2seq model, full size: times and memory
 	$(PY) -m benchmarks.full_size $(ARGS)
