@@ -43,10 +43,10 @@ help: ## this list
 	@awk -F ' *## ' '/^[a-z-]+:.*## / { sub(/:.*/, "", $$1); printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(USER_STAMP) ## prepare and prove the sample models, which ship with the project
-	$(PY) -m pytest --hub sample --junitxml=reports/junit.xml $(ARGS)
+	$(PY) -m pytest --hub sample --junitxml=reports/junit.xml --verdict-xml=reports/verdict.xml $(ARGS)
 
 prep: $(USER_STAMP) ## prepare and prove the models of models.toml
-	$(PY) -m pytest --junitxml=reports/junit.xml $(ARGS)
+	$(PY) -m pytest --junitxml=reports/junit.xml --verdict-xml=reports/verdict.xml $(ARGS)
 
 test: $(DEV_STAMP) ## the tests of the suite itself
 	@$(call beat,30,still testing) $(PY) -m pytest -c tests/pytest.ini $(SIDE_BY_SIDE) $(TESTS) $(ARGS)

@@ -67,6 +67,8 @@ class GivenOptions:
     as_json: bool = False
     summary: Path | None = None
     report: Path | None = None
+    verdict_xml: Path | None = None
+    metrics: Path | None = None
     token: str | None = field(default=None, repr=False)
 
 
@@ -95,6 +97,8 @@ class Settings:
     questions: Mapping[str, Questions]
     summary: Path | None
     report: Path | None
+    verdict_xml: Path | None = None
+    metrics: Path | None = None
     cleanup: bool = False
     as_json: bool = False
 
@@ -174,6 +178,8 @@ def resolve_settings(given: GivenOptions, environ: Mapping[str, str], root: Path
         },
         summary=given.summary or (None if offline else home.state / "summary.json"),
         report=given.report or (None if offline else home.state / "report.html"),
+        verdict_xml=given.verdict_xml or (None if offline else home.state / "verdict.xml"),
+        metrics=given.metrics or (None if offline else home.state / "metrics.prom"),
         cleanup=given.cleanup,
         as_json=given.as_json,
     )

@@ -89,7 +89,7 @@ def load_model(
     spec, case = fetched.spec, load.case
     context.need(spec.name, "fetched", fetched.state.problems)
     if converted is not None:
-        context.need(spec.name, f"converted to {load.precision}", not converted.sound)
+        context.need(spec.name, f"converted to {load.precision}", converted.problems)
     ready = context.server_ready(spec.name, load.interpreter)
     name = load.consumer.name
     if why := ready["not-tried"][spec.task].get(name):
