@@ -18,12 +18,6 @@ def none_of(problems: Iterable[object], head: str, remedy: str) -> None:
         pytest.fail(f"{listing(head, found)}\n{remedy}", pytrace=False)
 
 
-def farthest(got: Sequence[float], wanted: Sequence[float]) -> float:
-    """The greatest difference of a component; NaN counts as infinitely far."""
-    far = [abs(a - b) for a, b in zip(got, wanted, strict=True)]
-    return math.inf if any(map(math.isnan, far)) else max(far, default=0.0)
-
-
 def norm(vector: Sequence[float]) -> float:
     """The Euclidean length."""
     return math.hypot(*vector)

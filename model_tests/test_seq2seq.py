@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
-from model_tests.checks import facts_are, farthest, goldens_of, none_of, tokens_are
+from model_tests.checks import facts_are, goldens_of, none_of, tokens_are
 from prep.stages.loaded import Loaded
+from prep.tasks.measure import largest_gap
 from prep.tasks.seq2seq import Seq2seqQuestions
 
-pytestmark = [pytest.mark.answers, pytest.mark.task("seq2seq")]
+pytestmark = [pytest.mark.answers, pytest.mark.interrogation, pytest.mark.task("seq2seq")]
 
 WRONG = "The tokenizer, the weights or the decoder's cache are not what they should be."
 
@@ -31,7 +32,7 @@ def test_texts_are_the_published(loaded: Loaded) -> None:
     problems = []
     for golden in goldens_of(loaded).of("texts"):
         got = written_by(loaded, golden["prompt"], golden["new-tokens"])["text"]
-        wanted, least = golden["expected"], golden["overlap"][loaded.precision]
+        wanted, least = golden["expected"], loaded.bound(golden["overlap"], 1.0)
         same = got == wanted if least == 1 else overlap(got.split(), wanted.split()) >= least
         if not same:
             problems.append(f"{golden['id']}: {got!r}, published {wanted!r}")
@@ -47,10 +48,10 @@ def test_log_probabilities_are_the_published(loaded: Loaded) -> None:
         written = written_by(loaded, golden["prompt"], golden["new-tokens"])
         if wanted is None or written["text"] != golden["expected"]:
             continue  # another text fails its own test
-        limit, got = golden["tolerance"][loaded.precision], written["logprobs"]
+        limit, got = loaded.bound(golden["tolerance"]), written["logprobs"]
         if len(got) != len(wanted):
             problems.append(f"{golden['id']}: {len(got)} tokens, published {len(wanted)}")
-        elif not (far := farthest(got, wanted)) <= limit:
+        elif not (far := largest_gap(got, wanted)) <= limit:
             problems.append(f"{golden['id']}: {far:.2e} off, allowed {limit}")
     none_of(problems, f"{loaded.name} gives other log-probabilities", WRONG)
 

@@ -30,6 +30,14 @@ class ModelSpec:
     files: tuple[str, ...] | None = None
     consumers: tuple[str, ...] | None = None
     licenses: tuple[str, ...] | None = None
+    source_language: str | None = None
+    target_language: str | None = None
+
+    @property
+    def languages(self) -> dict[str, str]:
+        """Between which languages a translator is asked to translate, by its tokenizer's codes."""
+        named = {"source": self.source_language, "target": self.target_language}
+        return {side: code for side, code in named.items() if code is not None}
 
     @property
     def globs(self) -> tuple[str, ...]:
@@ -89,6 +97,8 @@ def _model(table: Table) -> ModelSpec:
         files=table.texts("files") if table.has("files") else None,
         consumers=table.texts("consumers") if table.has("consumers") else None,
         licenses=table.texts("licenses") if table.has("licenses") else None,
+        source_language=table.text("source-language") if table.has("source-language") else None,
+        target_language=table.text("target-language") if table.has("target-language") else None,
     )
     for index, glob in enumerate(spec.files or ()):
         if problem := path_problem(glob):

@@ -67,7 +67,7 @@ def make(server: ImportServer, home: Home, recipe: Recipe) -> Draft:
     folder.mkdir()
     open_to_all(folder)
     try:
-        result = server.run(
+        result = server.run_alone(
             "prep.convert.export:make",
             {
                 "source": str(home.snapshot(recipe.repo, recipe.commit)),

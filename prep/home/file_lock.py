@@ -25,6 +25,7 @@ from prep.files.append import NO_LOCKS
 from prep.files.reader import LONGEST_LINE, parse_json, printable, read_bytes
 from prep.files.tree import megabytes
 from prep.home.layout import make_folder, now, write_text
+from prep.process.cancelled import check_cancelled
 
 REPORT_SECONDS = 10
 RENEW_SECONDS = 15
@@ -133,6 +134,7 @@ class _Wait:
 
     def check(self) -> None:
         """Report who has it; raise `LockTimeout` where its note is not renewed for too long."""
+        check_cancelled(f"waiting for {self._path.name}")
         now, text = time.monotonic(), self._read()
         if self._began is None:
             self._began = self._changed = now

@@ -46,6 +46,8 @@ MARKERS = {
     "task(name)": "only for models of that task",
     "goldens": "only for models with recorded goldens",
     "consumers(*names)": "only for loads by these consumers",
+    "interrogation": "only for loads that are asked every question",
+    "access": "only for loads that are asked two: another name, place, user or mount",
     "no_model": "stands for an empty selection; never run",
 }
 
@@ -160,7 +162,9 @@ pytest_fixture_setup = reruns.note_fixture
 def stages(request: pytest.FixtureRequest) -> Iterator[Stages]:
     """All stages of this process, and what each gave."""
     with workspace.context_for(request.session) as context:
-        made = request.config.stash[STAGES] = Stages(context)
+        session = request.session
+        loads, ahead = workspace.planned_loads(session), workspace.to_fetch(session)
+        made = request.config.stash[STAGES] = Stages(context, loads, ahead)
         yield made
         context.progress.busy("model-prep", "ending the processes that were started")
         made.close()

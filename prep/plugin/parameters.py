@@ -82,9 +82,15 @@ def _wanted(metafunc: pytest.Metafunc, settings: Settings, spec: ModelSpec) -> b
 
 def _reads(metafunc: pytest.Metafunc, row: Sequence[object]) -> bool:
     """Whether the test's markers leave room for this row's load."""
-    marker = metafunc.definition.get_closest_marker("consumers")
-    loads = [value for value in row if isinstance(value, Load)]
-    return marker is None or all(load.consumer.name in marker.args for load in loads)
+    marker = metafunc.definition.get_closest_marker
+    consumers = marker("consumers")
+    return not any(
+        (consumers is not None and load.consumer.name not in consumers.args)
+        or (marker("interrogation") is not None and not load.is_interrogation)
+        or (marker("access") is not None and load.is_interrogation)
+        for load in row
+        if isinstance(load, Load)
+    )
 
 
 Row = tuple[ModelSpec | Load | str | None, ...]

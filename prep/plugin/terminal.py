@@ -151,8 +151,8 @@ class Painter:
                     target=self._run, name="model-prep-painter", daemon=True
                 )
                 self._thread.start()
-            if who:
-                self._doing.pop("", None)  # the workers are there
+            if who and "" in self._doing and self._doing[""].model == "model-prep":
+                del self._doing[""]  # the workers are there
             doing = self._doing.get(who)
             if doing is None or doing.model != model:
                 doing = self._doing[who] = Doing(model=model, text=None, since=now, said=now)

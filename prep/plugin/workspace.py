@@ -12,15 +12,21 @@ from typing import Any
 
 import pytest
 
+from prep.catalogue.entries import ModelSpec
 from prep.machine.memory import memory
 from prep.plugin import worker_crashes
 from prep.plugin.options import settings_of
-from prep.plugin.parameters import model_of, precision_of
+from prep.plugin.parameters import load_of, model_of, precision_of
 from prep.plugin.terminal import progress_for
+from prep.report.run_report import LoadReport
+from prep.report.summary import earlier_models
+from prep.settings import Settings
 from prep.stages.context import Context
 from prep.stages.preflight import Preflight, run_preflight
+from prep.tasks.consumers import Load
 
 WANTED = pytest.StashKey[dict[str, set[str]]]()
+READING = {"fetched", "converted", "loaded"}  # fixtures that need a model's files
 SHARED = pytest.StashKey[tuple[str, str | None]]()
 
 
@@ -46,6 +52,8 @@ def context_for(session: pytest.Session) -> Iterator[Context]:
             progress=progress_for(session),
             preflight=Preflight.load(preflight) if preflight else None,
             wanted=config.stash.get(WANTED, None),
+            workers=workerinput.get("workercount", 1),
+            peaks=_earlier_peaks(settings_of(config)),
         )
 
 
@@ -72,3 +80,38 @@ def _folder(parent: str | None) -> Iterator[Path]:
     with made as folder:
         Path(folder).chmod(0o711)
         yield Path(folder)
+
+
+def planned_loads(session: pytest.Session) -> dict[str, tuple[Load, ...]]:
+    """The loads of all chosen tests, by model, in the order in which the tests ask for them."""
+    planned: dict[str, dict[str, Load]] = {}
+    for item in session.items:
+        if (spec := model_of(item)) and (load := load_of(item)):
+            planned.setdefault(spec.name, {}).setdefault(load.id, load)
+    return {name: tuple(loads.values()) for name, loads in planned.items()}
+
+
+def to_fetch(session: pytest.Session) -> tuple[ModelSpec, ...]:
+    """The models whose files the chosen tests read, in their order.
+
+    None for a worker of xdist: which models it will get is not known before.
+    """
+    if hasattr(session.config, "workerinput"):
+        return ()
+    specs: dict[str, ModelSpec] = {}
+    for item in session.items:
+        spec = model_of(item)
+        if spec and not READING.isdisjoint(getattr(item, "fixturenames", ())):
+            specs.setdefault(spec.name, spec)
+    return tuple(specs.values())
+
+
+def _earlier_peaks(settings: Settings) -> dict[tuple[str, str], int]:
+    """The memory of loads in the last run, in bytes by model and load."""
+    models = earlier_models(settings.summary or settings.home.state / "summary.json")
+    return {
+        (name, load): took.peak_bytes
+        for name, model in models.items()
+        for load, took in model.loads.items()
+        if isinstance(took, LoadReport)
+    }

@@ -5,9 +5,9 @@ enforced and its environment is ours: libraries read theirs when they are import
 killed with its parent.
 
 An answer belongs to its order. Every order has a number that no other order of this process has,
-and every line that answers it repeats the number. An exchange that is interrupted, by whatever (an
-error of ours, pytest-timeout's alarm, Ctrl-C), kills the child: its later answers are never read.
-`Child.exchange` is the only way to give an order.
+and every line that answers it repeats the number, so that several orders may be open at once. An
+exchange that is interrupted, by whatever (an error of ours, pytest-timeout's alarm, Ctrl-C), kills
+the child: its later answers are never read.
 """
 
 import contextlib
@@ -31,6 +31,7 @@ from prep.errors import ChildCrashed, ChildKilled, PrepError, TimedOut, by_name
 from prep.files.fields import Shape, either, is_count, is_number, is_text, maybe, record, shown
 from prep.machine.disk import storage_error
 from prep.machine.memory import Memory, memory
+from prep.process.cancelled import check_cancelled
 
 log = logging.getLogger(__name__)
 Event = dict[str, Any]
@@ -157,6 +158,7 @@ def run(
         with child.exchange(doing, order) as answer:
             while True:
                 line = answer(0.5)
+                check_cancelled(doing)
                 if line is None or "event" in line:
                     watch.check(doing)  # always: many events do not extend the deadline
                 if line is not None and "event" in line:
@@ -229,6 +231,7 @@ class Child:
                 start_new_session=True,
             )
         self.idle = True  # no exchange is under way, and none was broken off
+        self._open: set[int] = set()  # numbers of orders that are not answered yet
         self._buffer = bytearray()
 
     @contextlib.contextmanager
@@ -241,21 +244,79 @@ class Child:
         child that crashed, or answered another order, raises here an error of ours that names what
         it was `doing`. Any exception that leaves the block kills the child.
         """
-        number = GREETING if order is None else next(_NUMBERS)
+        with self.undisturbed(doing):
+            number = GREETING
+            if order is None:
+                self._open.add(number)
+            else:
+                number = self.give(order)
+
+            def answer(timeout: float) -> Event | None:
+                event = self.answer(doing, timeout)
+                if event is not None and event["order"] != number:
+                    raise self._of_another_order(doing, event["order"], f"order {number}")
+                return event
+
+            yield answer
+            self._open.discard(number)
+
+    @contextlib.contextmanager
+    def undisturbed(self, doing: str) -> Iterator[None]:
+        """Orders are given and answers read inside; an exception that leaves it kills the child.
+
+        Of any class: the child may be in the middle of a line.
+        """
         self.idle = False  # first of all: an alarm may come before this block is entered
         try:
             try:
-                if order is not None:
-                    self._send({**order, "order": number})
-                yield lambda timeout: self._answer(number, doing, timeout)
+                yield
             except _OutputEnded:
                 code = self.process.wait()
                 tail = self.stderr.read_text(encoding="utf-8", errors="replace").strip()
                 raise crash_error(doing, code, self.kills, tail) from None
-        except BaseException:  # of any class: the child may be in the middle of a line
+        except BaseException:
             self.stop()
             raise
         self.idle = True
+
+    def give(self, order: Mapping[str, Any]) -> int:
+        """Give an order; gives its number, which its answers repeat."""
+        number = next(_NUMBERS)
+        self._open.add(number)
+        self._send({**order, "order": number})
+        return number
+
+    def answer(self, doing: str, timeout: float) -> Event | None:
+        """The next line, which must answer an open order; None where none came in time.
+
+        An order is open until its result, error or end comes: events leave it open.
+        """
+        if (line := self._line(doing, timeout)) is None:
+            return None
+        try:
+            message = json.loads(line)  # not strictly: a broken model's vectors hold NaN
+        except (ValueError, RecursionError):
+            message = None
+        number = message.get("order") if isinstance(message, dict) else None
+        if type(number) is int and number not in self._open:
+            wanted = " or ".join(f"order {known}" for known in sorted(self._open))
+            raise self._of_another_order(doing, number, wanted or "nothing")
+        if type(number) is not int or not is_answer(message):
+            raise ChildCrashed(
+                f"{doing}: the process wrote an invalid answer: {shown(bytes(line[:200]))}. "
+                f"It was stopped. {REPORT}"
+            )
+        if number != GREETING and "event" not in message:
+            self._open.discard(number)
+        answer: Event = message
+        return answer
+
+    @staticmethod
+    def _of_another_order(doing: str, number: int, wanted: str) -> ChildCrashed:
+        return ChildCrashed(
+            f"{doing}: the process answered order {shown(number)}, expected {wanted}. "
+            f"It was stopped and its answer was not used. {REPORT}"
+        )
 
     def _send(self, message: Mapping[str, Any]) -> None:
         """Write one line."""
@@ -265,28 +326,6 @@ class Child:
             self.process.stdin.flush()
         except BrokenPipeError:
             raise _OutputEnded from None
-
-    def _answer(self, number: int, doing: str, timeout: float) -> Event | None:
-        """The next line, which must answer the order `number`; None where none came in time."""
-        if (line := self._line(doing, timeout)) is None:
-            return None
-        try:
-            message = json.loads(line)  # not strictly: a broken model's vectors hold NaN
-        except (ValueError, RecursionError):
-            message = None
-        answered = message.get("order") if isinstance(message, dict) else None
-        if type(answered) is int and answered != number:
-            raise ChildCrashed(
-                f"{doing}: the process answered order {shown(answered)}, expected order {number}. "
-                f"It was stopped and its answer was not used. {REPORT}"
-            )
-        if type(answered) is not int or not is_answer(message):
-            raise ChildCrashed(
-                f"{doing}: the process wrote an invalid answer: {shown(bytes(line[:200]))}. "
-                f"It was stopped. {REPORT}"
-            )
-        answer: Event = message
-        return answer
 
     def _line(self, doing: str, timeout: float) -> bytes | None:
         """The next line, None when none came within `timeout` seconds."""
@@ -321,6 +360,7 @@ class Child:
 
     def stop(self) -> None:
         """Kill it and its process group."""
+        self.idle = False
         try:
             os.killpg(self.process.pid, signal.SIGKILL)
         except (ProcessLookupError, PermissionError):

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from prep.files.fields import either, is_count, is_text, maybe, one_of, record
+from prep.process.cancelled import CANCELLED, WORKER, check_cancelled
 
 log = logging.getLogger("prep")
 
@@ -39,7 +40,7 @@ class Progress:
         self._emit = emit
         self._loads = dict(loads or {})
         self._loaded: dict[str, int] = {}
-        self._busy: str | None = None  # the model that is worked on
+        self._busy: dict[str, str] = {}  # the model that each thread works on
         self._sent = 0.0
         self._lock = threading.RLock()  # files are digested in parallel
 
@@ -60,9 +61,12 @@ class Progress:
     def counter(self, model: str, doing: str, of: int) -> Callable[[int], None]:
         """A callback that takes the sizes of blocks as they are done."""
         done = 0
+        cancelled, worker = CANCELLED.get(), WORKER.get()  # blocks are digested in other threads
 
         def count(more: int) -> None:
             nonlocal done
+            check_cancelled(f"{model}: {doing}", cancelled)
+            WORKER.set(worker)
             with self._lock:
                 done += more
                 self._bytes(model, doing, done, of)
@@ -72,7 +76,7 @@ class Progress:
     def busy(self, model: str, doing: str, **measure: Any) -> None:
         """The current work, measured by time alone, or as in `Doing`."""
         with self._lock:
-            self._busy = model
+            self._busy[WORKER.get()] = model
             self._send({"model": model, "doing": doing, **measure})
 
     def load(self, model: str, which: str) -> None:
@@ -88,9 +92,8 @@ class Progress:
     def finish(self) -> None:
         """The current work is done, or failed."""
         with self._lock:
-            if self._busy is not None:
-                self._send({"model": self._busy, "doing": None})
-                self._busy = None
+            if model := self._busy.pop(WORKER.get(), None):
+                self._send({"model": model, "doing": None})
 
     def _bytes(self, model: str, doing: str, done: int, of: int) -> None:
         now = time.monotonic()
@@ -101,7 +104,8 @@ class Progress:
     def _send(self, event: Event) -> None:
         if self._emit is not None:
             with self._lock:
-                self._emit(event)
+                who = WORKER.get()
+                self._emit({"who": who, **event} if who else event)
 
 
 @dataclass(slots=True)

@@ -60,8 +60,9 @@ def line(name: str, report: ModelReport, exit_code: int) -> Line:
         },
         versions=hashlib.sha256(versions).hexdigest()[:12] if report.versions else None,
         answer_seconds={
-            " ".join(group): median(load.latency for load in loads)
+            " ".join(group): latency
             for group, loads in groups.items()
+            if (latency := answer_seconds(loads)) is not None
         },
         peak_bytes={
             " ".join(group): max(load.peak_bytes for load in loads)
@@ -78,6 +79,12 @@ def by_consumer(report: ModelReport) -> dict[tuple[str, str], list[LoadReport]]:
         if isinstance(load, LoadReport):
             groups.setdefault(weights_and_consumer(name), []).append(load)
     return groups
+
+
+def answer_seconds(loads: Iterable[LoadReport]) -> float | None:
+    """The median time of one answer, None where no load was asked alone."""
+    known = [load.latency for load in loads if load.latency is not None]
+    return median(known) if known else None
 
 
 def append(path: Path, known: Sequence[Line], fresh: Iterable[Line]) -> list[Line]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from statistics import median
 
-from prep.report.history import by_consumer
+from prep.report.history import answer_seconds, by_consumer
 from prep.report.run_report import GREEN, ORIGINAL, ModelReport, RunReport
 
 HELP = {
@@ -50,7 +50,8 @@ def _samples(name: str, model: ModelReport) -> Iterator[Sample]:
             yield "model_prep_agreement_fell", labels, float(made.fell)
     for (weights, consumer), loads in by_consumer(model).items():
         labels = {**own, "precision": weights, "consumer": consumer}
-        yield "model_prep_answer_seconds", labels, median(load.latency for load in loads)
+        if (latency := answer_seconds(loads)) is not None:
+            yield "model_prep_answer_seconds", labels, latency
         yield "model_prep_load_seconds", labels, median(load.seconds for load in loads)
         yield "model_prep_memory_bytes", labels, max(load.peak_bytes for load in loads)
     for stage, seconds in (model.timeline.seconds() if model.timeline else {}).items():

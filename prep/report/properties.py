@@ -43,5 +43,6 @@ def of_load(model: ModelReport, load: str) -> Pairs:
     """What was measured; nothing where it was not made."""
     if isinstance(took := model.loads.get(load), LoadReport):
         yield "seconds.loaded", str(took.seconds)
-        yield "latency", str(took.latency)
+        if took.latency is not None:
+            yield "latency", str(took.latency)
         yield "memory.peak", str(took.peak_bytes)

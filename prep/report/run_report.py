@@ -89,8 +89,10 @@ class LoadReport:
     """A load that was made."""
 
     seconds: Annotated[Seconds, "loading and answering"]
-    latency: Annotated[Seconds, "median of one question that is asked alone"]
     peak_bytes: Annotated[Count, "peak memory of the loading process"]
+    latency: Annotated[
+        Seconds | None, "median of one question that is asked alone; null of an access check"
+    ] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -94,7 +94,7 @@ def write_reports(
         return whole
     make_folder(path.parent)
     with lock_file(Path(f"{path}.lock")):
-        earlier = _earlier(path)
+        earlier = earlier_models(path)
         past: list[history.Line] = []
         with contextlib.suppress(OSError):  # adding to it ends the run by the same error
             past = history.read(path.with_name(history.NAME))
@@ -173,7 +173,7 @@ def _rendered(whole: RunReport) -> str:
     return NUMBERS.sub(lambda row: " ".join(row[0].split()), text) + "\n"
 
 
-def _earlier(path: Path) -> dict[str, ModelReport]:
+def earlier_models(path: Path) -> dict[str, ModelReport]:
     """The models of the file that is there; one that cannot be read is replaced."""
     try:
         data = read_json(path)

@@ -2,6 +2,7 @@
 
 import sys
 import tempfile
+import time
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -39,12 +40,30 @@ class JobResult:
     writes: tuple[str, ...]
 
 
+@dataclass(slots=True, kw_only=True, eq=False)
+class Job:
+    """One order to a server, and its answer once it has come. `memory` is what it needs, in bytes.
+
+    `child` is the process that has it: an order that ended with its process is given again.
+    """
+
+    order: dict[str, Any]
+    doing: str
+    memory: int = 0
+    child: Child | None = None
+    number: int = 0
+    given: float = 0.0
+    answer: Event | None = None
+
+
 class ImportServer:
     """One process without network that has torch, transformers and openvino imported.
 
     `start` returns at once, so that importing goes on beside a download; `ready` waits for it. With
-    an `interpreter` it runs in a service's environment, with the libraries that are there. A job
-    that is interrupted ends the process, and the next job starts a fresh one.
+    an `interpreter` it runs in a service's environment, with the libraries that are there. Jobs run
+    side by side, each in a forked child: `submit` starts one, `result` waits for it. A wait that is
+    interrupted ends the process with all its jobs; those that are still wanted run again in a fresh
+    one. `meanwhile` is called while there is something to wait for, and may submit more jobs.
     """
 
     def __init__(self, scratch: Path, interpreter: Interpreter | None = None) -> None:
@@ -53,6 +72,8 @@ class ImportServer:
         self._child: Child | None = None
         self._greeting: Event | None = None
         self._start_error: PrepError | None = None  # kept: trying again would take as long
+        self._open: dict[int, Job] = {}
+        self.meanwhile: Callable[[], None] = lambda: None
 
     def start(self) -> None:
         """Start importing; does nothing where that was done before."""
@@ -90,7 +111,27 @@ class ImportServer:
             self._greeting = self._wait_for_greeting(report)
         return self._greeting
 
-    def run(
+    @property
+    def running(self) -> tuple[Job, ...]:
+        """The jobs that were submitted and are not answered yet."""
+        return tuple(self._open.values())
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether a job could start now, without waiting for imports."""
+        return self._child is not None and self._child.idle and self._greeting is not None
+
+    def run(self, call: str, args: Mapping[str, Any], *, doing: str, **how: Any) -> JobResult:
+        """Run one job and wait for it; the arguments are those of `submit`."""
+        return self.result(self.submit(call, args, doing=doing, **how))
+
+    def run_alone(self, call: str, args: Mapping[str, Any], *, doing: str, **how: Any) -> JobResult:
+        """The same, with no other job beside it: for what takes all memory and all cores."""
+        for job in self.running:
+            self._wait(job, lambda: None)
+        return self.result(self.submit(call, args, doing=doing, **how), lambda: None)
+
+    def submit(
         self,
         call: str,
         args: Mapping[str, Any],
@@ -99,15 +140,15 @@ class ImportServer:
         home: Path | None = None,
         case: Case | None = None,
         may_write: Sequence[Path] = (),
+        threads: int | None = None,
+        memory: int = 0,
         timeout: float = JOB_SECONDS,
-    ) -> JobResult:
-        """Run ``module:function`` on `args` in a forked child; raises what was raised there.
+    ) -> Job:
+        """Start ``module:function`` on `args` in a forked child, which computes in so many threads.
 
         With a `case`, the child sees `home` as the case says: as its HF_HOME or elsewhere, as which
-        user, on which mount. Raises `NotTried` where this machine does not allow it.
+        user, on which mount. `timeout` is in seconds, `memory` in bytes.
         """
-        self.ready()
-        assert self._child is not None
         sandbox = None
         if home is not None and case is not None:
             place = case.cache if case.cache == "HF_HOME" else "path"
@@ -117,12 +158,22 @@ class ImportServer:
             "args": dict(args),
             "sandbox": sandbox,
             "may_write": [str(path) for path in may_write],
+            "threads": threads,
             "timeout": timeout,
         }
-        with self._child.exchange(doing, order) as answer:
-            event = _in_time(answer, doing, timeout + 10)
+        job = Job(order=order, doing=doing, memory=memory)
+        self._give(job)
+        return job
+
+    def result(self, job: Job, meanwhile: Callable[[], None] | None = None) -> JobResult:
+        """Wait for a job; raises what was raised in it.
+
+        Raises `NotTried` where this machine does not allow its case.
+        """
+        event = self._wait(job, meanwhile or self.meanwhile)
         if "result" not in event:
-            raise _failure(doing, event, self._child.kills)
+            assert job.child is not None
+            raise _failure(job.doing, event, job.child.kills)
         return JobResult(
             number=event["order"],
             value=event["result"],
@@ -132,6 +183,35 @@ class ImportServer:
             writes=tuple(event["writes"]),
         )
 
+    def _give(self, job: Job) -> None:
+        self.ready()
+        assert self._child is not None
+        with self._child.undisturbed(job.doing):
+            job.number, job.child = self._child.give(job.order), self._child
+        job.given = time.monotonic()
+        self._open[job.number] = job
+
+    def _wait(self, job: Job, meanwhile: Callable[[], None]) -> Event:
+        """Read answers, whosever they are, until this job's is there."""
+        while job.answer is None:
+            if not self.is_ready or job.child is not self._child:
+                self._give(job)
+            timeout = job.order["timeout"] + 10
+            child = self._child
+            assert child is not None
+            try:
+                meanwhile()
+            except BaseException:  # as a wait that is interrupted
+                child.stop()
+                raise
+            with child.undisturbed(job.doing):
+                event = child.answer(job.doing, max(0.0, job.given + timeout - time.monotonic()))
+                if event is None:
+                    raise _timed_out(job.doing, timeout)
+            answered = self._open.pop(event["order"])
+            answered.answer = event
+        return job.answer
+
     def stop(self) -> None:
         """End the server and whatever it runs; it can be started again."""
         if self._child is not None:
@@ -139,6 +219,7 @@ class ImportServer:
                 self._child.end()  # it reads the end of its orders only between jobs
             self._child.stop()
         self._child, self._greeting, self._start_error = None, None, None
+        self._open.clear()
 
     def forget_failure(self) -> None:
         """Where it could not be started, try again with the next job."""

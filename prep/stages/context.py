@@ -1,8 +1,9 @@
 """What every stage works with: settings, home, import servers, and the facts for the reports."""
 
 import functools
+import threading
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,8 +24,9 @@ from prep.process.progress import Progress
 from prep.sandbox.import_server import ImportServer
 from prep.settings import Settings
 from prep.stages.clock import Clock
+from prep.stages.estimates import LOADING, load_memory
 from prep.stages.preflight import Preflight, run_preflight
-from prep.tasks.consumers import Interpreter
+from prep.tasks.consumers import Interpreter, Load
 from prep.verify.problem import Problem
 
 
@@ -55,7 +57,9 @@ class Context:
 
     `unreachable` remembers that the hub did not answer: one try a run, not one for every model.
     `preflight` is made when something is first found missing, or comes from the main process;
-    `wanted` narrows it to the models and precisions that this run's tests are for.
+    `wanted` narrows it to the models and precisions that this run's tests are for. `workers` are
+    the processes that share this machine; `peaks` is the memory of loads, of this run and earlier
+    ones, in bytes by model and load.
     """
 
     settings: Settings
@@ -66,7 +70,11 @@ class Context:
     servers: dict[Interpreter | None, ImportServer] = field(default_factory=dict)
     preflight: Preflight | None = None
     wanted: Mapping[str, Collection[str]] | None = None
+    workers: int = 1
+    peaks: dict[tuple[str, str], int] = field(default_factory=dict)
     clocks: dict[str, Clock] = field(default_factory=lambda: defaultdict(Clock))
+    meanwhile: Callable[[], None] = lambda: None
+    _lock: threading.RLock = field(default_factory=threading.RLock)
 
     @property
     def server(self) -> ImportServer:
@@ -76,8 +84,20 @@ class Context:
     def server_of(self, interpreter: Interpreter | None) -> ImportServer:
         """The import server of an interpreter, None for ours."""
         if interpreter not in self.servers:
-            self.servers[interpreter] = ImportServer(self.scratch, interpreter)
+            server = self.servers[interpreter] = ImportServer(self.scratch, interpreter)
+            server.meanwhile = lambda: self.meanwhile()
         return self.servers[interpreter]
+
+    def load_memory(self, model: str, load: Load) -> int:
+        """The bytes that a load takes beside the libraries: as measured before, else estimated."""
+        server = self.server_of(load.interpreter)
+        known = (self.peaks.get((model, name)) for name in (load.id, load.interrogation.id))
+        measured = next(filter(None, known), None)
+        if measured and server.is_ready:
+            return max(LOADING, measured - int(server.ready()["memory"]))
+        locked = self.settings.lock.get(model)
+        assert locked is not None, "the settings were checked against the lock"
+        return load_memory(self.home, locked, load.precision)
 
     @property
     def home(self) -> Home:
@@ -85,20 +105,23 @@ class Context:
         return self.settings.home
 
     def check_preflight(self, model: str) -> None:
-        """Begin nothing that cannot be finished; the first refused model reports all obstacles."""
-        if self.preflight is None:
-            self.progress.busy(model, "checking what all models need")
-            say = functools.partial(self.progress.say, model)
-            self.preflight = run_preflight(self.settings, self.scratch, say=say)
-        if refusal := self.preflight.only(self.wanted).refusal(model):
+        """Begin nothing that cannot be finished; each model reports its own obstacles."""
+        with self._lock:
+            if self.preflight is None:
+                self.progress.busy(model, "checking what all models need")
+                say = functools.partial(self.progress.say, model)
+                self.preflight = run_preflight(self.settings, self.scratch, say=say)
+            refusal = self.preflight.only(self.wanted).refusal(model)
+        if refusal:
             raise refusal
 
     def record(self, model: str, **facts: Any) -> None:
         """Note facts for the reports; repairs add up, the rest is replaced."""
-        known = self.facts.setdefault(model, {})
-        if "repaired" in facts:
-            facts["repaired"] = [*known.get("repaired", ()), *facts["repaired"]]
-        known.update(facts)
+        with self._lock:
+            known = self.facts.get(model, {})
+            if "repaired" in facts:
+                facts["repaired"] = [*known.get("repaired", ()), *facts["repaired"]]
+            self.facts[model] = known | facts  # never changed in place: others may be reading it
 
     def report_repair(self, model: str, problems: Iterable[str]) -> None:
         """No repair is silent."""

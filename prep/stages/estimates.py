@@ -15,6 +15,7 @@ from prep.home.layout import Home
 
 WIDTH = {"F64": 8, "I64": 8, "F32": 4, "I32": 4, "F16": 2, "BF16": 2, "I16": 2}
 KEPT_WIDTH = {"fp32": 4, "fp16": 2, "int8": 1}  # bytes of each number in a precision
+LOADING = 128 << 20  # bytes that any load takes: a tokenizer, and what the libraries compute in
 GRAPH = 1 << 20  # bytes; what describes the network, 0.1 to 1 MB in all that was converted
 # The most memory of a converting process: its libraries, and so many bytes for each byte of the
 # weights as float32. As measured of models of 0.4 to 1,461 MB, see docs/operations.md.
@@ -45,6 +46,14 @@ def make_of(home: Home, locked: LockedModel, precision: str) -> Make:
         temporary=whole + small + GRAPH,
         memory=LIBRARIES + int(whole * MEMORY[precision]),
     )
+
+
+def load_memory(home: Home, locked: LockedModel, precision: str | None) -> int:
+    """What a load takes beyond the libraries, in bytes: the weights, and once more for a copy."""
+    snapshot = home.snapshot(locked.repo, locked.commit)
+    weights = [file for file in locked.files if file.path.endswith(".safetensors")]
+    numbers = sum(_numbers(snapshot / file.path, file.size) for file in weights)
+    return LOADING + 2 * numbers * (KEPT_WIDTH[precision] if precision else 4)
 
 
 def _numbers(path: Path, size: int) -> int:

@@ -42,7 +42,6 @@ class Fetched:
 
 def fetch_model(context: Context, spec: ModelSpec, locked: LockedModel) -> Fetched:
     """Check every byte; online, fetch what is missing or wrong, and check again."""
-    context.server.start()  # its imports go on while bytes come or are digested
     began = time.monotonic()
     fetched = Fetched(
         spec=spec,

@@ -1,5 +1,6 @@
 """`loaded`: one load by one consumer in a process without network, and its answers."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -7,11 +8,13 @@ from prep.catalogue.entries import ModelSpec
 from prep.catalogue.goldens import Goldens, read_goldens
 from prep.errors import NotTried, UnsuitableInterpreter, listing
 from prep.process.child import Event
-from prep.sandbox.import_server import JobResult
+from prep.sandbox.import_server import Job, JobResult
 from prep.stages.context import Context
 from prep.stages.converted import Converted
 from prep.stages.fetched import Fetched
+from prep.stages.reference import Reference
 from prep.tasks.consumers import Interpreter, Load
+from prep.tasks.precisions import PUBLISHED, bound
 from prep.tasks.question_sets import Questions, joined
 from prep.tasks.registry import TASKS
 
@@ -22,7 +25,8 @@ Q = TypeVar("Q", bound=Questions)
 class Loaded:
     """One load. `facts` are what the probe measured; `path` is what the consumer should read.
 
-    `cut` says how the process was cut off from the network.
+    `cut` says how the process was cut off from the network. `interrogation` is the load whose
+    answers an access check is held against, None where this is one.
     """
 
     spec: ModelSpec
@@ -33,6 +37,8 @@ class Loaded:
     cut: str
     goldens: Goldens | None
     questions: Questions
+    reference: Reference
+    interrogation: "Loaded | None" = None
 
     @property
     def name(self) -> str:
@@ -41,8 +47,19 @@ class Loaded:
 
     @property
     def precision(self) -> str:
-        """Whose tolerances apply: the converted precision's, or fp32's for the original."""
-        return self.load.precision or "fp32"
+        """Whose tolerances apply: the converted precision's, or the original's own."""
+        return self.load.precision or PUBLISHED.get(self.facts.get("dtype", ""), "fp32")
+
+    def bound(self, table: Mapping[str, float], best: float = 0.0) -> float:
+        """The bound of that precision in a table of the questions; an exact answer has `best`."""
+        return bound(table, self.precision, best)
+
+    def agreement_problems(self) -> list[str]:
+        """Where its answers are not those of the reference."""
+        measure = TASKS[self.spec.task].measure
+        limit = measure.bound(self.questions.agreement, self.precision)
+        agreement = self.reference.agreement(self.spec.task, self.facts, limit)
+        return measure.problems(agreement, limit)
 
     def asked(self, kind: type[Q]) -> Q:
         """The questions, as those of the task that a test is for."""
@@ -82,14 +99,8 @@ def check_interpreter(context: Context, spec: ModelSpec, interpreter: Interprete
     return ready
 
 
-def load_model(
-    context: Context, fetched: Fetched, converted: Converted | None, load: Load
-) -> Loaded:
-    """Load it as the consumer does, and ask the questions of the task and of the goldens."""
-    spec, case = fetched.spec, load.case
-    context.need(spec.name, "fetched", fetched.state.problems)
-    if converted is not None:
-        context.need(spec.name, f"converted to {load.precision}", converted.problems)
+def check_consumer(context: Context, spec: ModelSpec, load: Load) -> None:
+    """Raise where the libraries of the load's interpreter cannot be its consumer."""
     ready = context.server_ready(spec.name, load.interpreter)
     name = load.consumer.name
     if why := ready["not-tried"][spec.task].get(name):
@@ -99,47 +110,86 @@ def load_model(
                 "requirements.txt names, or name the consumers that count in the catalogue."
             )
         raise NotTried(f"{name} is {why}")
+
+
+def start_load(
+    context: Context,
+    fetched: Fetched,
+    converted: Converted | None,
+    reference: Reference,
+    load: Load,
+    threads: int,
+) -> Job:
+    """Load it as the consumer does, and ask: all questions, or those of an access check."""
+    spec, case = fetched.spec, load.case
     path = converted.path if converted else fetched.snapshot
     goldens = read_goldens(context.settings.goldens, spec.name, spec.repo, spec.task)
     questions = context.settings.questions[spec.task]
+    ask = questions.sentinels()
+    if load.is_interrogation:
+        more = (goldens.ask(),) if goldens else ()
+        ask = joined(questions.all(), ask, reference.given, *more)
     root = context.home.root
-    doing = f"loading by {load.id}"
     order = {
         "task": spec.task,
-        "consumer": name,
-        "ask": joined(questions.all(), *((goldens.ask(),) if goldens else ())),
+        "consumer": load.consumer.name,
+        "ask": ask,
+        "again": load.is_interrogation,
         "way": {
             "target": spec.repo.rpartition("/")[2] if case.way == "short-name" else spec.repo,
             "revision": fetched.locked.commit if case.way == "commit" else None,
             "below": str(path.relative_to(root)) if case.way == "path" else None,
             "cache_dir": "hub" if case.cache == "cache_dir" else None,
             "home": str(root),
+            "languages": spec.languages,
         },
     }
+    return context.server_of(load.interpreter).submit(
+        "prep.sandbox.probe.consumers:load",
+        order,
+        doing=f"{spec.name}: loading by {load.id}",
+        home=root.resolve(),
+        case=case,
+        threads=threads,
+        memory=context.load_memory(spec.name, load),
+    )
+
+
+def finish_load(
+    context: Context,
+    fetched: Fetched,
+    converted: Converted | None,
+    load: Load,
+    job: Job,
+    reference: Reference,
+    interrogation: Loaded | None,
+) -> Loaded:
+    """Wait for a load that was started, and note what it took."""
+    spec = fetched.spec
+    questions = context.settings.questions[spec.task]
     loads = context.facts[spec.name].get("loads", {})
     context.progress.load(spec.name, load.id)
     try:
-        result = context.server_of(load.interpreter).run(
-            "prep.sandbox.probe.consumers:load",
-            order,
-            doing=f"{spec.name}: {doing}",
-            home=root.resolve(),
-            case=case,
-        )
+        result = context.server_of(load.interpreter).result(job)
     except NotTried as reason:
         context.record(spec.name, loads={**loads, load.id: {"not-tried": str(reason)}})
         raise
-    took = {
-        "seconds": round(result.seconds, 3),
-        "latency": round(result.value["latency"], 6),
-        "peak-bytes": result.peak,
-    }
+    context.peaks[spec.name, load.id] = result.peak
+    took: dict[str, Any] = {"seconds": round(result.seconds, 3), "peak-bytes": result.peak}
+    if load.is_interrogation:
+        took["latency"] = round(result.value["latency"], 6)
+    goldens = read_goldens(context.settings.goldens, spec.name, spec.repo, spec.task)
     facts = {"goldens": goldens is not None, "loads": {**loads, load.id: took}}
+    ready = context.server_ready(spec.name, load.interpreter)
     if load.interpreter is None:
         facts |= {"cut": ready["cut"], "versions": ready["versions"]}
         answers = context.facts[spec.name].get("answers", {})
         weights = load.precision or "original"
-        if weights not in answers and (given := questions.answers(result.value)) is not None:
+        if (
+            load.is_interrogation
+            and weights not in answers
+            and (given := questions.answers(result.value)) is not None
+        ):
             facts["answers"] = {**answers, weights: given}
     if "cpu_default" in result.value:
         facts["cpu_default"] = result.value["cpu_default"]
@@ -147,10 +197,12 @@ def load_model(
     return Loaded(
         spec=spec,
         load=load,
-        path=str(path),
+        path=str(converted.path if converted else fetched.snapshot),
         facts=result.value,
         result=result,
         cut=ready["cut"],
         goldens=goldens,
         questions=questions,
+        reference=reference,
+        interrogation=interrogation,
     )

@@ -5,7 +5,7 @@ Nothing in this package knows pytest.
 """
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar, cast
@@ -15,10 +15,20 @@ from prep.catalogue.lock import LockedModel
 from prep.errors import NotTried
 from prep.home.ledger import note_wanted
 from prep.machine.disk import storage_error
+from prep.sandbox.import_server import Job
 from prep.stages.context import Context, NotReached
 from prep.stages.converted import Converted, convert_model
+from prep.stages.fetch_ahead import FetchAhead
 from prep.stages.fetched import Fetched, fetch_model
-from prep.stages.loaded import Loaded, check_interpreter, load_model
+from prep.stages.loaded import (
+    Loaded,
+    check_consumer,
+    check_interpreter,
+    finish_load,
+    start_load,
+)
+from prep.stages.reference import Reference, ask_reference
+from prep.stages.side_by_side import SideBySide
 from prep.tasks.consumers import Load
 
 T = TypeVar("T")
@@ -27,10 +37,21 @@ T = TypeVar("T")
 class Stages:
     """All stages of all models of one process; each asks for the one before it."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(
+        self,
+        context: Context,
+        planned: Mapping[str, tuple[Load, ...]] | None = None,
+        ahead: Sequence[ModelSpec] = (),
+    ) -> None:
+        """`planned` are the loads of the tests to come, by model; `ahead` is fetched before it is
+        asked for.
+        """
         self.context = context
         self._done: dict[tuple[str, ...], object] = {}
         self._failed: dict[tuple[str, ...], BaseException] = {}
+        self._loads = SideBySide(context, planned or {}, self._start)
+        self._fetching = FetchAhead(self._fetch, ahead)
+        context.meanwhile = self._loads.ahead
 
     def locked(self, spec: ModelSpec) -> LockedModel:
         """The model's entry in the lock, which was checked against the catalogue before."""
@@ -49,14 +70,17 @@ class Stages:
 
     def fetched(self, spec: ModelSpec) -> Fetched:
         """The original files: every byte checked, and brought to the lock unless offline."""
+        self.context.server.start()  # its imports go on while bytes come or are digested
+        return self._once(spec, "fetched", "", lambda: self._fetching.result(spec))
 
-        def work() -> Fetched:
-            settings = self.context.settings
-            if not settings.offline:  # so that no other catalogue's --cleanup takes it from us
-                note_wanted(settings.home, settings.catalogue, settings.lock)
+    def _fetch(self, spec: ModelSpec) -> Fetched:
+        settings = self.context.settings
+        if not settings.offline:  # so that no other catalogue's --cleanup takes it from us
+            note_wanted(settings.home, settings.catalogue, settings.lock)
+        try:
             return fetch_model(self.context, spec, self.locked(spec))
-
-        return self._once(spec, "fetched", "", work)
+        finally:
+            self.context.progress.finish()
 
     def converted(self, spec: ModelSpec, precision: str) -> Converted:
         """One precision: receipt, bytes and content checked, converted where that is needed."""
@@ -64,7 +88,19 @@ class Stages:
             spec,
             "converted",
             precision,
-            lambda: convert_model(self.context, self.fetched(spec), precision),
+            lambda: convert_model(
+                self.context, self.fetched(spec), lambda: self.reference(spec), precision
+            ),
+        )
+
+    def reference(self, spec: ModelSpec) -> Reference:
+        """What the original answers in float32."""
+        return self._once(
+            spec,
+            "reference",
+            "",
+            lambda: ask_reference(self.context, self.fetched(spec)),
+            during="reference",
         )
 
     def loaded(self, spec: ModelSpec, load: Load) -> Loaded:
@@ -78,22 +114,47 @@ class Stages:
             )
 
         def work() -> Loaded:
+            fetched = self.fetched(spec)
             converted = self.converted(spec, load.precision) if load.precision else None
-            return load_model(self.context, self.fetched(spec), converted, load)
+            self.context.need(spec.name, "fetched", fetched.state.problems)
+            if converted is not None:
+                self.context.need(spec.name, f"converted to {load.precision}", converted.problems)
+            check_consumer(self.context, spec, load)
+            reference = self.reference(spec)
+            job = self._loads.take(spec, load)
+            wanted = None if load.is_interrogation else self.loaded(spec, load.interrogation)
+            return finish_load(self.context, fetched, converted, load, job, reference, wanted)
 
         consumer = f"{load.precision}:" if load.precision else ""
         return self._once(spec, "loaded", load.id, work, during=consumer + load.consumer.name)
+
+    def _start(self, spec: ModelSpec, load: Load, threads: int) -> Job | None:
+        """Start a load, where what it reads is there and sound; else None."""
+        fetched = self._done.get((spec.name, "fetched", ""))
+        converted = self._done.get((spec.name, "converted", load.precision or ""))
+        if not isinstance(fetched, Fetched) or fetched.state.problems:
+            return None
+        if load.precision and not (isinstance(converted, Converted) and converted.sound):
+            return None
+        reference = self._done.get((spec.name, "reference", ""))
+        if not isinstance(reference, Reference):
+            return None
+        found = converted if isinstance(converted, Converted) else None
+        return start_load(self.context, fetched, found, reference, load, threads)
 
     def close(self) -> None:
         """End the import servers."""
         for server in self.context.servers.values():
             server.stop()
+        self._fetching.close()
 
     def forget(self, spec: ModelSpec, load: Load | None) -> None:
         """A test is run again: do again what failed for its model, and its load in any case."""
+        self._fetching.forget(spec)
         self._failed = {key: error for key, error in self._failed.items() if key[0] != spec.name}
         if load is not None:
             self._done.pop((spec.name, "loaded", load.id), None)
+            self._loads.forget(spec, load)
         self.context.forget_failures()
 
     def _once(
@@ -111,7 +172,8 @@ class Stages:
         if key not in self._done:
             clock = self.context.clocks[spec.name]
             try:
-                with clock.running(stage, during or which), self._disk_errors():
+                shown = "loaded" if stage == "reference" else stage
+                with clock.running(shown, during or which), self._disk_errors():
                     self._done[key] = work()
             except BaseException as error:
                 self._failed[key] = error

@@ -1,5 +1,6 @@
 """Embeddings: a text becomes a vector, and texts of one meaning lie near each other."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -8,7 +9,7 @@ from prep.files.fields import is_text, record
 from prep.tasks import golden_kinds as kinds
 from prep.tasks import loaders
 from prep.tasks.consumers import Consumer
-from prep.tasks.measure import Measure, all_finite, cosine, rounded
+from prep.tasks.measure import Agreement, Facts, Measure, all_finite, cosine, largest_gap, rounded
 from prep.tasks.question_sets import NUMBER, SHARES, Ask, Key, Questions, Table, several
 from prep.tasks.task import Task
 
@@ -78,6 +79,23 @@ class EmbeddingQuestions(Questions):
         """Those and the odd texts."""
         return {"texts": list(dict.fromkeys([*self.plain()["texts"], *self.odd.values()]))}
 
+    def sentinels(self) -> Ask:
+        """The first two texts."""
+        return {"texts": self.plain()["texts"][:2]}
+
+    def moved(self, answers: Mapping[str, Any], interrogation: Mapping[str, Any]) -> list[str]:
+        """By the bound of float32, of the longest vector: only sums in another order may differ."""
+        vectors = interrogation["vectors"]
+        bound = self.batch["fp32"] * max(math.hypot(*vector) for vector in vectors.values())
+        gaps = {
+            text: largest_gap(vector, vectors[text]) for text, vector in answers["vectors"].items()
+        }
+        return [
+            f"the vector of {text!r} is {gap:.2e} off, allowed {bound:.2e}"
+            for text, gap in gaps.items()
+            if not gap <= bound
+        ]
+
     def table(self) -> Table:
         """A row each anchor, with all related and then all unrelated texts."""
         count = len(self.related)
@@ -106,11 +124,14 @@ class EmbeddingQuestions(Questions):
         return [row.related for row in self.related] + [row.unrelated for row in self.related]
 
 
-def compare(original: Any, converted: Any, ask: Ask) -> dict[str, Any]:
+def compare(reference: Facts, answers: Facts, ask: Ask, bound: float) -> Agreement:
     """The lowest cosine between vectors of one text."""
-    pairs = [(original.embed([text])[0], converted.embed([text])[0]) for text in ask["texts"]]
-    finite = all_finite(number for pair in pairs for vector in pair for number in vector)
-    return {"finite": finite, "agreement": min(cosine(*pair) for pair in pairs) if finite else 0.0}
+    pairs = [(reference["vectors"][text], answers["vectors"][text]) for text in ask["texts"]]
+    if not all_finite(number for pair in pairs for vector in pair for number in vector):
+        return Agreement(finite=False, value=0.0)
+    if any(len(vector) != len(other) for vector, other in pairs):
+        return Agreement(finite=True, value=0.0)
+    return Agreement(finite=True, value=min(cosine(*pair) for pair in pairs))
 
 
 GOLDEN_KINDS = {
@@ -147,4 +168,6 @@ TASK = Task(
         "pooling": kinds.TEXT,
     },
     new_pin="indexes must be rebuilt",
+    # Heads of the training, and a pooler that no embedding reads.
+    unused_weights=("pooler.", "cls.", "lm_head.", "classifier.", "score.", "qa_outputs."),
 )

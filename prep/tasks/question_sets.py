@@ -70,6 +70,14 @@ class Questions:
         """Those and the odd texts."""
         raise NotImplementedError
 
+    def sentinels(self) -> Ask:
+        """The two questions of an access check, and their texts, whose tokens are compared."""
+        raise NotImplementedError
+
+    def moved(self, answers: Mapping[str, Any], interrogation: Mapping[str, Any]) -> list[str]:
+        """Sentinel answers that are not the interrogation's, in words."""
+        raise NotImplementedError
+
     def table(self) -> Table:
         """What the page shows beside `answers`."""
         raise NotImplementedError

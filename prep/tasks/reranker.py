@@ -8,7 +8,7 @@ from prep.files.fields import is_text, one_of, record
 from prep.tasks import golden_kinds as kinds
 from prep.tasks import loaders
 from prep.tasks.consumers import Consumer
-from prep.tasks.measure import Measure, all_finite, rounded
+from prep.tasks.measure import Agreement, Facts, Measure, all_finite, largest_gap, rounded
 from prep.tasks.question_sets import NUMBER, SHARES, Ask, Key, Questions, Table, at_least, several
 from prep.tasks.task import Task
 
@@ -90,6 +90,25 @@ class RerankerQuestions(Questions):
         ]
         return {"texts": [], "pairs": [*self.plain()["pairs"], *odd]}
 
+    def sentinels(self) -> Ask:
+        """The first query with two passages."""
+        pairs = self.plain()["pairs"][:2]
+        return {"texts": [pairs[0][0], *(passage for _, passage in pairs)], "pairs": pairs}
+
+    def moved(self, answers: Mapping[str, Any], interrogation: Mapping[str, Any]) -> list[str]:
+        """By the bound of float32, of the logits' spread: only sums in another order may differ."""
+        logits = _logits(interrogation)
+        bound = self.batch["fp32"] * (max(logits.values()) - min(logits.values()))
+        gaps = {
+            passage: largest_gap([logit], [logits[query, passage]])
+            for query, passage, logit in answers["logits"]
+        }
+        return [
+            f"the logit of {passage!r} is {gap:.2e} off, allowed {bound:.2e}"
+            for passage, gap in gaps.items()
+            if not gap <= bound
+        ]
+
     def table(self) -> Table:
         """A row each query, with the relevant passage and then the others."""
         most = max(len(row.others) for row in self.ranked)
@@ -110,28 +129,33 @@ class RerankerQuestions(Questions):
         ]
 
 
-def compare(original: Any, converted: Any, ask: Ask) -> dict[str, Any]:
-    """The greatest difference of a logit, of the original's spread; and who is put first."""
-    pairs = ask["pairs"]
-    theirs = [original.logits([pair])[0] for pair in pairs]
-    ours = [converted.logits([pair])[0] for pair in pairs]
-    if not all_finite([*theirs, *ours]):
-        return {"finite": False, "agreement": 1.0}
-    spread = max(theirs) - min(theirs)
-    gap = max(abs(a - b) for a, b in zip(theirs, ours, strict=True))
+def compare(reference: Facts, answers: Facts, ask: Ask, bound: float) -> Agreement:
+    """The greatest difference of a logit, of the reference's spread; and who is put first.
+
+    Passages that the reference holds no further apart than the bound may change places.
+    """
+    theirs, ours = _logits(reference), _logits(answers)
+    pairs = [tuple(pair) for pair in ask["pairs"]]
+    if not all_finite(logits[pair] for logits in (theirs, ours) for pair in pairs):
+        return Agreement(finite=False, value=1.0)
+    spread = max(theirs[pair] for pair in pairs) - min(theirs[pair] for pair in pairs)
+    gap = max(abs(theirs[pair] - ours[pair]) for pair in pairs)
     contradictions = []
     for query in dict.fromkeys(query for query, _ in pairs):
-        own = [number for number, pair in enumerate(pairs) if pair[0] == query]
-        first, other = (max(own, key=scores.__getitem__) for scores in (theirs, ours))
-        if first != other:
-            contradictions.append(
-                f"{query!r}: {pairs[other][1]!r} comes first, not {pairs[first][1]!r}"
-            )
-    return {
-        "finite": True,
-        "agreement": gap / spread if spread else float(gap > 0),
-        "contradictions": contradictions,
-    }
+        own = [pair for pair in pairs if pair[0] == query]
+        first, other = (max(own, key=logits.__getitem__) for logits in (theirs, ours))
+        if theirs[first] - theirs[other] > bound * spread:
+            contradictions.append(f"{query!r}: {other[1]!r} comes first, not {first[1]!r}")
+    return Agreement(
+        finite=True,
+        value=gap / spread if spread else float(gap > 0),
+        contradictions=tuple(contradictions),
+    )
+
+
+def _logits(facts: Facts) -> dict[tuple[str, ...], float]:
+    """The raw logit of every pair that was asked."""
+    return {(query, passage): logit for query, passage, logit in facts["logits"]}
 
 
 def _best_is_a_document(answer: kinds.Answer) -> str | None:

@@ -7,10 +7,12 @@ from typing import Any
 from prep.tasks import golden_kinds as kinds
 from prep.tasks import loaders
 from prep.tasks.consumers import Consumer
-from prep.tasks.measure import Measure
+from prep.tasks.measure import Agreement, Facts, Measure, largest_gap
 from prep.tasks.question_sets import PROMPTS, SHARE, Ask, Key, Questions, Table, texts_of
 from prep.tasks.task import Task
 
+# How far the log-probability of a token may move by sums in another order: measured 2e-6.
+SURE = 1e-3
 ODD_TOKENS = 8  # what a model writes to an odd text shows nothing more in more tokens
 
 
@@ -56,6 +58,25 @@ class Seq2seqQuestions(Questions):
         odd = [[text, ODD_TOKENS] for text in self.odd.values()]
         return {"texts": [], "prompts": [*self.plain()["prompts"], *odd]}
 
+    def sentinels(self) -> Ask:
+        """The first two prompts, and the beginning of an answer to each."""
+        prompts = list(self.prompts.values())[:2]
+        return {"texts": prompts, "prompts": [[text, ODD_TOKENS] for text in prompts]}
+
+    def moved(self, answers: Mapping[str, Any], interrogation: Mapping[str, Any]) -> list[str]:
+        """The same tokens, as probable: only sums in another order may differ."""
+        known = {(text["prompt"], text["new_tokens"]): text for text in interrogation["written"]}
+        problems = []
+        for text in answers["written"]:
+            wanted = known[text["prompt"], text["new_tokens"]]
+            gap = largest_gap(text["logprobs"], wanted["logprobs"])
+            if text["ids"] != wanted["ids"] or not gap <= SURE:
+                problems.append(
+                    f"{text['prompt']!r} is answered {text['text']!r}, the interrogation has "
+                    f"{wanted['text']!r}; log-probabilities are {gap:.2e} off, allowed {SURE:g}"
+                )
+        return problems
+
     def table(self) -> Table:
         """A text each prompt."""
         return Table(labels=list(self.prompts.values()))
@@ -66,20 +87,24 @@ class Seq2seqQuestions(Questions):
         return [written[prompt] for prompt in self.prompts.values()]
 
 
-def compare(original: Any, converted: Any, ask: Ask) -> dict[str, Any]:
-    """The share of the original's greedy tokens that come first here, shown those before them.
+def given(reference: Facts) -> Ask:
+    """What a consumer is shown: every text that the reference wrote, to say what it puts first."""
+    return {"given": [[text["prompt"], text["ids"]] for text in reference["written"]]}
+
+
+def compare(reference: Facts, answers: Facts, ask: Ask, bound: float) -> Agreement:
+    """The share of the reference's greedy tokens that come first here, shown those before them.
 
     Free answers of two nearly equal models part for good at the first token that differs.
     """
-    same = total = 0
-    finite = True
-    for prompt, length in ask["prompts"]:
-        written = original.write(prompt, length)["ids"]
-        first, all_numbers = converted.first_choices(prompt, written, original.start)
-        finite = finite and all_numbers
-        total += len(written)
-        same += sum(a == b for a, b in zip(first, written, strict=True))
-    return {"finite": finite, "agreement": same / total if total else 0.0}
+    written = [text["ids"] for text in reference["written"]]
+    total = sum(map(len, written))
+    same = sum(
+        a == b
+        for ids, first in zip(written, answers["choices"], strict=True)
+        for a, b in zip(ids, first, strict=True)
+    )
+    return Agreement(finite=answers["finite"], value=same / total if total else 0.0)
 
 
 GOLDEN_KINDS = {
@@ -107,6 +132,7 @@ TASK = Task(
     ),
     golden_kinds=GOLDEN_KINDS,
     golden_facts={"vocabulary": kinds.COUNT},
+    given=given,
     new_pin="texts change",
     generates=True,
 )

@@ -1,14 +1,14 @@
 """What a task is: everything that this side knows of one kind of model, in one value."""
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from prep.tasks.consumers import Consumer, Interpreter, Load
 from prep.tasks.golden_kinds import Kind
-from prep.tasks.measure import Measure
-from prep.tasks.question_sets import Key, Questions
+from prep.tasks.measure import Facts, Measure
+from prep.tasks.question_sets import Ask, Key, Questions
 
 FOLDER = Path(__file__).with_name("questions")
 
@@ -20,7 +20,9 @@ class Task:
     `files` are the globs of what is locked where the catalogue names none; `export_class` is the
     class of optimum-intel that converts; `answer` is the key of the probe's answers; `golden_facts`
     are what goldens may say of the model itself; `new_pin` is what follows for a service where its
-    answers changed; `generates` tells whether generation_config.json is computed with.
+    answers changed; `given` is what a consumer is shown of the reference's answers; the names of
+    weights that no answer needs begin with one of `unused_weights`; `generates` tells whether
+    generation_config.json is computed with.
     """
 
     name: str
@@ -33,6 +35,8 @@ class Task:
     golden_kinds: Mapping[str, Kind]
     golden_facts: Mapping[str, Key]
     new_pin: str
+    given: Callable[[Facts], Ask] = lambda reference: {}
+    unused_weights: tuple[str, ...] = ()
     generates: bool = False
 
     def questions(self) -> Questions:

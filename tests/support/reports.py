@@ -16,7 +16,7 @@ from tests.support.small_settings import settings_for
 AT = "2026-01-01T00:01:00+00:00"
 LOADS = {
     "transformers:name": {"seconds": 0.75, "latency": 0.0075, "peak-bytes": 410_000_000},
-    "transformers:commit:cache_dir": {"seconds": 0.25, "latency": 0.5, "peak-bytes": 1},
+    "transformers:commit:cache_dir": {"seconds": 0.25, "peak-bytes": 1},
     "transformers:path:other:read-only": {"not-tried": "needs root"},
     "int8:optimum-intel:path": {"seconds": 2.0, "latency": 1.5, "peak-bytes": 460_000_000},
     "int8:optimum-intel:path:python=search": {"seconds": 1.0, "latency": 1.5, "peak-bytes": 1},

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from prep.sandbox.probe import loading
-from prep.sandbox.probe.loading import FLOAT32, Facts, Way
+from prep.sandbox.probe.loading import Facts, Way
+from prep.sandbox.probe.modules import Pipeline, read
 
 # Imported before any fork: module and class.
 CLASSES = (
@@ -27,36 +28,39 @@ class Embedding:
 
 
 def answer(model: Embedding, ask: Facts) -> Facts:
-    """The vector of every text, alone; how far it moves when asked again, and in a batch."""
+    """The vector of every text, alone."""
     texts = ask["texts"]
     alone, latency = loading.each_alone(lambda text: model.embed([text])[0], texts)
-    short = [text for text in texts if loading.is_short(text)]
-    batch = dict(zip(short, model.embed(short)))
     return {
         "tokens": loading.ids_of(model.tokenizer, texts, model.facts["max_length"]),
         "vectors": dict(zip(texts, alone)),
         "latency": latency,
-        "again": loading.largest_gap(model.embed([texts[0]])[0], alone[0]),
-        "batch": max(
-            loading.largest_gap(batch.get(text, []), vector)
-            for text, vector in zip(texts, alone)
-            if loading.is_short(text)
-        ),
+    }
+
+
+def answer_again(model: Embedding, ask: Facts, answers: Facts) -> Facts:
+    """How far a vector moves when it is asked again, and in a batch."""
+    texts, alone = ask["texts"], answers["vectors"]
+    short = [text for text in texts if loading.is_short(text)]
+    batch = zip(short, model.embed(short))
+    return {
+        "again": loading.largest_gap(model.embed([texts[0]])[0], alone[texts[0]]),
+        "batch": max(loading.largest_gap(vector, alone[text]) for text, vector in batch),
     }
 
 
 def transformers(way: Way) -> Embedding:
-    """AutoModel and AutoTokenizer; the mean over tokens is the service's own, not normalised."""
+    """AutoModel and AutoTokenizer; the service pools as the repository says."""
     from transformers import AutoModel
 
-    return _pooled(*loading.load_original(AutoModel, way))
+    return _pooled(Pipeline(way), *loading.load_original(AutoModel, way))
 
 
 def optimum_intel(way: Way) -> Embedding:
     """OVModelForFeatureExtraction and AutoTokenizer, pooled as above."""
     from optimum.intel import OVModelForFeatureExtraction
 
-    return _pooled(*loading.load_converted(OVModelForFeatureExtraction, way))
+    return _pooled(Pipeline(way), *loading.load_converted(OVModelForFeatureExtraction, way))
 
 
 def sentence_transformers(way: Way, **how: Any) -> Embedding:
@@ -75,16 +79,27 @@ def sentence_transformers(way: Way, **how: Any) -> Embedding:
         "modules": [type(module).__name__ for module in model],
         "pooling": [_pooling(module) for module in model if type(module).__name__ == "Pooling"],
         "max_length": model.max_seq_length,
-        "pooled": "as its modules say",
+        "normalized": type(model[-1]).__name__ == "Normalize",
+        "dtype": loading.dtype_of(model),
     }
-    if how:
+    if "backend" in how:
         facts.update(loading.openvino_facts(model[0].auto_model, way))
     return Embedding(model.tokenizer, embed, facts)
 
 
 def sentence_transformers_openvino(way: Way) -> Embedding:
     """The same pipeline around the converted model."""
-    return sentence_transformers(way, backend="openvino", model_kwargs={"ov_config": FLOAT32})
+    config = {"ov_config": loading.ov_config()}
+    return sentence_transformers(way, backend="openvino", model_kwargs=config)
+
+
+def reference(way: Way) -> Embedding:
+    """The publisher's pipeline in float32: what every consumer is held against."""
+    if read(way, "modules.json") is None:  # no more is said than the transformer
+        from transformers import AutoModel
+
+        return _pooled(Pipeline(way), *loading.load_original(AutoModel, way, **loading.float32()))
+    return sentence_transformers(way, model_kwargs=loading.float32())
 
 
 def _pooling(module: Any) -> str:
@@ -92,24 +107,30 @@ def _pooling(module: Any) -> str:
     return str(mode() if mode else getattr(module, "pooling_mode", "unknown"))
 
 
-def _pooled(tokenizer: Any, model: Any, facts: Facts) -> Embedding:
+def _pooled(pipeline: Pipeline, tokenizer: Any, model: Any, facts: Facts) -> Embedding:
     import torch
 
-    limit = model.config.max_position_embeddings
+    limits = filter(None, (pipeline.max_length, loading.limit_of(tokenizer, model.config)))
+    limit = min(limits)
+    skipped = 0 if pipeline.counts_prompt else len(tokenizer(pipeline.prompt)["input_ids"]) - 1
 
     def embed(texts: list[str]) -> Vectors:
         batch = tokenizer(
-            texts, padding=True, truncation=True, max_length=limit, return_tensors="pt"
+            [pipeline.prompt + text for text in texts],
+            padding=True,
+            truncation=True,
+            max_length=limit,
+            return_tensors="pt",
         )
         with torch.inference_mode():
-            tokens = torch.as_tensor(model(**batch).last_hidden_state)
-        mask = batch["attention_mask"].unsqueeze(-1).to(tokens.dtype)
-        pooled: Vectors = ((tokens * mask).sum(1) / mask.sum(1)).tolist()
-        return pooled
+            tokens = torch.as_tensor(model(**batch).last_hidden_state).float()
+        mask = batch["attention_mask"].clone()
+        mask[:, :skipped] = 0
+        vectors: Vectors = pipeline.vectors(tokens, mask).tolist()
+        return vectors
 
-    return Embedding(
-        tokenizer, embed, {"max_length": limit, "pooled": "mean, not normalised", **facts}
-    )
+    pooled = {"max_length": limit, "pooling": list(pipeline.modes)}
+    return Embedding(tokenizer, embed, {**pooled, "normalized": pipeline.normalizes, **facts})
 
 
 CONSUMERS = {

@@ -73,6 +73,15 @@ def empty_home_mounts() -> None:
             os.mkdir(mount)
 
 
+def can_mount() -> bool:
+    """Whether children can show a home to themselves alone, so that several may do so at once."""
+    place = home_mounts()[1]
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0 if _mount_home(place, place, read_only=False) else 1)
+    return os.waitpid(pid, 0)[1] == 0
+
+
 def die_with_parent() -> None:
     """Ask the kernel to kill this process when the one that started it is gone."""
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -6,6 +6,8 @@ import importlib
 import importlib.machinery
 import importlib.metadata
 import importlib.util
+import os
+import sys
 import traceback
 from collections.abc import Iterable
 
@@ -73,6 +75,13 @@ def lacking(consumer: str) -> str | None:
         major = found.get("transformers", "0").partition(".")[0]
         absent += ["sentencepiece"] if int(major) < 5 else []
     return f"not installed: {', '.join(absent)}" if absent else None
+
+
+def use_threads(count: int) -> None:
+    """Compute in so many threads, in this process and in what it starts."""
+    os.environ["OMP_NUM_THREADS"] = str(count)
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(count)
 
 
 def is_here(module: str) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 
 from prep.sandbox.probe import loading
 from prep.sandbox.probe.libraries import versions
-from prep.sandbox.probe.loading import FLOAT32, Facts, Way
+from prep.sandbox.probe.loading import Facts, Way
 
 # Imported before any fork: module and class.
 CLASSES = (
@@ -52,15 +52,22 @@ def lacking(consumer: str) -> str | None:
 
 
 def answer(model: Reranker, ask: Facts) -> Facts:
-    """The raw logit of every pair, alone; how far it moves when asked again, and in a batch."""
+    """The raw logit of every pair, alone."""
     pairs = ask["pairs"]
     alone, latency = loading.each_alone(lambda pair: model.logits([pair])[0], pairs)
-    short = [number for number, pair in enumerate(pairs) if loading.is_short("".join(pair))]
-    together = model.logits([pairs[number] for number in short])
-    facts = {
+    return {
         "tokens": loading.ids_of(model.tokenizer, ask["texts"], model.facts["max_length"]),
         "logits": [[*pair, logit] for pair, logit in zip(pairs, alone)],
         "latency": latency,
+    }
+
+
+def answer_again(model: Reranker, ask: Facts, answers: Facts) -> Facts:
+    """How far a logit moves when it is asked again, and in a batch; and its scores."""
+    pairs, alone = ask["pairs"], [row[-1] for row in answers["logits"]]
+    short = [number for number, pair in enumerate(pairs) if loading.is_short("".join(pair))]
+    together = model.logits([pairs[number] for number in short])
+    facts: Facts = {
         "again": loading.largest_gap(model.logits([pairs[0]]), alone[:1]),
         "batch": loading.largest_gap(together, [alone[number] for number in short]),
     }
@@ -108,20 +115,28 @@ def sentence_transformers(way: Way, **how: Any) -> Reranker:
         "labels": int(model.config.num_labels),
         "max_length": getattr(model, "max_length", None) or loading.limit_of(tokenizer),
     }
-    if how:
+    if "backend" in how:
         facts.update(loading.openvino_facts(model.model, way))
+    else:
+        facts["dtype"] = loading.dtype_of(model.model)
     return Reranker(tokenizer, partial(scores, **raw), facts, scores)
 
 
 def sentence_transformers_openvino(way: Way) -> Reranker:
     """CrossEncoder around the converted model."""
-    return sentence_transformers(way, backend="openvino", model_kwargs={"ov_config": FLOAT32})
+    config = {"ov_config": loading.ov_config()}
+    return sentence_transformers(way, backend="openvino", model_kwargs=config)
+
+
+def reference(way: Way) -> Reranker:
+    """CrossEncoder's raw logits in float32: what every consumer is held against."""
+    return sentence_transformers(way, model_kwargs=loading.float32())
 
 
 def _classified(tokenizer: Any, model: Any, facts: Facts) -> Reranker:
     import torch
 
-    limit = loading.limit_of(tokenizer)
+    limit = loading.limit_of(tokenizer, model.config)
 
     def logits(pairs: Pairs) -> list[float]:
         queries, passages = [pair[0] for pair in pairs], [pair[1] for pair in pairs]

@@ -1,5 +1,7 @@
 """Imports once, then forks a child for each job that is asked of it, until stdin ends.
 
+Jobs run side by side: how many, the other side decides.
+
 The server itself must never compute: after one matrix product here, the children of every later
 fork hang.
 """
@@ -23,9 +25,16 @@ from typing import Any, BinaryIO
 from prep.sandbox.probe import libraries
 from prep.sandbox.probe.consumers import TASKS, import_libraries, lacking
 from prep.sandbox.probe.guard import Guard
-from prep.sandbox.probe.isolation import NotTried, die_with_parent, empty_home_mounts, isolate
+from prep.sandbox.probe.isolation import (
+    NotTried,
+    can_mount,
+    die_with_parent,
+    empty_home_mounts,
+    isolate,
+)
 
 Message = dict[str, Any]
+STDIN = 0
 GREETING = 0  # the number of the line that comes before any order; the same as on the other side
 
 
@@ -51,12 +60,40 @@ def serve(answers: int | None = None) -> None:
             name: {consumer: why for consumer in task.CONSUMERS if (why := lacking(name, consumer))}
             for name, task in TASKS.items()
         },
+        "side-by-side": can_mount(),
+        "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         "seconds": time.monotonic() - began,
     }
     _answer(out, GREETING, {"result": ready})
-    for line in sys.stdin:
-        order = json.loads(line)
-        _answer(out, order["order"], do(order))
+    _serve_orders(out)
+
+
+def _serve_orders(out: BinaryIO) -> None:
+    """Start a job for each line of stdin at once, and answer in the order in which they end."""
+    jobs: dict[int, Job] = {}  # by the descriptor that the child writes to
+    buffer = b""
+    while True:
+        ends = min((job.ends for job in jobs.values()), default=None)
+        left = None if ends is None else max(0.0, ends - time.monotonic())
+        readable = select.select([STDIN, *jobs], [], [], left)[0]
+        for handle in readable:
+            if handle != STDIN and jobs[handle].is_over():
+                job = jobs.pop(handle)
+                _answer(out, job.number, job.message())
+        now = time.monotonic()
+        for handle, job in list(jobs.items()):
+            if job.ends <= now:  # not before what it wrote until now was read
+                _answer(out, job.number, jobs.pop(handle).late())
+        if not jobs:
+            empty_home_mounts()
+        if STDIN in readable:
+            block = os.read(STDIN, 1 << 16)
+            if not block:
+                os._exit(0)  # what still runs ends with this process; freeing libraries takes long
+            *lines, buffer = (buffer + block).split(b"\n")
+            for line in lines:
+                order = json.loads(line)
+                jobs |= {(job := Job(order)).handle: job}
 
 
 def _answer(out: BinaryIO, number: int, message: Message) -> None:
@@ -65,39 +102,43 @@ def _answer(out: BinaryIO, number: int, message: Message) -> None:
     out.flush()
 
 
-def do(order: Message) -> Message:
-    """Do one job in a forked child, within `order["timeout"]` seconds."""
-    sys.stderr.flush()
-    read, write = os.pipe()
-    began = time.monotonic()
-    pid = os.fork()
-    if pid == 0:
-        os.close(read)
-        _child(order, write)
-    os.close(write)
-    body, late = _collect(read, began + order["timeout"])
-    if late:
-        os.kill(pid, signal.SIGKILL)
-    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    empty_home_mounts()
-    if late:
-        return {"late": order["timeout"]}
-    message: Message = json.loads(body) if code == 0 else {"died": code}
-    return message
+class Job:
+    """A job in a forked child, which has until `ends` on the monotonic clock."""
 
+    def __init__(self, order: Message) -> None:
+        sys.stderr.flush()
+        self.number: int = order["order"]
+        self.timeout: float = order["timeout"]
+        self.ends = time.monotonic() + self.timeout
+        self.handle, write = os.pipe()
+        self.pid = os.fork()
+        if self.pid == 0:
+            os.close(self.handle)
+            _child(order, write)
+        os.close(write)
+        self._body = bytearray()
 
-def _collect(handle: int, ends: float) -> tuple[bytes, bool]:
-    """All that comes until the pipe closes; whether the time ran out before."""
-    body = b""
-    with os.fdopen(handle, "rb", buffering=0) as pipe:
-        while True:
-            left = ends - time.monotonic()
-            if left <= 0 or not select.select([pipe], [], [], left)[0]:
-                return body, True
-            block = pipe.read(1 << 16)
-            if not block:
-                return body, False
-            body += block
+    def is_over(self) -> bool:
+        """Take what it wrote; whether it closed its pipe."""
+        block = os.read(self.handle, 1 << 16)
+        self._body += block
+        return not block
+
+    def message(self) -> Message:
+        """Its result, or how it ended without one."""
+        code = self._end()
+        message: Message = json.loads(self._body) if code == 0 else {"died": code}
+        return message
+
+    def late(self) -> Message:
+        """Kill it; says how long it had."""
+        os.kill(self.pid, signal.SIGKILL)
+        self._end()
+        return {"late": self.timeout}
+
+    def _end(self) -> int:
+        os.close(self.handle)
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
 
 
 def _child(order: Message, write: int) -> None:
@@ -107,6 +148,8 @@ def _child(order: Message, write: int) -> None:
         die_with_parent()
         scratch = tempfile.mkdtemp(prefix="job-")
         os.environ["TMPDIR"] = tempfile.tempdir = scratch
+        if order["threads"]:
+            libraries.use_threads(order["threads"])
         guard = Guard([scratch, *order["may_write"]])
         message = _outcome(order, scratch, guard)
         message["peak"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
