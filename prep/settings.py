@@ -197,9 +197,9 @@ def _modes(given: GivenOptions, offline: bool) -> None:
         raise WrongRequest(
             "--cleanup removes from the home, which --offline (HF_HUB_OFFLINE) forbids."
         )
-    if given.as_json and (given.relock or given.cleanup):
+    if given.as_json and given.cleanup:
         raise WrongRequest(
-            "--dry-run=json is the plan of a run: with --relock and --cleanup it is --dry-run."
+            "--dry-run=json is for a run and for --relock: with --cleanup it is --dry-run."
         )
 
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from prep.commands.relock import Relocked
 from prep.errors import (
     InvalidFile,
     ModelError,
@@ -41,6 +42,7 @@ Schema = Mapping[str, Any]
 # The schemas that are written from records; docs/plan.schema.json is written by hand.
 SCHEMAS: Mapping[str, tuple[type, str]] = {
     "summary": (RunReport, f"summary.json of model-prep, version {VERSION}"),
+    "relock": (Relocked, "what --relock --dry-run=json prints"),
     "history": (Line, "a line of history.jsonl of model-prep"),
 }
 
@@ -171,6 +173,7 @@ SECTIONS: Mapping[str, Callable[[], str]] = {
     "summary": lambda: fields("summary"),
     "plan": lambda: fields("plan"),
     "history": lambda: fields("history"),
+    "relock": lambda: fields("relock"),
     "consumers": consumers,
     "faults": faults,
 }

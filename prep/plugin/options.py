@@ -38,7 +38,7 @@ HELP = {
     ),
     "--dry-run": (
         "print what a run would fetch, convert and keep, from sizes and receipts; do nothing; "
-        "=json for programs"
+        "=json for programs; with --relock what would change, and exit 10 if anything"
     ),
     "--relock": (
         "ask the hub what the catalogue's revisions are, write the lock, print what changed"
