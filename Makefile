@@ -36,7 +36,7 @@ beat = (while sleep $(1) >/dev/null 2>&1 && kill -0 $$$$ 2>/dev/null; do echo ".
 INSTALL = $(call beat,8,still installing) $(PIP) install -c requirements-tested.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo prep test lint coverage proof matrix consumers faults image-test page-test bench full-size recipes clean
+.PHONY: help demo prep test lint coverage proof matrix consumers faults image-test page-test dashboards-test bench full-size recipes clean
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -79,6 +79,15 @@ image-test: $(DEV_STAMP) ## build the image and run it, as containers are run
 
 page-test: $(DEV_STAMP) ## the page of real runs in a headless Chromium; pictures in reports/page
 	@$(PROOF) tests/proofs/page $(ARGS)
+
+# Readers of junit from npm; and promtool, of Debian's prometheus.
+dashboards-test: $(DEV_STAMP) $(VENV)-dashboards/.made ## dashboards' own readers read the reports of real runs; needs npm and promtool
+	@export READERS=$(abspath $(VENV)-dashboards); $(PROOF) tests/proofs/dashboards $(ARGS)
+
+$(VENV)-dashboards/.made: tests/proofs/dashboards/package.json
+	@rm -rf $(@D) && mkdir -p $(@D) && cp $< $(@D)
+	@npm install --prefix $(@D) --no-audit --no-fund
+	@touch $@
 
 bench: $(DEV_STAMP) ## a second run against one bare script, in turn: a quarter of an hour on an idle machine
 	@$(PY) -m benchmarks.warm $(ARGS)
