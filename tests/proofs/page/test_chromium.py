@@ -106,7 +106,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
     for name in ("torch", "transformers"):
         (packages / f"{name}.py").write_text("raise ImportError('torn apart')\n")
     own = ("--summary", top / "own.json", "--report", top / "consumer.html")
-    python = ("--consumer-python", torn / "bin" / "python", "-k", "python=")
+    python = ("--consumer-python", torn / "bin" / "python", "-k", "python")
     assert sample(home, "--offline", *python, *own).code == 1
     return {
         "consumer": top / "consumer.html",
