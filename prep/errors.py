@@ -18,6 +18,7 @@ _CLASSES: dict[str, type["PrepError"]] = {}
 class Exit(enum.IntEnum):
     """The exit codes that pytest does not have; all others are pytest's own."""
 
+    MOVED = 10  # --relock --dry-run: the hub has moved on, and a bot may open a pull request
     TRANSIENT = 75  # EX_TEMPFAIL of sysexits.h: may pass by itself, so schedulers run it again
     TERMINATED = 143  # 128 + SIGTERM
 

@@ -135,12 +135,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
-    """Pins and figures as junit properties, also on tests whose stage fails in set-up."""
+    """Say in junit whose test it is, also where its stage fails in set-up."""
     reruns.forget_attempt(item, item.config.stash.get(STAGES, None))
     try:
         yield
     finally:
-        outcome.add_properties(item, _facts(item.config))
+        outcome.add_properties(item)
         if stages := item.config.stash.get(STAGES, None):
             stages.context.progress.finish()  # stages are fixtures: what takes time is over
 

@@ -41,9 +41,14 @@ class Converted:
     repaired: tuple[str, ...] = ()
 
     @property
+    def problems(self) -> tuple[object, ...]:
+        """Why consumers may not load it; empty where they may."""
+        return (*self.state.problems, *self.content_problems.values())
+
+    @property
     def sound(self) -> bool:
         """Whether consumers may load it."""
-        return self.state.sound and not self.content_problems
+        return not self.problems
 
 
 def convert_model(

@@ -118,7 +118,7 @@ class Stages:
             converted = self.converted(spec, load.precision) if load.precision else None
             self.context.need(spec.name, "fetched", fetched.state.problems)
             if converted is not None:
-                self.context.need(spec.name, f"converted to {load.precision}", not converted.sound)
+                self.context.need(spec.name, f"converted to {load.precision}", converted.problems)
             check_consumer(self.context, spec, load)
             reference = self.reference(spec)
             wanted = None if load.is_interrogation else self.loaded(spec, load.interrogation)
