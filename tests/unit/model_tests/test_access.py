@@ -95,18 +95,17 @@ def files(made: Stages) -> Iterator[Files]:
 def seen_by(made: Stages, consumer: str) -> dict[str, str]:
     """The access checks of a consumer that fail, each with its message; all loads made anew."""
     spec = spec_of(made, TASK)
-    ours = TASKS[TASK].loads_of(spec.repo, None, ("int8",))
-    loads = [one for one in ours if one.id.startswith(f"{consumer}:")]
-    for one in loads:
-        made.forget(spec, one)
+    loads = TASKS[TASK].loads_of(spec.repo, None, ("int8",))
+    chosen = {a_load.id: a_load for a_load in loads if a_load.id.startswith(f"{consumer}:")}
+    for a_load in chosen.values():
+        made.forget(spec, a_load)
     found = {}
-    for one in loads:
-        if not one.is_interrogation:
-            case = one.id.removeprefix(f"{consumer}:")
+    for name, a_load in chosen.items():
+        if not a_load.is_interrogation:
             try:
-                SAME(made.loaded(spec, one))
+                SAME(made.loaded(spec, a_load))
             except (PrepError, pytest.fail.Exception) as error:
-                found[case] = str(error)
+                found[name.removeprefix(f"{consumer}:")] = str(error)
     return found
 
 
