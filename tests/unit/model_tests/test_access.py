@@ -7,14 +7,14 @@ import os
 import shutil
 import struct
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
 from model_tests import test_offline_loading
-from prep.errors import PrepError
+from prep.errors import NotTried, PrepError
 from prep.home.layout import open_to_all
 from prep.sandbox.probe.isolation import OTHER_USERS
 from prep.stages.loaded import Loaded
@@ -33,6 +33,7 @@ from tests.support.real_loads import (
     spoiled,
     stages_of,
 )
+from tests.support.restricted import open_folder
 from tests.support.runs import copy_home
 
 SAME = test_offline_loading.test_access_gives_the_same_answers
@@ -63,14 +64,13 @@ class Files:
 
 
 @pytest.fixture(scope="module")
-def made(prepared_all: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stages]:
+def made(prepared_all: Path) -> Iterator[Stages]:
     """The stages on a home of this file's own, in which all that is checked was found right."""
-    folder = tmp_path_factory.mktemp("access")
-    for above in (folder, folder.parent, folder.parent.parent):
-        with suppress(PermissionError):
-            above.chmod(0o755)
-    with stages_of(copy_home(prepared_all, folder / "home"), folder / "scratch") as stages:
-        yield stages
+    with open_folder() as folder:
+        (folder / "scratch").mkdir()
+        home = copy_home(prepared_all, folder / "home")
+        with stages_of(home, folder / "scratch") as stages:
+            yield stages
 
 
 @pytest.fixture
@@ -104,6 +104,8 @@ def seen_by(made: Stages, consumer: str) -> dict[str, str]:
         if not a_load.is_interrogation:
             try:
                 SAME(made.loaded(spec, a_load))
+            except NotTried:
+                continue
             except (PrepError, pytest.fail.Exception) as error:
                 found[name.removeprefix(f"{consumer}:")] = str(error)
     return found
@@ -174,7 +176,7 @@ def test_fault_is_seen_by_the_cases_that_read_otherwise(
     fault(files)
     seen = seen_by(made, ORIGINAL)
     away = {AWAY} if os.geteuid() != 0 else set()  # not tried
-    assert seen.keys() - away == cases - away, seen
+    assert seen.keys() == cases - away, seen
 
 
 @as_root
@@ -194,10 +196,10 @@ def test_conversion_that_another_user_cannot_read_is_seen_by_that_user(
 
 
 def nudged(prefix: str) -> TensorChange:
-    """Every number (float32, little-endian) of weights that begin so moved by at most 1/256."""
+    """Every number (float32, little-endian) of weights that begin so, a little otherwise."""
 
     def move(numbers: bytes) -> bytes:
-        return bytes(byte ^ 0x80 if at % 4 == 1 else byte for at, byte in enumerate(numbers))
+        return bytes(byte ^ 0x08 if at % 4 == 2 else byte for at, byte in enumerate(numbers))
 
     return lambda tensors: {
         name: (dtype, shape, move(numbers) if name.startswith(prefix) else numbers)
