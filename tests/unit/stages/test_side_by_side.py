@@ -211,24 +211,24 @@ def test_where_nothing_can_be_mounted_loads_come_one_after_another(context: Cont
 def test_next_models_loads_begin_when_its_files_are_there_and_no_model_after(
     context: Context,
 ) -> None:
-    loads = loads_of(1)
-    run = Run(context, {"tiny-embedding": loads, "tiny-reranker": loads, "tiny-seq2seq": loads})
+    only = loads_of(1)
+    run = Run(context, {"tiny-embedding": only, "tiny-reranker": only, "tiny-seq2seq": only})
     run.without = {"tiny-reranker"}
-    run.take("tiny-embedding", loads[0])
+    run.take("tiny-embedding", only[0])
     run.loads.ahead()
-    assert run.begun == [f"tiny-embedding:{loads[0].id}"]
+    assert run.begun == [f"tiny-embedding:{only[0].id}"]
     run.without = set()
     run.loads.ahead()
-    assert run.begun[1:] == [f"tiny-reranker:{loads[0].id}"]
+    assert run.begun[1:] == [f"tiny-reranker:{only[0].id}"]
 
 
 def test_worker_of_several_begins_nothing_of_a_model_that_may_be_anothers(context: Context) -> None:
     context.workers = 2
-    loads = loads_of(1)
-    run = Run(context, {"tiny-embedding": loads, "tiny-reranker": loads})
-    run.take("tiny-embedding", loads[0])
+    only = loads_of(1)
+    run = Run(context, {"tiny-embedding": only, "tiny-reranker": only})
+    run.take("tiny-embedding", only[0])
     run.loads.ahead()
-    assert run.begun == [f"tiny-embedding:{loads[0].id}"]
+    assert run.begun == [f"tiny-embedding:{only[0].id}"]
 
 
 def test_two_interpreters_never_load_at_once(context: Context, service: Interpreter) -> None:
