@@ -89,8 +89,8 @@ $(VENV)-dashboards/.made: tests/proofs/dashboards/package.json
 	@npm install --prefix $(@D) --no-audit --no-fund
 	@touch $@
 
-bench: $(DEV_STAMP) ## a second run against one bare script, in turn: a quarter of an hour on an idle machine
-	@$(PY) -m benchmarks.warm $(ARGS)
+bench: $(DEV_STAMP) ## times and memory against peers, into docs/performance.md: 40 minutes on an idle machine
+	@$(PY) -m benchmarks.bench $(ARGS)
 
 full-size: $(DEV_STAMP) ## stand-ins of the real reranker and seq2seq model, full size: times and memory
 	$(PY) -m benchmarks.full_size $(ARGS)

@@ -99,6 +99,14 @@ class ConversionError(ModelError, term="conversion failed"):
     """A conversion failed, or its result must not be used."""
 
 
+class Unsupported(ModelError, term="not supported"):
+    """A model that cannot be prepared as its entry says: told before anything large is fetched."""
+
+
+class ConverterMissing(ModelError, term="converter not installed"):
+    """The converter that the model's architecture needs is not installed."""
+
+
 class LinkEscapesHome(ModelError, term="link leaves the home"):
     """A folder of the home is a link that leads out of it: nothing is written through it."""
 

@@ -115,6 +115,11 @@ class Settings:
         assert locked is not None, "the settings were checked against the lock"
         return locked
 
+    def consumers_of(self, spec: ModelSpec) -> tuple[str, ...] | None:
+        """Which consumers read a model: those of the entry, else of the lock; None for all."""
+        locked = self.lock.get(spec.name)
+        return spec.consumers or (locked.consumers if locked else None)
+
     def precisions_of(self, spec: ModelSpec) -> tuple[str, ...]:
         """Which precisions to prepare of a model; empty means the original weights only."""
         return spec.precisions if self.precisions is None else self.precisions

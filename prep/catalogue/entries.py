@@ -92,7 +92,7 @@ def _model(table: Table) -> ModelSpec:
         repo=table.text("repo", REPO, "ORG/NAME"),
         revision=table.text("revision", REVISION, "a branch, a tag or a commit"),
         task=table.choice("task", tuple(TASKS)),
-        precisions=table.texts("precisions", PRECISIONS),
+        precisions=table.texts("precisions", PRECISIONS, least=0),
         why=table.text("why"),
         files=table.texts("files") if table.has("files") else None,
         consumers=table.texts("consumers") if table.has("consumers") else None,

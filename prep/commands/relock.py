@@ -4,13 +4,14 @@ import hashlib
 import json
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
 from prep.catalogue.entries import ModelSpec
 from prep.catalogue.lock import Lock, LockedFile, LockedModel, check_lock, render
 from prep.catalogue.pin_change import is_compared, meaning
+from prep.commands.suitability import architecture_of, ask_exporter, check
 from prep.errors import Exit, UnsafeFile, WrongRequest, listing
 from prep.fetch import hub
 from prep.fetch.hub import RemoteModel
@@ -61,18 +62,28 @@ def run(settings: Settings, scratch: Path, write: Callable[[str], object]) -> in
     """
     old, fresh = settings.lock, dict[str, LockedModel]()
     changes: list[ModelChange] = []
-    for spec in settings.models:
+    specs = {spec.name: spec for spec in settings.models}
+    remotes: dict[str, RemoteModel] = {}
 
-        def report(text: str, name: str = spec.name) -> None:
-            (sys.stderr.write if settings.as_json else write)(f"{name}: {text}\n")
+    def take(name: str, remote: RemoteModel) -> None:
+        fresh[name], remotes[name] = _locked(specs[name], remote), remote
 
-        remote = hub.ask(
-            settings.network, spec.repo, spec.revision, spec.globs, scratch=scratch, say=report
-        )
-        fresh[spec.name] = _locked(spec, remote)
-        changes.append(
-            _model_change(settings.home, spec, old.get(spec.name), fresh[spec.name], remote)
-        )
+    def say(text: str) -> None:
+        (sys.stderr.write if settings.as_json else write)(f"{text}\n")
+
+    hub.ask_all(
+        settings.network,
+        {spec.name: (spec.repo, spec.revision, spec.globs) for spec in settings.models},
+        scratch=scratch,
+        on_model=take,
+        say=say,
+    )
+    asked = [(specs[name], architecture_of(remote)) for name, remote in remotes.items()]
+    gates = ask_exporter(asked, scratch, say)
+    for name, remote in remotes.items():
+        spec, suited = specs[name], check(specs[name], remote, gates)
+        fresh[name] = replace(fresh[name], consumers=suited.consumers, converter=suited.converter)
+        changes.append(_model_change(settings.home, spec, old.get(name), fresh[name], remote))
     new = _merged(settings, fresh)
     check_lock(settings.catalogue, new, settings.models)
     gone = tuple(model.name for model in old.models if new.get(model.name) is None)

@@ -6,10 +6,13 @@ from collections.abc import Iterator, Mapping
 from importlib import metadata
 
 from prep.machine.build import build
+from prep.machine.cores import cores
+from prep.machine.memory import memory
 from prep.report.run_report import LoadNotTried, ModelReport
 from prep.report.verdict import ModelRun
 from prep.sandbox.network_cut import NAMESPACE
 from prep.settings import Settings
+from prep.stages.side_by_side import slots
 
 STALE = (
     "passed when it was run again, but by the answers that it failed by: the load was not made "
@@ -17,7 +20,7 @@ STALE = (
 )
 
 
-def header_lines(settings: Settings) -> list[str]:
+def header_lines(settings: Settings, workers: int = 1) -> list[str]:
     """What is run: the versions, the catalogue, the home, the hub."""
     models = ", ".join(spec.name for spec in settings.models) or "no models"
     tools = " ".join(
@@ -33,8 +36,19 @@ def header_lines(settings: Settings) -> list[str]:
         f"catalogue: {catalogue.path} ({models}){share}, lock {catalogue.lock_path.name}",
         f"home: {settings.home.root}, hub: {hub}",
         f"download: stops after {network.timeout:g} s without progress, deadline {deadline}",
+        _loads(workers),
         f"tools: python-{platform.python_version()} {tools}",
     ]
+
+
+def _loads(workers: int) -> str:
+    """How many loads run at once, and what that follows from."""
+    found = slots(workers)
+    each = f" in each of {workers} workers" if workers > 1 else ""
+    threads = f"{found.threads} thread{'' if found.threads == 1 else 's'} each"
+    free = f"{memory().free / 1e9:.1f} GB free"
+    of = f"{cores()} core{'' if cores() == 1 else 's'}"
+    return f"loads: {found.count} side by side{each}, {threads} ({of}, {free})"
 
 
 def closing_lines(

@@ -3,12 +3,13 @@
 import functools
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from prep.convert import overlay
 from prep.errors import (
     ChecksumMismatch,
     HubUnreachable,
@@ -98,6 +99,23 @@ class Context:
         locked = self.settings.lock.get(model)
         assert locked is not None, "the settings were checked against the lock"
         return load_memory(self.home, locked, load.precision)
+
+    @contextmanager
+    def converter(self, model: str, name: str | None) -> Iterator[ImportServer]:
+        """The server that converts: ours, or one with the libraries of the second converter.
+
+        That one ends when it has converted: two would take the memory of two.
+        """
+        if name is None:
+            yield self.server
+            return
+        server = ImportServer(self.scratch, first_on_path=overlay.needed(model))
+        self.servers[Interpreter(python=overlay.folder(), label=name)] = server
+        try:
+            server.ready(functools.partial(self.progress.begin, model))
+            yield server
+        finally:
+            server.stop()
 
     @property
     def home(self) -> Home:

@@ -121,7 +121,8 @@ def _make(
     context.progress.say(spec.name, doing)
     recipe = conversion.recipe_for(locked, spec.task, precision)
     context.progress.busy(spec.name, doing)
-    draft = conversion.make(context.server, context.home, recipe)
+    with context.converter(spec.name, locked.converter) as server:
+        draft = conversion.make(server, context.home, recipe)
     try:
         content = _measure(context, fetched, reference, precision, draft.folder)
         if problems := content.problems(precision, _bound(context, fetched, precision)):

@@ -81,7 +81,8 @@ def check_interpreter(context: Context, spec: ModelSpec, interpreter: Interprete
     """What an interpreter has to load with; one that can be no consumer of the model fails."""
     ready = context.server_ready(spec.name, interpreter)
     untried: dict[str, str] = ready["not-tried"][spec.task]
-    consumers = [consumer.name for consumer in TASKS[spec.task].consumers_named(spec.consumers)]
+    named = context.settings.consumers_of(spec)
+    consumers = [consumer.name for consumer in TASKS[spec.task].consumers_named(named)]
     known = context.facts.get(spec.name, {}).get("interpreters", {})
     record = {
         "python": str(interpreter.python),

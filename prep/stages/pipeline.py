@@ -121,8 +121,8 @@ class Stages:
                 self.context.need(spec.name, f"converted to {load.precision}", converted.problems)
             check_consumer(self.context, spec, load)
             reference = self.reference(spec)
-            job = self._loads.take(spec, load)
             wanted = None if load.is_interrogation else self.loaded(spec, load.interrogation)
+            job = self._loads.take(spec, load)
             return finish_load(self.context, fetched, converted, load, job, reference, wanted)
 
         consumer = f"{load.precision}:" if load.precision else ""
@@ -130,7 +130,7 @@ class Stages:
 
     def _start(self, spec: ModelSpec, load: Load, threads: int) -> Job | None:
         """Start a load, where what it reads is there and sound; else None."""
-        fetched = self._done.get((spec.name, "fetched", ""))
+        fetched = self._done.get((spec.name, "fetched", "")) or self._fetching.files_of(spec)
         converted = self._done.get((spec.name, "converted", load.precision or ""))
         if not isinstance(fetched, Fetched) or fetched.state.problems:
             return None

@@ -25,6 +25,7 @@ from prep.errors import (
 )
 from prep.fetch import hub
 from prep.fetch.adopt import Candidates
+from prep.fetch.part import bytes_there
 from prep.home.layout import Home
 from prep.machine.disk import Disk, disk_of, nearest, why_not_writable
 from prep.machine.memory import Memory, memory
@@ -122,8 +123,7 @@ def _need(settings: Settings, spec: ModelSpec, counted: set[str]) -> Need:
 
 def _partial_bytes(home: Home, file: LockedFile) -> int:
     """Bytes that an earlier run fetched; the download is resumed behind them."""
-    partial = home.partial / file.sha256
-    return min(partial.stat().st_size, file.size) if partial.is_file() else 0
+    return bytes_there(home.partial / file.sha256, file.size)
 
 
 def quick_plan(

@@ -1,12 +1,13 @@
 """Rerankers: a query and a passage, read together, get one raw logit."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from prep.files.fields import is_text, one_of, record
 from prep.tasks import golden_kinds as kinds
 from prep.tasks import loaders
+from prep.tasks.architecture import Architecture
 from prep.tasks.consumers import Consumer
 from prep.tasks.measure import Agreement, Facts, Measure, all_finite, largest_gap, rounded
 from prep.tasks.question_sets import NUMBER, SHARES, Ask, Key, Questions, Table, at_least, several
@@ -158,6 +159,17 @@ def _logits(facts: Facts) -> dict[tuple[str, ...], float]:
     return {(query, passage): logit for query, passage, logit in facts["logits"]}
 
 
+def unable(found: Architecture, paths: Collection[str], consumer: Consumer) -> str | None:
+    """Why a consumer cannot read such a model: a class without its modules has a random head."""
+    if consumer.name == "sentence-transformers":
+        return None
+    classifies = any(name.endswith("ForSequenceClassification") for name in found.classes)
+    if found.is_modular or not classifies:
+        what = ", ".join(found.kinds or found.classes) or "no class"
+        return f"it is put together from modules ({what}), which CrossEncoder alone reads"
+    return None
+
+
 def _best_is_a_document(answer: kinds.Answer) -> str | None:
     best, documents = answer["best"], len(answer["documents"])
     if best < documents:
@@ -187,9 +199,10 @@ GOLDEN_KINDS = {
 
 TASK = Task(
     name="reranker",
-    files=loaders.TRANSFORMERS,
+    files=loaders.TRANSFORMERS + loaders.SENTENCE_TRANSFORMERS,
     consumers=CONSUMERS,
     export_class="OVModelForSequenceClassification",
+    export_task="text-classification",
     answer="logits",
     question_set=RerankerQuestions,
     measure=Measure(
@@ -205,5 +218,6 @@ TASK = Task(
         "labels": kinds.COUNT,
         "activation": kinds.TEXT,
     },
+    unable=unable,
     new_pin="scores change, thresholds must be looked at again",
 )

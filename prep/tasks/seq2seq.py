@@ -1,11 +1,12 @@
 """Text to text: a prompt is answered greedily, within a length that is said."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from prep.tasks import golden_kinds as kinds
 from prep.tasks import loaders
+from prep.tasks.architecture import Architecture
 from prep.tasks.consumers import Consumer
 from prep.tasks.measure import Agreement, Facts, Measure, largest_gap
 from prep.tasks.question_sets import PROMPTS, SHARE, Ask, Key, Questions, Table, texts_of
@@ -107,6 +108,13 @@ def compare(reference: Facts, answers: Facts, ask: Ask, bound: float) -> Agreeme
     return Agreement(finite=answers["finite"], value=same / total if total else 0.0)
 
 
+def unable(found: Architecture, paths: Collection[str], consumer: Consumer) -> str | None:
+    """Why a consumer cannot read such a model."""
+    if consumer.name == "transformers-slow" and "spiece.model" not in paths:
+        return "there is no slow tokenizer of T5's kind for it (no spiece.model)"
+    return None
+
+
 GOLDEN_KINDS = {
     "texts": kinds.Kind(
         keys={"prompt": kinds.TEXT, "expected": kinds.TEXT, "new-tokens": kinds.LENGTH},
@@ -123,6 +131,7 @@ TASK = Task(
     files=loaders.TRANSFORMERS,
     consumers=CONSUMERS,
     export_class="OVModelForSeq2SeqLM",
+    export_task="text2text-generation-with-past",
     answer="written",
     question_set=Seq2seqQuestions,
     measure=Measure(
@@ -133,6 +142,7 @@ TASK = Task(
     golden_kinds=GOLDEN_KINDS,
     golden_facts={"vocabulary": kinds.COUNT},
     given=given,
+    unable=unable,
     new_pin="texts change",
     generates=True,
 )

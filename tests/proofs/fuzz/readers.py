@@ -25,6 +25,8 @@ from prep.catalogue.questions import read_questions
 from prep.commands import cleanup, dry_run
 from prep.errors import LISTED, PrepError
 from prep.fetch.hub import find_token
+from prep.fetch.part import bytes_there
+from prep.fetch.spans import Spans, record_of, record_place
 from prep.files import unsafe
 from prep.files.reader import Unreadable, parse_json, read_lines
 from prep.files.typed import plain
@@ -330,6 +332,11 @@ def _waited(folder: Path) -> None:
     said[0].encode()
 
 
+def _resumed(folder: Path) -> None:
+    """Never more bytes than the file has, whatever lies behind them."""
+    assert 0 <= bytes_there(folder / "part", 5000) <= 5000
+
+
 def _followed(folder: Path) -> None:
     """As the painter takes the events of xdist's workers."""
     doing: dict[str, Doing] = {}
@@ -373,6 +380,8 @@ NOTE = json.dumps(
     {"host": "node-1", "pid": 7, "since": "2026-01-01T00:00:00+00:00", "bytes": 7, "renewed": "x"}
 ).encode()
 WEIGHTS = SOURCE["model.safetensors"]
+RANGES = record_of(Spans(5000, [(0, 10), (2000, 3000), (4000, 4500)]))
+PARTIAL = bytes(record_place(5000)) + RANGES
 
 
 def _row(
@@ -474,6 +483,8 @@ READERS: tuple[Reader, ...] = (
     _row("note of a lock's holder",
         "prep/home/file_lock.py:_read prep/home/file_lock.py:describe_holder", "json",
         "org--name.fetch.holder", NOTE, _waited),
+    _row("record of a partial file", "prep/fetch/part.py:bytes_there", "text", "part", PARTIAL,
+        _resumed),
     _row("events of workers", "prep/plugin/terminal.py:_follow", "lines", "events.jsonl", EVENTS,
         _followed),
     _row("token of the hub", "prep/fetch/hub.py:find_token", "text", "token", b"hf_abc\n",
@@ -500,7 +511,9 @@ TRUSTED: Mapping[str, str] = {
     "prep/plugin/junit.py:in_memory": "what pytest has just written, in memory",
     "prep/plugin/outcome.py:_write_step_summary": "opened to add lines, and not read",
     "prep/machine/machine.py": "the kernel's",
-    "prep/fetch/download.py": "bytes to be digested, whatever they are",
+    "prep/fetch/download.py": "the same",
+    "prep/fetch/ranges.py": "the same",
+    "prep/fetch/part.py:locked": "bytes to be digested, whatever they are",
     "prep/convert/conversion.py": "flushes what was just made, and reads nothing",
     "prep/machine/disk.py:why_not_writable": "opens a nameless file, and reads nothing",
     "prep/commands/cleanup.py:_is_locked": "opened to be locked, and read by nobody",

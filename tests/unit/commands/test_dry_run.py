@@ -7,6 +7,7 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
+from prep.fetch.spans import Spans, record_of, record_place
 from sample_hub.server import Hub
 from tests.support.paths import ROOT
 from tests.support.runs import TINY, TINY_REPO, copy_home, in_namespace, listing, sample
@@ -90,7 +91,12 @@ def test_what_an_earlier_run_left_is_not_fetched_again(tmp_path: Path, hub: Hub)
     lock = (ROOT / "sample_hub" / "models.lock.toml").read_text()
     sha = lock.split(f"size = {weights['size']}", 1)[1].split('"')[1]
     (home / "model-prep" / "partial").mkdir(parents=True)
-    (home / "model-prep" / "partial" / sha).write_bytes(b"x" * 100_000)
+    part, size = home / "model-prep" / "partial" / sha, weights["size"]
+    part.write_bytes(b"x" * 100_000)
+    [model] = plan(home, hub=hub.url)["models"]
+    assert model["fetch-bytes"] == 300015
+    ranges = record_of(Spans(size, [(0, 40_000), (200_000, 260_000)]))
+    part.write_bytes(bytes(record_place(size)) + ranges)
     [model] = plan(home, hub=hub.url)["models"]
     assert model["fetch-bytes"] == 300015
 
