@@ -264,7 +264,7 @@ def test_reports_list_every_junit_property() -> None:
         *properties.of_conversion(model, "int8"),
         *properties.of_load(model, "transformers:name"),
     ]
-    per_test = ["model", "precision", "consumer", "error"]
+    per_test = ["model", "precision", "consumer", "error", "kind"]
     assert sorted([*per_test, *(name for name, _ in given)]) == sorted(documented)
 
 
