@@ -82,6 +82,7 @@ def test_twenty_kills_cost_five_percent_at_most(
         f"{max(kill.lost for kill in killed) / large.size:.2%} for one kill"
     )
     assert max(kill.spans for kill in killed) > STREAMS // 2
+    assert max(kill.at for kill in killed) < large.size, "one came too late"
     assert done.code == 0, done.out
     assert status(home.root, NAME) == "ready"
     assert list(home.partial.iterdir()) == []
