@@ -216,7 +216,8 @@ def _tried(loads: Sequence[Mapping[str, Any]], how: str) -> str:
     meant = [load for load in loads if how in load["more"]]
     if not meant or any(load["made"] for load in meant):
         return "yes" if meant else ""
-    return "not tried" if all(load["why"].startswith(UNTRIED) for load in meant) else "failed"
+    why: str = meant[0]["why"]
+    return why.partition(":")[0] if why.startswith(UNTRIED) else "failed"
 
 
 def _answers(model: ModelReport, asked: Asked) -> dict[str, Any] | None:
@@ -283,7 +284,9 @@ def _past(lines: Sequence[Line]) -> dict[str, Any] | None:
         for line, took in zip(lines, seconds, strict=True)
     ]
     sparks = [
-        {**_spark(values), "label": key, "unit": units[key]} for key, values in series.items()
+        {**_spark(values), "label": key, "unit": units[key]}
+        for key, values in series.items()
+        if sum(value is not None for value in values) > 1
     ]
     return {"runs": runs, "sparks": sparks}
 
