@@ -20,7 +20,6 @@ from prep.home.layout import Home
 from prep.tasks.consumers import Interpreter
 from prep.tasks.precisions import PRECISIONS
 from prep.tasks.question_sets import Questions
-from prep.tasks.registry import TASKS
 
 SUITE = Path(__file__).resolve().parent.parent
 SAMPLE = "sample"
@@ -76,7 +75,7 @@ class Settings:
 
     `shard`, where given, has its number, and `models` are its share of the chosen: perhaps none.
     `interpreters` are consumers' own Pythons that load the models as well. `goldens` is the folder
-    of recorded answers that belongs to the catalogue, `questions` are those of each task.
+    of recorded answers that belongs to the catalogue, `questions` are those of each of its entries.
     """
 
     catalogue: Catalogue
@@ -110,6 +109,10 @@ class Settings:
         locked = self.lock.get(spec.name)
         assert locked is not None, "the settings were checked against the lock"
         return locked
+
+    def questions_of(self, spec: ModelSpec) -> Questions:
+        """What the model is asked."""
+        return self.questions[spec.name]
 
     def precisions_of(self, spec: ModelSpec) -> tuple[str, ...]:
         """Which precisions to prepare of a model; empty means the original weights only."""
@@ -168,10 +171,7 @@ def resolve_settings(given: GivenOptions, environ: Mapping[str, str], root: Path
         dry_run=given.dry_run,
         shard=shard,
         goldens=goldens,
-        questions={
-            name: read_questions(catalogue.path.parent / "questions", task)
-            for name, task in TASKS.items()
-        },
+        questions=read_questions(catalogue),
         summary=given.summary or (None if offline else home.state / "summary.json"),
         report=given.report or (None if offline else home.state / "report.html"),
         cleanup=given.cleanup,

@@ -52,18 +52,20 @@ STAGES = {
 def render(
     run: Mapping[str, Any],
     past: Sequence[Mapping[str, Any]],
-    questions: Mapping[str, Questions] | None = None,
+    questions: Mapping[str, Questions],
 ) -> str:
-    """The page for what `write_summary` gave; with less detail where it would be too large."""
+    """The page for what `write_summary` gave; with less detail where it would be too large.
+
+    `questions` are those of each model, by its name.
+    """
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
-    asked = questions or {name: task.questions() for name, task in TASKS.items()}
     view = {
         "run": run,
         "models": [
-            {"number": number, **_model(name, entry, run, past, asked)}
+            {"number": number, **_model(name, entry, run, past, questions.get(name))}
             for number, (name, entry) in enumerate(run["models"].items(), 1)
         ],
         "timeline": _timeline(run),
@@ -116,7 +118,7 @@ def _model(
     entry: Mapping[str, Any],
     run: Mapping[str, Any],
     past: Sequence[Mapping[str, Any]],
-    asked: Mapping[str, Questions],
+    questions: Questions | None,
 ) -> dict[str, Any]:
     problems = [text[:LETTERS].strip() for text in entry["problems"]]
     sizes = _sizes(entry)
@@ -129,7 +131,7 @@ def _model(
         "not_tried": Counter(
             load["not-tried"] for load in entry["loads"].values() if "not-tried" in load
         ),
-        "answers": _answers(entry, asked),
+        "answers": _answers(entry, questions),
         "lowest": max(
             (row for row in sizes if row["used"] is not None),
             key=lambda row: row["used"],
@@ -200,12 +202,12 @@ def _tried(loads: Sequence[Mapping[str, Any]], how: str) -> str:
     return "yes" if any("seconds" in load for load in meant) else "not tried"
 
 
-def _answers(entry: Mapping[str, Any], asked: Mapping[str, Questions]) -> dict[str, Any] | None:
+def _answers(entry: Mapping[str, Any], questions: Questions | None) -> dict[str, Any] | None:
     """Heat maps or texts; None where the questions are not those that were asked."""
     given = entry["answers"]
-    if not given or entry["task"] not in asked:
+    if not given or questions is None:
         return None
-    table = asked[entry["task"]].table()
+    table = questions.table()
     if not table.columns:
         if any(len(texts) != len(table.labels) for texts in given.values()):
             return None

@@ -29,7 +29,7 @@ def entry(run: ModelRun, status: Status, settings: Settings, name: str) -> dict[
     spec = next(spec for spec in settings.models if spec.name == name)
     locked = settings.lock.get(name)
     facts = run.facts
-    bounds = settings.questions[spec.task].agreement
+    bounds = settings.questions_of(spec).agreement
     return {
         "status": status,
         "at": now(),

@@ -211,7 +211,7 @@ def _measure(context: Context, fetched: Fetched, precision: str, folder: Path) -
             "source": str(fetched.snapshot),
             "folder": str(folder),
             "task": spec.task,
-            "ask": context.settings.questions[spec.task].plain(),
+            "ask": context.settings.questions_of(spec).plain(),
         },
         doing=f"{doing} of {spec.name}",
     )
@@ -219,7 +219,7 @@ def _measure(context: Context, fetched: Fetched, precision: str, folder: Path) -
 
 
 def _bound(context: Context, fetched: Fetched, precision: str) -> float:
-    return context.settings.questions[fetched.spec.task].agreement[precision]
+    return context.settings.questions_of(fetched.spec).agreement[precision]
 
 
 def _is_broken(stable: ConversionState) -> bool:

@@ -10,7 +10,8 @@ from typing import Any
 import html5lib
 import pytest
 
-from prep.report.page import MOST_BYTES, TEMPLATE, render
+from prep.report import page as pages
+from prep.report.page import MOST_BYTES, TEMPLATE
 from prep.report.summary import entry
 from prep.report.verdict import ModelRun, Status
 from prep.tasks.registry import TASKS
@@ -49,7 +50,7 @@ FACTS: dict[str, Any] = {
         }
     },
     "loads": LOADS,
-    "answers": {"original": [[0.5] * 12 for _ in range(6)]},
+    "answers": {"original": [[0.5] * 24 for _ in range(12)]},
     "cut": "seccomp filter",
     "goldens": False,
     "versions": {"torch": "2.0"},
@@ -82,6 +83,14 @@ def whole(code: int = 0, **models: dict[str, Any]) -> dict[str, Any]:
         "offline": False,
         "models": models,
     }
+
+
+def render(run: dict[str, Any], past: list[dict[str, Any]]) -> str:
+    """The page, where each model is asked the committed questions of its task."""
+    asked = {name: entry["task"] for name, entry in run["models"].items()}
+    return pages.render(
+        run, past, {name: TASKS[task].questions() for name, task in asked.items() if task in TASKS}
+    )
 
 
 def line(status: str = "ready", **more: Any) -> dict[str, Any]:
@@ -204,7 +213,7 @@ def test_answers_to_other_questions_are_not_shown(answers: list[Any]) -> None:
 
 
 def test_numbers_that_are_none_are_a_dash() -> None:
-    rows: list[list[float | None]] = [[0.5] * 12 for _ in range(6)]
+    rows: list[list[float | None]] = [[0.5] * 24 for _ in range(12)]
     rows[0][0] = None
     said = text_of(render(whole(tiny={**model(), "answers": {"original": rows}}), []))
     assert "can you turn on the lamp in the kitchen – 0.50" in said

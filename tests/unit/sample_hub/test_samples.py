@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from tokenizers import Tokenizer
 
+from prep.tasks.task import FOLDER
 from sample_hub.served import SAMPLES
 from tests.support.paths import ROOT
 from tools.samples.german import translations
@@ -76,15 +77,13 @@ def scored_pieces(task: str) -> list[tuple[str, float]]:
 
 def questions(task: str) -> list[str]:
     """All texts that every model of the task is asked, word by word as they stand."""
-    asked = tomllib.loads(
-        (ROOT / "prep" / "tasks" / "questions" / f"{task}.toml").read_text("utf-8")
-    )
+    asked = tomllib.loads((FOLDER / "en" / f"{task}.toml").read_text("utf-8"))
     if task == "embedding":
         return [text for row in asked["related"] for text in row.values()]
     if task == "reranker":
         rows = asked["ranked"]
         return [text for row in rows for text in (row["query"], row["relevant"], *row["others"])]
-    return [row["text"] for row in asked["prompts"]]
+    return [asked["instruction"] + row["text"] for row in asked["prompts"]]
 
 
 def sentencepiece(task: str) -> Any:
