@@ -15,6 +15,7 @@ from tokenizers import Tokenizer
 from prep.tasks.task import FOLDER
 from sample_hub.served import SAMPLES
 from tests.support.paths import ROOT
+from tools.samples import languages
 from tools.samples.german import translations
 from tools.samples.sentences import words
 
@@ -265,3 +266,16 @@ def test_everything_that_seq2seq_answers_is_read_back() -> None:
     pieces = tokenizer("seq2seq")
     for pair in translations().values():
         assert pieces.decode(pieces.encode(pair.german).ids) == pair.german
+
+
+@pytest.mark.parametrize("language", languages.WORLDS)
+def test_the_world_is_the_same_in_every_language(language: str) -> None:
+    """The same concepts, and one translation of each sentence."""
+    found, english = languages.concepts(language), languages.concepts("en")
+    assert [(known.domain, known.name) for known in found] == [
+        (known.domain, known.name) for known in english
+    ]
+    assert all(len(known.phrasings) > 1 for known in found)
+    assert not [text for known in found for text in known.phrasings if re.search("[{}…]", text)]
+    pairs = languages.parallel("en", language)
+    assert len(pairs) == len(dict(pairs)) == 928
