@@ -36,17 +36,17 @@ beat = (while sleep $(1) >/dev/null 2>&1 && kill -0 $$$$ 2>/dev/null; do echo ".
 INSTALL = $(call beat,8,still installing) $(PIP) install -c requirements-tested.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo prep test lint coverage proof matrix consumers faults image-test page-test bench full-size recipes clean
+.PHONY: help demo prep test lint coverage proof matrix consumers faults image-test page-test dashboards-test bench full-size recipes clean
 .DELETE_ON_ERROR:
 
 help: ## this list
 	@awk -F ' *## ' '/^[a-z-]+:.*## / { sub(/:.*/, "", $$1); printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(USER_STAMP) ## prepare and prove the sample models, which ship with the project
-	$(PY) -m pytest --hub sample --junitxml=reports/junit.xml $(ARGS)
+	$(PY) -m pytest --hub sample --junitxml=reports/junit.xml --verdict-xml=reports/verdict.xml $(ARGS)
 
 prep: $(USER_STAMP) ## prepare and prove the models of models.toml
-	$(PY) -m pytest --junitxml=reports/junit.xml $(ARGS)
+	$(PY) -m pytest --junitxml=reports/junit.xml --verdict-xml=reports/verdict.xml $(ARGS)
 
 test: $(DEV_STAMP) ## the tests of the suite itself
 	@$(call beat,30,still testing) $(PY) -m pytest -c tests/pytest.ini $(SIDE_BY_SIDE) $(TESTS) $(ARGS)
@@ -80,8 +80,17 @@ image-test: $(DEV_STAMP) ## build the image and run it, as containers are run
 page-test: $(DEV_STAMP) ## the page of real runs in a headless Chromium; pictures in reports/page
 	@$(PROOF) tests/proofs/page $(ARGS)
 
-bench: $(DEV_STAMP) ## a second run against one bare script, in turn: a quarter of an hour on an idle machine
-	@$(PY) -m benchmarks.warm $(ARGS)
+# Readers of junit from npm; and promtool, of Debian's prometheus.
+dashboards-test: $(DEV_STAMP) $(VENV)-dashboards/.made ## dashboards' own readers read the reports of real runs; needs npm and promtool
+	@export READERS=$(abspath $(VENV)-dashboards); $(PROOF) tests/proofs/dashboards $(ARGS)
+
+$(VENV)-dashboards/.made: tests/proofs/dashboards/package.json
+	@rm -rf $(@D) && mkdir -p $(@D) && cp $< $(@D)
+	@npm install --prefix $(@D) --no-audit --no-fund
+	@touch $@
+
+bench: $(DEV_STAMP) ## times and memory against peers, into docs/performance.md: 40 minutes on an idle machine
+	@$(PY) -m benchmarks.bench $(ARGS)
 
 full-size: $(DEV_STAMP) ## stand-ins of the real reranker and seq2seq model, full size: times and memory
 	$(PY) -m benchmarks.full_size $(ARGS)

@@ -40,5 +40,6 @@ def need(converted: Converted, seen: object) -> None:
     if not seen:
         assert not converted.state.sound, "a sound folder is always measured"
         problem = " ".join(str(converted.state.problems[0]).split())
-        doing = f"checking the {converted.precision} conversion ({problem})"
-        raise NotReached(converted.model, doing, ChecksumMismatch(problem))
+        cause = ChecksumMismatch(f"{converted.model}: {problem}")
+        doing = f"checking the {converted.precision} conversion"
+        raise NotReached(converted.model, doing, cause, judged_apart=True)

@@ -28,7 +28,6 @@ from prep.tasks.measure import cosine, largest_gap
 pytestmark = [pytest.mark.answers, pytest.mark.interrogation, pytest.mark.task("embedding")]
 
 WRONG = "Vectors of this model do not fit an index that was built with the published ones."
-RAW = "mean, not normalised"  # what the probe says of consumers that pool by themselves
 
 
 @pytest.mark.goldens
@@ -46,11 +45,11 @@ def test_vectors_are_the_published(loaded: Loaded) -> None:
         if _cut_elsewhere(loaded, golden, goldens.facts.get("max-length")):
             continue
         got, wanted = _comparable(loaded, golden)
-        limit = golden.get("tolerance", {}).get(loaded.precision)
-        if limit is not None and not (far := largest_gap(got, wanted)) <= limit:
+        limit = loaded.bound(golden["tolerance"]) if "tolerance" in golden else math.inf
+        if not (far := largest_gap(got, wanted)) <= limit:
             problems.append(f"{golden['id']}: {far:.2e} off, allowed {limit} ({golden['source']})")
-        least = golden.get("least-cosine", {}).get(loaded.precision)
-        if least is not None and not (near := cosine(got, wanted)) >= least:
+        least = loaded.bound(golden["least-cosine"], 1.0) if "least-cosine" in golden else -math.inf
+        if not (near := cosine(got, wanted)) >= least:
             problems.append(f"{golden['id']}: cosine {near:.6f}, at least {least}")
     none_of(problems, f"{loaded.name} gives other vectors", WRONG)
 
@@ -62,7 +61,7 @@ def test_similarities_are_the_published(loaded: Loaded) -> None:
     for golden in goldens_of(loaded).of("similarities"):
         query = vector_of(loaded, golden["query"])
         got = [cosine(query, vector_of(loaded, text)) for text in golden["documents"]]
-        limit = golden["tolerance"][loaded.precision]
+        limit = loaded.bound(golden["tolerance"])
         if not (far := largest_gap(got, golden["expected"])) <= limit:
             shown = [round(number, 4) for number in got]
             problems.append(
@@ -133,7 +132,7 @@ def test_every_answer_is_a_vector(loaded: Loaded) -> None:
             problems.append(f"{shown}: holds NaN or infinity")
         elif norm(vector) == 0:
             problems.append(f"{shown}: is zero")
-        elif "Normalize" in loaded.facts.get("modules", ()) and abs(norm(vector) - 1) > 1e-3:
+        elif loaded.facts["normalized"] and abs(norm(vector) - 1) > 1e-2:
             problems.append(f"{shown}: has length {norm(vector):.4f}, not 1")
     none_of(problems, f"{loaded.name} gives no usable vectors", WRONG)
 
@@ -141,7 +140,7 @@ def test_every_answer_is_a_vector(loaded: Loaded) -> None:
 def test_answers_are_the_same_again_and_in_a_batch(loaded: Loaded) -> None:
     """The same text gives the same vector: twice, and among others of other lengths."""
     scale = max(map(norm, loaded.facts["vectors"].values()))
-    limit = loaded.asked(EmbeddingQuestions).batch[loaded.precision] * scale
+    limit = loaded.bound(loaded.asked(EmbeddingQuestions).batch) * scale
     problems = [
         f"{how}: {loaded.facts[how]:.2e} off, allowed {limit:.2e}"
         for how in ("again", "batch")
@@ -170,12 +169,12 @@ def _cut_elsewhere(loaded: Loaded, golden: dict[str, Any], limit: int | None) ->
 
 
 def _comparable(loaded: Loaded, golden: dict[str, Any]) -> tuple[list[float], list[float]]:
-    """Both vectors in one form: unit length, unless both are raw; as far as was published."""
+    """Both vectors in one form: unit length, unless neither is; as far as was published."""
     wanted: list[float] = golden["expected"]
     got = vector_of(loaded, text_of(golden))
     if golden["normalized"]:
         return unit(got)[: len(wanted)], wanted
-    if loaded.facts["pooled"] == RAW:
+    if not loaded.facts["normalized"]:
         return got[: len(wanted)], wanted
     assert len(wanted) == len(got), f"{golden['id']}: a raw golden must be whole"
     return got, unit(wanted)

@@ -39,7 +39,7 @@ def test_scores_are_the_published(loaded: Loaded) -> None:
     for golden in goldens_of(loaded).of("scores"):
         raw = [logit_of(loaded, golden["query"], text) for text in golden["documents"]]
         got = raw if golden["activation"] == "none" else [sigmoid(logit) for logit in raw]
-        limit = golden["tolerance"][loaded.precision]
+        limit = loaded.bound(golden["tolerance"])
         if not (far := largest_gap(got, golden["expected"])) <= limit:
             problems.append(
                 f"{golden['id']}: {[round(number, 4) for number in got]}, published "
@@ -111,7 +111,7 @@ def test_answers_are_the_same_again_and_in_a_batch(loaded: Loaded) -> None:
     """The same pair gets the same logit: twice, and among others of other lengths."""
     questions = loaded.asked(RerankerQuestions)
     asked = [logit_of(loaded, query, text) for query, text in questions.plain()["pairs"]]
-    limit = questions.batch[loaded.precision] * (max(asked) - min(asked))
+    limit = loaded.bound(questions.batch) * (max(asked) - min(asked))
     problems = [
         f"{how}: {loaded.facts[how]:.2e} off, allowed {limit:.2e}"
         for how in ("again", "batch")

@@ -32,7 +32,7 @@ def test_texts_are_the_published(loaded: Loaded) -> None:
     problems = []
     for golden in goldens_of(loaded).of("texts"):
         got = written_by(loaded, golden["prompt"], golden["new-tokens"])["text"]
-        wanted, least = golden["expected"], golden["overlap"][loaded.precision]
+        wanted, least = golden["expected"], loaded.bound(golden["overlap"], 1.0)
         same = got == wanted if least == 1 else overlap(got.split(), wanted.split()) >= least
         if not same:
             problems.append(f"{golden['id']}: {got!r}, published {wanted!r}")
@@ -48,7 +48,7 @@ def test_log_probabilities_are_the_published(loaded: Loaded) -> None:
         written = written_by(loaded, golden["prompt"], golden["new-tokens"])
         if wanted is None or written["text"] != golden["expected"]:
             continue  # another text fails its own test
-        limit, got = golden["tolerance"][loaded.precision], written["logprobs"]
+        limit, got = loaded.bound(golden["tolerance"]), written["logprobs"]
         if len(got) != len(wanted):
             problems.append(f"{golden['id']}: {len(got)} tokens, published {len(wanted)}")
         elif not (far := largest_gap(got, wanted)) <= limit:

@@ -18,6 +18,7 @@ _CLASSES: dict[str, type["PrepError"]] = {}
 class Exit(enum.IntEnum):
     """The exit codes that pytest does not have; all others are pytest's own."""
 
+    MOVED = 10  # --relock --dry-run: the hub has moved on, and a bot may open a pull request
     TRANSIENT = 75  # EX_TEMPFAIL of sysexits.h: may pass by itself, so schedulers run it again
     TERMINATED = 143  # 128 + SIGTERM
 
@@ -96,6 +97,14 @@ class UnsafeFile(ModelError, term="unsafe file"):
 
 class ConversionError(ModelError, term="conversion failed"):
     """A conversion failed, or its result must not be used."""
+
+
+class Unsupported(ModelError, term="not supported"):
+    """A model that cannot be prepared as its entry says: told before anything large is fetched."""
+
+
+class ConverterMissing(ModelError, term="converter not installed"):
+    """The converter that the model's architecture needs is not installed."""
 
 
 class LinkEscapesHome(ModelError, term="link leaves the home"):

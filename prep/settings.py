@@ -66,6 +66,8 @@ class GivenOptions:
     as_json: bool = False
     summary: Path | None = None
     report: Path | None = None
+    verdict_xml: Path | None = None
+    metrics: Path | None = None
     token: str | None = field(default=None, repr=False)
 
 
@@ -94,6 +96,8 @@ class Settings:
     questions: Mapping[str, Questions]
     summary: Path | None
     report: Path | None
+    verdict_xml: Path | None = None
+    metrics: Path | None = None
     cleanup: bool = False
     as_json: bool = False
 
@@ -113,6 +117,11 @@ class Settings:
     def questions_of(self, spec: ModelSpec) -> Questions:
         """What the model is asked."""
         return self.questions[spec.name]
+
+    def consumers_of(self, spec: ModelSpec) -> tuple[str, ...] | None:
+        """Which consumers read a model: those of the entry, else of the lock; None for all."""
+        locked = self.lock.get(spec.name)
+        return spec.consumers or (locked.consumers if locked else None)
 
     def precisions_of(self, spec: ModelSpec) -> tuple[str, ...]:
         """Which precisions to prepare of a model; empty means the original weights only."""
@@ -174,6 +183,8 @@ def resolve_settings(given: GivenOptions, environ: Mapping[str, str], root: Path
         questions=read_questions(catalogue),
         summary=given.summary or (None if offline else home.state / "summary.json"),
         report=given.report or (None if offline else home.state / "report.html"),
+        verdict_xml=given.verdict_xml or (None if offline else home.state / "verdict.xml"),
+        metrics=given.metrics or (None if offline else home.state / "metrics.prom"),
         cleanup=given.cleanup,
         as_json=given.as_json,
     )
@@ -191,9 +202,9 @@ def _modes(given: GivenOptions, offline: bool) -> None:
         raise WrongRequest(
             "--cleanup removes from the home, which --offline (HF_HUB_OFFLINE) forbids."
         )
-    if given.as_json and (given.relock or given.cleanup):
+    if given.as_json and given.cleanup:
         raise WrongRequest(
-            "--dry-run=json is the plan of a run: with --relock and --cleanup it is --dry-run."
+            "--dry-run=json is for a run and for --relock: with --cleanup it is --dry-run."
         )
 
 

@@ -216,6 +216,7 @@ class Connection(BaseHTTPRequestHandler):
             self.fault,
             write,
             rate=self.server.rate,
+            line=self.server.line,
             closing=self.server.closing,
             last=lambda count: self._note(self.sent + count),
         )

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from io import BytesIO
-from threading import Event
+from threading import Event, Lock
 from typing import BinaryIO
 
 CHUNK = 256 * 1024
@@ -71,12 +71,28 @@ class Body:
         return Body(stream=BytesIO(data), span=range(len(data)), size=self.size)
 
 
+class Line:
+    """What all connections share: so many bytes per second together."""
+
+    def __init__(self, rate: int) -> None:
+        self._rate, self._free, self._lock = rate, 0.0, Lock()
+
+    def seconds(self, count: int) -> float:
+        """How long so many bytes have to wait for their turn."""
+        with self._lock:
+            now = time.monotonic()
+            turn = max(now, self._free)
+            self._free = turn + count / self._rate
+            return turn - now
+
+
 def pour(
     body: Body,
     fault: Fault,
     write: Callable[[bytes], object],
     *,
     rate: int | None,
+    line: Line | None,
     closing: Event,
     last: Callable[[int], None],
 ) -> bool:
@@ -102,6 +118,8 @@ def pour(
             break
         if rate:
             closing.wait(max(0, began + (at - span.start) / rate - time.monotonic()))
+        if line is not None and body.size is not None:
+            closing.wait(line.seconds(len(chunk)))
         at += len(chunk)
         if at == stop:
             last(len(chunk))

@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
 from typing import Any, Literal
 
-from sample_hub.faults import Fault
+from sample_hub.faults import Fault, Line
 
 LOG = logging.getLogger("sample_hub")
 LINE_BUFFER = 64 * 1024
@@ -59,6 +59,7 @@ class Listener(ThreadingHTTPServer):
         *,
         faults: Callable[[str, str], Fault | None] | None,
         rate: int | None,
+        line: Line | None,
         requests: list[Request],
         tls: ssl.SSLContext | None,
         rest: Callable[[float], None],
@@ -70,7 +71,7 @@ class Listener(ThreadingHTTPServer):
         """
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         self.storage = storage
-        self.faults, self.rate, self.requests = faults, rate, requests
+        self.faults, self.rate, self.line, self.requests = faults, rate, line, requests
         self.tls, self.rest = tls, rest
         self.closing = threading.Event()
         self._open: set[Any] = set()

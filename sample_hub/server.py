@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Self
 
 from sample_hub import cdn
-from sample_hub.faults import Fault
+from sample_hub.faults import Fault, Line
 from sample_hub.flows import FLOWS
 from sample_hub.listener import LOG, Kind, Listener, Request
 from sample_hub.protocol import Protocol
@@ -45,6 +45,7 @@ class Hub:
         host: str = "127.0.0.1",
         port: int = 0,
         rate: int | None = None,
+        line: int | None = None,
         tokens: Collection[str] | None = None,
         path: str = "",
         tls: ssl.SSLContext | None = None,
@@ -52,10 +53,10 @@ class Hub:
         """Take what to serve; of several commits of one repository, the last one is "main".
 
         `faults` is asked for every request, with its method and its decoded path without query;
-        `rate` holds for the body of each file, in bytes per second. Port 0 is any free one. Of
-        `tokens` any is known where it is None. `path` is where it lies below its host, as some
-        mirrors do; as a proxy for http it answers for every host. A certificate in `tls` has to
-        name `localhost` too, which is the CDN's name.
+        `rate` holds for the body of each file, in bytes per second, `line` for all bodies together.
+        Port 0 is any free one. Of `tokens` any is known where it is None. `path` is where it lies
+        below its host, as some mirrors do; as a proxy for http it answers for every host. A
+        certificate in `tls` has to name `localhost` too, which is the CDN's name.
         """
         self.repos = list(repos)
         self.requests: list[Request] = []
@@ -71,6 +72,7 @@ class Hub:
             handler=partial(Protocol, self),
             faults=faults,
             rate=rate,
+            line=Line(line) if line else None,
             requests=self.requests,
             tls=tls,
             rest=self._rest,

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from prep.commands.relock import Relocked
 from prep.errors import (
     InvalidFile,
     ModelError,
@@ -22,6 +23,9 @@ from prep.errors import (
     TransientError,
     WrongRequest,
 )
+from prep.files.typed import schema
+from prep.report.history import Line
+from prep.report.run_report import VERSION, RunReport
 from prep.tasks.registry import TASKS
 
 ROOT = Path(__file__).parents[1]
@@ -35,6 +39,12 @@ EXITS: Mapping[type[PrepError], str] = {
 LEVELS = ("pins", "cache_layout", "conversion", "offline_loading")  # these first, then the tasks
 
 Schema = Mapping[str, Any]
+# The schemas that are written from records; docs/plan.schema.json is written by hand.
+SCHEMAS: Mapping[str, tuple[type, str]] = {
+    "summary": (RunReport, f"summary.json of model-prep, version {VERSION}"),
+    "relock": (Relocked, "what --relock --dry-run=json prints"),
+    "history": (Line, "a line of history.jsonl of model-prep"),
+}
 
 
 def remedies() -> dict[str, dict[str, str]]:
@@ -99,9 +109,12 @@ def tests() -> str:
 
 
 def fields(name: str) -> str:
-    """The keys of a JSON schema in `docs/`, nested as they are in the file."""
-    schema = json.loads((ROOT / "docs" / f"{name}.schema.json").read_text(encoding="utf-8"))
-    return "\n".join(_fields(schema, schema, 0))
+    """The keys of a JSON schema, nested as they are in it."""
+    if name in SCHEMAS:
+        found = schema(*SCHEMAS[name])
+    else:
+        found = json.loads((ROOT / "docs" / f"{name}.schema.json").read_text(encoding="utf-8"))
+    return "\n".join(_fields(found, found, 0))
 
 
 def _fields(whole: Schema, part: Schema, depth: int) -> Iterator[str]:
@@ -159,14 +172,19 @@ SECTIONS: Mapping[str, Callable[[], str]] = {
     "tests": tests,
     "summary": lambda: fields("summary"),
     "plan": lambda: fields("plan"),
+    "history": lambda: fields("history"),
+    "relock": lambda: fields("relock"),
     "consumers": consumers,
     "faults": faults,
 }
 
 
 def pages() -> dict[Path, str]:
-    """Every page with a generated section, as it should be."""
-    written = {}
+    """Every schema, and every page with a generated section, as it should be."""
+    written = {
+        ROOT / "docs" / f"{name}.schema.json": json.dumps(schema(*made), indent=1) + "\n"
+        for name, made in SCHEMAS.items()
+    }
     for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
         text = path.read_text(encoding="utf-8")
         if SECTION.search(text):
@@ -179,7 +197,7 @@ def pages() -> dict[Path, str]:
 def main() -> None:
     """Write every page anew, and name those that changed."""
     for path, text in pages().items():
-        if path.read_text(encoding="utf-8") != text:
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
             path.write_text(text, encoding="utf-8")
             sys.stdout.write(f"wrote {path.relative_to(ROOT)}\n")
 

@@ -40,6 +40,12 @@ class ModelSpec:
     target_language: str | None = None
 
     @property
+    def languages(self) -> dict[str, str]:
+        """Between which languages a translator is asked to translate, by its tokenizer's codes."""
+        named = {"source": self.source_language, "target": self.target_language}
+        return {side: code for side, code in named.items() if code is not None}
+
+    @property
     def globs(self) -> tuple[str, ...]:
         """The globs in force: the entry's own, else the task's."""
         return self.files if self.files is not None else TASKS[self.task].files
@@ -92,7 +98,7 @@ def _model(table: Table) -> ModelSpec:
         repo=table.text("repo", REPO, "ORG/NAME"),
         revision=table.text("revision", REVISION, "a branch, a tag or a commit"),
         task=table.choice("task", tuple(TASKS)),
-        precisions=table.texts("precisions", PRECISIONS),
+        precisions=table.texts("precisions", PRECISIONS, least=0),
         why=table.text("why"),
         files=table.texts("files") if table.has("files") else None,
         consumers=table.texts("consumers") if table.has("consumers") else None,

@@ -17,6 +17,7 @@ from prep.files.patterns import matches
 from prep.files.reader import Unreadable, read_toml
 
 VERSION = 1
+CONVERTER = "transformers-4.57"  # the second one, see prep/convert/overlay.py
 HEAD = "# Written by `pytest --relock`. Do not edit: change the catalogue and lock again.\n"
 
 
@@ -31,7 +32,11 @@ class LockedFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LockedModel:
-    """One model's pin. `files` are sorted by path."""
+    """One model's pin. `files` are sorted by path.
+
+    `consumers` are those that can read such a model, None for all of its task; `converter` is the
+    one that its architecture needs, None for the usual one.
+    """
 
     name: str
     repo: str
@@ -40,6 +45,8 @@ class LockedModel:
     license: str
     files: tuple[LockedFile, ...]
     requested_files: tuple[str, ...] | None = None
+    consumers: tuple[str, ...] | None = None
+    converter: str | None = None
 
     @property
     def bytes(self) -> int:
@@ -177,6 +184,12 @@ def _entry(model: LockedModel) -> str:
     lines += [
         f"commit = {_quoted(model.commit)}",
         f"license = {_quoted(model.license)}",
+        *(
+            [f"consumers = [{', '.join(map(_quoted, model.consumers))}]"]
+            if model.consumers is not None
+            else []
+        ),
+        *([f"converter = {_quoted(model.converter)}"] if model.converter is not None else []),
         "files = [",
         *(
             f"  {{ path = {_quoted(file.path)}, size = {file.size},"
@@ -210,6 +223,8 @@ def _model(table: Table) -> LockedModel:
         requested_files=requested,
         commit=table.text("commit", COMMIT, "a commit of 40 hex digits"),
         license=table.text("license"),
+        consumers=table.texts("consumers") if table.has("consumers") else None,
+        converter=table.choice("converter", (CONVERTER,)) if table.has("converter") else None,
         files=tuple(sorted(files, key=lambda file: file.path)),
     )
     table.done()

@@ -1,52 +1,109 @@
 """`--relock`: ask the hub what the catalogue's revisions are now, and write it down."""
 
 import hashlib
+import json
+import sys
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated, Literal
 
 from prep.catalogue.entries import ModelSpec
 from prep.catalogue.lock import Lock, LockedFile, LockedModel, check_lock, render
 from prep.catalogue.pin_change import is_compared, meaning
-from prep.errors import UnsafeFile, WrongRequest, listing
+from prep.commands.suitability import architecture_of, ask_exporter, check
+from prep.errors import Exit, UnsafeFile, WrongRequest, listing
 from prep.fetch import hub
 from prep.fetch.hub import RemoteModel
 from prep.files import unsafe
 from prep.files.reader import printable
+from prep.files.typed import Texts, plain
 from prep.home.layout import Home, write_text
 from prep.settings import Settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelChange:
+    """A model as the hub has it now, against its lock entry."""
+
+    name: str
+    repo: str
+    before: Annotated[str | None, "locked commit, null where the model is new"]
+    after: Annotated[str, "commit of the revision that the catalogue names"]
+    moved: Annotated[bool, "whether the lock entry would change"]
+    changes: Annotated[Texts, "in the lock entry, file by file"]
+    meaning: Annotated[Texts, "for those who use the model; the last says if answers may change"]
+    main: Annotated[str | None, "commit of the repository's main, where the catalogue pins another"]
+
+    def lines(self) -> list[str]:
+        """As text."""
+        lines = [*self.changes, *(f"  {line}" for line in self.meaning)]
+        if self.main is not None:
+            lines.append(f"  the catalogue pins this commit; the repository's main is {self.main}")
+        return lines
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Relocked:
+    """What ``--relock --dry-run=json`` prints."""
+
+    relock_version: Literal[1] = 1
+    lock: Annotated[str, "name of the lock file"]
+    exit: Annotated[Literal[0, 10], "10: the lock would change"]
+    models: tuple[ModelChange, ...]
+    gone: Annotated[Texts, "models of the lock that the catalogue does not name"]
 
 
 def run(settings: Settings, scratch: Path, write: Callable[[str], object]) -> int:
     """Lock the chosen models, keep the other entries, print what changed and what it means; 0.
 
-    With ``--dry-run`` nothing is written, and the last line says whether the lock would change.
+    With ``--dry-run`` nothing is written; `Exit.MOVED` where the lock would change, and the last
+    line says so, or with ``=json`` a `Relocked`.
     """
     old, fresh = settings.lock, dict[str, LockedModel]()
-    lines: list[str] = []
-    for spec in settings.models:
+    changes: list[ModelChange] = []
+    specs = {spec.name: spec for spec in settings.models}
+    remotes: dict[str, RemoteModel] = {}
 
-        def report(text: str, name: str = spec.name) -> None:
-            write(f"{name}: {text}\n")
+    def take(name: str, remote: RemoteModel) -> None:
+        fresh[name], remotes[name] = _locked(specs[name], remote), remote
 
-        remote = hub.ask(
-            settings.network, spec.repo, spec.revision, spec.globs, scratch=scratch, say=report
-        )
-        fresh[spec.name] = _locked(spec, remote)
-        lines += _description(settings.home, spec, old.get(spec.name), fresh[spec.name], remote)
+    def say(text: str) -> None:
+        (sys.stderr.write if settings.as_json else write)(f"{text}\n")
+
+    hub.ask_all(
+        settings.network,
+        {spec.name: (spec.repo, spec.revision, spec.globs) for spec in settings.models},
+        scratch=scratch,
+        on_model=take,
+        say=say,
+    )
+    asked = [(specs[name], architecture_of(remote)) for name, remote in remotes.items()]
+    gates = ask_exporter(asked, scratch, say)
+    for name, remote in remotes.items():
+        spec, suited = specs[name], check(specs[name], remote, gates)
+        fresh[name] = replace(fresh[name], consumers=suited.consumers, converter=suited.converter)
+        changes.append(_model_change(settings.home, spec, old.get(name), fresh[name], remote))
     new = _merged(settings, fresh)
     check_lock(settings.catalogue, new, settings.models)
-    lines += [
-        f"{model.name}: gone, the catalogue does not name it"
-        for model in old.models
-        if new.get(model.name) is None
-    ]
-    write("".join(f"{line}\n" for line in lines))
+    gone = tuple(model.name for model in old.models if new.get(model.name) is None)
     path = settings.catalogue.lock_path
+    moved = [change.name for change in changes if change.moved]
+    code = int(Exit.MOVED) if settings.dry_run and (moved or gone) else 0
+    if settings.as_json:
+        relocked = Relocked(
+            lock=path.name, exit=10 if code else 0, models=tuple(changes), gone=gone
+        )
+        write(json.dumps(plain(relocked), indent=1, ensure_ascii=False) + "\n")
+        return code
+    lines = [line for change in changes for line in change.lines()]
+    lines += [f"{name}: gone, the catalogue does not name it" for name in gone]
+    write("".join(f"{line}\n" for line in lines))
     if settings.dry_run:
-        moved = [name for name, entry in fresh.items() if old.get(name) != entry]
-        says = f"the lock would change for {', '.join(moved)}" if moved else "nothing has moved on"
+        changed = ", ".join([*moved, *gone])
+        says = f"the lock would change for {changed}" if changed else "nothing has moved on"
         write(f"{path.name} is not written (--dry-run): {says}\n")
-        return 0
+        return code
     try:
         write_text(path, render(new))
     except OSError as error:
@@ -65,19 +122,24 @@ def _merged(settings: Settings, fresh: Mapping[str, LockedModel]) -> Lock:
     return Lock(models=tuple(entry for entry in entries if entry is not None))
 
 
-def _description(
+def _model_change(
     home: Home, spec: ModelSpec, before: LockedModel | None, after: LockedModel, remote: RemoteModel
-) -> list[str]:
+) -> ModelChange:
     """What changed of a model, what that means, and whether the hub's main is past the pin."""
-    lines = _change(before, after)
+    means: list[str] = []
     if before is not None and before != after:
         new = {file.path: file.text for file in remote.files if file.text is not None}
-        lines += [
-            f"  {line}" for line in meaning(before, after, spec.task, _texts(home, before), new)
-        ]
-    if remote.head != remote.commit:
-        lines.append(f"  the catalogue pins this commit; the repository's main is {remote.head}")
-    return lines
+        means = meaning(before, after, spec.task, _texts(home, before), new)
+    return ModelChange(
+        name=after.name,
+        repo=after.repo,
+        before=before.commit if before else None,
+        after=after.commit,
+        moved=before != after,
+        changes=tuple(_change(before, after)),
+        meaning=tuple(means),
+        main=remote.head if remote.head != remote.commit else None,
+    )
 
 
 def _texts(home: Home, locked: LockedModel) -> dict[str, str]:

@@ -8,11 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from prep.tasks.measure import Agreement
 from prep.tasks.registry import TASKS
 
 # Element types of IR constants that count as weights of each precision.
 WEIGHTS = {"fp32": ("f32",), "fp16": ("f16",), "int8": ("u8", "i8")}
 LEAST_SHARE = 0.95  # of all weight elements; the rest are small constants the compressor leaves
+CONSUMER = "optimum-intel"  # by which a conversion is judged
 LEAST_ELEMENTS = 256  # a constant with fewer is no weight matrix
 
 
@@ -20,22 +22,19 @@ LEAST_ELEMENTS = 256  # a constant with fewer is no weight matrix
 class Content:
     """What was measured of one converted folder.
 
-    `elements` counts the weight elements of each IR element type; `agreement` is the task's measure
-    of the converted model's answers against those of the PyTorch original on the same questions,
-    `contradictions` are answers that mean something else.
+    `elements` counts the weight elements of each IR element type; `agreement` is that of its
+    answers with the reference's on the same questions.
     """
 
     task: str
     elements: Mapping[str, int]
     vocabulary: int
     source_vocabulary: int
-    finite: bool
-    agreement: float
-    contradictions: tuple[str, ...] = ()
+    agreement: Agreement
 
     def facts(self) -> dict[str, Any]:
         """As the receipt keeps it."""
-        return {"elements": dict(self.elements), "agreement": self.agreement}
+        return {"elements": dict(self.elements), "agreement": self.agreement.value}
 
     def share(self, precision: str) -> float:
         """The share of weight elements that are stored in that precision."""
@@ -57,32 +56,23 @@ class Content:
                 f"the tokenizer has {self.vocabulary} tokens, the original has "
                 f"{self.source_vocabulary}"
             )
-        if not self.finite:
-            found["agreement"] = "answers hold NaN or infinity"
-        elif answers := (
-            TASKS[self.task].measure.problem(self.agreement, bound)
-            or "; ".join(self.contradictions)
-        ):
-            found["agreement"] = answers
+        if answers := TASKS[self.task].measure.problems(self.agreement, bound):
+            found["agreement"] = "; ".join(answers)
         return found
 
 
 def measure(order: dict[str, Any]) -> dict[str, Any]:
-    """Measure ``order["folder"]`` against ``order["source"]``; runs in a forked child."""
+    """What ``order["folder"]`` holds, and its answers; runs in a forked child."""
     from prep.sandbox.probe import consumers
     from prep.sandbox.probe.loading import Way
 
-    task = order["task"]
-    loads = consumers.TASKS[task].CONSUMERS
-    original = loads["transformers"](Way(target=order["source"]))
-    converted = loads["optimum-intel"](Way(target=order["folder"]))
+    task = consumers.TASKS[order["task"]]
+    way = Way(target=order["folder"], languages=order["languages"])
+    model = task.CONSUMERS[CONSUMER](way)
     return {
-        "task": task,
         "elements": _elements(order["folder"]),
-        "vocabulary": len(converted.tokenizer),
-        "source_vocabulary": len(original.tokenizer),
-        "contradictions": [],
-        **TASKS[task].measure.compare(original, converted, order["ask"]),
+        "vocabulary": model.facts["vocabulary"],
+        "answers": task.answer(model, order["ask"]),
     }
 
 

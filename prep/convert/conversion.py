@@ -5,6 +5,7 @@ what was verified, and its memory is given back when it ends. The new folder lie
 place until its content was checked; then comes the receipt, then the name, then the stable link.
 """
 
+import functools
 import importlib.metadata
 import os
 import shutil
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from prep.catalogue.lock import LockedFile, LockedModel
+from prep.convert import overlay
 from prep.files.checksum import digest_files
 from prep.home.layout import Home, make_folder, now, open_to_all, point_link, write_text
 from prep.home.receipt import NAME, Receipt, Recipe
@@ -47,6 +49,7 @@ class Draft:
 
 def recipe_for(locked: LockedModel, task: str, precision: str) -> Recipe:
     """What this machine, with its tools, would do for that precision."""
+    other = {} if locked.converter is None else {"transformers": overlay.VERSION}
     return Recipe(
         repo=locked.repo,
         commit=locked.commit,
@@ -54,8 +57,14 @@ def recipe_for(locked: LockedModel, task: str, precision: str) -> Recipe:
         precision=precision,
         source={file.path: file.sha256 for file in locked.files},
         options=OPTIONS[precision],
-        tools={tool: importlib.metadata.version(tool) for tool in TOOLS},
+        tools={tool: _version(tool) for tool in TOOLS} | other,
     )
+
+
+@functools.cache
+def _version(tool: str) -> str:
+    """Read once: a catalogue of 500 models would parse the same metadata 6000 times."""
+    return importlib.metadata.version(tool)
 
 
 def make(server: ImportServer, home: Home, recipe: Recipe) -> Draft:

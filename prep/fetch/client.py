@@ -1,5 +1,6 @@
 """What every order of the worker needs: a session with the hub, its timer and its retries."""
 
+import copy
 import re
 
 from huggingface_hub import ModelInfo, constants, get_token
@@ -23,6 +24,22 @@ class Client:
         self.session = Session(
             constants.ENDPOINT, get_token(), self.timer, hosts, self.retry.report
         )
+
+    def of(self, doing: str, name: str | None = None) -> "Client":
+        """The same session for one repository of several, with its own timeout and deadline.
+
+        `name` stands before its lines.
+        """
+
+        def emit(event: Event) -> None:
+            named = {"text": f"{name}: {event['text']}"} if name and "text" in event else {}
+            self.emit({**event, **named})
+
+        own = copy.copy(self)
+        own.timer = ProgressTimer(self.timer.timeout, self.timer.deadline, emit, doing)
+        own.retry = self.retry.of(own.timer, emit)
+        own.session = self.session.of(own.timer, own.retry.report)
+        return own
 
     def request(self, repo: str, revision: str) -> HubRequest:
         """What an error's message names."""

@@ -227,6 +227,7 @@ class Transport(httpx.BaseTransport):
                 self._pools[proxy] = httpcore.ConnectionPool(
                     ssl_context=self._tls,
                     proxy=_proxy(proxy) if proxy else None,
+                    max_connections=None,  # whoever makes requests bounds them
                     keepalive_expiry=5,
                     network_backend=self._to_proxy if proxy else self._backend,
                 )

@@ -5,7 +5,7 @@ in parts, where it stays; every other file is read whole.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 from urllib.parse import quote
@@ -33,16 +33,16 @@ NOTHING_LOCKED = (
 Listing = dict[str, tuple[int, str | None, str | None]]  # path: size, git's oid, sha256 of LFS
 
 
-def describe(order: Event, client: Client) -> Event:
-    """Carry out the order "ask" of `prep.fetch.hub`."""
-    repo, session, retry = order["repo"], client.session, client.retry
-    info = retry(repo, lambda: _info(session, repo, order["revision"]))
+def describe(repo: str, revision: str, globs: Sequence[str], client: Client) -> Event:
+    """A `prep.fetch.hub.RemoteModel`, for one model of the order "ask"."""
+    session, retry = client.session, client.retry
+    info = retry(repo, lambda: _info(session, repo, revision))
     if info.id != repo:  # the hub takes other spellings, and says here which is its own
         session.say_once(renamed(repo, info.id))
     client.timer.step()
     assert info.sha is not None
     files = retry(repo, lambda: _listing(client, repo, info))
-    wanted = [path for path in files if matches(path, tuple(order["globs"]))]
+    wanted = [path for path in files if matches(path, tuple(globs))]
     license = _license(info)
     if problems := list(invalid_answers(license, {path: files[path] for path in wanted})):
         endpoint = client.request(repo, "").endpoint
@@ -51,7 +51,7 @@ def describe(order: Event, client: Client) -> Event:
         )
     head = info.sha
     described = [_file(client, repo, head, path, files[path], wanted) for path in wanted]
-    if order["revision"] == head:  # pinned to a commit: where would the name alone lead to now?
+    if revision == head:  # pinned to a commit: where would the name alone lead to now?
         head = retry(repo, lambda: _info(session, repo, None)).sha or head
     return {
         "commit": info.sha,

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from prep.catalogue.lock import LockedFile
 from prep.errors import HubUnreachable, PrepError, TransientError
 from prep.fetch.host_watch import CONNECT_LIMIT_SECONDS, HostWatch
+from prep.fetch.part import RANGED_ABOVE
 from prep.files.reader import read_bytes
 from prep.home.layout import Home, make_folder
 from prep.process.child import Emit, Event, as_error, environment, run
@@ -117,6 +118,7 @@ def fetch_files(
     locked: Collection[str],
     scratch: Path,
     alone: bool = True,
+    ranged_above: int = RANGED_ABOVE,
     on_event: Emit,
     say: Say = lambda text: None,
 ) -> int:
@@ -124,6 +126,7 @@ def fetch_files(
 
     `locked` are the paths of all files of the model, of those that are there already too. Where it
     may not be `alone` (locks do not work), its partial files are not shared with other processes.
+    A file of more than `ranged_above` bytes comes in several ranges side by side.
     `on_event` gets events of bytes and waits, `say` lines for people. Gives the number of bytes
     that came over the network.
     """
@@ -138,6 +141,7 @@ def fetch_files(
         "locked": sorted(locked),
         "home": str(home.root),
         "partial": str(partial),
+        "ranged-above": ranged_above,
     }
     try:
         result = _child(network, order, f"fetching {repo}", scratch, on_event, say)
@@ -157,10 +161,38 @@ def ask(
     say: Say = lambda text: None,
 ) -> RemoteModel:
     """Ask the hub what `revision` is, with the checksums of the files that the globs name."""
-    order = {"do": "ask", "repo": repo, "revision": revision, "globs": globs}
-    result = _child(network, order, f"asking about {repo}", scratch, None, say)
-    files = tuple(RemoteFile(**file) for file in result["files"])
-    return RemoteModel(**{**result, "files": files, "others": tuple(result["others"])})
+    (model,) = ask_all(network, {"": (repo, revision, globs)}, scratch=scratch, say=say).values()
+    return model
+
+
+def ask_all(
+    network: Network,
+    asked: Mapping[str, tuple[str, str, tuple[str, ...]]],
+    *,
+    scratch: Path,
+    on_model: Callable[[str, RemoteModel], object] = lambda name, model: None,
+    say: Say = lambda text: None,
+) -> dict[str, RemoteModel]:
+    """The same for many models, by one session; `asked` is repo, revision and globs by name.
+
+    Several are asked for side by side. `on_model` gets each in the order of `asked`; what it raises
+    ends all. So does the first error in that order; names stand before the lines of `say`.
+    """
+    models: dict[str, RemoteModel] = {}
+
+    def take(event: Event) -> None:
+        if event["event"] == "described":
+            model = event["model"]
+            files = tuple(RemoteFile(**file) for file in model["files"])
+            found = RemoteModel(**{**model, "files": files, "others": tuple(model["others"])})
+            models[event["name"]] = found
+            on_model(event["name"], found)
+
+    repos = ", ".join(repo for repo, _, _ in asked.values()) if len(asked) < 3 else None
+    doing = f"asking about {repos or f'{len(asked)} repositories'}"
+    # The deadline is of one model; the child keeps it for each.
+    _child(network, {"do": "ask", "asked": asked}, doing, scratch, take, say, bounded=False)
+    return models
 
 
 def access(
@@ -171,9 +203,9 @@ def access(
     `asked` is repo, commit and path by model. A hub that is merely busy is no obstacle yet: the
     fetching itself tries again.
     """
-    order = {"do": "access", "asked": asked}
+    order = {"do": "access", "asked": asked}  # its deadline is of one model, too
     try:
-        result = _child(network, order, "asking the hub", scratch, None, say)
+        result = _child(network, order, "asking the hub", scratch, None, say, bounded=False)
     except HubUnreachable as error:
         return dict.fromkeys(asked, error)
     except TransientError:
@@ -188,9 +220,11 @@ def _child(
     scratch: Path,
     on_event: Emit | None,
     say: Say,
+    bounded: bool = True,
 ) -> dict[str, Any]:
     hub = urlsplit(network.endpoint).netloc.rpartition("@")[2]
-    watch = HostWatch(hub, network.timeout + GRACE_SECONDS, network.deadline, CONNECT_LIMIT_SECONDS)
+    deadline = network.deadline if bounded else None
+    watch = HostWatch(hub, network.timeout + GRACE_SECONDS, deadline, CONNECT_LIMIT_SECONDS)
 
     def dispatch(event: Event) -> None:
         if event["event"] == "line":

@@ -7,6 +7,7 @@ limit of its own, all threads wait for it together, and the parent gets an event
 """
 
 import contextlib
+import copy
 import random
 import ssl
 import threading
@@ -66,6 +67,15 @@ class RetriesExhausted(Exception):
     total_wait: float = 0.0
 
 
+class HubWait:
+    """Until when a hub wants no request; the event that says so, and when one was sent last."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.until = self.emitted = 0.0
+        self.event: dict[str, object] = {}
+
+
 class Retry:
     """Retries transient errors, for all files of a child; `cancelled` ends waits in all threads."""
 
@@ -74,9 +84,13 @@ class Retry:
         self.cancelled = threading.Event()
         self._emit = emit
         self._reported: tuple[float, str] = (0.0, "")
-        self._lock = threading.Lock()
-        self._wait_until = self._wait_emitted = 0.0
-        self._wait: dict[str, object] = {}
+        self._wait = HubWait()
+
+    def of(self, timer: ProgressTimer, emit: Emit) -> "Retry":
+        """The same for one repository of several: its own time, and the hub's waits of all."""
+        own = copy.copy(self)
+        own.timer, own._emit = timer, emit
+        return own
 
     def __call__(
         self, what: str, work: Callable[[], T], reached: Callable[[], int] = lambda: 0
@@ -142,27 +156,27 @@ class Retry:
     def _total_wait(self, seconds: float) -> float:
         """How long hubs will have asked to wait, this wait too: several threads wait at once."""
         now = time.monotonic()
-        return self.timer.hub_waits + max(0.0, now + seconds - max(now, self._wait_until))
+        return self.timer.hub_waits + max(0.0, now + seconds - max(now, self._wait.until))
 
     def _hub_asks(self, seconds: float, response: httpx.Response) -> None:
         """A hub asks to wait; the next tries of all threads do."""
-        with self._lock:
+        with self._wait.lock:
             self.timer.hub_waits = self._total_wait(seconds)
-            if (until := time.monotonic() + seconds) > self._wait_until:
+            if (until := time.monotonic() + seconds) > self._wait.until:
                 host = host_of(response.request.url)
-                self._wait_until = until
-                self._wait = {"of": seconds, "host": host, "status": response.status_code}
+                self._wait.until = until
+                self._wait.event = {"of": seconds, "host": host, "status": response.status_code}
 
     def _wait_as_asked(self) -> None:
         """Wait while a hub wants no request; events say how long that still is."""
-        if time.monotonic() >= self._wait_until:
+        if time.monotonic() >= self._wait.until:
             return
         with self.timer.paused():
-            while (left := self._wait_until - time.monotonic()) > 0:
-                with self._lock:
-                    if time.monotonic() - self._wait_emitted >= WAIT_EVENT_SECONDS:
-                        self._wait_emitted = time.monotonic()
-                        self._emit({"event": "waiting", "left": left, **self._wait})
+            while (left := self._wait.until - time.monotonic()) > 0:
+                with self._wait.lock:
+                    if time.monotonic() - self._wait.emitted >= WAIT_EVENT_SECONDS:
+                        self._wait.emitted = time.monotonic()
+                        self._emit({"event": "waiting", "left": left, **self._wait.event})
                 if self.cancelled.wait(min(left, WAIT_EVENT_SECONDS)):
                     return
 

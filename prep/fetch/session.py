@@ -6,6 +6,7 @@ followed here, one by one, and what an answer means depends on the redirects bef
 """
 
 import contextlib
+import copy
 import re
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -164,7 +165,7 @@ class Session:
                     return
                 target = target_of(at, response.headers["Location"])
                 _drain(response)
-            self._timer.redirected()
+            self._timer.alive()
             self._report_rename(httpx.URL(url), target)
             if _origin(target) != _origin(at):
                 if describes_file:
@@ -174,11 +175,32 @@ class Session:
             at = target
         raise httpx.TooManyRedirects("", request=request)
 
+    def of(self, timer: ProgressTimer, say: Callable[[str], object]) -> "Session":
+        """The same, with its connections, for one repository of several."""
+        own = copy.copy(self)
+        own._timer, own._say = timer, say
+        return own
+
+    def blocks(self, response: httpx.Response) -> Iterator[bytes]:
+        """A body as it comes; `TimedOut` where it comes too slowly."""
+        for block in response.iter_bytes():
+            self._timer.received(len(block))
+            yield block
+
+    def whole(self, response: httpx.Response) -> bytes:
+        """A body that is kept in memory, of bounded size: some bytes can be packed thousands of."""
+        body = bytearray()
+        for block in self.blocks(response):
+            body += block
+            if len(body) > BODY_MAX:
+                raise UnexpectedAnswer(response, f"more than {BODY_MAX} bytes")
+        return bytes(body)
+
     def json(self, url: str, *, token: bool = True) -> tuple[Any, httpx.Headers]:
         """What the hub's API answers, and that answer's headers."""
         with self.open("GET", url, token=token) as answer:
             try:
-                return parse_json(whole(answer.response)), answer.response.headers
+                return parse_json(self.whole(answer.response)), answer.response.headers
             except ValueError:
                 raise UnexpectedAnswer(answer.response, "something that is not JSON") from None
 
@@ -267,16 +289,6 @@ class Session:
         here, there = _repo(asked), _repo(target)
         if here and there and here != there:
             self.say_once(renamed(here, there))
-
-
-def whole(response: httpx.Response) -> bytes:
-    """A body that is kept in memory, of bounded size: some bytes can be packed thousands of."""
-    body = bytearray()
-    for block in response.iter_bytes():
-        body += block
-        if len(body) > BODY_MAX:
-            raise UnexpectedAnswer(response, f"more than {BODY_MAX} bytes")
-    return bytes(body)
 
 
 def target_of(at: httpx.URL, place: str) -> httpx.URL:

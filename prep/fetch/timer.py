@@ -8,9 +8,10 @@ from collections.abc import Iterator
 import httpx
 
 from prep.errors import TimedOut
-from prep.process.child import MINIMUM_RATE, Emit, no_progress
+from prep.process.child import MINIMUM_RATE, Emit, no_progress, past_deadline
 
 CONNECT_SECONDS = 8
+STEP_SECONDS = 0.5  # between two events of bytes that came
 READ_TIMEOUTS = 3  # reads that may time out in a row within --download-timeout
 
 
@@ -20,7 +21,11 @@ class ProgressTimer:
     Progress is a finished step, or bytes at `MINIMUM_RATE` at least.
     """
 
-    def __init__(self, timeout: float, deadline: float | None, emit: Emit) -> None:
+    def __init__(
+        self, timeout: float, deadline: float | None, emit: Emit, doing: str | None = None
+    ) -> None:
+        """With `doing`, it is one of several in this child: the parent cannot watch its limits."""
+        self._doing, self._emitted = doing, 0.0
         self.timeout, self.deadline = timeout, deadline
         self._emit = emit
         self._lock = threading.Lock()
@@ -31,13 +36,14 @@ class ProgressTimer:
     def step(self) -> None:
         """Something was finished; an event for the parent's watch says so."""
         self.hub_waits = 0.0
-        self.redirected()
+        self.alive()
 
-    def redirected(self) -> None:
-        """A redirect is an answer, but does not reset the waits that hubs asked for."""
+    def alive(self) -> None:
+        """A redirect came, or bytes are digested: waits that hubs asked for still count."""
         with self._lock:
             self._mark, self._received = time.monotonic(), 0
         self._emit({"event": "step"})
+        self._enforce()
 
     def received(self, count: int) -> None:
         """So many bytes came over the network."""
@@ -46,6 +52,10 @@ class ProgressTimer:
             now = time.monotonic()
             if self._received >= MINIMUM_RATE * max(1.0, now - self._mark):
                 self._mark, self._received, self.hub_waits = now, 0, 0.0
+                if self._doing and now - self._emitted >= STEP_SECONDS:
+                    self._emitted = now
+                    self._emit({"event": "step"})
+        self._enforce()
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
@@ -72,6 +82,12 @@ class ProgressTimer:
         """Of one request: short enough that there is time to repeat it on a new connection."""
         seconds = max(1.0, min(self.timeout / READ_TIMEOUTS, self.remaining()))
         return httpx.Timeout(seconds, connect=min(CONNECT_SECONDS, seconds))
+
+    def _enforce(self) -> None:
+        if self._doing:
+            self.check(self._doing)
+            if self.deadline is not None and self.until_deadline() < 0:
+                raise TimedOut(past_deadline(self._doing, self.deadline))
 
     def check(self, what: str) -> None:
         """Raise `TimedOut` where too little was received for too long."""

@@ -67,10 +67,13 @@ class Table:
             self.note(key, f"must be a whole number of {bound}, got {shown(value)}")
         return least
 
-    def texts(self, key: str, among: tuple[str, ...] = ()) -> tuple[str, ...]:
-        """A list of strings, not empty, each one of `among` where that is given, none twice."""
+    def texts(self, key: str, among: tuple[str, ...] = (), least: int = 1) -> tuple[str, ...]:
+        """A list of strings, each one of `among` where that is given, none twice."""
         values = self._valid(
-            key, lambda value: isinstance(value, list) and value, "a list of texts", []
+            key,
+            lambda value: isinstance(value, list) and len(value) >= least,
+            "a list of texts",
+            [],
         )
         wanted = f"one of {', '.join(among)}" if among else "a text"
         seen: set[str] = set()

@@ -19,8 +19,10 @@ def matches(path: str, globs: tuple[str, ...]) -> bool:
 
 
 def is_weights(path: str) -> bool:
-    """Whether a locked file holds weights; a conversion keeps all others byte for byte."""
-    return ".safetensors" in path
+    """Whether a locked file holds the transformer's weights; a conversion keeps all others as they
+    are, those of a pipeline's other modules among them.
+    """
+    return ".safetensors" in path and "/" not in path
 
 
 def is_pickle(path: str) -> bool:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from prep import __version__
 from prep.files.fields import COMMIT
+from prep.files.typed import Commit
 
 ROOT = Path(__file__).resolve().parents[2]
 NAME = "model-prep"
@@ -23,7 +24,7 @@ class Build:
     """What every record names. What is changed in a checkout and not committed does not show."""
 
     version: str
-    commit: str | None
+    commit: Commit | None
 
     def __str__(self) -> str:
         return f"{self.version} ({self.commit[:12]})" if self.commit else self.version

@@ -10,6 +10,7 @@ import pytest
 from prep.catalogue.entries import ModelSpec
 from prep.catalogue.lock import LockedModel
 from prep.errors import Interrupted, NotTried
+from prep.machine.cores import cores
 from prep.plugin import (
     expected,
     outcome,
@@ -76,8 +77,8 @@ def pytest_configure(config: pytest.Config) -> None:
     else:
         run_command.join_sample_hub(config)
         # Each worker has its own children, and each of those would take all cores for itself.
-        cores = len(os.sched_getaffinity(0)) // config.workerinput["workercount"]
-        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores)))
+        share = cores() // config.workerinput["workercount"]
+        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, share)))
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -88,7 +89,8 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
     """The settings."""
-    return terminal_summary.header_lines(settings_of(config))
+    workers = config.getoption("numprocesses", None) or 1
+    return terminal_summary.header_lines(settings_of(config), workers)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -133,12 +135,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
-    """Pins and figures as junit properties, also on tests whose stage fails in set-up."""
+    """Say in junit whose test it is, also where its stage fails in set-up."""
     reruns.forget_attempt(item, item.config.stash.get(STAGES, None))
     try:
         yield
     finally:
-        outcome.add_properties(item, _facts(item.config))
+        outcome.add_properties(item)
         if stages := item.config.stash.get(STAGES, None):
             stages.context.progress.finish()  # stages are fixtures: what takes time is over
 

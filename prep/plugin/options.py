@@ -38,7 +38,7 @@ HELP = {
     ),
     "--dry-run": (
         "print what a run would fetch, convert and keep, from sizes and receipts; do nothing; "
-        "=json for programs"
+        "=json for programs; with --relock what would change, and exit 10 if anything"
     ),
     "--relock": (
         "ask the hub what the catalogue's revisions are, write the lock, print what changed"
@@ -56,6 +56,11 @@ HELP = {
     ),
     "--summary": "where to write the summary; default <home>/model-prep/summary.json",
     "--report": "where to write the page; default <home>/model-prep/report.html",
+    "--verdict-xml": (
+        "where to write the verdict as junit, a suite a model, for dashboards; default "
+        "<home>/model-prep/verdict.xml"
+    ),
+    "--metrics": ("where to write metrics for Prometheus; default <home>/model-prep/metrics.prom"),
     "--no-progress": "no lines about what is happening",
 }
 
@@ -100,7 +105,8 @@ def add_options(parser: pytest.Parser) -> None:
     add("--consumer-python", action="append", type=_path, metavar="PATH")
     add("--shard", type=_shard, metavar="I/N|auto/N")
     add("--summary", type=_path, metavar="FILE")
-    add("--report", type=_path, metavar="FILE")
+    for name in ("--report", "--verdict-xml", "--metrics"):
+        add(name, type=_path, metavar="FILE")
     add("--no-progress", action="store_true")
     for name, variable in INI.items():
         option = name.replace("_", "-")
@@ -163,6 +169,8 @@ def _given_options(config: pytest.Config, environ: Mapping[str, str]) -> GivenOp
         as_json=get("dry_run") == "json",
         summary=get("summary"),
         report=get("report"),
+        verdict_xml=get("verdict_xml"),
+        metrics=get("metrics"),
         token=find_token(os.environ),
     )
 

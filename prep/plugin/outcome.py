@@ -1,7 +1,9 @@
 """From pytest's reports to the outcome: exit code, junit, summary, page, what consumers read."""
 
+import os
 import time
 from collections.abc import Generator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,32 +12,32 @@ import pytest
 from prep.errors import Exit, PathOccupied, PrepError
 from prep.machine.disk import storage_error
 from prep.plugin import reruns, worker_crashes
+from prep.plugin.causes import check_of, failure_of
 from prep.plugin.expected import EXPECTED, is_own
 from prep.plugin.junit import Junit
 from prep.plugin.options import settings_of
 from prep.plugin.parameters import load_of, model_of, precision_of
 from prep.plugin.terminal_summary import STALE, closing_lines
-from prep.report import summary
-from prep.report.properties import properties
+from prep.report import step_summary, summary
 from prep.report.ready_file import write_for_consumers
-from prep.report.verdict import ModelRun, judge
-from prep.stages.context import NotReached, is_transient
+from prep.report.run_report import ModelReport, RunReport
+from prep.report.verdict import Failure, ModelRun, judge
 
 NOT_TRIED = "not tried: "
 NOTHING_COLLECTED = int(pytest.ExitCode.NO_TESTS_COLLECTED)
 PROPERTIES = pytest.StashKey[bool]()
-REPORTED = pytest.StashKey[list[BaseException]]()
 
 
-def add_properties(item: pytest.Item, facts: Mapping[str, Mapping[str, Any]]) -> None:
-    """Append the junit properties, once, after the set-up that gave most of them."""
+def add_properties(item: pytest.Item) -> None:
+    """Say whose test it is; the facts come at the end, once: `prep.plugin.junit`."""
     spec = model_of(item)
     if spec is None or item.stash.get(PROPERTIES, False):
         return
     item.stash[PROPERTIES] = True
-    locked = settings_of(item.config).lock.get(spec.name)
-    known = facts.get(spec.name, {})
-    item.user_properties += properties(spec, locked, precision_of(item), load_of(item), known)
+    load, precision = load_of(item), precision_of(item)
+    consumer = load.consumer.name if load else None
+    pairs = {"model": spec.name, "precision": precision, "consumer": consumer}
+    item.user_properties += [(name, value) for name, value in pairs.items() if value is not None]
 
 
 def shorten(call: pytest.CallInfo[None]) -> None:
@@ -58,28 +60,38 @@ def mark(
     spec = model_of(item)
     if spec is None:
         return
+    if call.when == "setup":  # of an attempt before this one
+        item.user_properties[:] = [pair for pair in item.user_properties if pair[0] != "error"]
     error = call.excinfo.value if call.excinfo else None
-    if error is not None and report.failed:
-        error = _first_or_not_reached(item.config, spec.name, error)
+    failure = failure_of(item, error) if error is not None and report.failed else None
+    load = load_of(item)
+    if failure is not None and not failure.reached:
+        path, line, _ = report.location
+        report.outcome = "skipped"
+        report.longrepr = (path, (line or 0) + 1, f"Skipped: {failure.line}")
+    elif failure is not None:
         if isinstance(error, PrepError):
-            report.longrepr = str(error)
-    failure = _failure(report, error)
+            report.longrepr = failure.text
+            if report.when != "teardown":  # by this, pytest writes an error, or a failure
+                report.when = "setup" if failure.transient else "call"
+        item.user_properties.append(("error", failure.error))
     reruns.note_failure(item, failure)
     report.prep = {  # type: ignore[attr-defined]  # a report takes more attributes
         "model": spec.name,
         "own": is_own(item),
-        "failure": failure,
+        "check": check_of(item),
+        "load": load.id if load else "",
+        "failure": asdict(failure) if failure else None,
         "exchange": reruns.exchange_of(item),
         "not-tried": report.skipped and f"Skipped: {NOT_TRIED}" in str(report.longrepr),
-        "message": str(error) if error is not None and report.failed else "",
         "facts": dict(facts.get(spec.name, {})),
     }
 
 
 def teststatus(report: pytest.TestReport) -> tuple[str, str, tuple[str, Mapping[str, bool]]] | None:
     """Tests that an earlier failure kept from running are counted, not shown at length."""
-    failure = getattr(report, "prep", {}).get("failure")
-    if report.failed and failure in ("not reached", "not reached, transient"):
+    failure = (getattr(report, "prep", None) or {}).get("failure")
+    if failure is not None and not failure["reached"]:
         return "not reached", "n", ("NOT REACHED", {"yellow": True})
     return None
 
@@ -97,6 +109,7 @@ class Outcome:
         self.foreign = 0
         self.own = 0
         self.written: list[str] = []
+        self.reports: dict[str, ModelReport] = {}
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
@@ -116,28 +129,24 @@ class Outcome:
             self.foreign_failures += report.failed
             return
         self.own += 1
-        run = self.runs[about["model"]]
+        run, test, check = self.runs[about["model"]], report.nodeid, about["check"]
         run.facts = {**run.facts, **about["facts"]}
-        failure = about["failure"]
+        run.checks[test] = check
+        run.seconds[check] = run.seconds.get(check, 0.0) + report.duration
         if str(report.outcome) not in ("passed", "failed", "skipped"):
-            run.retried[report.nodeid] = about["exchange"]  # the attempt counts no more
-            run.tests.pop(report.nodeid, None)
+            run.retried[test] = about["exchange"]  # the attempt counts no more
+            run.tests.pop(test, None)
             return
-        if failure is None:
-            if report.when == "call" and report.passed:
-                exchange = about["exchange"]  # run again, but by the answers that it failed by?
-                if exchange is not None and run.retried.get(report.nodeid) == exchange:
-                    run.tests[report.nodeid] = "failed"
-                    run.problems.append(f"{report.nodeid} {STALE}")
-                run.tests.setdefault(report.nodeid, "passed")
-            elif report.skipped:
-                run.tests[report.nodeid] = "not tried" if about["not-tried"] else "not run"
-            return
-        run.tests[report.nodeid] = "transient" if failure.endswith("transient") else "failed"
-        if failure.startswith("not reached"):
-            run.not_reached += 1
-        else:
-            run.problems.append(about["message"])
+        if about["failure"] is not None:
+            failure = Failure(**about["failure"])
+            run.fail(test, failure, about["load"])
+        elif report.when == "call" and report.passed:
+            exchange = about["exchange"]  # run again, but by the answers that it failed by?
+            if exchange is not None and run.retried.get(test) == exchange:
+                run.fail(test, Failure(error="Failed", text=f"{test} {STALE}", transient=False))
+            run.tests.setdefault(test, "passed")
+        elif report.skipped:
+            run.tests[test] = "not tried" if about["not-tried"] else "not run"
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, object, object]:
@@ -157,8 +166,14 @@ class Outcome:
                 return (yield)
         finally:
             code = int(session.exitstatus)
+            self.reports = {
+                name: summary.model_report(
+                    run, judge(run, set(self.expected.get(name, ()))), self.settings, name
+                )
+                for name, run in self.runs.items()
+            }
             try:
-                junit.write()
+                junit.write(self.reports)
             except OSError as error:
                 place = Path(self.config.getoption("xmlpath"))
                 code = self._not_written("junit", error, code, place)
@@ -171,7 +186,7 @@ class Outcome:
         if not self.own:
             return
         terminalreporter.write_sep("=", "model-prep")  # not section: it forgets the open line
-        table = closing_lines(self.settings, self.runs, self.expected)
+        table = closing_lines(self.settings, self.runs, self.reports)
         for line in (*table, *self.written):
             terminalreporter.write_line(line)
 
@@ -180,26 +195,20 @@ class Outcome:
         if code not in (0, 1):
             return code
         outcomes = [outcome for run in self.runs.values() for outcome in run.tests.values()]
-        if code == 0 and "failed" in outcomes:  # pytest counts a rerun that passed, we did not
+        # pytest counts what was not reached as skipped, and a rerun that passed, we do not.
+        if "failed" in outcomes or self.foreign_failures:
             return int(pytest.ExitCode.TESTS_FAILED)
-        if code == 1:
-            transient = "failed" not in outcomes and "transient" in outcomes
-            return int(Exit.TRANSIENT) if transient and not self.foreign_failures else code
-        if "passed" not in outcomes and not self.foreign:
+        if "transient" in outcomes:
+            return int(Exit.TRANSIENT)
+        if code == 0 and "passed" not in outcomes and not self.foreign:
             return NOTHING_COLLECTED
         return code
 
     def _write_records(self, code: int) -> int:
-        """Write summary, page and what consumers read; gives the exit code from then on."""
+        """Write the reports and what consumers read; gives the exit code from then on."""
         settings = self.settings
-        entries = {
-            name: summary.entry(run, judge(run, set(self.expected.get(name, ()))), settings, name)
-            for name, run in self.runs.items()
-        }
-        if settings.summary is None:
-            return code
         if not settings.offline:
-            statuses = {name: entry["status"] for name, entry in entries.items()}
+            statuses = {name: report.status for name, report in self.reports.items()}
             try:
                 wrong = write_for_consumers(settings, statuses, self.began)
             except OSError as error:
@@ -207,17 +216,30 @@ class Outcome:
             else:  # a file that is not as it was judged is a failure
                 self.written += wrong
                 code = code or int(bool(wrong))
+        written_to = {
+            "summary": settings.summary,
+            "report": settings.report,
+            "verdict": settings.verdict_xml,
+            "metrics": settings.metrics,
+        }
+        paths = [path for path in written_to.values() if path is not None]
         try:
-            summary.write_summary(
-                settings.summary, settings, entries, code, self.began, settings.report
-            )
+            whole = summary.write_reports(settings, self.reports, code, self.began)
         except (OSError, PathOccupied) as error:
-            paths = [settings.summary, *([settings.report] if settings.report else [])]
             return self._not_written("summary and report", error, code, *paths)
-        self.written.append(f"summary: {settings.summary}")
-        if settings.report is not None:
-            self.written.append(f"report: {settings.report}")
+        self.reports = {name: whole.models[name] for name in self.reports}
+        self.written += [f"{what}: {path}" for what, path in written_to.items() if path is not None]
+        self._write_step_summary(whole)
         return code
+
+    def _write_step_summary(self, whole: RunReport) -> None:
+        """On GitHub, a table on the page of the job; nobody takes an older one for it."""
+        if path := os.environ.get("GITHUB_STEP_SUMMARY"):
+            try:
+                with Path(path).open("a", encoding="utf-8") as file:
+                    file.write(step_summary.render(whole))
+            except OSError as error:
+                self.written.append(f"GITHUB_STEP_SUMMARY could not be written: {error}")
 
     def _not_written(
         self, what: str, error: OSError | PathOccupied, code: int, *paths: Path
@@ -225,21 +247,3 @@ class Outcome:
         known = storage_error(error, *paths) if isinstance(error, OSError) else None
         self.written.append(f"{what} could not be written: {known or error}")
         return summary.exit_unwritten(code, error)
-
-
-def _first_or_not_reached(config: pytest.Config, model: str, error: BaseException) -> BaseException:
-    """The error, or where pytest raises a fixture's same error again, one line that says so."""
-    reported = config.stash.setdefault(REPORTED, [])
-    if any(error is known for known in reported):
-        return NotReached(model, "the same stage", error)
-    reported.append(error)
-    return error
-
-
-def _failure(report: pytest.TestReport, error: BaseException | None) -> str | None:
-    if not report.failed:
-        return None
-    transient = error is not None and is_transient(error)
-    if isinstance(error, NotReached):
-        return "not reached, transient" if transient else "not reached"
-    return "transient" if transient else "failed"

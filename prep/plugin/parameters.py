@@ -100,7 +100,8 @@ def _rows(settings: Settings, spec: ModelSpec, columns: Sequence[str]) -> list[R
     precisions = settings.precisions_of(spec)
     if "load" in columns:
         interpreters = settings.interpreters
-        loads = TASKS[spec.task].loads_of(spec.repo, spec.consumers, precisions, interpreters)
+        consumers = settings.consumers_of(spec)
+        loads = TASKS[spec.task].loads_of(spec.repo, consumers, precisions, interpreters)
         if "precision" in columns:
             return [(spec, load, load.precision) for load in loads if load.precision]
         return [(spec, load) for load in loads]

@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 from prep.plugin.parameters import load_of, model_of
+from prep.report.verdict import Failure
 from prep.stages.pipeline import Stages
 
 _ATTEMPTED = pytest.StashKey[bool]()
-_FAILURE = pytest.StashKey[str | None]()
+_FAILURE = pytest.StashKey[Failure | None]()
 _LOADED = pytest.StashKey[tuple[pytest.FixtureDef[Any], pytest.FixtureRequest]]()
 
 
@@ -24,7 +25,7 @@ def note_fixture(fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequ
         request.config.stash[_LOADED] = fixturedef, request
 
 
-def note_failure(item: pytest.Item, failure: str | None) -> None:
+def note_failure(item: pytest.Item, failure: Failure | None) -> None:
     """Remember how an attempt failed, None where it did not."""
     if failure is not None:
         item.stash[_FAILURE] = failure
@@ -38,7 +39,7 @@ def forget_attempt(item: pytest.Item, stages: Stages | None) -> None:
     spec = model_of(item)
     if not again or spec is None or stages is None:
         return
-    if failure is None or failure.startswith("not reached"):
+    if failure is None or not failure.reached:
         return
     load = load_of(item)
     stages.forget(spec, load)

@@ -4,12 +4,15 @@ import platform
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from importlib import metadata
-from typing import Any
 
 from prep.machine.build import build
-from prep.report.verdict import ModelRun, judge
+from prep.machine.cores import cores
+from prep.machine.memory import memory
+from prep.report.run_report import LoadNotTried, ModelReport
+from prep.report.verdict import ModelRun
 from prep.sandbox.network_cut import NAMESPACE
 from prep.settings import Settings
+from prep.stages.side_by_side import slots
 
 STALE = (
     "passed when it was run again, but by the answers that it failed by: the load was not made "
@@ -17,7 +20,7 @@ STALE = (
 )
 
 
-def header_lines(settings: Settings) -> list[str]:
+def header_lines(settings: Settings, workers: int = 1) -> list[str]:
     """What is run: the versions, the catalogue, the home, the hub."""
     models = ", ".join(spec.name for spec in settings.models) or "no models"
     tools = " ".join(
@@ -33,61 +36,73 @@ def header_lines(settings: Settings) -> list[str]:
         f"catalogue: {catalogue.path} ({models}){share}, lock {catalogue.lock_path.name}",
         f"home: {settings.home.root}, hub: {hub}",
         f"download: stops after {network.timeout:g} s without progress, deadline {deadline}",
+        _loads(workers),
         f"tools: python-{platform.python_version()} {tools}",
     ]
 
 
+def _loads(workers: int) -> str:
+    """How many loads run at once, and what that follows from."""
+    found = slots(workers)
+    each = f" in each of {workers} workers" if workers > 1 else ""
+    threads = f"{found.threads} thread{'' if found.threads == 1 else 's'} each"
+    free = f"{memory().free / 1e9:.1f} GB free"
+    of = f"{cores()} core{'' if cores() == 1 else 's'}"
+    return f"loads: {found.count} side by side{each}, {threads} ({of}, {free})"
+
+
 def closing_lines(
-    settings: Settings, runs: Mapping[str, ModelRun], expected: Mapping[str, list[str]]
+    settings: Settings, runs: Mapping[str, ModelRun], reports: Mapping[str, ModelReport]
 ) -> list[str]:
     """The closing table: aligned columns, one line a model."""
-    rows = [_row(name, run, judge(run, set(expected.get(name, ())))) for name, run in runs.items()]
+    rows = [_row(name, report) for name, report in reports.items()]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in rows
     ]
-    notes = [f"{name}: {note}" for name, run in runs.items() for note in _notes(run.facts)]
+    notes = [f"{name}: {note}" for name, report in reports.items() for note in _notes(report)]
     notes += [
         f"{name}: {len(run.retried)} tests failed first and were run again"
         for name, run in runs.items()
         if run.retried
     ]
-    notes += [why for run in runs.values() for why in run.problems if why.endswith(STALE)]
+    causes = [cause.text for report in reports.values() for cause in report.causes]
+    notes += [text for text in causes if text.endswith(STALE)]
     return [*lines, *notes, f"consumers set HF_HOME={settings.home.root} HF_HUB_OFFLINE=1"]
 
 
-def _notes(facts: Mapping[str, Any]) -> Iterator[str]:
+def _notes(report: ModelReport) -> Iterator[str]:
     """What is no failure, and what a reader of the verdict should know."""
-    if facts.get("goldens") is False:
+    yield from (f"warning: {text}" for text in report.warnings)
+    yield from (f"differs from its last ready run: {text}" for text in report.differs)
+    if report.goldens is False:
         yield "no goldens are recorded: judged by properties and by the PyTorch original alone"
-    if facts.get("cut") not in (None, NAMESPACE):
-        yield f"loaded without a network namespace of its own: {facts['cut']}"
-    for precision, made in facts.get("precisions", {}).items():
-        if made["tools-differ"]:
-            yield f"{precision} was converted with {', '.join(made['tools-differ'])}"
-    reasons = [load.get("not-tried") for load in facts.get("loads", {}).values()]
-    for reason, count in Counter(filter(None, reasons)).items():
+    if report.network_cut not in (None, NAMESPACE):
+        yield f"loaded without a network namespace of its own: {report.network_cut}"
+    for precision, made in report.precisions.items():
+        if made.tools_differ:
+            yield f"{precision} was converted with {', '.join(made.tools_differ)}"
+    untried = [load.not_tried for load in report.loads.values() if isinstance(load, LoadNotTried)]
+    for reason, count in Counter(untried).items():
         yield f"{count} load{'' if count == 1 else 's'} not tried: {reason}"
-    for label, found in facts.get("interpreters", {}).items():
-        untried = [f"{name} ({why})" for name, why in found["not-tried"].items()]
-        tried = f"transformers {found['versions'].get('transformers', 'not installed')}"
+    for label, found in report.interpreters.items():
+        unable = [f"{name} ({why})" for name, why in found.not_tried.items()]
+        tried = f"transformers {found.versions.get('transformers', 'not installed')}"
         yield f"also loaded in {label}, {tried}" + (
-            f"; not tried: {', '.join(untried)}" if untried else ""
+            f"; not tried: {', '.join(unable)}" if unable else ""
         )
-    if facts.get("cpu_default") not in (None, "f32"):
-        yield f"this CPU answers in {facts['cpu_default']} by default; asked in f32 here"
-    if facts.get("unused"):
-        yield f"files that no loader takes: {', '.join(facts['unused'])}"
+    if report.cpu_inference_default not in (None, "f32"):
+        yield f"this CPU answers in {report.cpu_inference_default} by default; asked in f32 here"
+    if report.unused_files:
+        yield f"files that no loader takes: {', '.join(report.unused_files)}"
 
 
-def _row(name: str, run: ModelRun, status: str) -> tuple[str, ...]:
-    facts = run.facts
-    precisions = facts.get("precisions", {})
-    made = [precision for precision, entry in precisions.items() if entry["made"]]
-    adopted = f", adopted {facts['adopted']} bytes" if facts.get("adopted") else ""
-    fetched = f"fetched {facts.get('fetched', 0)} bytes{adopted}"
+def _row(name: str, report: ModelReport) -> tuple[str, ...]:
+    made = [precision for precision, conversion in report.precisions.items() if conversion.made]
+    adopted = f", adopted {report.adopted_bytes} bytes" if report.adopted_bytes else ""
+    fetched = f"fetched {report.fetched_bytes} bytes{adopted}"
     done = f"{fetched}, converted {', '.join(made) or 'nothing'}"
-    repaired = f", repaired {len(facts['repaired'])}" if facts.get("repaired") else ""
-    paths = "  ".join(f"{precision}: {entry['path']}" for precision, entry in precisions.items())
-    return name, status, (facts.get("commit") or "")[:12], done + repaired, paths
+    repaired = f", repaired {len(report.repaired)}" if report.repaired else ""
+    paths = "  ".join(f"{precision}: {made.path}" for precision, made in report.precisions.items())
+    return name, report.status, (report.commit or "")[:12], done + repaired, paths

@@ -6,12 +6,14 @@ is gone was most often killed, for memory or by a person; that can pass.
 
 import contextlib
 import subprocess
+from dataclasses import asdict
 from typing import Any
 
 import pytest
 
 from prep.plugin.parameters import SEPARATOR
 from prep.process.child import crash_error
+from prep.report.verdict import Failure
 from prep.settings import SUITE, Settings
 from prep.stages.context import is_transient
 
@@ -28,14 +30,17 @@ def complete_report(config: pytest.Config, settings: Settings, report: Any) -> N
     where = (config.rootpath / path.partition("::")[0]).resolve()
     doing = f"{model}: the worker {report.node.gateway.id} of -n"
     error = crash_error(doing, _code(report.node), config.stash.get(KILLS, 0))
+    failure = Failure(error=type(error).__name__, text=str(error), transient=is_transient(error))
+    report.user_properties += [("model", model), ("error", failure.error)]
     report.longrepr = f"{error}\nIt was at {report.nodeid}."
     report.prep = {
         "model": model,
         "own": where.is_relative_to(SUITE / "model_tests"),
-        "failure": "transient" if is_transient(error) else "failed",
+        "check": "worker of -n",
+        "load": "",
+        "failure": asdict(failure),
         "exchange": None,
         "not-tried": False,
-        "message": str(error),
         "facts": {},
     }
 

@@ -18,7 +18,8 @@ from prep.plugin import worker_crashes
 from prep.plugin.options import settings_of
 from prep.plugin.parameters import load_of, model_of, precision_of
 from prep.plugin.terminal import progress_for
-from prep.report.summary import earlier_entries
+from prep.report.run_report import LoadReport
+from prep.report.summary import earlier_models
 from prep.settings import Settings
 from prep.stages.context import Context
 from prep.stages.preflight import Preflight, run_preflight
@@ -107,10 +108,10 @@ def to_fetch(session: pytest.Session) -> tuple[ModelSpec, ...]:
 
 def _earlier_peaks(settings: Settings) -> dict[tuple[str, str], int]:
     """The memory of loads in the last run, in bytes by model and load."""
-    entries = earlier_entries(settings.summary or settings.home.state / "summary.json")
+    models = earlier_models(settings.summary or settings.home.state / "summary.json")
     return {
-        (name, load): took["peak-bytes"]
-        for name, entry in entries.items()
-        for load, took in entry["loads"].items()
-        if "peak-bytes" in took
+        (name, load): took.peak_bytes
+        for name, model in models.items()
+        for load, took in model.loads.items()
+        if isinstance(took, LoadReport)
     }

@@ -189,6 +189,7 @@ _EVENTS: Mapping[str, Mapping[str, Shape]] = {
     "bytes": {"total_done": is_count, "done": is_count, "of": is_count},
     "line": {"text": is_text},
     "step": {},
+    "described": {"name": is_text, "model": lambda value: isinstance(value, dict)},
     "waiting": {"left": is_number, "of": is_number, "host": is_text, "status": is_count},
     **dict.fromkeys(("asking", "connected", "answered"), _HOST),
 }

@@ -4,6 +4,7 @@ Here the facts become what the template shows: sentences, groups, shares. Everyt
 is escaped there.
 """
 
+import dataclasses
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -15,7 +16,18 @@ from jinja2 import Environment, StrictUndefined
 
 from prep.process.progress import span
 from prep.report import page_colours
-from prep.tasks.precisions import PRECISIONS
+from prep.report.history import Line
+from prep.report.run_report import (
+    ORIGINAL,
+    Cause,
+    ConversionReport,
+    LoadFailed,
+    LoadNotTried,
+    LoadReport,
+    ModelReport,
+    RunReport,
+    weights_and_consumer,
+)
 from prep.tasks.question_sets import Questions, Table
 from prep.tasks.registry import TASKS
 
@@ -49,12 +61,8 @@ STAGES = {
 }
 
 
-def render(
-    run: Mapping[str, Any],
-    past: Sequence[Mapping[str, Any]],
-    questions: Mapping[str, Questions],
-) -> str:
-    """The page for what `write_summary` gave; with less detail where it would be too large.
+def render(run: RunReport, past: Sequence[Line], questions: Mapping[str, Questions]) -> str:
+    """The page of the summary and the history; with less detail where it would be too large.
 
     `questions` are those of each model, by its name.
     """
@@ -66,7 +74,7 @@ def render(
         "run": run,
         "models": [
             {"number": number, **_model(name, entry, run, past, questions.get(name))}
-            for number, (name, entry) in enumerate(run["models"].items(), 1)
+            for number, (name, entry) in enumerate(run.models.items(), 1)
         ],
         "timeline": _timeline(run),
         "palette": page_colours.PALETTE,
@@ -84,10 +92,10 @@ def render(
     return page
 
 
-def _headline(run: Mapping[str, Any]) -> dict[str, str]:
+def _headline(run: RunReport) -> dict[str, str]:
     """The verdict in one look: a sentence, and the status whose colour it has."""
-    counts = Counter(model["status"] for model in run["models"].values())
-    total, code = sum(counts.values()), run["exit"]
+    counts = Counter[str](model.status for model in run.models.values())
+    total, code = sum(counts.values()), run.exit
     meaning = EXITS.get(code, "see the terminal")
     if code in (2, 3, 5, 143):
         return {
@@ -114,112 +122,122 @@ def _headline(run: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _model(
-    name: str,
-    entry: Mapping[str, Any],
-    run: Mapping[str, Any],
-    past: Sequence[Mapping[str, Any]],
-    questions: Questions | None,
+    name: str, model: ModelReport, run: RunReport, past: Sequence[Line], questions: Questions | None
 ) -> dict[str, Any]:
-    problems = [text[:LETTERS].strip() for text in entry["problems"]]
-    sizes = _sizes(entry)
+    sizes = _sizes(model)
     return {
-        **entry,
+        **{field.name: getattr(model, field.name) for field in dataclasses.fields(model)},
         "name": name,
-        "earlier": entry["at"] < run["began"],
+        "earlier": model.at < run.began,
         "sizes": sizes,
-        "consumers": _consumers(entry["loads"]),
+        "consumers": _consumers(model.loads),
         "not_tried": Counter(
-            load["not-tried"] for load in entry["loads"].values() if "not-tried" in load
+            load.not_tried for load in model.loads.values() if isinstance(load, LoadNotTried)
         ),
-        "answers": _answers(entry, questions),
+        "answers": _answers(model, questions),
         "lowest": max(
             (row for row in sizes if row["used"] is not None),
             key=lambda row: row["used"],
             default=None,
         ),
-        "measure": TASKS[entry["task"]].measure if entry["task"] in TASKS else None,
-        "problem_list": [text.partition("\n")[::2] for text in problems[:PROBLEMS]],
-        "more_problems": max(0, len(problems) - PROBLEMS),
-        "repaired_list": [
-            " ".join(text.split())[:LETTERS] for text in entry["repaired"][:PROBLEMS]
-        ],
-        "past": _past(line for line in past if line["model"] == name),
+        "measure": TASKS[model.task].measure,
+        "problem_list": [_problem(cause) for cause in model.causes[:PROBLEMS]],
+        "more_problems": max(0, len(model.causes) - PROBLEMS),
+        "repaired_list": [" ".join(text.split())[:LETTERS] for text in model.repaired[:PROBLEMS]],
+        "past": _past([line for line in past if line.model == name][-RUNS:]),
     }
 
 
-def _sizes(entry: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _problem(cause: Cause) -> dict[str, Any]:
+    """One banner: the message, and what failed by it."""
+    first, _, rest = cause.text[:LETTERS].strip().partition("\n")
+    count = f"{len(cause.tests)} test{'' if len(cause.tests) == 1 else 's'}"
+    failed = f"Failed {count} of: {', '.join(cause.checks)}" if cause.tests else ""
+    return {"first": first, "rest": rest, "kind": cause.kind, "failed": failed}
+
+
+def _sizes(model: ModelReport) -> list[dict[str, Any]]:
     """The original and each precision: bytes, and how much of the allowed difference is used."""
-    rows = [{"label": "original", "bytes": entry["bytes"], "used": None, "made": None}]
-    for precision, made in entry["precisions"].items():
-        rows.append({"label": precision, **made, "used": _used(entry["task"], made)})
+    rows: list[dict[str, Any]] = [
+        {"label": ORIGINAL, "bytes": model.bytes, "used": None, "conversion": None}
+    ]
+    for precision, made in model.precisions.items():
+        used = _used(model.task, made)
+        rows.append({"label": precision, "bytes": made.bytes, "used": used, "conversion": made})
     most = max([row["bytes"] or 0 for row in rows] + [1])
     return [{**row, "share": 100 * (row["bytes"] or 0) / most} for row in rows]
 
 
-def _used(task: str, made: Mapping[str, Any]) -> float | None:
+def _used(task: str, made: ConversionReport) -> float | None:
     """The difference to the original, of what the bound allows, in percent."""
-    agreement, bound = made.get("agreement"), made.get("agreement-bound")
-    if agreement is None or bound is None or task not in TASKS:
+    if made.agreement is None:
         return None
-    difference, allowed = map(TASKS[task].measure.difference, (agreement, bound))
+    pair = (made.agreement, made.agreement_bound)
+    difference, allowed = map(TASKS[task].measure.difference, pair)
     return 100 * difference / allowed if allowed else (0.0 if difference <= 0 else 999.0)
 
 
-def _consumers(loads: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The loads of each consumer, precision and interpreter together."""
-    groups: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
-    for name, took in loads.items():
-        parts = name.split(":")
-        precision = parts.pop(0) if parts[0] in PRECISIONS else "original"
-        consumer, way, *more = [*parts, ""][: max(2, len(parts))]
-        python = next((part[7:] for part in more if part.startswith("python=")), "")
-        load = {"id": name, "way": way, "more": more, **took}
-        groups.setdefault((python, precision, consumer), []).append(load)
+def _consumers(
+    loads: Mapping[str, LoadReport | LoadNotTried | LoadFailed],
+) -> list[dict[str, Any]]:
+    """The loads of each consumer, precision and interpreter together, made or not."""
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for name, load in loads.items():
+        weights, consumer = weights_and_consumer(name)
+        parts = name.split(":")[2 if weights != ORIGINAL else 1 :]
+        way, *more = parts or [""]
+        made = load if isinstance(load, LoadReport) else None
+        why = "" if made else getattr(load, "failed", None) or f"not tried: {load.not_tried}"  # type: ignore[union-attr]
+        group = groups.setdefault((consumer, weights), [])
+        group.append({"id": name, "way": way, "more": more, "made": made, "why": why})
     return [
         {
-            "python": python,
-            "precision": precision,
             "consumer": consumer,
-            "loads": made,
-            "tried": sum("seconds" in load for load in made),
-            "ways": list(dict.fromkeys(load["way"] for load in made)),
-            "cache_dir": _tried(made, "cache_dir"),
-            "other": _tried(made, "other"),
-            "read_only": _tried(made, "read-only"),
-            "latency": _median(load.get("latency") for load in made),
-            "seconds": _median(load.get("seconds") for load in made),
-            "peak": max((load.get("peak-bytes", 0) for load in made), default=0),
+            "precision": weights,
+            "loads": group,
+            "tried": sum(load["made"] is not None for load in group),
+            "failed": any(not load["why"].startswith("not tried") for load in group if load["why"]),
+            "ways": list(dict.fromkeys(load["way"] for load in group)),
+            "cache_dir": _tried(group, "cache_dir"),
+            "other": _tried(group, "other"),
+            "read_only": _tried(group, "read-only"),
+            "latency": _median(load["made"].latency for load in group if load["made"]),
+            "seconds": _median(load["made"].seconds for load in group if load["made"]),
+            "peak": max((load["made"].peak_bytes for load in group if load["made"]), default=0),
         }
-        for (python, precision, consumer), made in groups.items()
+        for (consumer, weights), group in groups.items()
     ]
 
 
 def _tried(loads: Sequence[Mapping[str, Any]], how: str) -> str:
     """Whether one of them was made like that; empty where none is meant to be."""
     meant = [load for load in loads if how in load["more"]]
-    if not meant:
-        return ""
-    return "yes" if any("seconds" in load for load in meant) else "not tried"
+    if not meant or any(load["made"] for load in meant):
+        return "yes" if meant else ""
+    return "not tried" if all(load["why"].startswith("not tried") for load in meant) else "failed"
 
 
-def _answers(entry: Mapping[str, Any], questions: Questions | None) -> dict[str, Any] | None:
+def _answers(model: ModelReport, questions: Questions | None) -> dict[str, Any] | None:
     """Heat maps or texts; None where the questions are not those that were asked."""
-    given = entry["answers"]
-    if not given or questions is None:
+    if not model.answers or questions is None:
         return None
     table = questions.table()
     if not table.columns:
-        if any(len(texts) != len(table.labels) for texts in given.values()):
+        if any(len(texts) != len(table.labels) for texts in model.answers.values()):
             return None
         rows = [
-            {"prompt": label, "texts": [texts[place] for texts in given.values()]}
+            {"prompt": label, "texts": [texts[place] for texts in model.answers.values()]}
             for place, label in enumerate(table.labels)
         ]
-        return {"kind": "texts", "columns": list(given), "rows": rows}
+        return {"kind": "texts", "columns": list(model.answers), "rows": rows}
     maps = [
-        {"label": label, "rows": _heat_rows(values, table)}
-        for label, values in given.items()
-        if [len(row) for row in values] == [len(row) for row in table.cells]
+        {
+            "label": label,
+            "rows": _heat_rows([row for row in rows if not isinstance(row, str)], table),
+        }
+        for label, rows in model.answers.items()
+        if [len(row) for row in rows] == [len(row) for row in table.cells]
+        and not any(isinstance(row, str) for row in rows)
     ]
     return {"kind": "numbers", "table": table, "maps": maps} if maps else None
 
@@ -240,28 +258,32 @@ def _heat_rows(values: Sequence[Sequence[float | None]], table: Table) -> list[d
     return rows
 
 
-def _past(lines: Iterable[Mapping[str, Any]]) -> dict[str, Any] | None:
-    """The last runs of a model: status, time, agreement."""
-    runs = [
-        {
-            "at": line["at"],
-            "status": line["status"],
-            "seconds": round(sum(line["seconds"].values()), 1),
-            "agreement": line["agreement"],
-        }
-        for line in lines
-    ][-RUNS:]
-    if not runs:
+def _past(lines: Sequence[Line]) -> dict[str, Any] | None:
+    """The last runs of a model: status, time, agreement, latency, memory."""
+    if not lines:
         return None
-    precisions = sorted({precision for run in runs for precision in run["agreement"]})
-    agreement = {
-        precision: [run["agreement"].get(precision) for run in runs] for precision in precisions
-    }
-    return {
-        "runs": runs,
-        "seconds": _spark([run["seconds"] for run in runs]),
-        "agreement": {precision: _spark(values) for precision, values in agreement.items()},
-    }
+    seconds = [round(sum(line.seconds.values()), 1) for line in lines]
+    series: dict[str, list[float | None]] = {"time": [*seconds]}
+    units = {"time": " s"}
+    for name, unit, scale, values in (
+        ("agreement", "", 1, [line.agreement for line in lines]),
+        ("answer of", " ms", 1e3, [line.answer_seconds for line in lines]),
+        ("memory of", " MB", 1e-6, [line.peak_bytes for line in lines]),
+    ):
+        for key in sorted({key for value in values for key in value}):
+            found = [value.get(key) for value in values]
+            series[f"{name} {key}"] = [
+                None if value is None else float(f"{value * scale:.6g}") for value in found
+            ]
+            units[f"{name} {key}"] = unit
+    runs = [
+        {"at": line.at, "status": line.status, "seconds": took}
+        for line, took in zip(lines, seconds, strict=True)
+    ]
+    sparks = [
+        {**_spark(values), "label": key, "unit": units[key]} for key, values in series.items()
+    ]
+    return {"runs": runs, "sparks": sparks}
 
 
 def _spark(values: Sequence[float | None]) -> dict[str, Any]:
@@ -274,20 +296,18 @@ def _spark(values: Sequence[float | None]) -> dict[str, Any]:
     }
 
 
-def _timeline(run: Mapping[str, Any]) -> dict[str, Any] | None:
+def _timeline(run: RunReport) -> dict[str, Any] | None:
     """The models of this run side by side in time."""
-    began = datetime.fromisoformat(run["began"])
+    began = datetime.fromisoformat(run.began)
     rows: list[dict[str, Any]] = []
     whole = 0.0
-    for name, entry in run["models"].items():
-        if not entry["timeline"] or entry["at"] < run["began"]:
+    for name, model in run.models.items():
+        if not model.timeline or model.at < run.began:
             continue
-        offset = (datetime.fromisoformat(entry["timeline"]["began"]) - began).total_seconds()
-        stretches = entry["timeline"]["stretches"]
-        whole = max([whole, offset, *(offset + s["at"] + s["seconds"] for s in stretches)])
-        totals: Counter[str] = Counter()
-        for stretch in stretches:
-            totals[stretch["stage"]] += stretch["seconds"]
+        offset = (datetime.fromisoformat(model.timeline.began) - began).total_seconds()
+        stretches = model.timeline.stretches
+        whole = max([whole, offset, *(offset + s.at + s.seconds for s in stretches)])
+        totals = Counter(model.timeline.seconds())
         rows.append({"name": name, "totals": totals, "offset": max(0.0, offset), "bars": stretches})
     if whole <= 0:
         return None

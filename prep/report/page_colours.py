@@ -1,7 +1,9 @@
 """The page's colours and small drawings, as numbers that the template draws."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
+
+from prep.report.run_report import Stretch
 
 Color = tuple[int, int, int]
 
@@ -75,15 +77,15 @@ def sparkline(values: Sequence[float | None], width: float, height: float) -> li
     return [line for line in lines if line]
 
 
-def bars(
-    stretches: Sequence[Mapping[str, Any]], offset: float, whole: float
-) -> list[dict[str, Any]]:
+def bars(stretches: Sequence[Stretch], offset: float, whole: float) -> list[dict[str, Any]]:
     """A model's stretches as shares of the whole, in percent."""
     return [
         {
-            **stretch,
-            "left": round(100 * (offset + stretch["at"]) / whole, 3),
-            "width": round(max(0.15, 100 * stretch["seconds"] / whole), 3),
+            "stage": stretch.stage,
+            "which": stretch.which,
+            "seconds": stretch.seconds,
+            "left": round(100 * (offset + stretch.at) / whole, 3),
+            "width": round(max(0.15, 100 * stretch.seconds / whole), 3),
         }
         for stretch in stretches
     ]

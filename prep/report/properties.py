@@ -1,62 +1,48 @@
-"""junit properties of one test: docs/reports.md explains each name."""
+"""junit properties: docs/reports.md explains each name. Facts stand once, at the first test of
+what they are about: a model, a conversion, a load."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
-from prep.catalogue.entries import ModelSpec
-from prep.catalogue.lock import LockedModel
-from prep.tasks.consumers import Load
+from prep.report.run_report import LoadReport, ModelReport
+
+Pairs = Iterator[tuple[str, str]]
 
 
-def properties(
-    spec: ModelSpec,
-    locked: LockedModel | None,
-    precision: str | None,
-    load: Load | None,
-    facts: Mapping[str, Any],
-) -> Iterator[tuple[str, str]]:
-    """Pins, bytes, seconds, precision and versions, as far as they are known by now."""
-    yield "model", spec.name
-    yield "repo", spec.repo
-    yield "task", spec.task
-    if locked is not None:
-        yield "commit", locked.commit
-        yield "license", locked.license
-        yield "bytes", str(locked.bytes)
-        yield "lock-entry", locked.digest
-    if "fetched" in facts:
-        yield "bytes.fetched", str(facts["fetched"])
-        yield "seconds.fetched", str(facts["seconds"])
-    if precision is not None:
-        yield "precision", precision
-        made = facts.get("precisions", {}).get(precision, {})
-        for key, name in (
-            ("bytes", "bytes.converted"),
-            ("seconds", "seconds.converted"),
-            ("agreement", "agreement"),
-        ):
-            if made.get(key) is not None:
-                yield name, str(made[key])
-    if load is not None:
-        yield "consumer", load.consumer.name
-        yield "way", load.case.way
-        if load.case.cache is not None:
-            yield "cache", load.case.cache
-        yield "user", load.case.user
-        yield "mount", load.case.mount
-        if load.interpreter is not None:
-            yield "consumer-python", load.interpreter.label
-        took = facts.get("loads", {}).get(load.id)
-        if took and "seconds" in took:
-            yield "seconds.loaded", str(took["seconds"])
-            if "latency" in took:
-                yield "latency", str(took["latency"])
-            yield "memory.peak", str(took["peak-bytes"])
-    if facts.get("adopted"):
-        yield "bytes.adopted", str(facts["adopted"])
-    if facts.get("repaired"):
-        yield "repaired", str(len(facts["repaired"]))
-    if facts.get("cut"):
-        yield "network-cut", facts["cut"]
-    for package, version in facts.get("versions", {}).items():
-        yield f"version.{package}", version
+def of_model(model: ModelReport) -> Pairs:
+    """Pin, status, bytes, versions."""
+    facts = {
+        "repo": model.repo,
+        "task": model.task,
+        "status": model.status,
+        "commit": model.commit,
+        "license": model.license,
+        "lock-entry": model.entry,
+        "bytes": model.bytes,
+        "bytes.fetched": model.fetched_bytes,
+        "bytes.adopted": model.adopted_bytes,
+        "seconds.fetched": model.seconds,
+        "repaired": len(model.repaired),
+        "network-cut": model.network_cut,
+        **{f"version.{package}": version for package, version in model.versions.items()},
+    }
+    yield from ((name, str(value)) for name, value in facts.items() if value is not None)
+
+
+def of_conversion(model: ModelReport, precision: str) -> Pairs:
+    """Bytes, seconds, agreement; nothing where there is no such conversion."""
+    if made := model.precisions.get(precision):
+        facts = {
+            "bytes.converted": made.bytes,
+            "seconds.converted": made.seconds,
+            "agreement": made.agreement,
+        }
+        yield from ((name, str(value)) for name, value in facts.items() if value is not None)
+
+
+def of_load(model: ModelReport, load: str) -> Pairs:
+    """What was measured; nothing where it was not made."""
+    if isinstance(took := model.loads.get(load), LoadReport):
+        yield "seconds.loaded", str(took.seconds)
+        if took.latency is not None:
+            yield "latency", str(took.latency)
+        yield "memory.peak", str(took.peak_bytes)

@@ -7,71 +7,91 @@ environment from the other. Both lie in the home, so a run under ``--offline`` w
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, get_args
 
 from prep.catalogue.entries import ModelSpec
 from prep.catalogue.lock import LockedFile, LockedModel
 from prep.files.checksum import Digest, digest_files
-from prep.files.fields import (
-    COMMIT,
-    REPO,
-    SHA256,
-    Shape,
-    either,
-    is_count,
-    is_number,
-    is_text,
-    is_time,
-    like,
-    listed,
-    maybe,
-    one_of,
-    record,
-)
 from prep.files.fields import NAME as NAMES
 from prep.files.reader import Unreadable, read_json
+from prep.files.typed import (
+    Commit,
+    Count,
+    Number,
+    Repo,
+    Sha256,
+    Texts,
+    Time,
+    plain,
+    read_or_none,
+)
 from prep.home.file_lock import lock_file
 from prep.home.layout import Home, make_folder, now, write_text
 from prep.home.receipt import NAME
-from prep.machine.build import build
+from prep.machine.build import Build, build
 from prep.report.older_versions import READY_BEFORE, models_of
-from prep.report.summary_entry import is_build
-from prep.report.verdict import Status
+from prep.report.run_report import GREEN, Precision, Status
 from prep.settings import Settings
 from prep.tasks.loaders import outranked, taken_beside
-from prep.tasks.precisions import PRECISIONS
 from prep.verify.conversion import check_conversion
 from prep.verify.problem import Problem
 from prep.verify.source import check_source
 
 VERSION = 2
-_SAID: Mapping[str, Shape] = {
-    "status": one_of(*get_args(Status)),
-    "at": is_time,
-    "model-prep": maybe(is_build),
-    "entry": like(SHA256),
-    "repo": like(REPO),
-    "commit": like(COMMIT),
-    "precisions": listed(one_of(*PRECISIONS)),
-}
-_file = record({"path": is_text, "size": is_count, "mtime-ns": is_number, "sha256": like(SHA256)})
-_folder_shape = record(
-    {"path": is_text, "files": listed(_file), "taken": listed(is_text), "harmless": listed(is_text)}
-)
-# An entry of a model that is not ready, or with all that was proven of it.
-_is_proof = either(
-    record(_SAID),
-    record(
-        {
-            **_SAID,
-            "ref": record({"path": is_text, "text": is_text}),
-            "folders": listed(_folder_shape),
-        }
-    ),
-)
-GREEN = ("ready", "repaired")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadyVerdict:
+    """A model in `ready.json`."""
+
+    status: Status
+    at: Time
+    model_prep: Build | None
+    entry: Sha256
+    repo: Repo
+    commit: Commit
+    precisions: tuple[Precision, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadyRef:
+    """`refs/main`, and what it holds."""
+
+    path: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadyFile:
+    """One file as it was judged; `path` is in its folder."""
+
+    path: str
+    size: Count
+    mtime_ns: Number
+    sha256: Sha256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadyFolder:
+    """A folder: its files, patterns of what loaders take beside them, and files that do no harm."""
+
+    path: str
+    files: tuple[ReadyFile, ...]
+    taken: Texts
+    harmless: Texts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadyProof(ReadyVerdict):
+    """A model that is ready, with all that was proven of it."""
+
+    ref: ReadyRef
+    folders: tuple[ReadyFolder, ...]
+
+
+ReadyModels = dict[str, ReadyVerdict]
 CLOCKS_DIFFER = 60  # seconds that a file server's clock may be behind ours
 PLAIN = re.compile(r"[\w/.@:+,%=-]+", re.ASCII)  # means the same to docker, systemd and a shell
 
@@ -89,7 +109,7 @@ def write_for_consumers(
     wrong: list[str] = []
     with lock_file(Path(f"{path}.lock")):
         earlier = _earlier(path)
-        models = dict(earlier)
+        models: ReadyModels = dict(earlier)
         for name, status in verdicts.items():
             fresh, problems = _model(settings, name, status, since)
             wrong += problems
@@ -99,8 +119,8 @@ def write_for_consumers(
             "ready-version": VERSION,
             "model-prep": build().record(),
             "at": now(),
-            "models": models,
-            "seal": _seal(models),
+            "models": plain(models),
+            "seal": _seal(plain(models)),
         }
         files = {
             path: json.dumps(whole, indent=1, ensure_ascii=False) + "\n",
@@ -119,7 +139,7 @@ def write_for_consumers(
     return wrong
 
 
-def environment(home: Home, models: Mapping[str, Any]) -> str:
+def environment(home: Home, models: Mapping[str, ReadyVerdict]) -> str:
     """The text of `consumer.env`: plain KEY=value, the same to docker, systemd and a shell."""
     root = str(home.root)
     head = (
@@ -132,9 +152,9 @@ def environment(home: Home, models: Mapping[str, Any]) -> str:
         )
     paths: dict[str, list[str]] = {}
     for name, model in sorted(models.items()):
-        for precision in model["precisions"] if model["status"] in GREEN else ():
+        for precision in model.precisions if model.status in GREEN else ():
             paths.setdefault(variable(name, precision), []).append(
-                str(home.stable(model["repo"], precision))
+                str(home.stable(model.repo, precision))
             )
     lines = [f"HF_HOME={root}", "HF_HUB_OFFLINE=1", "TRANSFORMERS_OFFLINE=1"]
     for key, found in paths.items():
@@ -150,33 +170,35 @@ def variable(name: str, precision: str) -> str:
 
 def _model(
     settings: Settings, name: str, status: Status, since: float
-) -> tuple[dict[str, Any], list[str]]:
+) -> tuple[ReadyVerdict, list[str]]:
     """One model's entry, with its files where it is green; and what speaks against that."""
     spec = next(spec for spec in settings.models if spec.name == name)
     locked = settings.lock.get(name)
     assert locked is not None, "settings were held against the lock"
-    entry: dict[str, Any] = {
-        "status": status,
-        "at": now(),
-        "model-prep": build().record(),
-        "entry": locked.digest,
-        "repo": locked.repo,
-        "commit": locked.commit,
-        "precisions": list(spec.precisions),
-    }
+    verdict = ReadyVerdict(
+        status=status,
+        at=now(),
+        model_prep=build(),
+        entry=locked.digest,
+        repo=locked.repo,
+        commit=locked.commit,
+        precisions=spec.precisions,
+    )
     if status not in GREEN:
-        return entry, []
+        return verdict, []
     folders, problems = _folders(settings, spec, locked)
     problems += _changed(settings.home, folders, since) if not problems else []
     if problems:
-        return entry | {"status": "failed"}, [f"{name}: {problem}" for problem in problems]
+        return replace(verdict, status="failed"), [f"{name}: {problem}" for problem in problems]
     ref = settings.home.shown(settings.home.ref(locked.repo))
-    return entry | {"ref": {"path": ref, "text": locked.commit}, "folders": folders}, []
+    said = {field.name: getattr(verdict, field.name) for field in fields(verdict)}
+    proof = ReadyProof(**said, ref=ReadyRef(path=ref, text=locked.commit), folders=tuple(folders))
+    return proof, []
 
 
 def _folders(
     settings: Settings, spec: ModelSpec, locked: LockedModel
-) -> tuple[list[dict[str, Any]], list[str]]:
+) -> tuple[list[ReadyFolder], list[str]]:
     """The snapshot and the converted folders as they lie there now; and what is wrong with them."""
     home = settings.home
     also = settings.lock.paths_of(locked.repo, locked.commit)
@@ -201,33 +223,33 @@ def _folders(
 
 def _folder(
     home: Home, at: Path, files: tuple[LockedFile, ...], harmless: set[str], *, converted: bool
-) -> dict[str, Any]:
+) -> ReadyFolder:
     known = {file.path for file in files}
-    return {
-        "path": home.shown(at),
-        "files": [
-            {
-                "path": file.path,
-                "size": file.size,
-                "mtime-ns": (at / file.path).stat().st_mtime_ns,
-                "sha256": file.sha256,
-            }
+    return ReadyFolder(
+        path=home.shown(at),
+        files=tuple(
+            ReadyFile(
+                path=file.path,
+                size=file.size,
+                mtime_ns=(at / file.path).stat().st_mtime_ns,
+                sha256=file.sha256,
+            )
             for file in files
-        ],
-        "taken": list(taken_beside(known, converted=converted)),
-        "harmless": sorted((harmless | outranked(known)) - known),
-    }
+        ),
+        taken=tuple(taken_beside(known, converted=converted)),
+        harmless=tuple(sorted((harmless | outranked(known)) - known)),
+    )
 
 
-def _changed(home: Home, folders: list[dict[str, Any]], since: float) -> list[str]:
+def _changed(home: Home, folders: Sequence[ReadyFolder], since: float) -> list[str]:
     """Which files that changed since the run began are not what was judged."""
     wanted: dict[Path, Digest] = {}
     for folder in folders:
-        for file in folder["files"]:
-            path = home.root / folder["path"] / file["path"]
+        for file in folder.files:
+            path = home.root / folder.path / file.path
             stat = path.stat()
             if max(stat.st_mtime, stat.st_ctime) > since - CLOCKS_DIFFER:
-                wanted[path] = Digest(file["size"], file["sha256"])
+                wanted[path] = Digest(file.size, file.sha256)
     return [
         f"changed {home.shown(path)} since it was judged"
         for path, got in sorted(digest_files(wanted).items())
@@ -235,20 +257,20 @@ def _changed(home: Home, folders: list[dict[str, Any]], since: float) -> list[st
     ]
 
 
-def _is_green(model: Mapping[str, Any] | None) -> bool:
-    return model is not None and model["status"] in GREEN
+def _is_green(model: ReadyVerdict | None) -> bool:
+    return model is not None and model.status in GREEN
 
 
-def _keeps(earlier: Mapping[str, Any] | None, fresh: Mapping[str, Any]) -> bool:
+def _keeps(earlier: ReadyVerdict | None, fresh: ReadyVerdict) -> bool:
     """Whether an earlier proof stands: a run that left checks out says nothing against it."""
     return (
         earlier is not None
-        and fresh["status"] == "unchecked"
-        and all(earlier.get(key) == fresh[key] for key in ("entry", "precisions"))
+        and fresh.status == "unchecked"
+        and (earlier.entry, earlier.precisions) == (fresh.entry, fresh.precisions)
     )
 
 
-def _earlier(path: Path) -> dict[str, Any]:
+def _earlier(path: Path) -> ReadyModels:
     """The models of the file that is there; one that cannot be read or was changed counts not."""
     try:
         data = read_json(path)
@@ -257,9 +279,12 @@ def _earlier(path: Path) -> dict[str, Any]:
     if not isinstance(data, dict) or data.get("seal") != _seal(data.get("models")):
         return {}
     models = models_of(data, "ready-version", VERSION, READY_BEFORE)
-    return {
-        name: model for name, model in models.items() if NAMES.fullmatch(name) and _is_proof(model)
-    }
+    found: ReadyModels = {}
+    for name, model in models.items():
+        proof = read_or_none(ReadyProof, model) or read_or_none(ReadyVerdict, model)
+        if proof is not None and NAMES.fullmatch(name):
+            found[name] = proof
+    return found
 
 
 def _seal(models: object) -> str:

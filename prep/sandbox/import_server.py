@@ -1,5 +1,7 @@
 """Loads by consumers in processes without network: this side starts the server and sends jobs."""
 
+import contextlib
+import os
 import sys
 import tempfile
 import time
@@ -16,7 +18,8 @@ from prep.tasks.consumers import Case, Interpreter
 START_SECONDS = 180
 JOB_SECONDS = 900
 PROBE = Path(__file__).with_name("probe")
-MAIN = """import sys
+MAIN = """import os
+import sys
 
 from prep.sandbox.probe.serve import serve
 
@@ -66,9 +69,15 @@ class ImportServer:
     one. `meanwhile` is called while there is something to wait for, and may submit more jobs.
     """
 
-    def __init__(self, scratch: Path, interpreter: Interpreter | None = None) -> None:
+    def __init__(
+        self,
+        scratch: Path,
+        interpreter: Interpreter | None = None,
+        first_on_path: Path | None = None,
+    ) -> None:
         self._scratch = scratch
         self._interpreter = interpreter
+        self._first_on_path = first_on_path
         self._child: Child | None = None
         self._greeting: Event | None = None
         self._start_error: PrepError | None = None  # kept: trying again would take as long
@@ -93,6 +102,9 @@ class ImportServer:
             TRANSFORMERS_OFFLINE="1",
             TMPDIR=str(private / "tmp"),
         )
+        if self._first_on_path is not None:
+            paths = (str(self._first_on_path), env.get("PYTHONPATH", ""))
+            env["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
         command = [sys.executable, "-m", "prep.sandbox.launch"]
         if self._interpreter is not None:
             command += [str(self._interpreter.python), str(pack(private / "probe.pyz"))]
@@ -113,8 +125,8 @@ class ImportServer:
 
     @property
     def running(self) -> tuple[Job, ...]:
-        """The jobs that were submitted and are not answered yet."""
-        return tuple(self._open.values())
+        """The jobs that are not answered yet; none of those whose process is gone."""
+        return tuple(self._open.values()) if self.is_ready else ()
 
     @property
     def is_ready(self) -> bool:
@@ -127,9 +139,14 @@ class ImportServer:
 
     def run_alone(self, call: str, args: Mapping[str, Any], *, doing: str, **how: Any) -> JobResult:
         """The same, with no other job beside it: for what takes all memory and all cores."""
-        for job in self.running:
-            self._wait(job, lambda: None)
+        self.finish()
         return self.result(self.submit(call, args, doing=doing, **how), lambda: None)
+
+    def finish(self, enough: Callable[[], bool] = lambda: False) -> None:
+        """Wait for what runs, or until that is `enough`; how each ended, its own wait says."""
+        while (running := self.running) and not enough():
+            with contextlib.suppress(PrepError):
+                self._wait(running[0], lambda: None)
 
     def submit(
         self,
@@ -205,7 +222,8 @@ class ImportServer:
                 child.stop()
                 raise
             with child.undisturbed(job.doing):
-                event = child.answer(job.doing, max(0.0, job.given + timeout - time.monotonic()))
+                # At least a moment: what came in time may still be on its way through the pipe.
+                event = child.answer(job.doing, max(1.0, job.given + timeout - time.monotonic()))
                 if event is None:
                     raise _timed_out(job.doing, timeout)
             answered = self._open.pop(event["order"])

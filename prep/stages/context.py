@@ -3,12 +3,13 @@
 import functools
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from prep.convert import overlay
 from prep.errors import (
     ChecksumMismatch,
     HubUnreachable,
@@ -31,16 +32,24 @@ from prep.verify.problem import Problem
 
 
 class NotReached(ModelError):
-    """A stage that was not reached because of an earlier failure, which was reported by itself."""
+    """A stage that was not reached because of an earlier failure, its `cause`.
 
-    def __init__(self, model: str, stage: str, cause: BaseException) -> None:
-        self.transient = is_transient(cause)
+    `judged_apart`: the cause is the state of a stage that was reached; other tests judge it.
+    """
+
+    def __init__(
+        self, model: str, stage: str, cause: BaseException, *, judged_apart: bool = False
+    ) -> None:
+        self.stage = stage
+        self.cause = cause
+        self.judged_apart = judged_apart
         super().__init__(f"{model}: not reached, because {stage} failed before")
 
 
 def is_transient(error: BaseException) -> bool:
     """Whether running again may be enough."""
-    return isinstance(error, TransientError) or (isinstance(error, NotReached) and error.transient)
+    cause = error.cause if isinstance(error, NotReached) else error
+    return isinstance(cause, TransientError)
 
 
 @dataclass(slots=True)
@@ -91,13 +100,30 @@ class Context:
         assert locked is not None, "the settings were checked against the lock"
         return load_memory(self.home, locked, load.precision)
 
+    @contextmanager
+    def converter(self, model: str, name: str | None) -> Iterator[ImportServer]:
+        """The server that converts: ours, or one with the libraries of the second converter.
+
+        That one ends when it has converted: two would take the memory of two.
+        """
+        if name is None:
+            yield self.server
+            return
+        server = ImportServer(self.scratch, first_on_path=overlay.needed(model))
+        self.servers[Interpreter(python=overlay.folder(), label=name)] = server
+        try:
+            server.ready(functools.partial(self.progress.begin, model))
+            yield server
+        finally:
+            server.stop()
+
     @property
     def home(self) -> Home:
         """The home of this run."""
         return self.settings.home
 
     def check_preflight(self, model: str) -> None:
-        """Begin nothing that cannot be finished; the first refused model reports all obstacles."""
+        """Begin nothing that cannot be finished; each model reports its own obstacles."""
         with self._lock:
             if self.preflight is None:
                 self.progress.busy(model, "checking what all models need")
@@ -105,8 +131,7 @@ class Context:
                 self.preflight = run_preflight(self.settings, self.scratch, say=say)
             refusal = self.preflight.only(self.wanted).refusal(model)
         if refusal:
-            error, is_first = refusal
-            raise error if is_first else NotReached(model, "the preflight", error)
+            raise refusal
 
     def record(self, model: str, **facts: Any) -> None:
         """Note facts for the reports; repairs add up, the rest is replaced."""
@@ -166,7 +191,11 @@ class Context:
         for server in self.servers.values():
             server.forget_failure()
 
-    def need(self, model: str, stage: str, problems: object) -> None:
+    def need(self, model: str, stage: str, problems: Iterable[object]) -> None:
         """Go no further on what is known to be wrong; its own test reports it."""
-        if problems:
-            raise NotReached(model, stage, ChecksumMismatch(stage))
+        if lines := [" ".join(str(problem).split()) for problem in problems]:
+            cause = ChecksumMismatch(
+                f"{listing(f'{model}: {stage}', lines)}\nRun all checks of the model, without -m "
+                "and -k: each problem is then reported with what to do."
+            )
+            raise NotReached(model, stage, cause, judged_apart=True)

@@ -1,7 +1,7 @@
 """`converted`: one precision; receipt, bytes and content checked, converted where needed."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -13,8 +13,12 @@ from prep.home.layout import Home
 from prep.stages.context import Context
 from prep.stages.fetched import Fetched
 from prep.stages.plan import ConversionPlan, plan_conversion
+from prep.stages.reference import Reference
+from prep.tasks.question_sets import joined
 from prep.verify.conversion import ConversionState, check_conversion
 from prep.verify.problem import Problem
+
+AskReference = Callable[[], Reference]  # done once: not before it is needed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,21 +41,28 @@ class Converted:
     repaired: tuple[str, ...] = ()
 
     @property
+    def problems(self) -> tuple[object, ...]:
+        """Why consumers may not load it; empty where they may."""
+        return (*self.state.problems, *self.content_problems.values())
+
+    @property
     def sound(self) -> bool:
         """Whether consumers may load it."""
-        return self.state.sound and not self.content_problems
+        return not self.problems
 
 
-def convert_model(context: Context, fetched: Fetched, precision: str) -> Converted:
+def convert_model(
+    context: Context, fetched: Fetched, ask_reference: AskReference, precision: str
+) -> Converted:
     """Check the precision; online, convert where it is missing, of another recipe or corrupt."""
     name = fetched.spec.name
     context.need(name, "fetched", fetched.state.problems)
     began = time.monotonic()
     if context.settings.offline:
         state = _with_recipe_checked(fetched, _check(context, fetched, precision), precision)
-        converted = _judge(context, fetched, precision, state)
+        converted = _judge(context, fetched, ask_reference, precision, state)
     else:
-        converted = _repair_or_make(context, fetched, precision)
+        converted = _repair_or_make(context, fetched, ask_reference, precision)
     receipt, content = converted.state.receipt, converted.content
     record = {
         "path": str(converted.path),
@@ -59,7 +70,7 @@ def convert_model(context: Context, fetched: Fetched, precision: str) -> Convert
         "seconds": round(time.monotonic() - began, 2),
         "bytes": receipt.bytes if receipt else None,
         "peak-bytes": receipt.made.get("peak-bytes") if receipt else None,
-        "agreement": round(content.agreement, 6) if content else None,
+        "agreement": round(content.agreement.value, 6) if content else None,
         "tools-differ": _other_tools(context, fetched, converted),
     }
     known = context.facts[name].get("precisions", {})
@@ -67,11 +78,13 @@ def convert_model(context: Context, fetched: Fetched, precision: str) -> Convert
     return converted
 
 
-def _repair_or_make(context: Context, fetched: Fetched, precision: str) -> Converted:
+def _repair_or_make(
+    context: Context, fetched: Fetched, ask_reference: AskReference, precision: str
+) -> Converted:
     spec, locked = fetched.spec, fetched.locked
     plan, state, _ = _plan(context, fetched, precision)
     if plan.action == "keep":
-        converted = _judge(context, fetched, precision, state)
+        converted = _judge(context, fetched, ask_reference, precision, state)
         if not converted.content_problems:
             return converted
     context.refuse_escaping_link(spec.name, context.home.conversions(locked.repo))
@@ -81,7 +94,7 @@ def _repair_or_make(context: Context, fetched: Fetched, precision: str) -> Conve
         plan, state, stable = _plan(context, fetched, precision)
         repaired: tuple[str, ...] = ()
         if plan.action == "keep":  # somebody else made it meanwhile, or its content is wrong
-            converted = _judge(context, fetched, precision, state)
+            converted = _judge(context, fetched, ask_reference, precision, state)
             if not converted.content_problems:
                 return converted
             repaired = tuple(converted.content_problems.values())
@@ -93,22 +106,25 @@ def _repair_or_make(context: Context, fetched: Fetched, precision: str) -> Conve
         elif plan.action == "point":
             conversion.point(context.home, conversion.recipe_for(locked, spec.task, precision))
         else:
-            return replace(_make(context, fetched, precision), repaired=repaired)
+            return replace(_make(context, fetched, ask_reference, precision), repaired=repaired)
         state = _check(context, fetched, precision)
-        return replace(_judge(context, fetched, precision, state), repaired=repaired)
+        return replace(_judge(context, fetched, ask_reference, precision, state), repaired=repaired)
 
 
-def _make(context: Context, fetched: Fetched, precision: str) -> Converted:
+def _make(
+    context: Context, fetched: Fetched, ask_reference: AskReference, precision: str
+) -> Converted:
     """Convert beside, check the content, publish; a conversion that fails its check is deleted."""
     spec, locked = fetched.spec, fetched.locked
-    context.server_ready(spec.name)
+    reference = ask_reference()
     doing = f"converting to {precision}"
     context.progress.say(spec.name, doing)
     recipe = conversion.recipe_for(locked, spec.task, precision)
     context.progress.busy(spec.name, doing)
-    draft = conversion.make(context.server, context.home, recipe)
+    with context.converter(spec.name, locked.converter) as server:
+        draft = conversion.make(server, context.home, recipe)
     try:
-        content = _measure(context, fetched, precision, draft.folder)
+        content = _measure(context, fetched, reference, precision, draft.folder)
         if problems := content.problems(precision, _bound(context, fetched, precision)):
             lines = "\n".join(f"  {problem}" for problem in problems.values())
             raise ConversionError(
@@ -179,13 +195,20 @@ def _with_recipe_checked(
     return replace(state, problems=(*state.problems, *problems))
 
 
-def _judge(context: Context, fetched: Fetched, precision: str, state: ConversionState) -> Converted:
+def _judge(
+    context: Context,
+    fetched: Fetched,
+    ask_reference: AskReference,
+    precision: str,
+    state: ConversionState,
+) -> Converted:
     """The conversion as it is, with its content measured where its bytes are right."""
     content: Content | None = None
     problems: Mapping[str, str] = {}
     if state.sound and state.folder is not None:
         try:
-            content = _measure(context, fetched, precision, state.folder)
+            reference = ask_reference()
+            content = _measure(context, fetched, reference, precision, state.folder)
             problems = content.problems(precision, _bound(context, fetched, precision))
         except ModelError as error:  # as wrong as wrong answers, and converted again like those
             problems = {"agreement": f"it gives no answers: {' '.join(str(error).split())}"}
@@ -200,7 +223,9 @@ def _judge(context: Context, fetched: Fetched, precision: str, state: Conversion
     )
 
 
-def _measure(context: Context, fetched: Fetched, precision: str, folder: Path) -> Content:
+def _measure(
+    context: Context, fetched: Fetched, reference: Reference, precision: str, folder: Path
+) -> Content:
     spec = fetched.spec
     context.server_ready(spec.name)
     doing = f"checking the {precision} conversion"
@@ -208,14 +233,22 @@ def _measure(context: Context, fetched: Fetched, precision: str, folder: Path) -
     result = context.server.run(
         "prep.convert.content:measure",
         {
-            "source": str(fetched.snapshot),
             "folder": str(folder),
             "task": spec.task,
-            "ask": context.settings.questions_of(spec).plain(),
+            "ask": joined(reference.ask, reference.given),
+            "languages": spec.languages,
         },
         doing=f"{doing} of {spec.name}",
     )
-    return Content(**result.value | {"contradictions": tuple(result.value["contradictions"])})
+    found = result.value
+    bound = _bound(context, fetched, precision)
+    return Content(
+        task=spec.task,
+        elements=found["elements"],
+        vocabulary=found["vocabulary"],
+        source_vocabulary=reference.facts["vocabulary"],
+        agreement=reference.agreement(spec.task, found["answers"], bound),
+    )
 
 
 def _bound(context: Context, fetched: Fetched, precision: str) -> float:

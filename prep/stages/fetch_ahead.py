@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
 from prep.catalogue.entries import ModelSpec
@@ -31,7 +31,9 @@ class FetchAhead:
             self._pool = ThreadPoolExecutor(1, "fetch-ahead")
             for other in self.specs:
                 self._begin(other)
-        future, cancelled = self._under_way.get(spec.name) or self._begin(spec)
+        if spec.name not in self._under_way:  # it failed, and is done again: not after all others
+            return self.work(spec)
+        future, cancelled = self._under_way[spec.name]
         try:
             return future.result()
         except BaseException:
@@ -41,9 +43,19 @@ class FetchAhead:
 
     def forget(self, spec: ModelSpec) -> None:
         """Do again what failed."""
-        future, _ = self._under_way.get(spec.name, (None, None))
-        if future is not None and future.done() and (future.cancelled() or future.exception()):
+        future, cancelled = self._under_way.get(spec.name, (None, None))
+        if future is None or cancelled is None:
+            return
+        if cancelled.is_set():
+            wait([future])
+        if future.done() and (future.cancelled() or future.exception()):
             del self._under_way[spec.name]
+
+    def files_of(self, spec: ModelSpec) -> Fetched | None:
+        """What came of a model, where that is known already and did not fail."""
+        future, _ = self._under_way.get(spec.name, (None, None))
+        came = future is not None and future.done() and not future.cancelled()
+        return future.result() if future and came and not future.exception() else None
 
     def close(self) -> None:
         """End what is under way."""
@@ -52,7 +64,7 @@ class FetchAhead:
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
 
-    def _begin(self, spec: ModelSpec) -> tuple[Future[Fetched], threading.Event]:
+    def _begin(self, spec: ModelSpec) -> None:
         assert self._pool is not None
         cancelled = threading.Event()
 
@@ -62,4 +74,3 @@ class FetchAhead:
             return self.work(spec)
 
         self._under_way[spec.name] = self._pool.submit(fetch), cancelled
-        return self._under_way[spec.name]

@@ -1,5 +1,6 @@
 """`loaded`: one load by one consumer in a process without network, and its answers."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -11,7 +12,9 @@ from prep.sandbox.import_server import Job, JobResult
 from prep.stages.context import Context
 from prep.stages.converted import Converted
 from prep.stages.fetched import Fetched
+from prep.stages.reference import Reference
 from prep.tasks.consumers import Interpreter, Load
+from prep.tasks.precisions import PUBLISHED, bound
 from prep.tasks.question_sets import Questions, joined
 from prep.tasks.registry import TASKS
 
@@ -34,6 +37,7 @@ class Loaded:
     cut: str
     goldens: Goldens | None
     questions: Questions
+    reference: Reference
     interrogation: "Loaded | None" = None
 
     @property
@@ -43,8 +47,19 @@ class Loaded:
 
     @property
     def precision(self) -> str:
-        """Whose tolerances apply: the converted precision's, or fp32's for the original."""
-        return self.load.precision or "fp32"
+        """Whose tolerances apply: the converted precision's, or the original's own."""
+        return self.load.precision or PUBLISHED.get(self.facts.get("dtype", ""), "fp32")
+
+    def bound(self, table: Mapping[str, float], best: float = 0.0) -> float:
+        """The bound of that precision in a table of the questions; an exact answer has `best`."""
+        return bound(table, self.precision, best)
+
+    def agreement_problems(self) -> list[str]:
+        """Where its answers are not those of the reference."""
+        measure = TASKS[self.spec.task].measure
+        limit = measure.bound(self.questions.agreement, self.precision)
+        agreement = self.reference.agreement(self.spec.task, self.facts, limit)
+        return measure.problems(agreement, limit)
 
     def asked(self, kind: type[Q]) -> Q:
         """The questions, as those of the task that a test is for."""
@@ -66,7 +81,8 @@ def check_interpreter(context: Context, spec: ModelSpec, interpreter: Interprete
     """What an interpreter has to load with; one that can be no consumer of the model fails."""
     ready = context.server_ready(spec.name, interpreter)
     untried: dict[str, str] = ready["not-tried"][spec.task]
-    consumers = [consumer.name for consumer in TASKS[spec.task].consumers_named(spec.consumers)]
+    named = context.settings.consumers_of(spec)
+    consumers = [consumer.name for consumer in TASKS[spec.task].consumers_named(named)]
     known = context.facts.get(spec.name, {}).get("interpreters", {})
     record = {
         "python": str(interpreter.python),
@@ -98,7 +114,12 @@ def check_consumer(context: Context, spec: ModelSpec, load: Load) -> None:
 
 
 def start_load(
-    context: Context, fetched: Fetched, converted: Converted | None, load: Load, threads: int
+    context: Context,
+    fetched: Fetched,
+    converted: Converted | None,
+    reference: Reference,
+    load: Load,
+    threads: int,
 ) -> Job:
     """Load it as the consumer does, and ask: all questions, or those of an access check."""
     spec, case = fetched.spec, load.case
@@ -107,7 +128,8 @@ def start_load(
     questions = context.settings.questions_of(spec)
     ask = questions.sentinels()
     if load.is_interrogation:
-        ask = joined(questions.all(), ask, *((goldens.ask(),) if goldens else ()))
+        more = (goldens.ask(),) if goldens else ()
+        ask = joined(questions.all(), ask, reference.given, *more)
     root = context.home.root
     order = {
         "task": spec.task,
@@ -120,6 +142,7 @@ def start_load(
             "below": str(path.relative_to(root)) if case.way == "path" else None,
             "cache_dir": "hub" if case.cache == "cache_dir" else None,
             "home": str(root),
+            "languages": spec.languages,
         },
     }
     return context.server_of(load.interpreter).submit(
@@ -139,6 +162,7 @@ def finish_load(
     converted: Converted | None,
     load: Load,
     job: Job,
+    reference: Reference,
     interrogation: Loaded | None,
 ) -> Loaded:
     """Wait for a load that was started, and note what it took."""
@@ -180,5 +204,6 @@ def finish_load(
         cut=ready["cut"],
         goldens=goldens,
         questions=questions,
+        reference=reference,
         interrogation=interrogation,
     )

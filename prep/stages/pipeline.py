@@ -27,6 +27,7 @@ from prep.stages.loaded import (
     finish_load,
     start_load,
 )
+from prep.stages.reference import Reference, ask_reference
 from prep.stages.side_by_side import SideBySide
 from prep.tasks.consumers import Load
 
@@ -87,7 +88,19 @@ class Stages:
             spec,
             "converted",
             precision,
-            lambda: convert_model(self.context, self.fetched(spec), precision),
+            lambda: convert_model(
+                self.context, self.fetched(spec), lambda: self.reference(spec), precision
+            ),
+        )
+
+    def reference(self, spec: ModelSpec) -> Reference:
+        """What the original answers in float32."""
+        return self._once(
+            spec,
+            "reference",
+            "",
+            lambda: ask_reference(self.context, self.fetched(spec)),
+            during="reference",
         )
 
     def loaded(self, spec: ModelSpec, load: Load) -> Loaded:
@@ -105,25 +118,29 @@ class Stages:
             converted = self.converted(spec, load.precision) if load.precision else None
             self.context.need(spec.name, "fetched", fetched.state.problems)
             if converted is not None:
-                self.context.need(spec.name, f"converted to {load.precision}", not converted.sound)
+                self.context.need(spec.name, f"converted to {load.precision}", converted.problems)
             check_consumer(self.context, spec, load)
-            job = self._loads.take(spec, load)
+            reference = self.reference(spec)
             wanted = None if load.is_interrogation else self.loaded(spec, load.interrogation)
-            return finish_load(self.context, fetched, converted, load, job, wanted)
+            job = self._loads.take(spec, load)
+            return finish_load(self.context, fetched, converted, load, job, reference, wanted)
 
         consumer = f"{load.precision}:" if load.precision else ""
         return self._once(spec, "loaded", load.id, work, during=consumer + load.consumer.name)
 
     def _start(self, spec: ModelSpec, load: Load, threads: int) -> Job | None:
         """Start a load, where what it reads is there and sound; else None."""
-        fetched = self._done.get((spec.name, "fetched", ""))
+        fetched = self._done.get((spec.name, "fetched", "")) or self._fetching.files_of(spec)
         converted = self._done.get((spec.name, "converted", load.precision or ""))
         if not isinstance(fetched, Fetched) or fetched.state.problems:
             return None
         if load.precision and not (isinstance(converted, Converted) and converted.sound):
             return None
+        reference = self._done.get((spec.name, "reference", ""))
+        if not isinstance(reference, Reference):
+            return None
         found = converted if isinstance(converted, Converted) else None
-        return start_load(self.context, fetched, found, load, threads)
+        return start_load(self.context, fetched, found, reference, load, threads)
 
     def close(self) -> None:
         """End the import servers."""
@@ -155,7 +172,8 @@ class Stages:
         if key not in self._done:
             clock = self.context.clocks[spec.name]
             try:
-                with clock.running(stage, during or which), self._disk_errors():
+                shown = "loaded" if stage == "reference" else stage
+                with clock.running(shown, during or which), self._disk_errors():
                     self._done[key] = work()
             except BaseException as error:
                 self._failed[key] = error

@@ -25,6 +25,7 @@ from prep.errors import (
 )
 from prep.fetch import hub
 from prep.fetch.adopt import Candidates
+from prep.fetch.part import bytes_there
 from prep.home.layout import Home
 from prep.machine.disk import Disk, disk_of, nearest, why_not_writable
 from prep.machine.memory import Memory, memory
@@ -122,8 +123,7 @@ def _need(settings: Settings, spec: ModelSpec, counted: set[str]) -> Need:
 
 def _partial_bytes(home: Home, file: LockedFile) -> int:
     """Bytes that an earlier run fetched; the download is resumed behind them."""
-    partial = home.partial / file.sha256
-    return min(partial.stat().st_size, file.size) if partial.is_file() else 0
+    return bytes_there(home.partial / file.sha256, file.size)
 
 
 def quick_plan(
@@ -276,8 +276,8 @@ class Preflight:
         ]
         return replace(self, needs=tuple(need for need in needs if need.files or need.make))
 
-    def refusal(self, model: str) -> tuple[PrepError, bool] | None:
-        """Why the model cannot be prepared, and whether it is the model that reports the list."""
+    def refusal(self, model: str) -> PrepError | None:
+        """Why the model cannot be prepared."""
         obstacles = find_obstacles(self.needs, self.findings, self.workers)
         own = [obstacle for obstacle in obstacles if model in obstacle.models]
         if not own:
@@ -285,11 +285,9 @@ class Preflight:
         kind = (
             PreflightTransient if all(obstacle.transient for obstacle in own) else PreflightFailed
         )
-        lines = [str(obstacle) for obstacle in obstacles]
-        text = lines[0] if len(lines) == 1 else listing("the models cannot be prepared", lines)
-        stopped = {name for obstacle in obstacles for name in obstacle.models}
-        first = next(need.model for need in self.needs if need.model in stopped)
-        return kind(f"preflight failed: {text}"), model == first
+        lines = [obstacle.text for obstacle in own]
+        text = f": {lines[0]}" if len(lines) == 1 else listing(" cannot be prepared", lines)
+        return kind(f"preflight failed: {model}{text}")
 
     def dump(self) -> str:
         """As text, for another process."""

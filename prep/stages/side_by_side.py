@@ -56,26 +56,21 @@ class SideBySide:
     def take(self, spec: ModelSpec, load: Load) -> Job:
         """The job of a load that its test asks for now; started here if it was not yet."""
         self._model = spec.name
-        key = (spec.name, load.id)
-        self._taken.add(key)
-        job = self._jobs.pop(key, None) or self.start(spec, load, self.slots.threads)
+        job = self._job(spec, load)
+        if job is None:
+            for server in tuple(self.context.servers.values()):
+                server.finish(enough=lambda: self._fits(spec, load))
+            job = self.start(spec, load, self.slots.threads)
         assert job is not None, "what a load needs was checked before"
+        self._jobs.pop((spec.name, load.id), None)
+        self._taken.add((spec.name, load.id))
         return job
 
     def ahead(self) -> None:
         """Start what may run beside what is running."""
         for spec, load in self._next():
-            servers = self.context.servers
-            server = servers.get(load.interpreter)
-            others = (other for name, other in servers.items() if name != load.interpreter)
-            if server is None or not server.is_ready or any(other.running for other in others):
-                return  # the libraries of two interpreters at once would take twice the memory
-            running = server.running
-            serial = not server.ready()["side-by-side"]
-            if len(running) >= (1 if serial else self.slots.count):
-                return
-            free = memory().free // self.context.workers - sum(job.memory for job in running)
-            if running and free - SPARE < self.context.load_memory(spec.name, load):
+            server = self.context.servers.get(load.interpreter)
+            if server is None or not server.is_ready or not self._fits(spec, load):
                 return
             try:
                 job = self.start(spec, load, self.slots.threads)
@@ -95,6 +90,26 @@ class SideBySide:
         """Those of this process."""
         return slots(self.context.workers)
 
+    def _fits(self, spec: ModelSpec, load: Load) -> bool:
+        """Whether it may run beside what is running; beside nothing, any load may."""
+        servers = self.context.servers
+        if any(other.running for name, other in servers.items() if name != load.interpreter):
+            return False  # the libraries of two interpreters at once would take twice the memory
+        server = self.context.server_of(load.interpreter)
+        running = server.running
+        if not running:
+            return True
+        if len(running) >= self.slots.count or not server.ready()["side-by-side"]:
+            return False
+        free = memory().free // self.context.workers - sum(job.memory for job in running)
+        return free - SPARE >= self.context.load_memory(spec.name, load)
+
+    def _job(self, spec: ModelSpec, load: Load) -> Job | None:
+        """What was started of a load, if it did not end with its process."""
+        job = self._jobs.get((spec.name, load.id))
+        running = self.context.server_of(load.interpreter).running
+        return job if job and (job.answer or job in running) else None
+
     def _next(self) -> Iterator[tuple[ModelSpec, Load]]:
         """Loads that nobody started yet, of the model whose tests run and of the next."""
         names = list(self.planned)
@@ -103,5 +118,5 @@ class SideBySide:
         ahead = AHEAD if self.context.workers == 1 else 1  # the next may be another worker's
         for name in names[first : first + ahead]:
             for load in self.planned[name]:
-                if (name, load.id) not in self._jobs and (name, load.id) not in self._taken:
+                if (name, load.id) not in self._taken and not self._job(specs[name], load):
                     yield specs[name], load

@@ -1,15 +1,21 @@
 """Embeddings: a text becomes a vector, and texts of one meaning lie near each other."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from prep.files.fields import is_text, record
 from prep.tasks import golden_kinds as kinds
 from prep.tasks import loaders
+from prep.tasks.architecture import (
+    ENCODER_DECODERS,
+    STEPS,
+    WITH_POSITION_IDS,
+    Architecture,
+)
 from prep.tasks.consumers import Consumer
-from prep.tasks.measure import Measure, all_finite, cosine, largest_gap, rounded
+from prep.tasks.measure import Agreement, Facts, Measure, all_finite, cosine, largest_gap, rounded
 from prep.tasks.ordering import Ordering, Row
 from prep.tasks.question_sets import (
     LEAST_ORDERED,
@@ -154,11 +160,35 @@ class EmbeddingQuestions(Questions):
         return [row.related for row in self.related] + [row.unrelated for row in self.related]
 
 
-def compare(original: Any, converted: Any, ask: Ask) -> dict[str, Any]:
+def compare(reference: Facts, answers: Facts, ask: Ask, bound: float) -> Agreement:
     """The lowest cosine between vectors of one text."""
-    pairs = [(original.embed([text])[0], converted.embed([text])[0]) for text in ask["texts"]]
-    finite = all_finite(number for pair in pairs for vector in pair for number in vector)
-    return {"finite": finite, "agreement": min(cosine(*pair) for pair in pairs) if finite else 0.0}
+    pairs = [(reference["vectors"][text], answers["vectors"][text]) for text in ask["texts"]]
+    if not all_finite(number for pair in pairs for vector in pair for number in vector):
+        return Agreement(finite=False, value=0.0)
+    if any(len(vector) != len(other) for vector, other in pairs):
+        return Agreement(finite=True, value=0.0)
+    return Agreement(finite=True, value=min(cosine(*pair) for pair in pairs))
+
+
+def unable(found: Architecture, paths: Collection[str], consumer: Consumer) -> str | None:
+    """Why a consumer cannot read such a model: it makes up what it does not find, or gives NaN."""
+    alone = not consumer.name.startswith("sentence-transformers")
+    if alone and found.model_type is None:
+        return "there is no transformer in it (no config.json)"
+    if not alone and found.modules is None:
+        return "there is no modules.json, so that the library would make up a pipeline"
+    if alone and found.model_type in ENCODER_DECODERS:
+        return f"the library builds a decoder for {found.model_type} as well"
+    unknown = [kind for kind in found.kinds if kind not in STEPS]
+    if alone and unknown:
+        return f"a service would have to know its modules: {', '.join(unknown)}"
+    if consumer.reads == "source":
+        return None
+    if found.model_type is None or found.model_type in ENCODER_DECODERS:
+        return "OpenVINO has no such model"
+    if found.model_type in WITH_POSITION_IDS:
+        return f"no library gives a converted {found.model_type} its position_ids: answers are NaN"
+    return None
 
 
 GOLDEN_KINDS = {
@@ -181,6 +211,7 @@ TASK = Task(
     files=loaders.TRANSFORMERS + loaders.SENTENCE_TRANSFORMERS,
     consumers=CONSUMERS,
     export_class="OVModelForFeatureExtraction",
+    export_task="feature-extraction",
     answer="vectors",
     question_set=EmbeddingQuestions,
     measure=Measure(
@@ -194,5 +225,8 @@ TASK = Task(
         "modules": kinds.TEXTS,
         "pooling": kinds.TEXT,
     },
+    unable=unable,
     new_pin="indexes must be rebuilt",
+    # Heads of the training, and a pooler that no embedding reads.
+    unused_weights=("pooler.", "cls.", "lm_head.", "classifier.", "score.", "qa_outputs."),
 )

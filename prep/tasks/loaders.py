@@ -27,6 +27,10 @@ TRANSFORMERS = (
     "spiece.model",
     "sentencepiece.bpe.model",
     "tokenizer.model",
+    "*.spm",
+    "spm.model",
+    "bpe.codes",
+    "unigram.json",
 )
 SENTENCE_TRANSFORMERS = (
     "modules.json",
@@ -34,6 +38,8 @@ SENTENCE_TRANSFORMERS = (
     "sentence_*_config.json",
     "[0-9]_*/config.json",
     "[0-9]_*/model.safetensors",
+    "[0-9]_*/tokenizer.json",
+    "router_config.json",
 )
 
 # What a loader opens when it is there, whether the lock names it or not: transformers (adapters,
@@ -56,6 +62,11 @@ TAKEN = (
     "sentencepiece.bpe.model",
     "special_tokens_map.json",
     "spiece.model",
+    "*.spm",
+    "spm.model",
+    "bpe.codes",
+    "unigram.json",
+    "router_config.json",
     "tokenizer.*json",
     "tokenizer.model",
     "tokenizer_config.json",

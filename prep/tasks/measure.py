@@ -1,33 +1,55 @@
 """Agreement: how a converted model's answers are held against those of the original weights."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from prep.tasks.precisions import bound
 from prep.tasks.question_sets import Ask
+
+Facts = Mapping[str, Any]
+"""What the probe says of one load: its answers among other things."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agreement:
+    """How answers differ from the reference's: `value` in the task's own measure.
+
+    `contradictions` are answers that mean something else.
+    """
+
+    finite: bool
+    value: float
+    contradictions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measure:
     """A task's measure of agreement. Its bounds stand in the task's questions, by precision.
 
-    `compare(original, converted, ask)` gets two models as the probe loads them, in a child process,
-    and gives ``finite`` (whether all answers were numbers), ``agreement`` and, where answers can
-    mean something else, ``contradictions``. `at_most`: the less, the better.
+    `compare(reference, answers, ask, bound)` gets what the probe answered to the same questions.
+    `at_most`: the less, the better.
     """
 
     sentence: str
     label: str  # in a word, for the page
-    compare: Callable[[Any, Any, Ask], dict[str, Any]]
+    compare: Callable[[Facts, Facts, Ask, float], Agreement]
     at_most: bool = False
 
-    def problem(self, agreement: float, bound: float) -> str | None:
+    def bound(self, table: Mapping[str, float], precision: str) -> float:
+        """The bound of a precision, or of the type in which original weights are published."""
+        return bound(table, precision, best=0.0 if self.at_most else 1.0)
+
+    def problems(self, agreement: Agreement, bound: float) -> list[str]:
         """What is wrong where the bound is not kept; NaN keeps none."""
-        if agreement <= bound if self.at_most else agreement >= bound:
-            return None
-        wanted = "at most" if self.at_most else "at least"
-        return f"{self.sentence} is {agreement:.4f}, wanted {wanted} {bound}"
+        if not agreement.finite:
+            return ["answers hold NaN or infinity"]
+        value = agreement.value
+        if not (value <= bound if self.at_most else value >= bound):
+            wanted = "at most" if self.at_most else "at least"
+            return [f"{self.sentence} is {value:.4f}, wanted {wanted} {bound:g}"]
+        return list(agreement.contradictions)
 
     def difference(self, agreement: float) -> float:
         """How far from the original: 0 where there is no difference."""

@@ -1,14 +1,15 @@
 """Rerankers: a query and a passage, read together, get one raw logit."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from prep.files.fields import is_text, one_of, record
 from prep.tasks import golden_kinds as kinds
 from prep.tasks import loaders
+from prep.tasks.architecture import Architecture
 from prep.tasks.consumers import Consumer
-from prep.tasks.measure import Measure, all_finite, largest_gap, rounded
+from prep.tasks.measure import Agreement, Facts, Measure, all_finite, largest_gap, rounded
 from prep.tasks.ordering import Ordering, Row
 from prep.tasks.question_sets import (
     LEAST_ORDERED,
@@ -115,7 +116,7 @@ class RerankerQuestions(Questions):
 
     def moved(self, answers: Mapping[str, Any], interrogation: Mapping[str, Any]) -> list[str]:
         """By the bound of float32, of the logits' spread: only sums in another order may differ."""
-        logits = {tuple(pair): logit for *pair, logit in interrogation["logits"]}
+        logits = _logits(interrogation)
         bound = self.batch["fp32"] * (max(logits.values()) - min(logits.values()))
         gaps = {
             passage: largest_gap([logit], [logits[query, passage]])
@@ -157,28 +158,44 @@ class RerankerQuestions(Questions):
         return [[known[row.query, passage] for passage in row.passages] for row in self.ranked]
 
 
-def compare(original: Any, converted: Any, ask: Ask) -> dict[str, Any]:
-    """The greatest difference of a logit, of the original's spread; and who is put first."""
-    pairs = ask["pairs"]
-    theirs = [original.logits([pair])[0] for pair in pairs]
-    ours = [converted.logits([pair])[0] for pair in pairs]
-    if not all_finite([*theirs, *ours]):
-        return {"finite": False, "agreement": 1.0}
-    spread = max(theirs) - min(theirs)
-    gap = max(abs(a - b) for a, b in zip(theirs, ours, strict=True))
+def compare(reference: Facts, answers: Facts, ask: Ask, bound: float) -> Agreement:
+    """The greatest difference of a logit, of the reference's spread; and who is put first.
+
+    Passages that the reference holds no further apart than the bound may change places.
+    """
+    theirs, ours = _logits(reference), _logits(answers)
+    pairs = [tuple(pair) for pair in ask["pairs"]]
+    if not all_finite(logits[pair] for logits in (theirs, ours) for pair in pairs):
+        return Agreement(finite=False, value=1.0)
+    spread = max(theirs[pair] for pair in pairs) - min(theirs[pair] for pair in pairs)
+    gap = max(abs(theirs[pair] - ours[pair]) for pair in pairs)
     contradictions = []
     for query in dict.fromkeys(query for query, _ in pairs):
-        own = [number for number, pair in enumerate(pairs) if pair[0] == query]
-        first, other = (max(own, key=scores.__getitem__) for scores in (theirs, ours))
-        if first != other:
-            contradictions.append(
-                f"{query!r}: {pairs[other][1]!r} comes first, not {pairs[first][1]!r}"
-            )
-    return {
-        "finite": True,
-        "agreement": gap / spread if spread else float(gap > 0),
-        "contradictions": contradictions,
-    }
+        own = [pair for pair in pairs if pair[0] == query]
+        first, other = (max(own, key=logits.__getitem__) for logits in (theirs, ours))
+        if theirs[first] - theirs[other] > bound * spread:
+            contradictions.append(f"{query!r}: {other[1]!r} comes first, not {first[1]!r}")
+    return Agreement(
+        finite=True,
+        value=gap / spread if spread else float(gap > 0),
+        contradictions=tuple(contradictions),
+    )
+
+
+def _logits(facts: Facts) -> dict[tuple[str, ...], float]:
+    """The raw logit of every pair that was asked."""
+    return {(query, passage): logit for query, passage, logit in facts["logits"]}
+
+
+def unable(found: Architecture, paths: Collection[str], consumer: Consumer) -> str | None:
+    """Why a consumer cannot read such a model: a class without its modules has a random head."""
+    if consumer.name == "sentence-transformers":
+        return None
+    classifies = any(name.endswith("ForSequenceClassification") for name in found.classes)
+    if found.is_modular or not classifies:
+        what = ", ".join(found.kinds or found.classes) or "no class"
+        return f"it is put together from modules ({what}), which CrossEncoder alone reads"
+    return None
 
 
 def _best_is_a_document(answer: kinds.Answer) -> str | None:
@@ -210,9 +227,10 @@ GOLDEN_KINDS = {
 
 TASK = Task(
     name="reranker",
-    files=loaders.TRANSFORMERS,
+    files=loaders.TRANSFORMERS + loaders.SENTENCE_TRANSFORMERS,
     consumers=CONSUMERS,
     export_class="OVModelForSequenceClassification",
+    export_task="text-classification",
     answer="logits",
     question_set=RerankerQuestions,
     measure=Measure(
@@ -228,5 +246,6 @@ TASK = Task(
         "labels": kinds.COUNT,
         "activation": kinds.TEXT,
     },
+    unable=unable,
     new_pin="scores change, thresholds must be looked at again",
 )

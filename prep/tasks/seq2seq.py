@@ -1,13 +1,14 @@
 """Text to text: a prompt is answered greedily, within a length that is said."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from prep.tasks import golden_kinds as kinds
 from prep.tasks import loaders
+from prep.tasks.architecture import Architecture
 from prep.tasks.consumers import Consumer
-from prep.tasks.measure import Measure, largest_gap
+from prep.tasks.measure import Agreement, Facts, Measure, largest_gap
 from prep.tasks.question_sets import PROMPTS, SHARE, Ask, Key, Questions, Table, texts_of, twice
 from prep.tasks.task import Task
 
@@ -97,20 +98,31 @@ class Seq2seqQuestions(Questions):
         return [written[prompt] for prompt in self.prompts.values()]
 
 
-def compare(original: Any, converted: Any, ask: Ask) -> dict[str, Any]:
-    """The share of the original's greedy tokens that come first here, shown those before them.
+def given(reference: Facts) -> Ask:
+    """What a consumer is shown: every text that the reference wrote, to say what it puts first."""
+    return {"given": [[text["prompt"], text["ids"]] for text in reference["written"]]}
+
+
+def compare(reference: Facts, answers: Facts, ask: Ask, bound: float) -> Agreement:
+    """The share of the reference's greedy tokens that come first here, shown those before them.
 
     Free answers of two nearly equal models part for good at the first token that differs.
     """
-    same = total = 0
-    finite = True
-    for prompt, length in ask["prompts"]:
-        written = original.write(prompt, length)["ids"]
-        first, all_numbers = converted.first_choices(prompt, written, original.start)
-        finite = finite and all_numbers
-        total += len(written)
-        same += sum(a == b for a, b in zip(first, written, strict=True))
-    return {"finite": finite, "agreement": same / total if total else 0.0}
+    written = [text["ids"] for text in reference["written"]]
+    total = sum(map(len, written))
+    same = sum(
+        a == b
+        for ids, first in zip(written, answers["choices"], strict=True)
+        for a, b in zip(ids, first, strict=True)
+    )
+    return Agreement(finite=answers["finite"], value=same / total if total else 0.0)
+
+
+def unable(found: Architecture, paths: Collection[str], consumer: Consumer) -> str | None:
+    """Why a consumer cannot read such a model."""
+    if consumer.name == "transformers-slow" and "spiece.model" not in paths:
+        return "there is no slow tokenizer of T5's kind for it (no spiece.model)"
+    return None
 
 
 GOLDEN_KINDS = {
@@ -129,6 +141,7 @@ TASK = Task(
     files=loaders.TRANSFORMERS,
     consumers=CONSUMERS,
     export_class="OVModelForSeq2SeqLM",
+    export_task="text2text-generation-with-past",
     answer="written",
     question_set=Seq2seqQuestions,
     measure=Measure(
@@ -138,6 +151,8 @@ TASK = Task(
     ),
     golden_kinds=GOLDEN_KINDS,
     golden_facts={"vocabulary": kinds.COUNT},
+    given=given,
+    unable=unable,
     new_pin="texts change",
     generates=True,
 )

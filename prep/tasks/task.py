@@ -1,14 +1,15 @@
 """What a task is: everything that this side knows of one kind of model, in one value."""
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from prep.tasks.architecture import Architecture
 from prep.tasks.consumers import Consumer, Interpreter, Load
 from prep.tasks.golden_kinds import Kind
-from prep.tasks.measure import Measure
-from prep.tasks.question_sets import Key, Questions
+from prep.tasks.measure import Facts, Measure
+from prep.tasks.question_sets import Ask, Key, Questions
 
 FOLDER = Path(__file__).with_name("questions")
 
@@ -18,21 +19,28 @@ class Task:
     """One kind of model, by the name that a catalogue gives it.
 
     `files` are the globs of what is locked where the catalogue names none; `export_class` is the
-    class of optimum-intel that converts; `answer` is the key of the probe's answers; `golden_facts`
-    are what goldens may say of the model itself; `new_pin` is what follows for a service where its
-    answers changed; `generates` tells whether generation_config.json is computed with.
+    class of optimum-intel that converts, `export_task` what its exporter calls the task; `answer`
+    is the key of the probe's answers; `golden_facts` are what goldens may say of the model itself;
+    `new_pin` is what follows for a service where its answers changed; `unable` says why a consumer
+    cannot read a model, with the files that are locked; `given` is what a consumer is shown of the
+    reference's answers; the names of weights that no answer needs begin with one of
+    `unused_weights`; `generates` tells whether generation_config.json is computed with.
     """
 
     name: str
     files: tuple[str, ...]
     consumers: tuple[Consumer, ...]
     export_class: str
+    export_task: str
     answer: str
     question_set: type[Questions]
     measure: Measure
     golden_kinds: Mapping[str, Kind]
     golden_facts: Mapping[str, Key]
     new_pin: str
+    unable: Callable[[Architecture, Collection[str], Consumer], str | None]
+    given: Callable[[Facts], Ask] = lambda reference: {}
+    unused_weights: tuple[str, ...] = ()
     generates: bool = False
 
     def questions(self, language: str = "en") -> Questions:
@@ -48,6 +56,11 @@ class Task:
         return tuple(
             consumer for consumer in self.consumers if names is None or consumer.name in names
         )
+
+    def consumers_unable(self, found: Architecture, paths: Collection[str]) -> dict[str, str]:
+        """The consumers that cannot read such a model, each with the reason."""
+        reasons = {c.name: self.unable(found, paths, c) for c in self.consumers}
+        return {name: reason for name, reason in reasons.items() if reason is not None}
 
     def loads_of(
         self,

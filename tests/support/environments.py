@@ -168,7 +168,7 @@ def verdict(home: Path, environment: Environment, *args: str) -> tuple[Run, dict
 def differs(condition: str, run: Run, entry: Mapping[str, Any]) -> list[str]:
     """How the verdict is another than that home's."""
     wanted = CONDITIONS[condition]
-    problems = sorted(entry["problems"])
+    problems = sorted(cause["text"] for cause in entry["causes"])
     same = len(problems) == len(wanted.problems) and all(
         got.startswith(begin) for got, begin in zip(problems, wanted.problems, strict=False)
     )

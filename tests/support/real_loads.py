@@ -22,6 +22,7 @@ from prep.stages.context import Context
 from prep.stages.converted import Converted
 from prep.stages.loaded import Loaded
 from prep.stages.pipeline import Stages
+from prep.stages.reference import Reference
 from prep.tasks.question_sets import joined
 from prep.tasks.registry import TASKS
 from tests.support.paths import ROOT
@@ -76,7 +77,10 @@ def probe(stages: Stages, folder: Path, consumer: str, loaded: Loaded) -> Loaded
         {
             "task": loaded.spec.task,
             "consumer": consumer,
-            "ask": joined(loaded.questions.all(), loaded.goldens.ask()),
+            "ask": joined(
+                loaded.questions.all(), loaded.questions.sentinels(), loaded.goldens.ask()
+            ),
+            "again": True,
             "way": {"target": str(folder)},
         },
         doing="a substitute",
@@ -84,19 +88,30 @@ def probe(stages: Stages, folder: Path, consumer: str, loaded: Loaded) -> Loaded
     return replace(loaded, facts=result.value, result=result, path=str(folder))
 
 
-def measured(stages: Stages, task: str, source: Path, folder: Path) -> Content:
+def measured(
+    stages: Stages, task: str, source: Path, folder: Path, precision: str = "int8"
+) -> Content:
     """What the stages measure of a converted folder against an original."""
-    result = stages.context.server.run(
-        "prep.convert.content:measure",
-        {
-            "task": task,
-            "source": str(source),
-            "folder": str(folder),
-            "ask": TASKS[task].questions().plain(),
-        },
-        doing="measuring",
+    questions = TASKS[task].questions()
+    asked = {"task": task, "ask": questions.plain(), "way": {"target": str(source)}}
+    server = stages.context.server
+    facts = server.run("prep.sandbox.probe.consumers:reference", asked, doing="asking").value
+    reference = Reference(facts=facts, ask=questions.plain(), given=TASKS[task].given(facts))
+    order = {
+        "task": task,
+        "folder": str(folder),
+        "ask": joined(reference.ask, reference.given),
+        "languages": {},
+    }
+    found = server.run("prep.convert.content:measure", order, doing="measuring").value
+    bound = questions.agreement[precision]
+    return Content(
+        task=task,
+        elements=found["elements"],
+        vocabulary=found["vocabulary"],
+        source_vocabulary=facts["vocabulary"],
+        agreement=reference.agreement(task, found["answers"], bound),
     )
-    return Content(**result.value | {"contradictions": tuple(result.value["contradictions"])})
 
 
 def problems_of(content: Content, precision: str) -> dict[str, str]:

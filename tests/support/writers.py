@@ -66,13 +66,12 @@ def ledger(folder: Path, name: str) -> Iterator[Write]:
 def report(folder: Path, name: str) -> Iterator[Write]:
     """Whole reports: the summary, the history and the page, of one model each."""
     settings = settings_of(folder, name)
-    entry = summary.entry(ModelRun(), "failed", settings, name)
+    paths = {"summary": folder / "summary.json", "report": folder / "report.html"}
+    settings = replace(settings, **paths)
+    report = summary.model_report(ModelRun(), "failed", settings, name)
 
     def write(number: int) -> None:
-        entries = {name: {**entry, "files": number}}
-        summary.write_summary(
-            folder / "summary.json", settings, entries, number % 2, 0.0, folder / "report.html"
-        )
+        summary.write_reports(settings, {name: replace(report, files=number)}, number % 2, 0.0)
 
     yield write
 

@@ -5,6 +5,7 @@ checks run; `make recipes` runs them all.
 """
 
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -67,6 +68,7 @@ def test_steps_of_the_recipe_run_in_a_clean_clone(recipe: str, clone: Path, venv
         )
         assert done.returncode == 0, (step, done.stdout + done.stderr)
     assert (clone / "reports" / "junit.xml").is_file()
+    assert (clone / LAB["artifacts"]["reports"]["junit"]).is_file()
     models = summary(clone / "models-sample")["models"]
     found = {model["status"] for model in models.values()}
     assert found == ({"unchecked"} if "-m pins" in CHECKS else {"ready"})
@@ -107,6 +109,18 @@ def test_recipes_keep_the_same_things_by_the_lock() -> None:
     upload = GITHUB["steps"][-1]
     assert upload["if"] == "always()"
     assert upload["with"]["path"].split() == LAB["artifacts"]["paths"]
+    reporter = GITHUB["steps"][-2]
+    assert (reporter["if"], reporter["with"]["path"]) == (upload["if"], "reports/verdict.xml")
+    assert LAB["artifacts"]["reports"] == {"junit": "reports/verdict.xml"}
+    assert ACTIONS["permissions"] == {"contents": "read", "checks": "write"}, "for the reporter"
+
+
+def test_githubs_own_actions_are_pinned_to_commits() -> None:
+    own = [step["uses"] for step in GITHUB["steps"] if step.get("uses", "").startswith("actions/")]
+    assert len(own) == 5
+    assert [
+        action for action in own if not re.fullmatch(r"actions/[\w-]+@[0-9a-f]{40}", action)
+    ] == []
 
 
 def test_recipes_run_on_a_python_that_was_tried() -> None:

@@ -95,7 +95,7 @@ CANNOT_BE_DONE = (
     (["--cleanup", "--offline"],
         "--cleanup removes from the home, which --offline (HF_HUB_OFFLINE) forbids."),
     (["--cleanup", "--dry-run=json"],
-        "--dry-run=json is the plan of a run: with --relock and --cleanup it is --dry-run."),
+        "--dry-run=json is for a run and for --relock: with --cleanup it is --dry-run."),
     (["--consumer-python", "/no/python"],
         ("--consumer-python /no/python is not an interpreter: give the path of a Python, as "
         "/srv/app/venv/bin/python.")),

@@ -69,7 +69,8 @@ def test_interpreter_that_can_be_no_consumer_is_red_once_and_says_why(
     python = tmp_path / "bare" / "bin" / "python"
     done = sample(home, "--consumer-python", python, *THEIRS)
     assert done.code == 1, done.out
-    [problem] = summary(home)["models"][TINY]["problems"]
+    [cause] = summary(home)["models"][TINY]["causes"]
+    problem = cause["text"]
     assert problem == (
         f"{TINY}: {python} can be none of its consumers (4 problems):\n"
         "  transformers  not installed: torch, transformers\n"
@@ -85,7 +86,8 @@ def test_what_is_no_python_at_all_is_red_and_says_so(tmp_path: Path, prepared: P
     home = copy_home(prepared, tmp_path / "home")
     done = sample(home, "--consumer-python", "/bin/false", *THEIRS)
     assert done.code == 1, done.out
-    [problem] = summary(home)["models"][TINY]["problems"]
+    [cause] = summary(home)["models"][TINY]["causes"]
+    problem = cause["text"]
     assert problem.startswith("/bin/false cannot run the probe: ")
     assert "Give the Python 3.9 or newer" in problem
 
@@ -102,7 +104,8 @@ def test_library_that_is_broken_there_is_red_and_not_missing(
         (packages / f"{name}.py").write_text("raise ImportError('torn apart')\n")
     done = sample(home, "--consumer-python", python, *THEIRS)
     assert done.code == 1, done.out
-    problems = "\n".join(summary(home)["models"][TINY]["problems"])
+    causes = summary(home)["models"][TINY]["causes"]
+    problems = "\n".join(cause["text"] for cause in causes)
     assert f"{TINY}: loading by transformers:name:python=torn failed: ImportError" in problems
     assert "torn apart" in problems
     assert "sentence-transformers (not installed: sentence_transformers)" in done.said

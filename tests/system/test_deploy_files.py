@@ -189,7 +189,8 @@ def test_proofs_write_beside_the_home_and_not_into_it() -> None:
         args = main(PODS[name])["args"]
         assert args[0] == "--offline"
         options = dict(arg.split("=") for arg in args[1:])
-        assert [*options] == ["--summary", "--report", "--junitxml"]
+        kinds = ["--summary", "--report", "--verdict-xml", "--metrics", "--junitxml"]
+        assert [*options] == kinds
         assert all(place.startswith("/reports/") for place in options.values())
     [env] = main(PODS["base/nightly"])["env"]
     assert "/reports/$(POD_NAME).xml" in main(PODS["base/nightly"])["args"][-1]

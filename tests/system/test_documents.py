@@ -1,16 +1,14 @@
 """What stands in the documents and build files is true of the code: options, names, commands."""
 
-import json
 import os
 import re
 import shutil
 import sys
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import fields, replace
-from inspect import getsource
+from dataclasses import fields
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 import pytest
 from packaging.requirements import Requirement
@@ -19,15 +17,15 @@ import prep
 from prep.catalogue.entries import ModelSpec, read_catalogue
 from prep.errors import InvalidFile, PrepError
 from prep.plugin.options import INI
-from prep.report.properties import properties
-from prep.report.summary import entry, write_summary
-from prep.report.verdict import ModelRun, Status
+from prep.report import metrics, properties
+from prep.report.run_report import Status
 from prep.settings import GivenOptions, Settings, resolve_settings
-from prep.tasks.consumers import Case, Interpreter
+from prep.tasks.consumers import Interpreter
 from prep.tasks.registry import TASKS
 from sample_hub.server import commit_of
 from tests.support.paths import ROOT
-from tests.support.runs import TINY, environment, process, run
+from tests.support.reports import model_report
+from tests.support.runs import environment, process, run
 from tools import pages
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -258,38 +256,21 @@ def test_words_that_went_do_not_come_back(path: Path) -> None:
         assert sorted(set(GONE.findall(text))) == []
 
 
-def test_reports_list_every_junit_property(settings: Settings) -> None:
+def test_reports_list_every_junit_property() -> None:
     documented = listed(section(REPORTS, "## junit"))
-    source = getsource(properties)
-    given = re.findall(r'yield f?"([\w.-]+)', source) + re.findall(r'"[\w-]+", "([\w.]+)"', source)
-    assert {name.replace("PACKAGE", "") for name in documented} == set(given)
-    assert len(documented) == len(set(documented))
-
-    spec, locked = settings.models[0], settings.lock.models[0]
-    other = Interpreter(python=Path(sys.executable), label="python")
-    load = TASKS[spec.task].loads_of(spec.repo, None, ("int8",), (other,))[-1]
-    assert load.precision is not None
-    load = replace(load, case=Case(way="name", cache="cache_dir"))
-    facts: dict[str, Any] = {
-        "fetched": 1,
-        "seconds": 1.0,
-        "cut": "network namespace",
-        "versions": {"PACKAGE": "1.0"},
-        "precisions": {"int8": {"bytes": 1, "seconds": 1.0, "agreement": 1.0}},
-        "loads": {load.id: {"seconds": 1.0, "latency": 0.1, "peak-bytes": 1}},
-        "adopted": 1,
-        "repaired": ["x"],
-    }
-    assert {name for name, _ in properties(spec, locked, "int8", load, facts)} == set(documented)
+    model = model_report(versions={"PACKAGE": "1.0"})
+    given = [
+        *properties.of_model(model),
+        *properties.of_conversion(model, "int8"),
+        *properties.of_load(model, "transformers:name"),
+    ]
+    per_test = ["model", "precision", "consumer", "error"]
+    assert sorted([*per_test, *(name for name, _ in given)]) == sorted(documented)
 
 
-def test_schema_and_history_have_every_key(settings: Settings, tmp_path: Path) -> None:
-    fresh = entry(ModelRun(), "unchecked", settings, TINY)
-    whole, past = write_summary(tmp_path / "summary.json", settings, {TINY: fresh}, 0, 0.0)
-    assert listed(section(REPORTS, "## The history")) == [*past[0]]
-    schema = json.loads((ROOT / "docs" / "summary.schema.json").read_text(encoding="utf-8"))
-    assert [*schema["properties"]] == [*whole]
-    assert [*schema["$defs"]["model"]["properties"]] == [*fresh]
+def test_reports_list_every_metric() -> None:
+    documented = set(re.findall(r"`(model_prep_\w+)", section(REPORTS, "## Metrics")))
+    assert documented == set(metrics.HELP)
 
 
 def test_loads_that_reports_name_are_made() -> None:

@@ -60,7 +60,9 @@ def test_another_verdict_would_be_seen(prepared: Path) -> None:
     with home_of("damaged source", prepared) as home:
         run, entry = verdict(home, Environment(), *WITHOUT_LOADS)
     assert differs("valid", run, entry)[:2] == ["exit 1, wanted 0", "failed, not ready"]
-    assert differs("damaged conversion", run, entry) == sorted(entry["problems"])
+    assert differs("damaged conversion", run, entry) == sorted(
+        cause["text"] for cause in entry["causes"]
+    )
 
 
 @pytest.mark.proof

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.interruptions.runs import hold, interrupted, prepare, ready_status, suite
-from tests.support.interruptions.ways import CALLED_AGAIN, QUICK, WAYS, A
+from tests.support.interruptions.ways import CALLED_AGAIN, FIRST, QUICK, WAYS, A
 from tests.support.runs import TINY, sample, status
 
 
@@ -35,7 +35,7 @@ def test_no_failed_answer_is_judged_twice(tmp_path: Path, prepared_for_interrupt
     done, home = interrupted(prepared_for_interruptions, tmp_path, way)
     hold(done, home, tmp_path / "junit.xml", way)
     assert (
-        f"test_consumer_loads[{TINY}:{A}] passed when it was run again, but by the answers that it "
+        f"{FIRST}[{TINY}:{A}] passed when it was run again, but by the answers that it "
         "failed by: the load was not made again. Run the whole model again."
     ) in done.said
 

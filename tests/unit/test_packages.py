@@ -38,6 +38,7 @@ PROBE = "prep.sandbox.probe"
 HEAVY_ROOMS = (
     *(f"{PROBE}.{name}" for name in ("embedding", "reranker", "seq2seq", "libraries", "loading")),
     "prep.convert.export",
+    "prep.convert.gates",
     "prep.convert.content",
 )
 

@@ -10,15 +10,15 @@ import prep.sandbox.probe as probe
 from prep.sandbox.probe import libraries
 from prep.sandbox.probe.loading import Facts, Way
 
-SHARED = ("consumers", "guard", "isolation", "libraries", "loading", "serve")
+SHARED = ("consumers", "guard", "isolation", "libraries", "loading", "modules", "serve")
 TASKS: dict[str, ModuleType] = {
     module.name: importlib.import_module(f"{probe.__name__}.{module.name}")
     for module in pkgutil.iter_modules(probe.__path__)
     if module.name not in SHARED
 }
 """Every other module of this package is a task. It has `CONSUMERS`, what loads for each name of the
-task's table, `CLASSES`, what is imported before any fork, `answer` and `answer_again`; `lacking`,
-if it needs it.
+task's table, `CLASSES`, what is imported before any fork, `reference`, `answer` and
+`answer_again`; `lacking`, if it needs it.
 """
 
 
@@ -31,6 +31,13 @@ def lacking(task: str, consumer: str) -> str | None:
     """Why this interpreter cannot be such a consumer, None where it can."""
     of_task = getattr(TASKS[task], "lacking", None)
     return libraries.lacking(consumer) or (of_task(consumer) if of_task else None)
+
+
+def reference(order: Facts) -> Facts:
+    """The publisher's pipeline in float32 from ``order["way"]``, and its answers."""
+    task = TASKS[order["task"]]
+    model = task.reference(Way(**order["way"]))
+    return {**model.facts, **task.answer(model, order["ask"])}
 
 
 def load(order: Facts) -> Facts:

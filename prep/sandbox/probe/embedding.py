@@ -7,6 +7,7 @@ from typing import Any
 
 from prep.sandbox.probe import loading
 from prep.sandbox.probe.loading import Facts, Way
+from prep.sandbox.probe.modules import Pipeline, read
 
 # Imported before any fork: module and class.
 CLASSES = (
@@ -49,17 +50,17 @@ def answer_again(model: Embedding, ask: Facts, answers: Facts) -> Facts:
 
 
 def transformers(way: Way) -> Embedding:
-    """AutoModel and AutoTokenizer; the mean over tokens is the service's own, not normalised."""
+    """AutoModel and AutoTokenizer; the service pools as the repository says."""
     from transformers import AutoModel
 
-    return _pooled(*loading.load_original(AutoModel, way))
+    return _pooled(Pipeline(way), *loading.load_original(AutoModel, way))
 
 
 def optimum_intel(way: Way) -> Embedding:
     """OVModelForFeatureExtraction and AutoTokenizer, pooled as above."""
     from optimum.intel import OVModelForFeatureExtraction
 
-    return _pooled(*loading.load_converted(OVModelForFeatureExtraction, way))
+    return _pooled(Pipeline(way), *loading.load_converted(OVModelForFeatureExtraction, way))
 
 
 def sentence_transformers(way: Way, **how: Any) -> Embedding:
@@ -78,9 +79,10 @@ def sentence_transformers(way: Way, **how: Any) -> Embedding:
         "modules": [type(module).__name__ for module in model],
         "pooling": [_pooling(module) for module in model if type(module).__name__ == "Pooling"],
         "max_length": model.max_seq_length,
-        "pooled": "as its modules say",
+        "normalized": type(model[-1]).__name__ == "Normalize",
+        "dtype": loading.dtype_of(model),
     }
-    if how:
+    if "backend" in how:
         facts.update(loading.openvino_facts(model[0].auto_model, way))
     return Embedding(model.tokenizer, embed, facts)
 
@@ -91,29 +93,44 @@ def sentence_transformers_openvino(way: Way) -> Embedding:
     return sentence_transformers(way, backend="openvino", model_kwargs=config)
 
 
+def reference(way: Way) -> Embedding:
+    """The publisher's pipeline in float32: what every consumer is held against."""
+    if read(way, "modules.json") is None:  # no more is said than the transformer
+        from transformers import AutoModel
+
+        return _pooled(Pipeline(way), *loading.load_original(AutoModel, way, **loading.float32()))
+    return sentence_transformers(way, model_kwargs=loading.float32())
+
+
 def _pooling(module: Any) -> str:
     mode = getattr(module, "get_pooling_mode_str", None)
     return str(mode() if mode else getattr(module, "pooling_mode", "unknown"))
 
 
-def _pooled(tokenizer: Any, model: Any, facts: Facts) -> Embedding:
+def _pooled(pipeline: Pipeline, tokenizer: Any, model: Any, facts: Facts) -> Embedding:
     import torch
 
-    limit = model.config.max_position_embeddings
+    limits = filter(None, (pipeline.max_length, loading.limit_of(tokenizer, model.config)))
+    limit = min(limits)
+    skipped = 0 if pipeline.counts_prompt else len(tokenizer(pipeline.prompt)["input_ids"]) - 1
 
     def embed(texts: list[str]) -> Vectors:
         batch = tokenizer(
-            texts, padding=True, truncation=True, max_length=limit, return_tensors="pt"
+            [pipeline.prompt + text for text in texts],
+            padding=True,
+            truncation=True,
+            max_length=limit,
+            return_tensors="pt",
         )
         with torch.inference_mode():
-            tokens = torch.as_tensor(model(**batch).last_hidden_state)
-        mask = batch["attention_mask"].unsqueeze(-1).to(tokens.dtype)
-        pooled: Vectors = ((tokens * mask).sum(1) / mask.sum(1)).tolist()
-        return pooled
+            tokens = torch.as_tensor(model(**batch).last_hidden_state).float()
+        mask = batch["attention_mask"].clone()
+        mask[:, :skipped] = 0
+        vectors: Vectors = pipeline.vectors(tokens, mask).tolist()
+        return vectors
 
-    return Embedding(
-        tokenizer, embed, {"max_length": limit, "pooled": "mean, not normalised", **facts}
-    )
+    pooled = {"max_length": limit, "pooling": list(pipeline.modes)}
+    return Embedding(tokenizer, embed, {**pooled, "normalized": pipeline.normalizes, **facts})
 
 
 CONSUMERS = {

@@ -11,6 +11,11 @@ from typing import Any
 
 Facts = dict[str, Any]
 
+# Their positions begin behind the padding's, so that as many fewer tokens fit.
+POSITIONS_AFTER_PADDING = (
+    *("camembert", "data2vec-text", "ibert", "longformer", "mpnet", "roberta"),
+    *("roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "xmod"),
+)
 LIMIT = 512  # tokens of a text, where the tokenizer names no limit of its own
 UNLIMITED = 1 << 20  # what transformers gives a tokenizer without one is far above
 LONG = 300  # characters: a longer text would pad a whole batch to its length, and prove no more
@@ -19,7 +24,8 @@ LONG = 300  # characters: a longer text would pad a whole batch to its length, a
 class Way:
     """How a load names the model: `target` is a repository's name or a path.
 
-    `hub` are the arguments of every load of it: ``revision`` (a commit), ``cache_dir``.
+    `hub` are the arguments of every load of it: ``revision`` (a commit), ``cache_dir``. Of a
+    translator, `languages` are ``source`` and ``target``, by the tokenizer's own codes.
     """
 
     def __init__(
@@ -31,9 +37,11 @@ class Way:
         cache_dir: str | None = None,
         home: str | None = None,
         shown: str | None = None,
+        languages: dict[str, str] | None = None,
     ) -> None:
         """`below` and `cache_dir` are paths below the home, which is `shown` to this process."""
         self.home, self.shown = home, shown
+        self.languages = languages or {}
         self.target = os.path.join(shown, below) if shown and below is not None else target
         self.hub: Facts = {"revision": revision, "trust_remote_code": False}
         if cache_dir is not None and shown is not None:
@@ -47,12 +55,23 @@ class Way:
         return text
 
 
-def load_original(kind: Any, way: Way, **how: Any) -> tuple[Any, Any, Facts]:
+def float32() -> Facts:
+    """The argument of a load that computes in float32, whatever the weights are published in."""
+    import torch
+    import transformers
+
+    name = "dtype" if int(transformers.__version__.partition(".")[0]) >= 5 else "torch_dtype"
+    return {name: torch.float32}
+
+
+def load_original(
+    kind: Any, way: Way, tokenizing: Facts | None = None, **how: Any
+) -> tuple[Any, Any, Facts]:
     """Tokenizer and model by an auto class of transformers, and what it says of the weights."""
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(way.target, **way.hub, **how)
-    model, loading = kind.from_pretrained(way.target, output_loading_info=True, **way.hub)
+    tokenizer = AutoTokenizer.from_pretrained(way.target, **way.hub, **(tokenizing or {}))
+    model, loading = kind.from_pretrained(way.target, output_loading_info=True, **way.hub, **how)
     model.eval()
     return (
         tokenizer,
@@ -95,6 +114,12 @@ def openvino_facts(model: Any, way: Way) -> Facts:
     return {"read_from": way.real(model.model_save_dir), "cpu_default": names.get(kind, kind)}
 
 
+def dtype_of(model: Any) -> str:
+    """What most of a model's weights are computed in, as PyTorch calls it."""
+    weights = max(model.parameters(), key=lambda weight: weight.numel(), default=None)
+    return str(weights.dtype).replace("torch.", "") if weights is not None else "float32"
+
+
 def ids_of(tokenizer: Any, texts: Sequence[str], limit: int) -> dict[str, Facts]:
     """Per text its tokens as ids and as pieces, with special ones and without; cut at `limit`."""
     how = {"padding": False, "truncation": True, "max_length": limit}
@@ -111,10 +136,16 @@ def ids_of(tokenizer: Any, texts: Sequence[str], limit: int) -> dict[str, Facts]
     return found
 
 
-def limit_of(tokenizer: Any) -> int:
-    """How many tokens the tokenizer takes; `LIMIT` where its files name no number."""
-    named: int = tokenizer.model_max_length
-    return named if named < UNLIMITED else LIMIT
+def limit_of(tokenizer: Any, config: Any = None) -> int:
+    """How many tokens a text may have: for the tokenizer, and for the model of this `config`.
+
+    `LIMIT` where neither names a number.
+    """
+    limits = [named] if (named := tokenizer.model_max_length) < UNLIMITED else []
+    if positions := getattr(config, "max_position_embeddings", None):
+        after = config.model_type in POSITIONS_AFTER_PADDING
+        limits.append(positions - (config.pad_token_id + 1 if after else 0))
+    return min(limits, default=LIMIT)
 
 
 def each_alone(ask: Callable[[Any], Any], questions: Sequence[Any]) -> tuple[list[Any], float]:

@@ -115,8 +115,10 @@ def sentence_transformers(way: Way, **how: Any) -> Reranker:
         "labels": int(model.config.num_labels),
         "max_length": getattr(model, "max_length", None) or loading.limit_of(tokenizer),
     }
-    if how:
+    if "backend" in how:
         facts.update(loading.openvino_facts(model.model, way))
+    else:
+        facts["dtype"] = loading.dtype_of(model.model)
     return Reranker(tokenizer, partial(scores, **raw), facts, scores)
 
 
@@ -126,10 +128,15 @@ def sentence_transformers_openvino(way: Way) -> Reranker:
     return sentence_transformers(way, backend="openvino", model_kwargs=config)
 
 
+def reference(way: Way) -> Reranker:
+    """CrossEncoder's raw logits in float32: what every consumer is held against."""
+    return sentence_transformers(way, model_kwargs=loading.float32())
+
+
 def _classified(tokenizer: Any, model: Any, facts: Facts) -> Reranker:
     import torch
 
-    limit = loading.limit_of(tokenizer)
+    limit = loading.limit_of(tokenizer, model.config)
 
     def logits(pairs: Pairs) -> list[float]:
         queries, passages = [pair[0] for pair in pairs], [pair[1] for pair in pairs]

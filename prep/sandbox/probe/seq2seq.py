@@ -14,30 +14,41 @@ CLASSES = (
 )
 # openvino keeps the decoder's cache in 8 bits by itself for an int8 model, and in 16 for others.
 EXACT = {"KV_CACHE_PRECISION": "f32"}
+TOKENS = ("decoder_start_token_id", "bos_token_id", "eos_token_id", "pad_token_id")
+MORE_THAN_LEAST = 16  # tokens, where the repository's least length is more than was asked
+Languages = dict[str, str]
 
 
 class Writer:
-    """A loaded model: `write(prompt, new_tokens)` gives its greedy answer."""
+    """A loaded model: `write(prompt, new_tokens)` gives its greedy answer.
 
-    def __init__(self, tokenizer: Any, model: Any, facts: Facts) -> None:
+    Greedy under a neutral configuration: no least length and no ban on repetitions, which would
+    hide what the model itself puts first. Tokens that start an answer are the repository's, and
+    those of the target language.
+    """
+
+    def __init__(self, tokenizer: Any, model: Any, facts: Facts, languages: Languages) -> None:
         self.tokenizer = tokenizer
         self.model = model
-        self.limit = loading.limit_of(tokenizer)
+        self.limit = loading.limit_of(tokenizer, model.config)
+        self.published = model.generation_config
+        self.prefix, forced = _addressed(tokenizer, languages)
+        self.neutral = _neutral(model, forced)
         self.facts = {"vocabulary": len(tokenizer), "max_length": self.limit, **facts}
 
     def encode(self, prompt: str) -> Any:
-        """The prompt as tensors, cut at the tokenizer's limit."""
-        return self.tokenizer(prompt, truncation=True, max_length=self.limit, return_tensors="pt")
+        """The prompt as tensors, cut at the limit."""
+        text = self.prefix + prompt
+        return self.tokenizer(text, truncation=True, max_length=self.limit, return_tensors="pt")
 
     def write(self, prompt: str, new_tokens: int) -> Facts:
         """Text, token ids, the natural log-probability of each, and whether the end was reached."""
         import torch
 
+        self.model.generation_config = self.neutral
         with torch.inference_mode():
             out = self.model.generate(
                 **self.encode(prompt),
-                do_sample=False,
-                num_beams=1,
                 max_new_tokens=new_tokens,
                 return_dict_in_generate=True,
                 output_scores=True,
@@ -53,63 +64,127 @@ class Writer:
             "ended": ids.index(end) == len(ids) - 1 if end in ids else False,
         }
 
-    @property
-    def start(self) -> int:
-        """The token that starts the decoder."""
-        token: int = self.model.config.decoder_start_token_id
-        return token
+    def write_as_published(self, prompt: str, new_tokens: int) -> list[int]:
+        """The tokens of an answer with the repository's own configuration: beams, least length."""
+        import torch
 
-    def first_choices(self, prompt: str, written: list[int], start: int) -> tuple[list[int], bool]:
+        self.model.generation_config = self.published
+        least = self.published.min_length or 0
+        with torch.inference_mode():
+            out = self.model.generate(
+                **self.encode(prompt), max_new_tokens=max(new_tokens, least + MORE_THAN_LEAST)
+            )
+        ids: list[int] = out[0].tolist()[1:]
+        return ids
+
+    def first_choices(self, prompt: str, written: list[int]) -> tuple[list[int], bool]:
         """The token it puts first at each place, shown those of `written` before it.
 
-        And whether all its logits were finite.
+        A forced token counts as chosen. And whether all its logits were finite.
         """
         import torch
 
+        start, forced = self.neutral.decoder_start_token_id, self.neutral.forced_bos_token_id
         shown = torch.tensor([[start, *written[:-1]]])
         with torch.inference_mode():
             out = self.model(**self.encode(prompt), decoder_input_ids=shown)
         logits = torch.as_tensor(out.logits)[0]
-        return logits.argmax(-1).tolist(), bool(torch.isfinite(logits).all())
+        first: list[int] = logits.argmax(-1).tolist()
+        if forced is not None:
+            first[0] = forced
+        return first, bool(torch.isfinite(logits).all())
+
+
+def _neutral(model: Any, forced: int | None) -> Any:
+    """Greedy generation with the repository's own tokens, and nothing else that it says."""
+    from transformers import GenerationConfig
+
+    def token(name: str) -> Any:
+        said = getattr(model.generation_config, name, None)
+        return said if said is not None else getattr(model.config, name, None)
+
+    return GenerationConfig(
+        do_sample=False,
+        num_beams=1,
+        forced_bos_token_id=forced if forced is not None else token("forced_bos_token_id"),
+        **{name: token(name) for name in TOKENS},
+    )
+
+
+def _addressed(tokenizer: Any, languages: Languages) -> tuple[str, int | None]:
+    """What stands before a prompt, and the token that an answer begins with, for these languages.
+
+    Tokenizers of translators differ: some set a token for the source and are given that of the
+    target (NLLB, M2M100, mBART), some read the target from the text (MADLAD, Marian).
+    """
+    if source := languages.get("source"):
+        tokenizer.src_lang = source
+    target = languages.get("target")
+    if target is None:
+        return "", None
+    vocabulary = tokenizer.get_vocab()
+    for prefix in (f"<2{target}>", f">>{target}<<"):
+        if prefix in vocabulary:
+            return f"{prefix} ", None
+    for name in (target, f"__{target}__"):
+        if name in vocabulary:
+            return "", int(vocabulary[name])
+    raise ValueError(f"the tokenizer knows no language {target!r}")
 
 
 def answer(model: Writer, ask: Facts) -> Facts:
-    """What it writes to each prompt, ``[prompt, new tokens]``."""
+    """What it writes to each prompt, ``[prompt, new tokens]``; its first choices in given texts."""
     prompts = ask["prompts"]
     answers, latency = loading.each_alone(lambda prompt: model.write(*prompt), prompts)
     written = [
         {"prompt": prompt, "new_tokens": length, **text}
         for (prompt, length), text in zip(prompts, answers)
     ]
-    return {
+    facts: Facts = {
         "tokens": loading.ids_of(model.tokenizer, ask["texts"], model.limit),
         "written": written,
         "latency": latency,
     }
+    if ask.get("given"):
+        choices = [model.first_choices(prompt, ids) for prompt, ids in ask["given"]]
+        facts["choices"] = [first for first, _ in choices]
+        facts["finite"] = all(finite for _, finite in choices)
+    return facts
 
 
 def answer_again(model: Writer, ask: Facts, answers: Facts) -> Facts:
-    """Whether it writes the same a second time."""
-    return {"again": model.write(*ask["prompts"][0])["ids"] == answers["written"][0]["ids"]}
+    """Whether it writes the same a second time; what it writes as the repository says."""
+    prompt, new_tokens = ask["prompts"][0]
+    return {
+        "again": model.write(prompt, new_tokens)["ids"] == answers["written"][0]["ids"],
+        "as_published": model.write_as_published(prompt, new_tokens),
+    }
 
 
-def transformers(way: Way, **how: Any) -> Writer:
+def transformers(way: Way, tokenizing: Facts | None = None, **how: Any) -> Writer:
     """AutoModelForSeq2SeqLM and AutoTokenizer."""
     from transformers import AutoModelForSeq2SeqLM
 
-    return Writer(*loading.load_original(AutoModelForSeq2SeqLM, way, **how))
+    return Writer(
+        *loading.load_original(AutoModelForSeq2SeqLM, way, tokenizing, **how), way.languages
+    )
 
 
 def transformers_slow(way: Way) -> Writer:
     """The same with the tokenizer that reads spiece.model, as older services have it."""
-    return transformers(way, use_fast=False)
+    return transformers(way, {"use_fast": False})
 
 
 def optimum_intel(way: Way) -> Writer:
     """OVModelForSeq2SeqLM and AutoTokenizer."""
     from optimum.intel import OVModelForSeq2SeqLM
 
-    return Writer(*loading.load_converted(OVModelForSeq2SeqLM, way, **EXACT))
+    return Writer(*loading.load_converted(OVModelForSeq2SeqLM, way, **EXACT), way.languages)
+
+
+def reference(way: Way) -> Writer:
+    """The model in float32: what every consumer is held against."""
+    return transformers(way, **loading.float32())
 
 
 CONSUMERS = {

@@ -87,7 +87,8 @@ def test_home_that_one_of_them_cannot_read_is_red_for_it_and_says_why(
         assert done.code == 0, done.out
         return
     assert done.code == 1, done.out
-    problems = "\n".join(summary(tmp_path / "home")["models"]["saved-anew"]["problems"])
+    causes = summary(tmp_path / "home")["models"]["saved-anew"]["causes"]
+    problems = "\n".join(cause["text"] for cause in causes)
     assert f"saved-anew: loading by transformers:name:python={label} failed" in problems
     assert "Tokenizer class TokenizersBackend does not exist" in problems
     assert all(f"python={label}" in line for line in problems.splitlines() if "loading by" in line)

@@ -25,8 +25,11 @@ from prep.catalogue.questions import read_questions
 from prep.commands import cleanup, dry_run
 from prep.errors import LISTED, PrepError
 from prep.fetch.hub import find_token
+from prep.fetch.part import bytes_there
+from prep.fetch.spans import Spans, record_of, record_place
 from prep.files import unsafe
 from prep.files.reader import Unreadable, parse_json, read_lines
+from prep.files.typed import plain
 from prep.home.file_lock import _Wait
 from prep.home.layout import Home, write_text
 from prep.home.ledger import read_ledger
@@ -44,12 +47,12 @@ from prep.verify.conversion import check_conversion
 from prep.verify.source import check_source
 from tests.proofs.fuzz.hostile import Form
 from tests.support.paths import ROOT
+from tests.support.reports import model_report, run_report
 from tests.support.small_homes import COMMIT, REPO, SOURCE, locked_model, tiny
 from tests.support.small_settings import SPEC, settings_for
 from tests.unit.commands.test_cleanup import OLD_LOCK, prepare
 from tests.unit.commands.test_cleanup import SOURCE as PLACED
 from tests.unit.commands.test_cleanup import settings as cleaning
-from tests.unit.report.test_page import model, whole
 
 SAMPLES = ROOT / "sample_hub"
 OLDER = ROOT / "tests" / "unit" / "report" / "older"  # records as version 0.1 wrote them
@@ -162,20 +165,21 @@ def _sealed_receipt(data: bytes) -> bytes:
 def _report(folder: Path) -> None:
     """A run's end: merged with what is there, and shown as the page."""
     settings = settings_for(folder, locked_model())
-    entry = summary.entry(ModelRun(), "unchecked", settings, "tiny")
-    summary.write_summary(
-        folder / "summary.json", settings, {"tiny": entry}, 0, 1767225600.0, folder / "report.html"
-    )
+    paths = {"summary": folder / "summary.json", "report": folder / "report.html"}
+    settings = replace(settings, **paths)
+    report = summary.model_report(ModelRun(), "unchecked", settings, "tiny")
+    summary.write_reports(settings, {"tiny": report}, 0, 1767225600.0)
 
 
 def _summary_seed(folder: Path) -> bytes:
-    run = whole(0, other=model(), more=model("repaired"))
-    return (json.dumps(run, indent=1) + "\n").encode()
+    run = run_report(0, other=model_report(), more=model_report("repaired"))
+    return (json.dumps(plain(run), indent=1) + "\n").encode()
 
 
 def _history_seed(folder: Path) -> bytes:
-    lines = [history.line(name, model(), code) for name in ("tiny", "other") for code in (0, 1, 75)]
-    return "".join(json.dumps(line) + "\n" for line in lines).encode()
+    report = model_report()
+    lines = [history.line(name, report, code) for name in ("tiny", "other") for code in (0, 1, 75)]
+    return "".join(json.dumps(plain(line)) + "\n" for line in lines).encode()
 
 
 def _plan_time(folder: Path) -> None:
@@ -331,6 +335,11 @@ def _waited(folder: Path) -> None:
     said[0].encode()
 
 
+def _resumed(folder: Path) -> None:
+    """Never more bytes than the file has, whatever lies behind them."""
+    assert 0 <= bytes_there(folder / "part", 5000) <= 5000
+
+
 def _followed(folder: Path) -> None:
     """As the painter takes the events of xdist's workers."""
     doing: dict[str, Doing] = {}
@@ -374,6 +383,8 @@ NOTE = json.dumps(
     {"host": "node-1", "pid": 7, "since": "2026-01-01T00:00:00+00:00", "bytes": 7, "renewed": "x"}
 ).encode()
 WEIGHTS = SOURCE["model.safetensors"]
+RANGES = record_of(Spans(5000, [(0, 10), (2000, 3000), (4000, 4500)]))
+PARTIAL = bytes(record_place(5000)) + RANGES
 
 
 def _row(
@@ -476,6 +487,8 @@ READERS: tuple[Reader, ...] = (
     _row("note of a lock's holder",
         "prep/home/file_lock.py:_read prep/home/file_lock.py:describe_holder", "json",
         "org--name.fetch.holder", NOTE, _waited),
+    _row("record of a partial file", "prep/fetch/part.py:bytes_there", "text", "part", PARTIAL,
+        _resumed),
     _row("events of workers", "prep/plugin/terminal.py:_follow", "lines", "events.jsonl", EVENTS,
         _followed),
     _row("token of the hub", "prep/fetch/hub.py:find_token", "text", "token", b"hf_abc\n",
@@ -500,7 +513,11 @@ TRUSTED: Mapping[str, str] = {
     "prep/fetch/session.py": "a hub's answers, held in tests/proofs/fuzz/hub.py",
     "prep/fetch/worker.py": "the same; and `open` is a request",
     "prep/plugin/junit.py:in_memory": "what pytest has just written, in memory",
-    "prep/fetch/download.py": "bytes to be digested, whatever they are",
+    "prep/plugin/outcome.py:_write_step_summary": "opened to add lines, and not read",
+    "prep/machine/machine.py": "the kernel's",
+    "prep/fetch/download.py": "the same",
+    "prep/fetch/ranges.py": "the same",
+    "prep/fetch/part.py:locked": "bytes to be digested, whatever they are",
     "prep/convert/conversion.py": "flushes what was just made, and reads nothing",
     "prep/machine/disk.py:why_not_writable": "opens a nameless file, and reads nothing",
     "prep/commands/cleanup.py:_is_locked": "opened to be locked, and read by nobody",

@@ -3,6 +3,7 @@
 Pictures of a ready, a repaired and a failed run are left in ``reports/page/``: look at them.
 """
 
+import venv
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -19,8 +20,33 @@ HEADLINES = {
     "ready": "All 3 models are ready",
     "repaired": "All 3 models are ready, 1 of them repaired",
     "failed": "1 of 3 models failed",
+    "consumer": "The model failed",
 }
-SCREENS = {"light": (1100, "light"), "dark": (1100, "dark"), "phone": (360, "light")}
+SCREENS = {
+    "light": (1100, "light"),
+    "dark": (1100, "dark"),
+    "narrow": (1000, "light"),
+    "phone": (360, "light"),
+}
+# Words of tables that stand on two lines; a hyphen or another mark may end a line.
+BROKEN = """
+(() => {
+  const broken = [];
+  for (const cell of document.querySelectorAll('th, td')) {
+    const texts = document.createTreeWalker(cell, NodeFilter.SHOW_TEXT);
+    while (texts.nextNode()) {
+      for (const word of texts.currentNode.textContent.matchAll(/[\\p{L}\\p{N}_]+/gu)) {
+        const range = document.createRange();
+        range.setStart(texts.currentNode, word.index);
+        range.setEnd(texts.currentNode, word.index + word[0].length);
+        const tops = new Set([...range.getClientRects()].map((box) => Math.round(box.top)));
+        if (tops.size > 1) broken.push(word[0]);
+      }
+    }
+  }
+  return broken;
+})()
+"""
 # How far each element that shows text stands out from what is behind it, as it is really drawn.
 CONTRASTS = """
 (() => {
@@ -73,7 +99,17 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
     # A failed run into the same summary as the ready one shows the others' verdicts as well.
     reports = ("--summary", broken / "model-prep" / "summary.json", "--report", top / "failed.html")
     assert sample(broken, "--offline", "-m", "pins", *reports).code == 1
+    # A service's Python in which libraries are broken: each of its loads fails, for one cause.
+    torn = top / "torn"
+    venv.create(torn, symlinks=True)
+    [packages] = (torn / "lib").glob("python*/site-packages")
+    for name in ("torch", "transformers"):
+        (packages / f"{name}.py").write_text("raise ImportError('torn apart')\n")
+    own = ("--summary", top / "own.json", "--report", top / "consumer.html")
+    python = ("--consumer-python", torn / "bin" / "python", "-k", "python")
+    assert sample(home, "--offline", *python, *own).code == 1
     return {
+        "consumer": top / "consumer.html",
         "ready": home / "model-prep" / "report.html",
         "repaired": repairing / "model-prep" / "report.html",
         "failed": top / "failed.html",
@@ -108,6 +144,7 @@ def test_page_is_quiet_whole_and_readable(
     assert chromium.run("document.querySelector('h1').textContent") == HEADLINES[kind]
     assert chromium.run("document.documentElement.scrollWidth") == width, "it scrolls sideways"
     assert chromium.run(CONTRASTS) == []
+    assert chromium.run(BROKEN) == [], "words are broken"
     chromium.run("document.querySelectorAll('details').forEach((one) => { one.open = false })")
     chromium.picture(PICTURES / f"{kind}-{screen}.png")
     assert [request for request in chromium.requests if request != "data:,"] == [
@@ -122,6 +159,7 @@ def test_keyboard_reaches_everything_in_order(chromium: Browser, pages: Mapping[
     assert chromium.run("document.activeElement.className") == "skip"
     assert chromium.run("document.activeElement.getBoundingClientRect().left") >= 0
     chromium.press("Enter")
+    chromium.press("Tab")  # the table, which scrolls where it is wider than the screen
     chromium.press("Tab")
     assert chromium.run("document.activeElement.textContent") == TINY
     reached = set()
@@ -140,3 +178,13 @@ def test_printed_page_hides_nothing(chromium: Browser, pages: Mapping[str, Path]
     assert ground == "rgb(255, 255, 255)"
     height = "document.querySelector('details table').getBoundingClientRect().height"
     assert chromium.run(height) > 20, "what is folded on the screen is printed"
+
+
+def test_consumer_whose_loads_failed_has_one_banner_and_a_row(
+    chromium: Browser, pages: Mapping[str, Path]
+) -> None:
+    chromium.show(pages["consumer"], width=1100)
+    banners = chromium.run("document.querySelectorAll('.problem').length")
+    failed = chromium.run("[...document.querySelectorAll('.bad')].map((one) => one.textContent)")
+    assert banners == 1
+    assert failed and all(text.startswith("✗ 0 of ") for text in failed)

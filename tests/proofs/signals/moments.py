@@ -278,7 +278,7 @@ def verdict(home: Path) -> list[str]:
     if not (home / "model-prep" / "summary.json").exists():
         return []
     found = summary(home)["models"][TINY]
-    problems = [f"summary: {problem}" for problem in found["problems"]]
+    problems = [f"summary: {cause['text']}" for cause in found["causes"]]
     problems += [f"repaired: {repair}" for repair in found["repaired"] if FILE not in repair]
     if found["status"] not in ("ready", "repaired", "unchecked"):
         problems.append(f"status {found['status']}")

@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.interruptions.ways import FIRST
+
 PLAN: dict[str, str] = json.loads(os.environ.get("INTERRUPT", "{}"))
 SOON = 0.15  # seconds: a load is under way by then, and takes at least twice that
 
@@ -36,9 +38,7 @@ def is_of(item: pytest.Item, key: str) -> bool:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """pytest-timeout takes its seconds from a marker; the first test of a load makes it."""
     how, _, method = PLAN.get("how", "").partition(":")
-    chosen = [
-        item for item in items if is_of(item, "load") and "test_consumer_loads" in item.nodeid
-    ]
+    chosen = [item for item in items if is_of(item, "load") and FIRST in item.nodeid]
     if how in ("timeout", "timeout-in-call"):
         for item in chosen:
             in_call = how == "timeout-in-call"
@@ -69,7 +69,7 @@ def pytest_runtest_call(item: pytest.Item) -> None:
     """In the test itself, when the load was made."""
     if not is_of(item, "load") or not PLAN["how"].partition(":")[0].endswith("-in-call"):
         return
-    if "test_consumer_loads" in item.nodeid and happens():
+    if FIRST in item.nodeid and happens():
         match PLAN["how"].partition(":")[0]:
             case "timeout-in-call":
                 time.sleep(60)
@@ -85,8 +85,11 @@ def pytest_runtest_call(item: pytest.Item) -> None:
 def pytest_fixture_setup(
     fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
 ) -> Iterator[None]:
-    """What a load would read is not there while it is made."""
-    if fixturedef.argname != "loaded" or request.getfixturevalue("load").id != PLAN.get("gone"):
+    """The load that is interrupted is begun now; what another would read is not there meanwhile."""
+    load = request.getfixturevalue("load") if fixturedef.argname == "loaded" else None
+    if load is not None and load.id in (PLAN["load"], PLAN.get("gone")):
+        request.getfixturevalue("stages").forget(request.getfixturevalue("spec"), load)
+    if load is None or load.id != PLAN.get("gone"):
         return (yield)
     folder = Path(PLAN["folder"])
     folder.rename(folder.with_name("taken away"))

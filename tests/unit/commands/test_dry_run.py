@@ -5,9 +5,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import pytest
 from jsonschema import Draft202012Validator
 
+from prep.fetch.spans import Spans, record_of, record_place
 from sample_hub.server import Hub
 from tests.support.paths import ROOT
 from tests.support.runs import TINY, TINY_REPO, copy_home, in_namespace, listing, sample
@@ -91,7 +91,12 @@ def test_what_an_earlier_run_left_is_not_fetched_again(tmp_path: Path, hub: Hub)
     lock = (ROOT / "sample_hub" / "models.lock.toml").read_text()
     sha = lock.split(f"size = {weights['size']}", 1)[1].split('"')[1]
     (home / "model-prep" / "partial").mkdir(parents=True)
-    (home / "model-prep" / "partial" / sha).write_bytes(b"x" * 100_000)
+    part, size = home / "model-prep" / "partial" / sha, weights["size"]
+    part.write_bytes(b"x" * 100_000)
+    [model] = plan(home, hub=hub.url)["models"]
+    assert model["fetch-bytes"] == 300015
+    ranges = record_of(Spans(size, [(0, 40_000), (200_000, 260_000)]))
+    part.write_bytes(bytes(record_place(size)) + ranges)
     [model] = plan(home, hub=hub.url)["models"]
     assert model["fetch-bytes"] == 300015
 
@@ -132,8 +137,7 @@ def test_a_disk_that_is_too_small_cannot_work(tmp_path: Path, hub: Hub) -> None:
     assert problem["text"].startswith(f"no space left: {home} has 204800 bytes free, ")
 
 
-@pytest.mark.parametrize("mode", ["--relock", "--cleanup"])
-def test_json_is_the_plan_of_a_run_alone(tmp_path: Path, mode: str) -> None:
-    done = sample(tmp_path, "--dry-run=json", mode)
+def test_json_is_not_for_cleanup(tmp_path: Path) -> None:
+    done = sample(tmp_path, "--dry-run=json", "--cleanup")
     assert done.code == 4
-    assert "--dry-run=json is the plan of a run" in done.out
+    assert "--dry-run=json is for a run and for --relock" in done.out

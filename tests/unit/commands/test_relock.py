@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from prep.catalogue.lock import read_lock
 from sample_hub.server import Hub, ServedRepo
@@ -66,7 +67,7 @@ def test_a_branch_that_moved_is_told_and_then_locked(publisher: Publisher) -> No
 
     before, commit = publisher.repos[0].commit, publisher.publish("mit")
     dry = publisher.run("--relock", "--dry-run")
-    assert dry.code == 0
+    assert dry.code == 10, "a bot may open a pull request"
     size = (publisher.folder / "new" / "modules.json").stat().st_size
     assert dry.out.splitlines() == [
         f"{TINY}:",
@@ -89,11 +90,38 @@ def test_a_branch_that_moved_is_told_and_then_locked(publisher: Publisher) -> No
     assert (entry.commit, entry.license) == (commit, "mit")
 
 
+def test_what_moved_is_told_to_programs(publisher: Publisher) -> None:
+    still = publisher.run("--relock", "--dry-run=json")
+    found = json.loads(still.out)
+    assert (still.code, found["exit"], found["gone"]) == (0, 0, [])
+    [model] = found["models"]
+    assert (model["moved"], model["meaning"]) == (False, [])
+
+    before, commit = publisher.repos[0].commit, publisher.publish()
+    old = publisher.lock.read_bytes()
+    moved = publisher.run("--relock", "--dry-run=json")
+    found = json.loads(moved.out)
+    schema = json.loads((ROOT / "docs" / "relock.schema.json").read_text(encoding="utf-8"))
+    Draft202012Validator(schema).validate(found)
+    assert (moved.code, found["exit"], found["lock"]) == (10, 10, "models.lock.toml")
+    [model] = found["models"]
+    assert (model["name"], model["before"], model["after"]) == (TINY, before, commit)
+    assert (model["moved"], model["main"]) == (True, None)
+    assert f"  commit: {before} → {commit}" in model["changes"]
+    assert model["meaning"][-1].startswith("indexes must be rebuilt: yes (")
+    assert publisher.lock.read_bytes() == old
+
+    publisher.catalogue.write_text(publisher.catalogue.read_text().replace(TINY, "renamed", 1))
+    gone = publisher.run("--relock", "--dry-run")
+    assert gone.code == 10, gone.out
+    assert gone.out.endswith(f"the lock would change for renamed, {TINY}\n")
+
+
 def test_a_pin_says_that_the_hub_has_gone_on_without_it(publisher: Publisher) -> None:
     old, new = publisher.repos[0].commit, publisher.publish(tags=frozenset({"v2"}))
     publisher.pin(old)
     done = publisher.run("--relock", "--dry-run")
-    assert done.code == 0
+    assert done.code == 10
     assert f"  the catalogue pins this commit; the repository's main is {new}" in done.out
     publisher.pin("v2")
     done = publisher.run("--relock")

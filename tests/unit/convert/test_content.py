@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from prep.convert.content import WEIGHTS, Content
+from prep.tasks.measure import Agreement
 from prep.tasks.precisions import PRECISIONS
 from prep.tasks.registry import TASKS
 
@@ -14,8 +15,7 @@ RIGHT = Content(
     elements={"u8": 950, "f32": 50},
     vocabulary=10,
     source_vocabulary=10,
-    finite=True,
-    agreement=0.99,
+    agreement=Agreement(finite=True, value=0.99),
 )
 
 
@@ -37,13 +37,25 @@ def test_what_is_right_has_no_problem() -> None:
             "0% of the weights are int8, wanted at least 95% (elements: none)",
         ),
         ({"vocabulary": 5}, "tokenizer", "the tokenizer has 5 tokens, the original has 10"),
-        ({"finite": False}, "agreement", "answers hold NaN or infinity"),
         (
-            {"agreement": 0.9},
+            {"agreement": Agreement(finite=False, value=0.99)},
+            "agreement",
+            "answers hold NaN or infinity",
+        ),
+        (
+            {"agreement": Agreement(finite=True, value=0.9)},
             "agreement",
             "the lowest cosine to the PyTorch original is 0.9000, wanted at least 0.99",
         ),
-        ({"contradictions": ("b first", "c first")}, "agreement", "b first; c first"),
+        (
+            {
+                "agreement": Agreement(
+                    finite=True, value=0.99, contradictions=("b first", "c first")
+                )
+            },
+            "agreement",
+            "b first; c first",
+        ),
     ],
 )
 def test_what_is_wrong_is_named_by_its_aspect(
@@ -58,8 +70,13 @@ def test_agreement_is_held_to_the_bound_of_its_precision(task: str, precision: s
     """The bound itself is kept; a little worse is not, nor is NaN."""
     bound = TASKS[task].questions().agreement[precision]
     worse = bound * (1.01 if TASKS[task].measure.at_most else 0.99)
-    right = replace(RIGHT, task=task, elements={WEIGHTS[precision][0]: 1}, agreement=bound)
+    right = replace(
+        RIGHT,
+        task=task,
+        elements={WEIGHTS[precision][0]: 1},
+        agreement=Agreement(finite=True, value=bound),
+    )
     assert right.problems(precision, bound) == {}
     for agreement in (worse, float("nan")):
-        wrong = replace(right, agreement=agreement)
+        wrong = replace(right, agreement=Agreement(finite=True, value=agreement))
         assert list(wrong.problems(precision, bound)) == ["agreement"]

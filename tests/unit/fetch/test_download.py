@@ -28,11 +28,12 @@ class Fetch:
     """Fetches the file as the stage does; `said` are the lines for people."""
 
     def __init__(self, folder: Path) -> None:
-        write_bytes(folder / "served" / FILE.path, BODY)
+        if not (folder / "served").exists():
+            write_bytes(folder / "served" / FILE.path, BODY)
         self.served = ServedRepo.of(REPO, folder / "served", "mit")
         self.home, self.said = Home(folder / "home"), list[str]()
         self.scratch = folder / "scratch"
-        self.scratch.mkdir()
+        self.scratch.mkdir(exist_ok=True)
         self.partial = self.home.partial / FILE.sha256
         self.link = self.home.snapshot(REPO, self.served.commit) / FILE.path
 

@@ -6,6 +6,7 @@ They are of summary.json 2, ready.json 1 and receipts that name no version of mo
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,9 @@ from prep.machine.build import build
 from prep.report import history
 from prep.report.older_versions import renamed, upgraded
 from prep.report.ready_file import write_for_consumers
-from prep.report.summary import entry, write_summary
-from prep.report.verdict import ModelRun, Status
+from prep.report.run_report import Status
+from prep.report.summary import model_report, write_reports
+from prep.report.verdict import ModelRun
 from tests.support.small_homes import tiny
 from tests.support.small_settings import settings_for
 from tests.unit.deploy.test_ready import LONG_AGO, gate
@@ -42,20 +44,25 @@ def state(tmp_path: Path) -> Path:
 
 def written(state: Path, status: Status, name: str = "tiny") -> dict[str, Any]:
     """The summary after a run of today."""
+    path = state / "summary.json"
     settings = settings_for(state.parent, tiny(state.parent / "other").locked)
-    fresh = entry(ModelRun(), status, settings, "tiny")
-    whole, past = write_summary(state / "summary.json", settings, {name: fresh}, 0, 0.0)
-    assert [line["status"] for line in past[:3]] == list(TODAY.values())
-    return whole
+    fresh = model_report(ModelRun(), status, settings, "tiny")
+    write_reports(replace(settings, summary=path), {name: fresh}, 0, 0.0)
+    past = history.read(state / "history.jsonl")
+    assert [line.status for line in past[:3]] == list(TODAY.values())
+    written: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return written
 
 
 def test_a_summary_is_written_anew_with_todays_words(state: Path) -> None:
     whole = written(state, "ready", "new")
     models = whole["models"]
-    assert whole["summary-version"] == 3
+    assert whole["summary-version"] == 4
     assert {name: models[name]["status"] for name in TODAY} == TODAY
     assert models["tiny"]["repaired"] == ["changed  config.json"]
     assert models["tiny"]["model-prep"] is None
+    [cause] = models["second"]["causes"]
+    assert (cause["kind"], cause["error"], cause["text"]) == ("permanent", "", "second: wrong")
     assert models["new"]["model-prep"] == whole["model-prep"] == build().record()
 
 
@@ -70,13 +77,13 @@ def test_the_verdict_of_an_older_summary_stands_over_a_run_that_left_checks_out(
 
 def test_older_words_in_a_record_of_today_are_no_verdict(state: Path) -> None:
     text = (state / "summary.json").read_text()
-    (state / "summary.json").write_text(text.replace('-version": 2', '-version": 3'))
+    (state / "summary.json").write_text(text.replace('-version": 2', '-version": 4'))
     assert list(written(state, "ready", "new")["models"]) == ["new"]
 
 
 def test_the_history_is_read_in_todays_words() -> None:
     lines = history.read(OLDER / "history.jsonl")
-    assert {line["model"]: line["status"] for line in lines} == TODAY
+    assert {line.model: line.status for line in lines} == TODAY
 
 
 def test_the_gate_accepts_an_older_proof_and_sees_damage(state: Path) -> None:
@@ -118,5 +125,5 @@ def test_an_older_ledger_says_what_was_placed(tmp_path: Path) -> None:
 def test_what_is_no_record_stays_so(record: object) -> None:
     assert renamed(record) == record
     assert upgraded(record) == (
-        {**record, "model-prep": None} if isinstance(record, dict) else record
+        {"model-prep": None, **record} if isinstance(record, dict) else record
     )

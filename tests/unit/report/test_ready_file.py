@@ -9,7 +9,7 @@ import pytest
 
 from prep.catalogue.lock import LockedModel
 from prep.home.layout import Home
-from prep.report.ready_file import environment, variable, write_for_consumers
+from prep.report.ready_file import ReadyVerdict, environment, variable, write_for_consumers
 from prep.report.verdict import Status
 from tests.support.paths import ROOT
 from tests.support.runs import in_namespace, sample
@@ -114,7 +114,15 @@ def test_consumer_env_says_nothing_that_is_read_in_two_ways(tmp_path: Path) -> N
     assert [line for line in lines if not line.startswith("#")] == []
     assert f"Nothing is set: docker, systemd and shells read {str(made.home.root)!r}" in lines[1]
 
-    entry = {"status": "ready", "repo": "a/b", "precisions": ["int8"]}
+    entry = ReadyVerdict(
+        status="ready",
+        at="2026-01-01T00:00:00+00:00",
+        model_prep=None,
+        entry="e" * 64,
+        repo="a/b",
+        commit="c" * 40,
+        precisions=("int8",),
+    )
     text = environment(Home(Path("/srv")), {"a.b": entry, "a-b": entry})
     assert "MODEL_A_B_INT8=" not in text
     assert "# MODEL_A_B_INT8 would be 2 paths: " in text

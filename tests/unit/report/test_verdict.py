@@ -1,10 +1,13 @@
 """A model's word is the truth of its tests, and nothing weaker ever replaces it."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from prep.report.verdict import ModelRun, Outcome, Status, judge, merged
+from prep.report.run_report import Counts, ModelReport, Status, first_line
+from prep.report.verdict import Failure, ModelRun, Outcome, judge, merged
+from tests.support.reports import model_report
 
 ALL = frozenset({"test_pins", "test_bytes"})
 
@@ -45,27 +48,84 @@ def test_no_verdict_where_another_test_was_expected_or_nobody_knows(
 
 
 @pytest.mark.parametrize("before", ["ready", "repaired", "failed", "transient"])
-def test_an_unchecked_run_never_replaces_a_verdict_of_the_same_entry(before: str) -> None:
-    earlier = {"status": before, "entry": "e1"}
-    assert merged(earlier, {"status": "unchecked", "entry": "e1"}) is earlier
+def test_an_unchecked_run_never_replaces_a_verdict_of_the_same_entry(before: Status) -> None:
+    earlier = model_report(before)
+    assert merged(earlier, model_report("unchecked")) is earlier
+
+
+UNCHECKED = model_report("unchecked")
 
 
 @pytest.mark.parametrize(
     ("earlier", "fresh"),
     [
-        (None, {"status": "unchecked", "entry": "e1"}),
-        ({"status": "ready", "entry": "e1"}, {"status": "failed", "entry": "e1"}),
-        ({"status": "failed", "entry": "e1"}, {"status": "ready", "entry": "e1"}),
-        ({"status": "unchecked", "entry": "e1"}, {"status": "unchecked", "entry": "e1", "at": 2}),
-        ({"entry": "e1"}, {"status": "unchecked", "entry": "e1"}),
-        *(
-            ({"status": "ready", key: "one"}, {"status": "unchecked", key: "other"})
-            for key in ("entry", "home", "wanted-precisions", "wanted-consumers")
+        (None, UNCHECKED),
+        (model_report("ready"), model_report("failed")),
+        (model_report("failed"), model_report("ready")),
+        (UNCHECKED, model_report("unchecked")),
+        (replace(model_report(), entry="b" * 64), UNCHECKED),
+        (replace(model_report(), home="/other"), UNCHECKED),
+        (replace(model_report(), wanted_precisions=("fp16",)), UNCHECKED),
+        (replace(model_report(), wanted_consumers=("transformers",)), UNCHECKED),
+    ],
+)
+def test_every_other_run_replaces_what_was(earlier: ModelReport | None, fresh: ModelReport) -> None:
+    assert merged(earlier, fresh) is fresh
+
+
+LONG = "tiny is not what the lock says in hub/models--acme--tiny/snapshots/c0ffee (2 problems):"
+
+
+def test_failures_that_differ_in_the_load_alone_are_one_cause() -> None:
+    made = ModelRun(checks={"a": "x access", "b": "x access", "c": "y access", "d": "y answers"})
+    for test, load in (("a", "x:name"), ("b", "x:path"), ("c", "y:path")):
+        text = f"crashed: tiny: loading by {load}: killed by signal 11."
+        made.fail(test, Failure(error="ChildCrashed", text=text, transient=False), load)
+    behind = Failure(error="ChildCrashed", text="not reached: x", transient=False, reached=False)
+    made.fail("d", behind, "y:path")
+    [cause] = made.causes.values()
+    assert (cause.checks, cause.tests) == (("x access", "y access"), ("a", "b", "c"))
+    assert (cause.kind, cause.error) == ("permanent", "ChildCrashed")
+    assert cause.line == "crashed: tiny: loading by x:name: killed by signal 11."
+    assert set(made.loads) == {"x:name", "x:path", "y:path"}
+    assert judge(made, ALL) == "failed"
+    reports = made.reports()
+    assert [(name, check.failed, check.not_reached) for name, check in reports.items()] == [
+        ("x access", 2, 0),
+        ("y access", 1, 0),
+        ("y answers", 0, 1),
+    ]
+    assert (reports["x access"].cause, reports["y answers"].cause) == (cause.line, "not reached: x")
+
+
+def test_two_faults_are_two_causes_and_what_is_not_reached_counts_as_failed() -> None:
+    made = ModelRun()
+    for test in ("a", "b"):
+        made.fail(test, Failure(error="Failed", text=f"tiny: {test} is wrong", transient=False))
+    assert [cause.line for cause in made.causes.values()] == [
+        "tiny: a is wrong",
+        "tiny: b is wrong",
+    ]
+    behind = ModelRun()
+    text = "not reached: hub unreachable: tiny"
+    behind.fail("a", Failure(error="HubUnreachable", text=text, transient=True, reached=False))
+    assert (behind.causes, judge(behind, ALL)) == ({}, "transient")
+    assert behind.counts(behind.tests) == Counts(passed=0, failed=0, not_reached=1, not_tried=0)
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("tiny: wrong\nand more", "tiny: wrong"),
+        (f"tiny: {'x' * 60}. {'y' * 80}. z", f"tiny: {'x' * 60}."),
+        (f"tiny: {'x' * 200}", f"tiny: {'x' * 113}…"),
+        (
+            f"{LONG}\n  corrupt  config.json  (other)\n  missing  x",
+            f"{LONG[:59]}…: corrupt config.json (other)",
         ),
     ],
-    ids=str,
+    ids=["its first line", "its first sentence", "cut", "a list"],
 )
-def test_every_other_run_replaces_what_was(
-    earlier: dict[str, Any] | None, fresh: dict[str, Any]
-) -> None:
-    assert merged(earlier, fresh) is fresh
+def test_a_cause_is_one_short_line(text: str, line: str) -> None:
+    assert first_line(text) == line
+    assert len(line) <= 120

@@ -25,7 +25,7 @@ from prep.errors import (
     UnsuitableInterpreter,
 )
 from prep.machine.disk import disk_of
-from prep.sandbox.import_server import ImportServer
+from prep.sandbox.import_server import ImportServer, Job
 from prep.tasks.consumers import Case, Interpreter
 from tests.support.restricted import bare_python, libraries_of
 
@@ -50,6 +50,14 @@ def slowly(order):
 
 def named(order):
     return {"name": order["name"]}
+
+def span(order):
+    began = time.monotonic()
+    time.sleep(order["seconds"])
+    return {"name": order["name"], "began": began, "ended": time.monotonic()}
+
+def large(order):
+    return {"large": "x" * order["size"]}
 
 def leave(order):
     os._exit(3)
@@ -370,6 +378,124 @@ def test_answer_to_another_order_is_refused_and_the_next_order_has_a_new_process
         str(error),
     )
     assert server.run("job:named", {"name": "C"}, doing="next").value == {"name": "C"}
+
+
+def submit(server: ImportServer, job: str, timeout: float = 20, **args: object) -> Job:
+    return server.submit(f"job:{job}", args, doing=f"load {args.get('name')}", timeout=timeout)
+
+
+def test_jobs_run_at_once_and_each_has_its_own_answer_in_whatever_order_they_end(
+    server: ImportServer,
+) -> None:
+    lengths = {"A": 1.6, "B": 0.8, "C": 1.2, "D": 0.4}
+    jobs = [submit(server, "span", name=name, seconds=took) for name, took in lengths.items()]
+    assert server.running == tuple(jobs)
+    spans = [server.result(job).value for job in jobs]
+    assert [span["name"] for span in spans] == [*lengths]
+    assert max(span["began"] for span in spans) < min(span["ended"] for span in spans)
+    assert server.running == ()
+
+
+LARGE = 8 << 20  # bytes: many times what a pipe holds
+
+
+@pytest.mark.parametrize(
+    ("job", "args", "kind"),
+    [
+        ("leave", {}, ChildCrashed),
+        ("kill", {"signal": signal.SIGKILL}, ChildKilled),
+        ("halfway", {}, ChildKilled),
+        ("sleep", {"timeout": 0.3}, TimedOut),
+        ("large", {"size": LARGE}, None),
+    ],
+    ids=["ends", "is killed", "is killed while it answers", "is late", "writes megabytes"],
+)
+def test_job_disturbs_none_that_runs_beside_it(
+    server: ImportServer, job: str, args: dict[str, Any], kind: type[PrepError] | None
+) -> None:
+    server.ready()
+    assert server._child is not None
+    process = server._child.process
+    before, odd, after = (
+        submit(server, "slowly", name="A"),
+        submit(server, job, **args),
+        submit(server, "slowly", name="B"),
+    )
+    assert server.result(before).value == {"name": "A"}
+    if kind is None:
+        assert server.result(odd).value == {"large": "x" * LARGE}
+    else:
+        with pytest.raises(kind):
+            server.result(odd)
+    assert server.result(after).value == {"name": "B"}
+    assert process.poll() is None
+
+
+def test_answer_that_came_in_time_is_not_late_because_nobody_read_it(server: ImportServer) -> None:
+    """The process of the tests did something else for longer than the job may take."""
+    job = submit(server, "large", size=LARGE)
+    job.given -= 1000
+    assert server.result(job).value == {"large": "x" * LARGE}
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), Alarm()], ids=["Ctrl-C", "pytest-timeout"])
+def test_interrupted_wait_ends_all_jobs_and_the_others_run_again(
+    server: ImportServer, error: BaseException
+) -> None:
+    jobs = [submit(server, "slowly", name=name) for name in "ABC"]
+    assert server._child is not None
+    process = server._child.process
+    with pytest.raises(type(error)), alarm(0.2, error):
+        server.result(jobs[0])
+    assert process.poll() == -signal.SIGKILL
+    assert server.running == ()
+    assert [server.result(job).value for job in jobs[1:]] == [{"name": "B"}, {"name": "C"}]
+
+
+def test_job_that_must_be_alone_waits_for_the_others_whatever_becomes_of_them(
+    server: ImportServer,
+) -> None:
+    first = submit(server, "span", name="A", seconds=0.8)
+    killed = submit(server, "kill", signal=signal.SIGKILL)
+    alone = {"name": "B", "seconds": 0}
+    found = server.run_alone("job:span", alone, doing="converting", timeout=20)
+    assert found.value["began"] >= server.result(first).value["ended"]
+    with pytest.raises(ChildKilled):
+        server.result(killed)
+
+
+def test_more_jobs_are_begun_while_one_is_waited_for_but_not_beside_one_alone(
+    service: Interpreter, serve: Serve
+) -> None:
+    serving, begun = serve(service), list[Job]()
+
+    def begin() -> None:
+        if len(begun) < 2:
+            begun.append(submit(serving, "span", name="more", seconds=0.1))
+
+    serving.ready()
+    serving.meanwhile = begin
+    serving.run_alone("job:span", {"name": "A", "seconds": 0.2}, doing="alone")
+    assert begun == []
+    waited = serving.run("job:span", {"name": "A", "seconds": 1.0}, doing="waiting").value
+    assert len(begun) == 2
+    assert serving.result(begun[0]).value["ended"] < waited["ended"]
+
+
+def test_error_while_more_is_begun_ends_the_server(service: Interpreter, serve: Serve) -> None:
+    """As an interruption there: half of an order may have been written."""
+    serving = serve(service)
+    job = submit(serving, "slowly", name="A")
+    assert serving._child is not None
+    process = serving._child.process
+
+    def fail() -> None:
+        raise Alarm
+
+    serving.meanwhile = fail
+    with pytest.raises(Alarm):
+        serving.result(job)
+    assert process.poll() == -signal.SIGKILL
 
 
 PRINTS = "import sys\nprint('welcome')\nsys.stdout.flush()\n"

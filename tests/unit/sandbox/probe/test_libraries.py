@@ -17,7 +17,7 @@ from prep.sandbox.import_server import MAIN, PROBE, pack
 from prep.sandbox.probe import loading
 from prep.sandbox.probe.consumers import TASKS
 from prep.sandbox.probe.loading import Way
-from tests.support.restricted import bare_python, libraries_of
+from tests.support.restricted import bare_python, libraries_of, may_have_namespaces
 
 OLDEST = (3, 9)
 MODULES = sorted(path.name for path in PROBE.glob("*.py"))
@@ -163,8 +163,12 @@ ABSENT = {
 def test_without_any_library_it_starts_and_says_what_each_consumer_lacks(
     packed: Path, bare: Path, tmp_path: Path
 ) -> None:
-    ready = ready_line(bare, packed, tmp_path)
+    for name in ("hf-home", "home"):
+        (tmp_path / name).mkdir()
+    ready = ready_line(bare, packed, tmp_path / "hf-home")
     assert ready.pop("seconds") < 30
+    assert 1 << 20 < ready.pop("memory") < 1 << 30
+    assert ready.pop("side-by-side") == may_have_namespaces()
     assert ready == {
         "python": ".".join(map(str, sys.version_info[:3])),
         "versions": {},
@@ -174,7 +178,14 @@ def test_without_any_library_it_starts_and_says_what_each_consumer_lacks(
             for name, task in TASKS.items()
         },
     }
-    assert list(tmp_path.iterdir()) == []
+    assert sorted(tmp_path.rglob("*")) == [tmp_path / "hf-home", tmp_path / "home"]
+
+
+def test_where_nothing_can_be_mounted_it_says_that_loads_come_one_by_one(
+    packed: Path, bare: Path, tmp_path: Path
+) -> None:
+    ready = ready_line(bare, packed, tmp_path)  # its second place, a folder beside, is not there
+    assert ready["side-by-side"] is False
 
 
 def oldest() -> str | None:
@@ -200,18 +211,21 @@ def test_the_oldest_python_runs_it_and_does_a_job(packed: Path, tmp_path: Path) 
     home = str(tmp_path / "models")
     shown = {"home": home, "as": "path", "user": "owner", "mount": "read-write"}
     order = {"order": 7, "call": "builtins:dict", "args": {"a": 1}, "may_write": []}
-    done = subprocess.run(
+    order |= {"threads": 1, "timeout": 20, "sandbox": shown}
+    with subprocess.Popen(
         [python, str(packed)],
         env={"HF_HOME": str(tmp_path / "hf-home")},
-        input=json.dumps({**order, "timeout": 20, "sandbox": shown}),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    greeting, answer = map(json.loads, done.stdout.splitlines())
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as process:
+        assert process.stdin is not None and process.stdout is not None
+        process.stdin.write(json.dumps(order).encode() + b"\n")
+        process.stdin.flush()
+        greeting, answer = (json.loads(process.stdout.readline()) for _ in range(2))
+        process.stdin.close()  # it ends at once, with whatever still runs
+        assert process.wait(timeout=20) == 0
     assert (greeting["order"], answer["order"]) == (GREETING, 7)
-    assert answer["result"] == {"a": 1, "shown": str(tmp_path / "home")}, done.stderr
+    assert answer["result"] == {"a": 1, "shown": str(tmp_path / "home")}
 
 
 # Libraries in pieces: a module, and what the package's metadata says.

@@ -1,4 +1,4 @@
-"""What is taken for an entry of the summary, and what its schema says, is the same everywhere."""
+"""What is taken for a model of the summary, and what its schema says, is the same everywhere."""
 
 import copy
 import functools
@@ -11,16 +11,19 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from prep.files.fields import MOST, MOST_SECONDS
-from prep.report.summary_entry import is_entry
+from prep.files.typed import Misfit, plain, read, read_or_none
+from prep.report.run_report import ModelReport, weights_and_consumer
 from tests.support.paths import ROOT
-from tests.unit.report.test_page import LOADS, model
+from tests.support.reports import LOADS, model_report
 
 SCHEMA = json.loads((ROOT / "docs" / "summary.schema.json").read_text(encoding="utf-8"))
-VALID = Draft202012Validator({"$ref": "#/$defs/model", "$defs": SCHEMA["$defs"]})
+VALID = Draft202012Validator({"$ref": "#/$defs/ModelReport", "$defs": SCHEMA["$defs"]})
 RICH: dict[str, Any] = {
-    **json.loads(json.dumps(model("repaired", repaired=["corrupt config.json"]))),
+    **plain(model_report("repaired", repaired=["corrupt config.json"])),
     "loads": {
-        name: LOADS[name] for name in ("transformers:name", "transformers:path:other:read-only")
+        "transformers:name": LOADS["transformers:name"],
+        "transformers:path:other": {"not-tried": "needs root"},
+        "transformers:path": {"failed": "crashed: tiny"},
     },
     "wanted-consumers": ["transformers"],
     "entry": "a" * 64,
@@ -29,7 +32,27 @@ RICH: dict[str, Any] = {
     "interpreters": {
         "search": {"python": "/srv/p", "versions": {"python": "3.9"}, "not-tried": {"a": "b"}}
     },
-    "problems": ["a problem"],
+    "causes": [
+        {
+            "kind": "permanent",
+            "error": "Failed",
+            "line": "tiny: wrong",
+            "text": "tiny: wrong",
+            "checks": ["pins"],
+            "tests": ["test_pins"],
+        }
+    ],
+    "warnings": ["agreement of int8 fell"],
+    "last-ready": {
+        "at": "2026-01-01T00:00:00+00:00",
+        "entry": "a" * 64,
+        "commit": "a" * 40,
+        "precisions": ["int8"],
+        "consumers": ["transformers"],
+        "versions": {"torch": "2"},
+        "machine": {"processor": "x", "cores": 2, "kernel": "6", "python": "3.11"},
+    },
+    "differs": ["version: torch 2 → 3"],
 }
 # One of each type, and what stands at the edge of a shape. Not what a schema cannot tell: a date
 # that the calendar lacks, and 1.0, which is the integer 1 to it; nor a time and a new line, which
@@ -89,7 +112,7 @@ PLACES = list(places_in(RICH))
 
 
 def test_the_rich_entry_is_valid_and_has_every_part() -> None:
-    assert is_entry(RICH)
+    assert plain(read(ModelReport, RICH)) == RICH
     assert VALID.is_valid(RICH)
     assert len(PLACES) > 80
     empty = [key for key, value in RICH.items() if value in ([], {}, None)]
@@ -102,10 +125,30 @@ def test_the_reader_and_the_schema_agree(key: str) -> None:
     differing, verdicts = [], set()
     for path in here:
         for name, entry in changed(path):
-            taken, valid = is_entry(entry), VALID.is_valid(entry)
+            taken, valid = read_or_none(ModelReport, entry) is not None, VALID.is_valid(entry)
             verdicts.add(taken)
             if taken != valid:
                 who = "taken, and not valid" if taken else "valid, and not taken"
                 differing.append(f"{'.'.join(map(str, path))} {name}: {who}")
     assert differing == []
     assert verdicts == ({True, False} if key else {False})
+
+
+def test_what_does_not_fit_is_named() -> None:
+    wrong = copy.deepcopy(RICH)
+    wrong["precisions"]["int8"]["bytes"] = -1
+    with pytest.raises(Misfit, match=r"^\.precisions\.int8\.bytes cannot be '-1'$"):
+        read(ModelReport, wrong)
+
+
+@pytest.mark.parametrize(
+    ("load", "found"),
+    [
+        ("transformers:name:cache_dir", ("original", "transformers")),
+        ("int8:optimum-intel:path", ("int8", "optimum-intel")),
+        ("int8:optimum-intel:path:other:python=a", ("int8", "optimum-intel in a")),
+        ("transformers:path:python=a", ("original", "transformers in a")),
+    ],
+)
+def test_a_loads_id_tells_weights_and_consumer(load: str, found: tuple[str, str]) -> None:
+    assert weights_and_consumer(load) == found

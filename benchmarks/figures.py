@@ -1,0 +1,107 @@
+"""What a benchmark found: rows with medians and spread, as JSON and as a table for a page."""
+
+import json
+import re
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+SECTION = re.compile(r"(<!-- measured -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One figure of one part, with its peer's where it has one; values in the order of the runs.
+
+    `at_most` bounds the median, or the ratio of the medians where there is a peer; `at_least` turns
+    the bound round.
+    """
+
+    part: str
+    what: str
+    unit: str
+    ours: Sequence[float]
+    at_most: float
+    peer: str = ""
+    theirs: Sequence[float] = ()
+    at_least: bool = False
+
+    @property
+    def figure(self) -> float:
+        """What is held against the bound."""
+        median = statistics.median(self.ours)
+        return median / statistics.median(self.theirs) if self.theirs else median
+
+    @property
+    def reached(self) -> bool:
+        """Whether the bound is kept."""
+        return self.figure >= self.at_most if self.at_least else self.figure <= self.at_most
+
+    def record(self) -> dict[str, Any]:
+        """As the JSON file has it."""
+        return {
+            "part": self.part,
+            "what": self.what,
+            "unit": self.unit,
+            "ours": [round(value, 3) for value in self.ours],
+            "peer": self.peer,
+            "theirs": [round(value, 3) for value in self.theirs],
+            "figure": round(self.figure, 3),
+            "bound": self.at_most,
+            "reached": self.reached,
+        }
+
+
+def spread(values: Sequence[float], unit: str) -> str:
+    """Median with least and greatest; nothing where there are none."""
+    if not values:
+        return ""
+    median = f"{statistics.median(values):.1f} {unit}"
+    return median if len(values) == 1 else f"{median} ({min(values):.1f} to {max(values):.1f})"
+
+
+def table(records: Iterable[Mapping[str, Any]]) -> str:
+    """A table of Markdown; the figure is a ratio where a peer was measured."""
+    lines = ["| what | here | peer | figure | to reach |", "|---|---|---|---|---|"]
+    for record in records:
+        unit = record["unit"]
+        theirs = spread(record["theirs"], unit)
+        figure = f"{record['figure']:.2f} x" if theirs else f"{record['figure']:.1f} {unit}"
+        bound = f"{record['bound']:g}{' x' if theirs else f' {unit}'}"
+        peer = f"{record['peer']}: {theirs}" if theirs else record["peer"]
+        cells = (record["what"], spread(record["ours"], unit), peer, figure)
+        reached = "reached" if record["reached"] else "not reached"
+        lines.append(f"| {' | '.join(cells)} | {bound}: {reached} |")
+    return "\n".join(lines)
+
+
+def merged(
+    older: Iterable[Mapping[str, Any]], newer: Iterable[Mapping[str, Any]]
+) -> list[Mapping[str, Any]]:
+    """Rows of parts that were not measured again stay."""
+    again = {record["part"] for record in newer}
+    return [*(record for record in older if record["part"] not in again), *newer]
+
+
+def write(
+    rows: Sequence[Row], machine: Mapping[str, Any], command: str, to: Path, page: Path
+) -> None:
+    """Write the JSON file, and the table into the page between its two comments.
+
+    Older rows of the JSON file stay where they were measured on the same machine.
+    """
+    newer = [row.record() for row in rows]
+    older: list[Mapping[str, Any]] = []
+    if to.exists():
+        before = json.loads(to.read_text(encoding="utf-8"))
+        older = before["rows"] if before["machine"] == machine else []
+    records = merged(older, newer)
+    found = {"machine": machine, "command": command, "rows": records}
+    to.parent.mkdir(exist_ok=True)
+    to.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    where = ", ".join(f"{key}: {value}" for key, value in machine.items())
+    text = f"{table(records)}\n\nMachine: {where}. Command: `{command}`.\n"
+    old = page.read_text(encoding="utf-8")
+    page.write_text(SECTION.sub(lambda match: match[1] + text + match[2], old), encoding="utf-8")

@@ -1,0 +1,132 @@
+"""Whether a model can be prepared as its entry says, by the small files that --relock reads."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from prep.catalogue.entries import ModelSpec
+from prep.catalogue.lock import CONVERTER
+from prep.convert import overlay
+from prep.errors import Unsupported, listing
+from prep.fetch.hub import RemoteModel
+from prep.process.child import Watch, environment, run
+from prep.tasks.architecture import Architecture, describe, missing_files
+from prep.tasks.registry import TASKS
+
+GATES_SECONDS = 180
+NONE = "write precisions = [] in its entry: the published weights alone are prepared and judged"
+Gates = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suited:
+    """What the lock says of it: the consumers where not all can read it, and the converter."""
+
+    consumers: tuple[str, ...] | None
+    converter: str | None
+
+
+def architecture_of(remote: RemoteModel) -> Architecture:
+    """By the files that came with the hub's answer."""
+    return describe({file.path: file.text for file in remote.files if file.text is not None})
+
+
+def ask_exporter(
+    found: Iterable[tuple[ModelSpec, Architecture]], scratch: Path, say: Callable[[str], object]
+) -> Gates:
+    """What the exporter says of all architectures that are to be converted, in one child."""
+    types = sorted(
+        {
+            (architecture.model_type, spec.task)
+            for spec, architecture in found
+            if spec.precisions and architecture.model_type
+        }
+    )
+    if not types:
+        return {}
+    say("asking the exporter which architectures it converts")
+    doing = "asking the exporter"
+    known: Gates = run(
+        "prep.convert.gates",
+        {"types": types},
+        environment(scratch, network=False),
+        doing=doing,
+        on_event=lambda event: None,
+        watch=Watch(GATES_SECONDS),
+    )["types"]
+    return known
+
+
+def check(spec: ModelSpec, remote: RemoteModel, gates: Gates) -> Suited:
+    """What is to be locked beside the files; raises `Unsupported`, with the entry to write."""
+    found = architecture_of(remote)
+    paths = [file.path for file in remote.files]
+    if missing := missing_files(found, paths, remote.others):
+        raise _refusal(
+            spec,
+            remote,
+            "files that its loaders need are not among the wanted ones",
+            missing,
+            "Name them in 'files', or choose a revision that has them.",
+        )
+    if spec.task == "reranker" and not found.is_modular and found.labels != 1:
+        raise _refusal(
+            spec,
+            remote,
+            f"it has {found.labels} labels, and a reranker has 1",
+            [],
+            "Choose a model that scores a pair by one number.",
+        )
+    task = TASKS[spec.task]
+    unable = task.consumers_unable(found, paths)
+    if named := [name for name in spec.consumers or () if name in unable]:
+        lines = [f"{name}  {unable[name]}" for name in named]
+        raise _refusal(
+            spec,
+            remote,
+            "consumers of its entry cannot read it",
+            lines,
+            "Take them out of 'consumers'.",
+        )
+    able = [consumer for consumer in task.consumers if consumer.name not in unable]
+    if not able:
+        lines = [f"{name}  {why}" for name, why in unable.items()]
+        raise _refusal(spec, remote, "no consumer can read it", lines, "Choose another model.")
+    converter = None
+    if spec.precisions:
+        if not any(consumer.reads == "converted" for consumer in able):
+            lines = [f"{name}  {why}" for name, why in unable.items()]
+            raise _refusal(
+                spec, remote, "no consumer can read a conversion of it", lines, f"{NONE}."
+            )
+        converter = _converter(spec, remote, found, gates)
+    names = tuple(consumer.name for consumer in able)
+    return Suited(consumers=names if unable else None, converter=converter)
+
+
+def _converter(
+    spec: ModelSpec, remote: RemoteModel, found: Architecture, gates: Gates
+) -> str | None:
+    """The converter for its architecture, None for the usual one."""
+    gate = gates.get(f"{found.model_type} {spec.task}")
+    if gate is None or not gate["exported"]:
+        raise _refusal(
+            spec,
+            remote,
+            f"optimum-intel does not export the architecture {found.model_type} for {spec.task}",
+            [],
+            f"To prepare it without a conversion, {NONE}.",
+        )
+    if not gate["too-new"]:
+        return None
+    overlay.needed(spec.name)
+    return CONVERTER
+
+
+def _refusal(
+    spec: ModelSpec, remote: RemoteModel, what: str, lines: list[str], remedy: str
+) -> Unsupported:
+    head = f"{spec.name}: will not lock {spec.repo} at {remote.commit}: {what}"
+    shown = listing(head, lines) if lines else f"{head}."
+    return Unsupported(f"{shown}\nNothing was locked. {remedy}")

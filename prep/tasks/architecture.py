@@ -1,0 +1,124 @@
+"""What a repository's settings say of a model, and which consumers can therefore read it. Pure.
+
+Asked at `--relock`, of the small files that it reads anyway, so that nobody fetches what cannot be
+prepared.
+"""
+
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+# The exporter gives them an input that no consumer of the conversion fills: answers are NaN.
+WITH_POSITION_IDS = ("gemma", "gemma2", "llama", "mistral", "phi3", "qwen2")
+ENCODER_DECODERS = ("longt5", "mt5", "t5", "umt5")
+STEPS = ("Transformer", "Pooling", "Dense", "Normalize", "LayerNorm", "Dropout")
+"""Modules that a service applies by itself where it loads the transformer alone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Module:
+    """One line of modules.json: the class's own name, and its folder."""
+
+    kind: str
+    folder: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Architecture:
+    """`model_type` and `classes` are those of config.json, None and empty where there is none.
+
+    `modules` is None where there is no modules.json.
+    """
+
+    model_type: str | None
+    classes: tuple[str, ...]
+    labels: int
+    modules: tuple[Module, ...] | None
+    tokenizer: str | None
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of its modules."""
+        return tuple(module.kind for module in self.modules or ())
+
+    @property
+    def is_modular(self) -> bool:
+        """Whether its modules do what no class of transformers does alone."""
+        return any(kind != "Transformer" for kind in self.kinds)
+
+
+def describe(texts: Mapping[str, str]) -> Architecture:
+    """From the text of the repository's JSON files by path; what cannot be read says nothing."""
+    config = _object(texts, "config.json")
+    modules = _json(texts, "modules.json")
+    labels = config.get("id2label") or {}
+    return Architecture(
+        model_type=config.get("model_type"),
+        classes=tuple(config.get("architectures") or ()),
+        labels=len(labels) if labels else int(config.get("num_labels") or 2),
+        modules=tuple(
+            Module(kind=str(line.get("type")).rpartition(".")[2], folder=str(line.get("path", "")))
+            for line in modules
+            if isinstance(line, dict)
+        )
+        if isinstance(modules, list)
+        else None,
+        tokenizer=_object(texts, "tokenizer_config.json").get("tokenizer_class"),
+    )
+
+
+def missing_files(
+    found: Architecture, paths: Collection[str], others: Collection[str]
+) -> list[str]:
+    """Files that a tokenizer or a module needs and the lock does not have, in words.
+
+    `others` are the repository's files that no glob names.
+    """
+    problems = []
+    for module in found.modules or ():
+        if module.kind not in ("Dense", "LayerNorm"):
+            continue
+        weights = f"{module.folder}/model.safetensors"
+        if weights not in paths:
+            there = f"{module.folder}/pytorch_model.bin"
+            pickled = f"; the repository has {there}, a pickle" if there in others else ""
+            problems.append(f"{weights}  the weights of the module {module.kind}{pickled}")
+    if found.modules and found.modules[0].kind == "StaticEmbedding":
+        return problems
+    known = {path.rpartition("/")[2] for path in paths}
+    needed = NEEDED_BY.get((found.tokenizer or "").removesuffix("Fast"), ())
+    if "tokenizer.json" not in known:
+        problems += [f"{name}  read by {found.tokenizer}" for name in needed if name not in known]
+        if not needed and not known & VOCABULARIES:
+            problems.append("tokenizer.json  nor any vocabulary: the tokenizer would be empty")
+    return problems
+
+
+VOCABULARIES = frozenset(
+    {
+        *("vocab.txt", "vocab.json", "spiece.model", "spm.model", "sentencepiece.bpe.model"),
+        *("tokenizer.model", "bpe.codes", "unigram.json", "source.spm"),
+    }
+)
+# What tokenizers without a tokenizer.json read, by their class.
+NEEDED_BY: Mapping[str, tuple[str, ...]] = {
+    "DebertaV2Tokenizer": ("spm.model",),
+    "M2M100Tokenizer": ("vocab.json", "sentencepiece.bpe.model"),
+    "MarianTokenizer": ("source.spm", "target.spm", "vocab.json"),
+    "RobertaTokenizer": ("vocab.json", "merges.txt"),
+    "T5Tokenizer": ("spiece.model",),
+    "XLMRobertaTokenizer": ("sentencepiece.bpe.model",),
+}
+
+
+def _object(texts: Mapping[str, str], path: str) -> dict[str, Any]:
+    found = _json(texts, path)
+    return found if isinstance(found, dict) else {}
+
+
+def _json(texts: Mapping[str, str], path: str) -> Any:
+    try:
+        return json.loads(texts[path])
+    except (LookupError, ValueError, RecursionError):
+        return None
