@@ -35,6 +35,18 @@ def goldens_of(loaded: Loaded) -> Goldens:
     return loaded.goldens
 
 
+def wrong_or_other_language(loaded: Loaded) -> str:
+    """What to do where the questions of the entry's language are answered as if at random."""
+    wrong = "The tokenizer or the weights are not what they should be"
+    if loaded.spec.questions:
+        return f"{wrong}, or the model is not for the texts of {loaded.spec.questions}."
+    return (
+        f"{wrong}; if the model is not for texts with language = {loaded.spec.language!r}, say "
+        "another language in its entry, or name questions of its own: "
+        "docs/adding-a-model.md#questions."
+    )
+
+
 def tokens_are(loaded: Loaded, remedy: str) -> None:
     """Fail where a golden text becomes other tokens: ids or pieces, with special ones or not."""
     problems = []

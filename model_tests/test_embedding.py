@@ -17,6 +17,7 @@ from model_tests.checks import (
     norm,
     tokens_are,
     unit,
+    wrong_or_other_language,
 )
 from prep.files.reader import Unreadable, read_json
 from prep.stages.loaded import Loaded
@@ -150,18 +151,11 @@ def test_answers_are_the_same_again_and_in_a_batch(loaded: Loaded) -> None:
 
 def test_related_stands_above_unrelated(loaded: Loaded) -> None:
     """Needs no golden: whatever the model, a paraphrase is nearer than another subject."""
-    problems = []
     questions = loaded.asked(EmbeddingQuestions)
-    for triple in questions.related:
-        anchor = vector_of(loaded, triple.anchor)
-        near = cosine(anchor, vector_of(loaded, triple.related))
-        far = cosine(anchor, vector_of(loaded, triple.unrelated))
-        if not near - far >= questions.margin:
-            problems.append(f"{triple.anchor!r}: related {near:.3f}, unrelated {far:.3f}")
     none_of(
-        problems,
-        f"{loaded.name} does not separate related from unrelated texts by {questions.margin}",
-        "The tokenizer or the weights are not what they should be.",
+        questions.ordering(loaded.facts["vectors"]).problems(questions.margin),
+        f"{loaded.name} does not tell related from unrelated texts",
+        wrong_or_other_language(loaded),
     )
 
 

@@ -8,7 +8,13 @@ import math
 
 import pytest
 
-from model_tests.checks import facts_are, goldens_of, none_of, tokens_are
+from model_tests.checks import (
+    facts_are,
+    goldens_of,
+    none_of,
+    tokens_are,
+    wrong_or_other_language,
+)
 from prep.stages.loaded import Loaded
 from prep.tasks.measure import largest_gap
 from prep.tasks.reranker import RerankerQuestions
@@ -117,16 +123,10 @@ def test_answers_are_the_same_again_and_in_a_batch(loaded: Loaded) -> None:
 def test_relevant_stands_above_the_others(loaded: Loaded) -> None:
     """Needs no golden: whatever the model, the passage that answers comes first."""
     questions = loaded.asked(RerankerQuestions)
-    problems = []
-    for ranked in questions.ranked:
-        relevant = logit_of(loaded, ranked.query, ranked.relevant)
-        best = max(logit_of(loaded, ranked.query, other) for other in ranked.others)
-        if not relevant - best >= questions.margin:
-            problems.append(f"{ranked.query!r}: relevant {relevant:.3f}, best other {best:.3f}")
     none_of(
-        problems,
-        f"{loaded.name} does not put what is relevant first by {questions.margin}",
-        "The tokenizer or the weights are not what they should be.",
+        questions.ordering(loaded.facts["logits"]).problems(questions.margin),
+        f"{loaded.name} does not put what is relevant first",
+        wrong_or_other_language(loaded),
     )
 
 

@@ -20,7 +20,6 @@ from prep.home.layout import Home
 from prep.tasks.consumers import Interpreter
 from prep.tasks.precisions import PRECISIONS
 from prep.tasks.question_sets import Questions
-from prep.tasks.registry import TASKS
 
 SUITE = Path(__file__).resolve().parent.parent
 SAMPLE = "sample"
@@ -78,7 +77,7 @@ class Settings:
 
     `shard`, where given, has its number, and `models` are its share of the chosen: perhaps none.
     `interpreters` are consumers' own Pythons that load the models as well. `goldens` is the folder
-    of recorded answers that belongs to the catalogue, `questions` are those of each task.
+    of recorded answers that belongs to the catalogue, `questions` are those of each of its entries.
     """
 
     catalogue: Catalogue
@@ -114,6 +113,10 @@ class Settings:
         locked = self.lock.get(spec.name)
         assert locked is not None, "the settings were checked against the lock"
         return locked
+
+    def questions_of(self, spec: ModelSpec) -> Questions:
+        """What the model is asked."""
+        return self.questions[spec.name]
 
     def consumers_of(self, spec: ModelSpec) -> tuple[str, ...] | None:
         """Which consumers read a model: those of the entry, else of the lock; None for all."""
@@ -177,10 +180,7 @@ def resolve_settings(given: GivenOptions, environ: Mapping[str, str], root: Path
         dry_run=given.dry_run,
         shard=shard,
         goldens=goldens,
-        questions={
-            name: read_questions(catalogue.path.parent / "questions", task)
-            for name, task in TASKS.items()
-        },
+        questions=read_questions(catalogue),
         summary=given.summary or (None if offline else home.state / "summary.json"),
         report=given.report or (None if offline else home.state / "report.html"),
         verdict_xml=given.verdict_xml or (None if offline else home.state / "verdict.xml"),

@@ -1,5 +1,6 @@
 """`models.toml`: the models that are wanted, and why. Written by a person, never by this suite."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from prep.tasks.precisions import PRECISIONS
 from prep.tasks.registry import TASKS
 
 VERSION = 1
+LANGUAGE = re.compile(r"[a-z]{2,3}(-[a-z0-9]{2,8})?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,7 +20,9 @@ class ModelSpec:
 
     `revision` may be a branch, a tag or a commit; the lock turns it into a commit. `files` are
     globs over the repository's paths, `consumers` names of the consumers' table; None means the
-    task's defaults. `licenses`, where given, are the only ones that the lock may hold.
+    task's defaults. `licenses`, where given, are the only ones that the lock may hold. `language`
+    is that of the questions; `questions` a file of the model's own, relative to the catalogue.
+    `source_language` and `target_language` are codes of a translator's tokenizer.
     """
 
     name: str
@@ -30,6 +34,8 @@ class ModelSpec:
     files: tuple[str, ...] | None = None
     consumers: tuple[str, ...] | None = None
     licenses: tuple[str, ...] | None = None
+    language: str = "en"
+    questions: str | None = None
     source_language: str | None = None
     target_language: str | None = None
 
@@ -97,9 +103,13 @@ def _model(table: Table) -> ModelSpec:
         files=table.texts("files") if table.has("files") else None,
         consumers=table.texts("consumers") if table.has("consumers") else None,
         licenses=table.texts("licenses") if table.has("licenses") else None,
+        language=_language(table) if table.has("language") else "en",
+        questions=table.text("questions") if table.has("questions") else None,
         source_language=table.text("source-language") if table.has("source-language") else None,
         target_language=table.text("target-language") if table.has("target-language") else None,
     )
+    if spec.questions and (problem := path_problem(spec.questions)):
+        table.note("questions", f"{spec.questions!r} {problem}; it is relative to the catalogue")
     for index, glob in enumerate(spec.files or ()):
         if problem := path_problem(glob):
             table.note(f"files[{index}]", f"{glob!r} {problem}")
@@ -111,6 +121,10 @@ def _model(table: Table) -> ModelSpec:
             )
     table.done()
     return spec
+
+
+def _language(table: Table) -> str:
+    return table.text("language", LANGUAGE, "a code of a language, as de or pt-br")
 
 
 def duplicate_names(names: list[str], *, any_case: bool = False) -> list[str]:

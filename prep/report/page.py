@@ -31,7 +31,6 @@ from prep.report.run_report import (
 from prep.tasks.question_sets import Questions, Table
 from prep.tasks.registry import TASKS
 
-Asked = Mapping[str, Questions]
 TEMPLATE = Path(__file__).with_name("page.html.j2")
 MOST_BYTES = 300_000
 UNTRIED = ("not tried: ", "not reached: ")
@@ -63,19 +62,19 @@ STAGES = {
 }
 
 
-def render(
-    run: RunReport, past: Sequence[Line], questions: Mapping[str, Questions] | None = None
-) -> str:
-    """The page of the summary and the history; with less detail where it would be too large."""
+def render(run: RunReport, past: Sequence[Line], questions: Mapping[str, Questions]) -> str:
+    """The page of the summary and the history; with less detail where it would be too large.
+
+    `questions` are those of each model, by its name.
+    """
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
-    asked = questions or {name: task.questions() for name, task in TASKS.items()}
     view = {
         "run": run,
         "models": [
-            {"number": number, **_model(name, entry, run, past, asked)}
+            {"number": number, **_model(name, entry, run, past, questions.get(name))}
             for number, (name, entry) in enumerate(run.models.items(), 1)
         ],
         "timeline": _timeline(run),
@@ -124,7 +123,7 @@ def _headline(run: RunReport) -> dict[str, str]:
 
 
 def _model(
-    name: str, model: ModelReport, run: RunReport, past: Sequence[Line], asked: Asked
+    name: str, model: ModelReport, run: RunReport, past: Sequence[Line], questions: Questions | None
 ) -> dict[str, Any]:
     sizes = _sizes(model)
     return {
@@ -136,7 +135,7 @@ def _model(
         "not_tried": Counter(
             load.not_tried for load in model.loads.values() if isinstance(load, LoadNotTried)
         ),
-        "answers": _answers(model, asked),
+        "answers": _answers(model, questions),
         "lowest": max(
             (row for row in sizes if row["used"] is not None),
             key=lambda row: row["used"],
@@ -220,11 +219,11 @@ def _tried(loads: Sequence[Mapping[str, Any]], how: str) -> str:
     return why.partition(":")[0] if why.startswith(UNTRIED) else "failed"
 
 
-def _answers(model: ModelReport, asked: Asked) -> dict[str, Any] | None:
+def _answers(model: ModelReport, questions: Questions | None) -> dict[str, Any] | None:
     """Heat maps or texts; None where the questions are not those that were asked."""
-    if not model.answers or model.task not in asked:
+    if not model.answers or questions is None:
         return None
-    table = asked[model.task].table()
+    table = questions.table()
     if not table.columns:
         if any(len(texts) != len(table.labels) for texts in model.answers.values()):
             return None

@@ -30,7 +30,7 @@ def model_report(run: ModelRun, status: Status, settings: Settings, name: str) -
     spec = next(spec for spec in settings.models if spec.name == name)
     locked = settings.lock.get(name)
     facts = run.facts
-    bounds = settings.questions[spec.task].agreement
+    bounds = settings.questions_of(spec).agreement
     failed = {load: {"failed": line} for load, line in run.loads.items()}
     return read(
         ModelReport,

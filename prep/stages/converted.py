@@ -252,7 +252,7 @@ def _measure(
 
 
 def _bound(context: Context, fetched: Fetched, precision: str) -> float:
-    return context.settings.questions[fetched.spec.task].agreement[precision]
+    return context.settings.questions_of(fetched.spec).agreement[precision]
 
 
 def _is_broken(stable: ConversionState) -> bool:

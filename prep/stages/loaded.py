@@ -125,7 +125,7 @@ def start_load(
     spec, case = fetched.spec, load.case
     path = converted.path if converted else fetched.snapshot
     goldens = read_goldens(context.settings.goldens, spec.name, spec.repo, spec.task)
-    questions = context.settings.questions[spec.task]
+    questions = context.settings.questions_of(spec)
     ask = questions.sentinels()
     if load.is_interrogation:
         more = (goldens.ask(),) if goldens else ()
@@ -167,7 +167,7 @@ def finish_load(
 ) -> Loaded:
     """Wait for a load that was started, and note what it took."""
     spec = fetched.spec
-    questions = context.settings.questions[spec.task]
+    questions = context.settings.questions_of(spec)
     loads = context.facts[spec.name].get("loads", {})
     context.progress.load(spec.name, load.id)
     try:

@@ -33,7 +33,7 @@ def ask_reference(context: Context, fetched: Fetched) -> Reference:
     context.server_ready(spec.name)
     doing = "asking the original"
     context.progress.busy(spec.name, doing)
-    ask = context.settings.questions[spec.task].plain()
+    ask = context.settings.questions_of(spec).plain()
     result = context.server.run(
         "prep.sandbox.probe.consumers:reference",
         {

@@ -16,7 +16,18 @@ from prep.tasks.architecture import (
 )
 from prep.tasks.consumers import Consumer
 from prep.tasks.measure import Agreement, Facts, Measure, all_finite, cosine, largest_gap, rounded
-from prep.tasks.question_sets import NUMBER, SHARES, Ask, Key, Questions, Table, several
+from prep.tasks.ordering import Ordering, Row
+from prep.tasks.question_sets import (
+    LEAST_ORDERED,
+    NUMBER,
+    SHARES,
+    Ask,
+    Key,
+    Questions,
+    Table,
+    several,
+    twice,
+)
 from prep.tasks.task import Task
 
 CONSUMERS = (
@@ -51,7 +62,8 @@ class Related:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmbeddingQuestions(Questions):
-    """`margin` is how far (in cosine) a related text must stand above an unrelated one.
+    """`margin` is how far related texts must stand above unrelated ones on average, in standard
+    deviations of all cosines of `table()`.
 
     `batch` bounds, by precision, how far a component of a unit vector may move when the text is
     answered in a batch. `agreement` is the least cosine.
@@ -62,24 +74,29 @@ class EmbeddingQuestions(Questions):
     related: tuple[Related, ...]
 
     @classmethod
-    def keys(cls) -> Mapping[str, Key]:
+    def bounds(cls) -> Mapping[str, Key]:
         """Those of all tasks, and its own."""
-        related = record(dict.fromkeys(("anchor", "related", "unrelated"), is_text))
-        return {
-            **Questions.keys(),
-            "margin": NUMBER,
-            "batch": SHARES,
-            "related": several(related, "of anchor, related and unrelated texts"),
-        }
+        return {**Questions.bounds(), "margin": NUMBER, "batch": SHARES}
 
     @classmethod
-    def _own(cls, data: Mapping[str, Any]) -> dict[str, Any]:
-        return {"related": tuple(Related(**entry) for entry in data["related"])}
+    def asked(cls) -> Mapping[str, Key]:
+        """Triples."""
+        related = record(dict.fromkeys(("anchor", "related", "unrelated"), is_text))
+        words = "of anchor, related and unrelated texts"
+        return {"related": several(LEAST_ORDERED, related, words)}
+
+    @classmethod
+    def _own(cls, asked: Mapping[str, Any]) -> dict[str, Any]:
+        return {"related": tuple(Related(**entry) for entry in asked["related"])}
+
+    def repeated(self) -> list[str]:
+        """Of all sentences."""
+        return twice(self.plain()["texts"])
 
     def plain(self) -> Ask:
-        """All sentences, each once."""
+        """All sentences."""
         texts = [text for row in self.related for text in (row.anchor, row.related, row.unrelated)]
-        return {"texts": list(dict.fromkeys(texts))}
+        return {"texts": texts}
 
     def all(self) -> Ask:
         """Those and the odd texts."""
@@ -125,6 +142,19 @@ class EmbeddingQuestions(Questions):
             [rounded(cosine(vectors[row.anchor], vectors[text])) for text in self._others()]
             for row in self.related
         ]
+
+    def ordering(self, vectors: Mapping[str, list[float]]) -> Ordering:
+        """Whether related texts are nearer than unrelated ones, by the cosines of `table()`."""
+        count = len(self.related)
+        cosines = [
+            [cosine(vectors[row.anchor], vectors[text]) for text in self._others()]
+            for row in self.related
+        ]
+        rows = [
+            Row(question=row.anchor, right=near[place], others=(near[place + count],))
+            for place, (row, near) in enumerate(zip(self.related, cosines, strict=True))
+        ]
+        return Ordering(rows=rows, spread_of=[number for near in cosines for number in near])
 
     def _others(self) -> list[str]:
         return [row.related for row in self.related] + [row.unrelated for row in self.related]

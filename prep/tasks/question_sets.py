@@ -1,9 +1,11 @@
 """What every model of a task is asked, whatever its name: judged by properties and by agreement.
 
-No answer to them is recorded: goldens are. Each task's questions are a TOML file in `questions/`,
-every number with its reason; the class that reads it stands in the task's module.
+No answer to them is recorded: goldens are. ``questions/TASK.toml`` holds a task's bounds, every
+number with its reason, and odd texts; ``questions/LANGUAGE/TASK.toml`` what is asked in a language.
+The class that reads both stands in the task's module.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -46,20 +48,28 @@ class Questions:
     odd: Mapping[str, str]
 
     @classmethod
-    def keys(cls) -> Mapping[str, Key]:
-        """Every key that a file of such questions has."""
+    def bounds(cls) -> Mapping[str, Key]:
+        """Every key of ``TASK.toml``: bounds and odd texts."""
         return {"agreement": SHARES, "odd": TEXTS_BY_ID}
 
     @classmethod
-    def parse(cls, data: Mapping[str, Any]) -> Self:
-        """From a file whose keys are valid."""
-        keys = cls.keys()
-        values = {key.replace("-", "_"): data[key] for key in keys}
-        return cls(**values | {"odd": texts_of(data["odd"])} | cls._own(data))
+    def asked(cls) -> Mapping[str, Key]:
+        """Every key of a file of questions."""
+        raise NotImplementedError
 
     @classmethod
-    def _own(cls, data: Mapping[str, Any]) -> dict[str, Any]:
+    def parse(cls, bounds: Mapping[str, Any], asked: Mapping[str, Any]) -> Self:
+        """From two files whose keys are valid."""
+        values = {key.replace("-", "_"): bounds[key] for key in cls.bounds()}
+        return cls(**values | {"odd": texts_of(bounds["odd"])} | cls._own(asked))
+
+    @classmethod
+    def _own(cls, asked: Mapping[str, Any]) -> dict[str, Any]:
         """The questions, as the task's class holds them."""
+        raise NotImplementedError
+
+    def repeated(self) -> list[str]:
+        """Texts that are asked twice: a random answer to one would count twice."""
         raise NotImplementedError
 
     def plain(self) -> Ask:
@@ -103,9 +113,14 @@ def at_least(count: int, of: Shape) -> Shape:
     return lambda value: isinstance(value, list) and len(value) >= count and all(map(of, value))
 
 
-def several(of: Shape, words: str) -> Key:
+def several(count: int, of: Shape, words: str) -> Key:
     """As many questions as a task needs at least, each of that shape."""
-    return at_least(LEAST_QUESTIONS, of), f"at least {LEAST_QUESTIONS} tables {words}"
+    return at_least(count, of), f"at least {count} tables {words}"
+
+
+def twice(texts: Sequence[str]) -> list[str]:
+    """The texts that occur more than once, each once."""
+    return [text for text, count in Counter(texts).items() if count > 1]
 
 
 def _is_share(value: object) -> bool:
@@ -120,7 +135,15 @@ def _is_text_by_id(value: object) -> bool:
     return has_text and is_count(repeat) and 0 < repeat * max(1, len(value["text"])) <= LONGEST
 
 
-LEAST_QUESTIONS = 6
+def _are_texts_by_id(count: int) -> Shape:
+    shape = at_least(count, _is_text_by_id)
+    return lambda value: shape(value) and not twice([text["id"] for text in value])  # type: ignore[attr-defined]
+
+
+# Of so many triples one may be answered wrongly, and random answers still pass in 3 of 1000 models
+# only (`ordering.allowed_misses`); of ten, none may.
+LEAST_ORDERED = 12
+LEAST_PROMPTS = 6  # nothing is in order here: enough to tell their answers apart
 LONGEST = 1_000_000  # letters of a text, repeated
 NUMBER: Key = (positive, "a number above 0")
 SHARE: Key = (_is_share, "a number above 0, at most 1")
@@ -128,8 +151,9 @@ SHARES: Key = (
     record(dict.fromkeys(PRECISIONS, _is_share)),
     f"a table of numbers above 0, at most 1, for {', '.join(PRECISIONS)}",
 )
-TEXTS_BY_ID: Key = (at_least(1, _is_text_by_id), "an array of tables with id, text and repeat")
-PROMPTS = several(_is_text_by_id, "with id, text and repeat")
+BY_ID = "with id, text and repeat, no id twice"
+TEXTS_BY_ID: Key = (_are_texts_by_id(1), f"an array of tables {BY_ID}")
+PROMPTS: Key = (_are_texts_by_id(LEAST_PROMPTS), f"at least {LEAST_PROMPTS} tables {BY_ID}")
 
 
 def joined(*asks: Ask) -> Ask:

@@ -1,6 +1,6 @@
 """Rerankers: a query and a passage, read together, get one raw logit."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,19 @@ from prep.tasks import loaders
 from prep.tasks.architecture import Architecture
 from prep.tasks.consumers import Consumer
 from prep.tasks.measure import Agreement, Facts, Measure, all_finite, largest_gap, rounded
-from prep.tasks.question_sets import NUMBER, SHARES, Ask, Key, Questions, Table, at_least, several
+from prep.tasks.ordering import Ordering, Row
+from prep.tasks.question_sets import (
+    LEAST_ORDERED,
+    NUMBER,
+    SHARES,
+    Ask,
+    Key,
+    Questions,
+    Table,
+    at_least,
+    several,
+    twice,
+)
 from prep.tasks.task import Task
 
 CONSUMERS = (
@@ -49,7 +61,8 @@ class Ranked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RerankerQuestions(Questions):
-    """`margin` is how far (in raw logits) the relevant passage must stand above all others.
+    """`margin` is how far the relevant passages must stand above the best others on average, in
+    standard deviations of all these logits.
 
     `batch` and `agreement` bound how far a raw logit may move, as a share of the spread (greatest
     less least) of the original's logits on these questions.
@@ -60,21 +73,26 @@ class RerankerQuestions(Questions):
     ranked: tuple[Ranked, ...]
 
     @classmethod
-    def keys(cls) -> Mapping[str, Key]:
+    def bounds(cls) -> Mapping[str, Key]:
         """Those of all tasks, and its own."""
-        others = at_least(1, is_text)
-        ranked = record({"query": is_text, "relevant": is_text, "others": others})
-        return {
-            **Questions.keys(),
-            "margin": NUMBER,
-            "batch": SHARES,
-            "ranked": several(ranked, "of query, relevant passage and others"),
-        }
+        return {**Questions.bounds(), "margin": NUMBER, "batch": SHARES}
 
     @classmethod
-    def _own(cls, data: Mapping[str, Any]) -> dict[str, Any]:
-        entries = (entry | {"others": tuple(entry["others"])} for entry in data["ranked"])
+    def asked(cls) -> Mapping[str, Key]:
+        """Queries with passages."""
+        others = at_least(1, is_text)
+        ranked = record({"query": is_text, "relevant": is_text, "others": others})
+        words = "of query, relevant passage and others"
+        return {"ranked": several(LEAST_ORDERED, ranked, words)}
+
+    @classmethod
+    def _own(cls, asked: Mapping[str, Any]) -> dict[str, Any]:
+        entries = (entry | {"others": tuple(entry["others"])} for entry in asked["ranked"])
         return {"ranked": tuple(Ranked(**entry) for entry in entries)}
+
+    def repeated(self) -> list[str]:
+        """Of all queries and passages."""
+        return twice([text for row in self.ranked for text in (row.query, *row.passages)])
 
     def plain(self) -> Ask:
         """Every query with each of its passages."""
@@ -122,12 +140,22 @@ class RerankerQuestions(Questions):
             note="In every row the framed, relevant passage must stand clear of all others.",
         )
 
-    def _answers(self, facts: Mapping[str, Any]) -> list[Any]:
-        """The raw logits of that table."""
-        known = {(query, passage): logit for query, passage, logit in facts["logits"]}
-        return [
-            [rounded(known[row.query, passage]) for passage in row.passages] for row in self.ranked
+    def ordering(self, logits: Sequence[Sequence[Any]]) -> Ordering:
+        """Whether the relevant passages come first, by query, passage and logit of each pair."""
+        table = self._table(logits)
+        rows = [
+            Row(question=row.query, right=first, others=others)
+            for row, (first, *others) in zip(self.ranked, table, strict=True)
         ]
+        return Ordering(rows=rows, spread_of=[logit for given in table for logit in given])
+
+    def _answers(self, facts: Mapping[str, Any]) -> list[Any]:
+        return [[rounded(logit) for logit in given] for given in self._table(facts["logits"])]
+
+    def _table(self, logits: Sequence[Sequence[Any]]) -> list[list[float]]:
+        """The raw logits of the table."""
+        known = {(query, passage): logit for query, passage, logit in logits}
+        return [[known[row.query, passage] for passage in row.passages] for row in self.ranked]
 
 
 def compare(reference: Facts, answers: Facts, ask: Ask, bound: float) -> Agreement:

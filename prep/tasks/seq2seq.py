@@ -9,7 +9,7 @@ from prep.tasks import loaders
 from prep.tasks.architecture import Architecture
 from prep.tasks.consumers import Consumer
 from prep.tasks.measure import Agreement, Facts, Measure, largest_gap
-from prep.tasks.question_sets import PROMPTS, SHARE, Ask, Key, Questions, Table, texts_of
+from prep.tasks.question_sets import PROMPTS, SHARE, Ask, Key, Questions, Table, texts_of, twice
 from prep.tasks.task import Task
 
 # How far the log-probability of a token may move by sums in another order: measured 2e-6.
@@ -41,13 +41,23 @@ class Seq2seqQuestions(Questions):
     prompts: Mapping[str, str]
 
     @classmethod
-    def keys(cls) -> Mapping[str, Key]:
+    def bounds(cls) -> Mapping[str, Key]:
         """Those of all tasks, and its own."""
-        return {**Questions.keys(), "new-tokens": kinds.LENGTH, "ended": SHARE, "prompts": PROMPTS}
+        return {**Questions.bounds(), "new-tokens": kinds.LENGTH, "ended": SHARE}
 
     @classmethod
-    def _own(cls, data: Mapping[str, Any]) -> dict[str, Any]:
-        return {"prompts": texts_of(data["prompts"])}
+    def asked(cls) -> Mapping[str, Key]:
+        """Prompts, and what is said before each: "" where nothing is."""
+        return {"instruction": kinds.TEXT, "prompts": PROMPTS}
+
+    @classmethod
+    def _own(cls, asked: Mapping[str, Any]) -> dict[str, Any]:
+        texts = texts_of(asked["prompts"])
+        return {"prompts": {id_: asked["instruction"] + text for id_, text in texts.items()}}
+
+    def repeated(self) -> list[str]:
+        """Of all prompts."""
+        return twice(list(self.prompts.values()))
 
     def plain(self) -> Ask:
         """Every prompt."""

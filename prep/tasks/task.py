@@ -45,10 +45,13 @@ class Task:
     unused_weights: tuple[str, ...] = ()
     generates: bool = False
 
-    def questions(self) -> Questions:
-        """The committed questions."""
-        text = (FOLDER / f"{self.name}.toml").read_text(encoding="utf-8")
-        return self.question_set.parse(tomllib.loads(text))
+    def questions(self, language: str = "en") -> Questions:
+        """The committed questions in a language."""
+        bounds, asked = (
+            tomllib.loads((folder / f"{self.name}.toml").read_text(encoding="utf-8"))
+            for folder in (FOLDER, FOLDER / language)
+        )
+        return self.question_set.parse(bounds, asked)
 
     def consumers_named(self, names: tuple[str, ...] | None) -> tuple[Consumer, ...]:
         """All consumers, or those of them that the catalogue names."""

@@ -44,7 +44,7 @@ FACTS: dict[str, Any] = {
         }
     },
     "loads": LOADS,
-    "answers": {"original": [[0.5] * 12 for _ in range(6)]},
+    "answers": {"original": [[0.5] * 24 for _ in range(12)]},
     "cut": "seccomp filter",
     "goldens": False,
     "versions": {"torch": "2.0"},

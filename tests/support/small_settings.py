@@ -29,7 +29,7 @@ def settings_for(home: Path, locked: LockedModel, *, offline: bool = False) -> S
         dry_run=False,
         shard=None,
         goldens=home,
-        questions={name: task.questions() for name, task in TASKS.items()},
+        questions={SPEC.name: TASKS[SPEC.task].questions()},
         summary=None,
         report=None,
     )

@@ -354,7 +354,7 @@ def test_image_has_all_that_it_copies_and_needs() -> None:
     wanted = {
         *(ROOT / "prep").rglob("*.py"),
         *(ROOT / "prep").rglob("*.j2"),
-        *(ROOT / "prep" / "tasks" / "questions").glob("*.*"),
+        *(ROOT / "prep" / "tasks" / "questions").rglob("*.toml"),
         *(ROOT / "model_tests").rglob("*.py"),
         *(ROOT / "model_tests" / "goldens").glob("*.*"),
         *(ROOT / "sample_hub").glob("*.*"),

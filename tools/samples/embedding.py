@@ -67,17 +67,16 @@ def judge(folder: Path) -> list[Measured]:
     documents = np.flatnonzero(np.diff(meant, prepend=-1))
     queries = np.setdiff1d(np.arange(len(texts)), documents)
     nearest = cosine[np.ix_(queries, documents)].argmax(axis=1)
-    margins = []
-    for triple in _questions().related:
-        texts = [triple.anchor, triple.related, triple.unrelated]
-        anchor, near, far = model.encode(texts, show_progress_bar=False)
-        margins.append(float(anchor @ near - anchor @ far))
+    asked = _questions().plain()["texts"]
+    vectors = model.encode(asked, show_progress_bar=False)
+    ordering = _questions().ordering(dict(zip(asked, vectors.tolist(), strict=True)))
     apart = "least cosine of held-out paraphrases above the greatest of strangers"
     found = float((nearest == meant[queries]).mean())
     return [
         Measured(apart, float(paraphrases - strangers), 0.25),
         Measured("held-out sentences that find their own concept first", found, 0.95),
-        Measured("least margin of the questions", min(margins), _questions().margin),
+        Measured("questions in order", ordering.right, 1.0),
+        Measured("margin of the questions", ordering.margin, _questions().margin),
     ]
 
 

@@ -151,10 +151,15 @@ def judge(folder: Path) -> list[Measured]:
     passages = [_written(sentence(rng, concept), rng) for concept in rest]
     domain = np.array([DOMAINS.index(concept.domain) for concept in held_out])
     logits = np.array([_logits(model, query, passages) for query in queries])
-    margins = []
-    for ranked in _questions().ranked:
-        best, *others = _logits(model, ranked.query, ranked.passages)
-        margins.append(float(best - max(others)))
+    ordering = _questions().ordering(
+        [
+            (ranked.query, passage, float(logit))
+            for ranked in _questions().ranked
+            for passage, logit in zip(
+                ranked.passages, _logits(model, ranked.query, ranked.passages), strict=True
+            )
+        ]
+    )
     first = float((logits.argmax(axis=1) == np.arange(len(queries))).mean())
     relevant = float((logits.diagonal() > 0).mean())
     strangers = float((logits[domain[:, None] != domain] < 0).mean())
@@ -162,7 +167,8 @@ def judge(folder: Path) -> list[Measured]:
         Measured("held-out queries that put the passage on their concept first", first, 0.95),
         Measured("held-out relevant passages with a logit above 0", relevant, 0.99),
         Measured("passages of other domains with a logit below 0", strangers, 0.99),
-        Measured("least margin of the questions", min(margins), _questions().margin),
+        Measured("questions in order", ordering.right, 1.0),
+        Measured("margin of the questions", ordering.margin, _questions().margin),
     ]
 
 

@@ -17,7 +17,7 @@ from types import ModuleType
 from typing import Any
 
 from model_tests.test_embedding import limit_of, modules_of
-from prep.catalogue.entries import read_catalogue
+from prep.catalogue.entries import Catalogue, ModelSpec, read_catalogue
 from prep.catalogue.goldens import read_goldens
 from prep.catalogue.lock import Lock, check_lock, read_lock, render
 from prep.catalogue.pin_change import meaning
@@ -42,7 +42,7 @@ from prep.stages.estimates import make_of
 from prep.stages.preflight import needs_of
 from prep.tasks.golden_kinds import text_of
 from prep.tasks.registry import TASKS
-from prep.tasks.task import FOLDER, Task
+from prep.tasks.task import FOLDER
 from prep.verify.conversion import check_conversion
 from prep.verify.source import check_source
 from tests.proofs.fuzz.hostile import Form
@@ -118,9 +118,12 @@ def _goldens(name: str, repo: str, task: str) -> Callable[[Path], None]:
     return read
 
 
-def _questions(task: Task) -> Callable[[Path], None]:
+def _questions(task: str) -> Callable[[Path], None]:
+    spec = ModelSpec(name="x", repo=REPO, revision="main", task=task, precisions=(), why="x")
+
     def read(folder: Path) -> None:
-        questions = read_questions(folder, task)
+        catalogue = Catalogue(path=folder / "models.toml", models=(spec,))
+        questions = read_questions(catalogue)["x"]
         questions.all()
         questions.table()
         f"{questions.agreement['int8']:.3f}"
@@ -423,9 +426,10 @@ READERS: tuple[Reader, ...] = (
         for task in ("embedding", "reranker", "seq2seq")
     ),
     *(
-        _row(f"questions of {name}", "prep/catalogue/questions.py:read_questions", "toml",
-            f"{name}.toml", FOLDER / f"{name}.toml", _questions(task))
-        for name, task in TASKS.items()
+        _row(f"{what} of {task}", "prep/catalogue/questions.py:_read", "toml",
+            f"questions/{name}", FOLDER / name, _questions(task))
+        for task in TASKS
+        for what, name in (("questions", f"en/{task}.toml"), ("bounds", f"{task}.toml"))
     ),
     *(
         _row(name, "prep/home/receipt.py:read_receipt prep/report/ready_file.py:_folders", "json",

@@ -23,9 +23,10 @@ GOOD: dict[str, Any] = {
     "why": "for tests",
 }
 KEYS = (
-    "consumers, files, licenses, name, precisions, repo, revision, source-language, "
-    "target-language, task, why"
+    "consumers, files, language, licenses, name, precisions, questions, repo, revision, "
+    "source-language, target-language, task, why"
 )
+LANGUAGE = "must be a code of a language, as de or pt-br, got"
 NAMED = "must be a name of letters, digits, '.', '_' and '-', got"
 CONSUMERS = "transformers, sentence-transformers, optimum-intel, sentence-transformers-openvino"
 
@@ -115,6 +116,14 @@ ENTRIES: list[tuple[dict[str, object], str]] = [  # the changed key, and what is
     ({"name": f"{'a' * 57}/"}, f"name': {NAMED} '{'a' * 57}/'"),  # 60 characters are shown
     ({"name": f"{'a' * 58}/"}, f"name': {NAMED} '{'a' * 56}…"),
     ({"name": 7}, f"name': {NAMED} 7"),
+    ({"language": "German"}, f"language': {LANGUAGE} 'German'"),
+    ({"language": "../de"}, f"language': {LANGUAGE} '../de'"),
+    ({"language": ""}, f"language': {LANGUAGE} ''"),
+    ({"target-language": 7}, "target-language': must be a text, got 7"),
+    (
+        {"questions": "../own.toml"},
+        "questions': '../own.toml' has an empty part, '.' or '..'; it is relative to the catalogue",
+    ),
     ({"repo": "tiny"}, f"repo': {REPO} 'tiny'"),
     ({"repo": "a/../b"}, f"repo': {REPO} 'a/../b'"),
     ({"repo": "a/b\x07"}, f"repo': {REPO} 'a/b\\x07'"),

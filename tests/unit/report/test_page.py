@@ -12,14 +12,22 @@ from typing import Any
 import html5lib
 import pytest
 
-from prep.report.page import MOST_BYTES, TEMPLATE, render
-from prep.report.run_report import Status
+from prep.report import page as pages
+from prep.report.history import Line
+from prep.report.page import MOST_BYTES, TEMPLATE
+from prep.report.run_report import RunReport, Status
 from prep.report.verdict import Failure, ModelRun
 from prep.tasks.registry import TASKS
 from tests.support.reports import history_line, model_report, run_report
 from tests.support.runs import TINY
 
 EVIL = "<script>alert('&')</script>"
+
+
+def render(run: RunReport, past: list[Line]) -> str:
+    """The page, where each model is asked the committed questions of its task."""
+    asked = {name: TASKS[model.task] for name, model in run.models.items() if model.task in TASKS}
+    return pages.render(run, past, {name: task.questions() for name, task in asked.items()})
 
 
 def parsed(page: str) -> Any:
@@ -176,7 +184,7 @@ def test_answers_to_other_questions_are_not_shown(answers: list[Any]) -> None:
 
 
 def test_numbers_that_are_none_are_a_dash() -> None:
-    rows: list[list[float | None]] = [[0.5] * 12 for _ in range(6)]
+    rows: list[list[float | None]] = [[0.5] * 24 for _ in range(12)]
     rows[0][0] = None
     said = text_of(render(run_report(tiny=model_report(answers={"original": rows})), []))
     assert "can you turn on the lamp in the kitchen – 0.50" in said

@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 from tokenizers import Tokenizer
 
+from prep.tasks.task import FOLDER
 from sample_hub.served import SAMPLES
 from tests.support.paths import ROOT
+from tools.samples import languages
 from tools.samples.german import translations
 from tools.samples.sentences import words
 
@@ -76,15 +78,13 @@ def scored_pieces(task: str) -> list[tuple[str, float]]:
 
 def questions(task: str) -> list[str]:
     """All texts that every model of the task is asked, word by word as they stand."""
-    asked = tomllib.loads(
-        (ROOT / "prep" / "tasks" / "questions" / f"{task}.toml").read_text("utf-8")
-    )
+    asked = tomllib.loads((FOLDER / "en" / f"{task}.toml").read_text("utf-8"))
     if task == "embedding":
         return [text for row in asked["related"] for text in row.values()]
     if task == "reranker":
         rows = asked["ranked"]
         return [text for row in rows for text in (row["query"], row["relevant"], *row["others"])]
-    return [row["text"] for row in asked["prompts"]]
+    return [asked["instruction"] + row["text"] for row in asked["prompts"]]
 
 
 def sentencepiece(task: str) -> Any:
@@ -266,3 +266,16 @@ def test_everything_that_seq2seq_answers_is_read_back() -> None:
     pieces = tokenizer("seq2seq")
     for pair in translations().values():
         assert pieces.decode(pieces.encode(pair.german).ids) == pair.german
+
+
+@pytest.mark.parametrize("language", languages.WORLDS)
+def test_the_world_is_the_same_in_every_language(language: str) -> None:
+    """The same concepts, and one translation of each sentence."""
+    found, english = languages.concepts(language), languages.concepts("en")
+    assert [(known.domain, known.name) for known in found] == [
+        (known.domain, known.name) for known in english
+    ]
+    assert all(len(known.phrasings) > 1 for known in found)
+    assert not [text for known in found for text in known.phrasings if re.search("[{}…]", text)]
+    pairs = languages.parallel("en", language)
+    assert len(pairs) == len(dict(pairs)) == 928

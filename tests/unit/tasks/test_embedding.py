@@ -16,11 +16,18 @@ def questions() -> EmbeddingQuestions:
     return found
 
 
-def test_meanings_are_told_apart_by_several_triples() -> None:
-    assert len(questions().related) >= 3
-    assert questions().margin > 0
-    for triple in questions().related:
-        assert len({triple.anchor, triple.related, triple.unrelated}) == 3
+def test_the_ordering_holds_each_related_text_against_its_unrelated_one() -> None:
+    """With the cosines of all pairs as the spread, those of other rows too."""
+    asked = questions()
+    vectors = {text: [1.0, 0.0] for text in asked.plain()["texts"]}
+    for triple in asked.related:
+        vectors[triple.unrelated] = [0.0, 1.0]
+    ordering = asked.ordering(vectors)
+    assert [row.question for row in ordering.rows] == [row.anchor for row in asked.related]
+    assert {(row.right, tuple(row.others)) for row in ordering.rows} == {(1.0, (0.0,))}
+    assert len(ordering.spread_of) == 2 * len(asked.related) ** 2
+    assert ordering.margin == 2.0
+    assert ordering.problems(asked.margin) == []
 
 
 def test_answers_are_cosines_and_what_is_not_finite_is_null() -> None:

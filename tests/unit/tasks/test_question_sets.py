@@ -2,12 +2,14 @@
 
 import re
 import tomllib
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from prep.sandbox.probe.loading import is_short
+from prep.tasks.embedding import EmbeddingQuestions
 from prep.tasks.precisions import PRECISIONS
 from prep.tasks.question_sets import (
     Ask,
@@ -23,7 +25,9 @@ SCRIPTS = {
     "right-to-left": r"[\u0600-\u06FF]",
     "chinese": r"[\u4E00-\u9FFF]",
 }
+LANGUAGES = ("de", "en", "es", "fr", "ja", "zh")
 of_each_task = pytest.mark.parametrize("task", TASKS)
+in_each_language = pytest.mark.parametrize("language", LANGUAGES)
 
 
 def texts_of(asked: Sequence[Any]) -> list[str]:
@@ -32,9 +36,20 @@ def texts_of(asked: Sequence[Any]) -> list[str]:
     return [text for row in rows for text in row if isinstance(text, str)]
 
 
+def letters_of(text: str) -> str:
+    """Which letters it is written in: of Chinese, Japanese (with kana) or Latin."""
+    if re.search(r"[\u3040-\u30FF]", text):
+        return "ja"
+    return "zh" if re.search(SCRIPTS["chinese"], text) else "latin"
+
+
 @of_each_task
-def test_questions_are_read_as_those_of_their_task(task: str) -> None:
-    questions, asked = TASKS[task].questions(), ASKED[task]
+@in_each_language
+def test_questions_are_read_as_those_of_their_task(task: str, language: str) -> None:
+    questions, asked = TASKS[task].questions(language), ASKED[task]
+    assert questions.repeated() == []
+    for text in texts_of(questions.plain()[asked]):
+        assert letters_of(text) == (language if language in ("ja", "zh") else "latin")
     assert type(questions) is TASKS[task].question_set
     for ask in (questions.plain(), questions.all()):
         assert set(ask) == {"texts", asked}
@@ -53,8 +68,9 @@ def test_plain_questions_come_first_and_odd_ones_after_them(task: str) -> None:
 
 
 @of_each_task
-def test_nothing_is_asked_twice(task: str) -> None:
-    every = TASKS[task].questions().all()[ASKED[task]]
+@in_each_language
+def test_nothing_is_asked_twice(task: str, language: str) -> None:
+    every = TASKS[task].questions(language).all()[ASKED[task]]
     assert all(every.count(question) == 1 for question in every)
 
 
@@ -111,6 +127,21 @@ def test_the_table_has_a_label_and_the_texts_of_each_row(task: str) -> None:
         assert all(max(columns) < len(table.columns) for columns in table.framed)
         assert table.title
         assert table.note
+
+
+@in_each_language
+def test_counting_words_does_not_put_the_triples_in_order(language: str) -> None:
+    """By the share of words that two texts have in common; in Chinese and Japanese, of letters."""
+    questions = TASKS["embedding"].questions(language)
+    assert isinstance(questions, EmbeddingQuestions)
+    pattern = r"\w" if language in ("ja", "zh") else r"\w+"
+    asked = questions.plain()["texts"]
+    words = {text: Counter(re.findall(pattern, text.lower())) for text in asked}
+    known = sorted({word for counted in words.values() for word in counted})
+    vectors = {text: [float(words[text][word]) for word in known] for text in asked}
+    *_, order, margin = questions.ordering(vectors).problems(questions.margin)
+    assert "of 12 are in the wrong order" in order
+    assert "wanted at least 1.0" in margin
 
 
 def test_asks_are_joined_in_their_order_each_question_once() -> None:

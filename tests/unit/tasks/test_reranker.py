@@ -16,15 +16,18 @@ def questions() -> RerankerQuestions:
     return found
 
 
-def test_each_relevant_passage_stands_first_among_several() -> None:
-    assert len(questions().ranked) >= 3
-    assert questions().margin > 0
-    for ranked in questions().ranked:
-        assert ranked.passages == (ranked.relevant, *ranked.others)
-        assert len(ranked.others) >= 2
-        assert len(set(ranked.passages)) == len(ranked.passages)
-    passages = sum(len(ranked.passages) for ranked in questions().ranked)
-    assert len(questions().plain()["pairs"]) == passages
+def test_the_ordering_holds_each_relevant_passage_against_all_others() -> None:
+    asked = questions()
+    logits = [
+        (ranked.query, passage, 5.0 if passage == ranked.relevant else float(-place))
+        for ranked in asked.ranked
+        for place, passage in enumerate(ranked.passages)
+    ]
+    ordering = asked.ordering(logits)
+    assert [row.question for row in ordering.rows] == [ranked.query for ranked in asked.ranked]
+    assert {(row.right, tuple(row.others)) for row in ordering.rows} == {(5.0, (-1.0, -2.0, -3.0))}
+    assert len(ordering.spread_of) == len(asked.plain()["pairs"])
+    assert ordering.problems(asked.margin) == []
 
 
 def test_each_odd_text_is_a_query_and_a_passage() -> None:

@@ -12,7 +12,6 @@ from prep.tasks.seq2seq import ODD_TOKENS, Seq2seqQuestions, compare, given
 def test_prompts_are_asked_with_their_length_and_odd_ones_briefly() -> None:
     questions = TASKS["seq2seq"].questions()
     assert isinstance(questions, Seq2seqQuestions)
-    assert len(questions.prompts) >= 3
     assert 0 < questions.ended <= 1
     assert questions.new_tokens > ODD_TOKENS
     lengths = dict(questions.all()["prompts"])
