@@ -228,7 +228,9 @@ class Outcome:
             whole = summary.write_reports(settings, self.reports, code, self.began)
         except (OSError, PathOccupied) as error:
             return self._not_written("summary and report", error, code, *paths)
-        self.reports = {name: whole.models[name] for name in self.reports}
+        for name, report in self.reports.items():
+            if whole.models[name].status == report.status:  # else an earlier verdict was kept
+                self.reports[name] = whole.models[name]
         self.written += [f"{what}: {path}" for what, path in written_to.items() if path is not None]
         self._write_step_summary(whole)
         return code

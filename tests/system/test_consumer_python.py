@@ -88,7 +88,7 @@ def test_what_is_no_python_at_all_is_red_and_says_so(tmp_path: Path, prepared: P
     assert done.code == 1, done.out
     [cause] = summary(home)["models"][TINY]["causes"]
     problem = cause["text"]
-    assert problem.startswith("/bin/false cannot run the probe: ")
+    assert problem.startswith(f"{TINY}: /bin/false cannot run the probe: ")
     assert "Give the Python 3.9 or newer" in problem
 
 
