@@ -70,15 +70,9 @@ def check(spec: ModelSpec, remote: RemoteModel, gates: Gates) -> Suited:
             missing,
             "Name them in 'files', or choose a revision that has them.",
         )
-    if spec.task == "reranker" and not found.is_modular and found.labels != 1:
-        raise _refusal(
-            spec,
-            remote,
-            f"it has {found.labels} labels, and a reranker has 1",
-            [],
-            "Choose a model that scores a pair by one number.",
-        )
     task = TASKS[spec.task]
+    if other := task.other_kind(found):
+        raise _refusal(spec, remote, other, [], "Choose a model of this task, or another task.")
     unable = task.consumers_unable(found, paths)
     if named := [name for name in spec.consumers or () if name in unable]:
         lines = [f"{name}  {unable[name]}" for name in named]

@@ -31,7 +31,8 @@ class Form:
 
     def fits(self, value: Any) -> bool:
         """Whether the whole text has the form."""
-        return bool(self.pattern.fullmatch(value)) and self.check(value)
+        short = self.most is None or len(value) <= self.most
+        return short and bool(self.pattern.fullmatch(value)) and self.check(value)
 
     def schema(self) -> dict[str, Any]:
         """As JSON Schema says it."""
@@ -202,8 +203,10 @@ def _schema(kind: Any, inner: dict[str, Any]) -> dict[str, Any]:
     if origin is Literal:
         return {"const": args[0]} if len(args) == 1 else {"enum": [*args]}
     if origin is tuple:
-        items = {"type": "array", "items": _schema(args[0], inner)}
-        return items if args[-1] is ... else items | {"minItems": len(args), "maxItems": len(args)}
+        if args[-1] is ...:
+            return {"type": "array", "items": _schema(args[0], inner)}
+        kinds = [_schema(kind, inner) for kind in args]
+        return {"type": "array", "prefixItems": kinds, "items": False, "minItems": len(kinds)}
     if dataclasses.is_dataclass(kind):
         name: str = kind.__name__  # type: ignore[union-attr]  # a class
         if name not in inner:

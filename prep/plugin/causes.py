@@ -50,11 +50,11 @@ def failure_of(item: pytest.Item, error: BaseException) -> Failure:
     assert spec is not None, "only tests of a model are asked for"
     reported = item.config.stash.setdefault(_REPORTED, _Reported())
     cause = error.cause if isinstance(error, NotReached) else error
-    subject = (spec.name, _subject(item))
+    subject: Subject = (spec.name, _subject(item))
     known = any(cause is other and name == spec.name for name, other in reported.errors)
     if isinstance(error, NotReached) and error.judged_apart:
-        judge = (spec.name, None if error.stage == FETCHED else precision_of(item))
-        known = known or judge in reported.judged or _is_judged_later(item, judge)
+        subject = (spec.name, None if error.stage == FETCHED else precision_of(item))
+        known = known or subject in reported.judged or _is_judged_later(item, subject)
     text = str(cause) or type(cause).__name__
     if not isinstance(cause, (PrepError, pytest.fail.Exception)):
         text = f"{type(cause).__name__}: {text}"

@@ -39,7 +39,12 @@ def note_expected(config: pytest.Config, items: list[pytest.Item]) -> None:
 
 def is_own(item: pytest.Item) -> bool:
     """Whether the test is of this suite, and not of a repository that uses the fixtures."""
-    return _resolved(item.path).is_relative_to(OWN)
+    return _is_own(item.path)
+
+
+@cache
+def _is_own(path: Path) -> bool:
+    return _resolved(path).is_relative_to(OWN)
 
 
 @cache

@@ -61,7 +61,9 @@ def mark(
     if spec is None:
         return
     if call.when == "setup":  # of an attempt before this one
-        item.user_properties[:] = [pair for pair in item.user_properties if pair[0] != "error"]
+        item.user_properties[:] = [
+            pair for pair in item.user_properties if pair[0] not in ("error", "kind")
+        ]
     error = call.excinfo.value if call.excinfo else None
     failure = failure_of(item, error) if error is not None and report.failed else None
     load = load_of(item)
@@ -72,9 +74,8 @@ def mark(
     elif failure is not None:
         if isinstance(error, PrepError):
             report.longrepr = failure.text
-            if report.when != "teardown":  # by this, pytest writes an error, or a failure
-                report.when = "setup" if failure.transient else "call"
-        item.user_properties.append(("error", failure.error))
+        kind = "transient" if failure.transient else "permanent"
+        item.user_properties += [("error", failure.error), ("kind", kind)]
     reruns.note_failure(item, failure)
     report.prep = {  # type: ignore[attr-defined]  # a report takes more attributes
         "model": spec.name,

@@ -1,6 +1,6 @@
 """From the catalogue to test parameters: one test, one model, and the id begins with its name."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import pytest
@@ -14,6 +14,7 @@ from prep.tasks.registry import TASKS
 LEVELS = ("pins", "layout", "conversion", "load", "answers")
 SEPARATOR = ":"  # a catalogue name cannot hold it, so an id tells its model
 Kind = TypeVar("Kind")
+Row = tuple[ModelSpec | Load | str | None, ...]
 
 
 def generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -23,12 +24,13 @@ def generate_tests(metafunc: pytest.Metafunc) -> None:
         return
     settings = settings_of(metafunc.config)
     columns = ["spec"] + [name for name in ("load", "precision") if name in names]
+    reads = _reader(metafunc)
     rows = [
         row
         for spec in settings.models
         if _wanted(metafunc, settings, spec)
         for row in _rows(settings, spec, columns)
-        if _reads(metafunc, row)
+        if reads(row)
     ]
     if not rows:  # an empty set would end the run: mark one to be dropped
         nothing = pytest.param(*[None] * len(columns), marks=pytest.mark.no_model, id="no-model")
@@ -61,9 +63,14 @@ def sort(items: list[pytest.Item]) -> None:
         if spec := model_of(item):
             order.setdefault(spec.name, len(order))
 
+    levels: dict[object, int] = {}  # by test function: its markers are those of all its items
+
     def key(item: pytest.Item) -> tuple[int, int, int]:
         spec = model_of(item)
-        level = next((n for n, name in enumerate(LEVELS) if item.get_closest_marker(name)), 0)
+        function = getattr(item, "function", item)
+        if (level := levels.get(function)) is None:
+            found = (n for n, name in enumerate(LEVELS) if item.get_closest_marker(name))
+            level = levels[function] = next(found, 0)
         later = (precision_of(item) is not None) + (load_of(item) is not None)
         return (order[spec.name], level, later) if spec else (-1, 0, 0)
 
@@ -80,20 +87,22 @@ def _wanted(metafunc: pytest.Metafunc, settings: Settings, spec: ModelSpec) -> b
     return not needs_goldens or (settings.goldens / f"{spec.name}.toml").is_file()
 
 
-def _reads(metafunc: pytest.Metafunc, row: Sequence[object]) -> bool:
-    """Whether the test's markers leave room for this row's load."""
+def _reader(metafunc: pytest.Metafunc) -> Callable[[Row], bool]:
+    """Whether the test's markers leave room for a row's load."""
     marker = metafunc.definition.get_closest_marker
     consumers = marker("consumers")
-    return not any(
-        (consumers is not None and load.consumer.name not in consumers.args)
-        or (marker("interrogation") is not None and not load.is_interrogation)
-        or (marker("access") is not None and load.is_interrogation)
-        for load in row
-        if isinstance(load, Load)
-    )
+    interrogation, access = marker("interrogation") is not None, marker("access") is not None
 
+    def reads(row: Row) -> bool:
+        return not any(
+            (consumers is not None and load.consumer.name not in consumers.args)
+            or (interrogation and not load.is_interrogation)
+            or (access and load.is_interrogation)
+            for load in row
+            if isinstance(load, Load)
+        )
 
-Row = tuple[ModelSpec | Load | str | None, ...]
+    return reads
 
 
 def _rows(settings: Settings, spec: ModelSpec, columns: Sequence[str]) -> list[Row]:

@@ -31,7 +31,8 @@ def complete_report(config: pytest.Config, settings: Settings, report: Any) -> N
     doing = f"{model}: the worker {report.node.gateway.id} of -n"
     error = crash_error(doing, _code(report.node), config.stash.get(KILLS, 0))
     failure = Failure(error=type(error).__name__, text=str(error), transient=is_transient(error))
-    report.user_properties += [("model", model), ("error", failure.error)]
+    kind = "transient" if failure.transient else "permanent"
+    report.user_properties += [("model", model), ("error", failure.error), ("kind", kind)]
     report.longrepr = f"{error}\nIt was at {report.nodeid}."
     report.prep = {
         "model": model,

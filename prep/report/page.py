@@ -33,6 +33,7 @@ from prep.tasks.registry import TASKS
 
 TEMPLATE = Path(__file__).with_name("page.html.j2")
 MOST_BYTES = 300_000
+UNTRIED = ("not tried: ", "not reached: ")
 RUNS, PROBLEMS, LETTERS = 24, 12, 4000  # how much of the past, of problems and of each is shown
 WORST_FIRST = ("failed", "transient", "unchecked", "repaired", "ready")
 MARKS = {"ready": "✓", "repaired": "✚", "failed": "✗", "transient": "↻", "unchecked": "–"}
@@ -196,7 +197,7 @@ def _consumers(
             "precision": weights,
             "loads": group,
             "tried": sum(load["made"] is not None for load in group),
-            "failed": any(not load["why"].startswith("not tried") for load in group if load["why"]),
+            "failed": any(load["why"] and not load["why"].startswith(UNTRIED) for load in group),
             "ways": list(dict.fromkeys(load["way"] for load in group)),
             "cache_dir": _tried(group, "cache_dir"),
             "other": _tried(group, "other"),
@@ -214,7 +215,8 @@ def _tried(loads: Sequence[Mapping[str, Any]], how: str) -> str:
     meant = [load for load in loads if how in load["more"]]
     if not meant or any(load["made"] for load in meant):
         return "yes" if meant else ""
-    return "not tried" if all(load["why"].startswith("not tried") for load in meant) else "failed"
+    why: str = meant[0]["why"]
+    return why.partition(":")[0] if why.startswith(UNTRIED) else "failed"
 
 
 def _answers(model: ModelReport, questions: Questions | None) -> dict[str, Any] | None:
@@ -281,7 +283,9 @@ def _past(lines: Sequence[Line]) -> dict[str, Any] | None:
         for line, took in zip(lines, seconds, strict=True)
     ]
     sparks = [
-        {**_spark(values), "label": key, "unit": units[key]} for key, values in series.items()
+        {**_spark(values), "label": key, "unit": units[key]}
+        for key, values in series.items()
+        if sum(value is not None for value in values) > 1
     ]
     return {"runs": runs, "sparks": sparks}
 

@@ -76,8 +76,8 @@ class ConversionReport:
     peak_bytes: Annotated[Count | None, "peak memory of the converting process"]
     agreement: Annotated[
         Number | None,
-        "with the PyTorch original: lowest cosine (embedding), greatest logit difference as a "
-        "share of their spread (reranker), share of equal first tokens (seq2seq)",
+        "with the original in float32, in the task's measure: a lowest cosine, a greatest logit "
+        "difference as a share of their spread, or a share of equal first tokens",
     ]
     tools_differ: Annotated[Texts, "tools of another version than the receipt names; no failure"]
     agreement_bound: Annotated[Number, "what the task's questions allow"]
@@ -195,8 +195,7 @@ class ModelReport:
     ]
     answers: Annotated[
         Mapping[Weights, tuple[str | tuple[Number | None, ...], ...]],
-        "to the task's questions, by precision or `original`: cosines (embedding), raw logits "
-        "(reranker), texts (seq2seq)",
+        "to the task's questions, by precision or `original`: cosines, raw logits or texts",
     ]
     network_cut: Annotated[
         Literal["network namespace", "seccomp filter", "Python guard only"] | None,

@@ -91,14 +91,12 @@ class SideBySide:
         return slots(self.context.workers)
 
     def _fits(self, spec: ModelSpec, load: Load) -> bool:
-        """Whether it may run beside what is running; beside nothing, any load may."""
+        """Whether it may run beside what is running. Where nothing is, a test need not ask."""
         servers = self.context.servers
         if any(other.running for name, other in servers.items() if name != load.interpreter):
             return False  # the libraries of two interpreters at once would take twice the memory
         server = self.context.server_of(load.interpreter)
         running = server.running
-        if not running:
-            return True
         if len(running) >= self.slots.count or not server.ready()["side-by-side"]:
             return False
         free = memory().free // self.context.workers - sum(job.memory for job in running)

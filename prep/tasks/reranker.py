@@ -198,6 +198,13 @@ def unable(found: Architecture, paths: Collection[str], consumer: Consumer) -> s
     return None
 
 
+def other_kind(found: Architecture) -> str | None:
+    """Why such a model is no reranker: the first of several labels would come out as a score."""
+    if found.is_modular or found.labels == 1:
+        return None
+    return f"it has {found.labels} labels, and a reranker has 1"
+
+
 def _best_is_a_document(answer: kinds.Answer) -> str | None:
     best, documents = answer["best"], len(answer["documents"])
     if best < documents:
@@ -247,5 +254,6 @@ TASK = Task(
         "activation": kinds.TEXT,
     },
     unable=unable,
+    other_kind=other_kind,
     new_pin="scores change, thresholds must be looked at again",
 )

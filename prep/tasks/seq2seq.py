@@ -13,7 +13,7 @@ from prep.tasks.question_sets import PROMPTS, SHARE, Ask, Key, Questions, Table,
 from prep.tasks.task import Task
 
 # How far the log-probability of a token may move by sums in another order: measured 2e-6.
-SURE = 1e-3
+SURE = 1e-4
 ODD_TOKENS = 8  # what a model writes to an odd text shows nothing more in more tokens
 
 

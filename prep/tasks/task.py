@@ -22,7 +22,8 @@ class Task:
     class of optimum-intel that converts, `export_task` what its exporter calls the task; `answer`
     is the key of the probe's answers; `golden_facts` are what goldens may say of the model itself;
     `new_pin` is what follows for a service where its answers changed; `unable` says why a consumer
-    cannot read a model, with the files that are locked; `given` is what a consumer is shown of the
+    cannot read a model, with the files that are locked, `other_kind` why it is no model of the task
+    at all; `given` is what a consumer is shown of the
     reference's answers; the names of weights that no answer needs begin with one of
     `unused_weights`; `generates` tells whether generation_config.json is computed with.
     """
@@ -39,6 +40,7 @@ class Task:
     golden_facts: Mapping[str, Key]
     new_pin: str
     unable: Callable[[Architecture, Collection[str], Consumer], str | None]
+    other_kind: Callable[[Architecture], str | None] = lambda found: None
     given: Callable[[Facts], Ask] = lambda reference: {}
     unused_weights: tuple[str, ...] = ()
     generates: bool = False

@@ -17,6 +17,7 @@ import pytest
 from model_tests import test_conversion
 from prep.catalogue.entries import ModelSpec
 from prep.convert.content import Content
+from prep.convert.conversion import OPTIONS
 from prep.process.progress import Progress
 from prep.settings import GivenOptions, resolve_settings
 from prep.stages.context import Context
@@ -226,8 +227,8 @@ def filled(name: str, word: bytes) -> TensorChange:
     return fill
 
 
-def converted(stages: Stages, task: str, source: Path, to: Path) -> Path:
-    """A real conversion to float32 of any folder, as the suite converts."""
+def converted(stages: Stages, task: str, source: Path, to: Path, precision: str = "fp32") -> Path:
+    """A real conversion of any folder, as the suite converts."""
     to.mkdir()
     paths = [path for path in source.rglob("*") if path.is_file()]
     order = {
@@ -235,7 +236,7 @@ def converted(stages: Stages, task: str, source: Path, to: Path) -> Path:
         "files": sorted(str(path.relative_to(source)) for path in paths),
         "folder": str(to),
         "task": task,
-        "options": {"weights": "f32", "converter": 1},
+        "options": dict(OPTIONS[precision]),
     }
     stages.context.server.run("prep.convert.export:make", order, doing="converting", may_write=[to])
     return to

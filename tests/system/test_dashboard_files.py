@@ -75,7 +75,8 @@ def test_two_faults_of_one_model_are_two_failures(tmp_path: Path, prepared: Path
     done = sample(home, "--offline", f"--junitxml={junit}")
     assert (done.code, results(junit)["failure"]) == (1, 2), done.out
     texts = "".join(failure.text or "" for failure in failures(junit))
-    assert "model.safetensors" in texts and "config.json" in texts
+    assert "corrupt      model.safetensors" in texts
+    assert "cannot be read by other users" in texts
 
 
 @pytest.mark.parametrize("level", ["load", "answers"])

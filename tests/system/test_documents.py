@@ -161,7 +161,7 @@ def test_link_to_no_heading_would_be_found() -> None:
 def test_reference_lists_the_statuses_and_the_keys_of_the_catalogue() -> None:
     assert listed(section(REFERENCE, "## Status of a model")) == [*get_args(Status)]
     keys = listed(section(REFERENCE, "## Catalogue and lock"))
-    assert keys == [field.name for field in fields(ModelSpec)]
+    assert keys == [field.name.replace("_", "-") for field in fields(ModelSpec)]
 
 
 def test_recipe_installs_this_version() -> None:
@@ -264,7 +264,7 @@ def test_reports_list_every_junit_property() -> None:
         *properties.of_conversion(model, "int8"),
         *properties.of_load(model, "transformers:name"),
     ]
-    per_test = ["model", "precision", "consumer", "error"]
+    per_test = ["model", "precision", "consumer", "error", "kind"]
     assert sorted([*per_test, *(name for name, _ in given)]) == sorted(documented)
 
 

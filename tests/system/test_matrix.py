@@ -13,7 +13,7 @@ import pytest
 from model_tests import test_cache_layout, test_conversion, test_pins
 from prep.catalogue.entries import read_catalogue
 from prep.catalogue.lock import read_lock
-from tests.proofs.matrix.answers import JUDGES, LOADS
+from tests.proofs.matrix.answers import AGREEMENT, JUDGES, LOADS
 from tests.proofs.matrix.row import WITHOUT_LOADS, Row, Target, is_cheap, nothing
 from tests.proofs.matrix.rows import ROWS
 from tests.proofs.matrix.runner import Runner, slug
@@ -38,7 +38,9 @@ SHOWN_ELSEWHERE = {
     # A conversion keeps the tokenizer's files byte for byte, or its receipt fails.
     "test_content_is_right[tokenizer]": JUDGES_TESTS / "test_conversion.py",
     # What only another place, name, user or mount shows: docs/consumers.md.
-    "test_access_gives_the_same_answers": LOADING,
+    "test_access_gives_the_same_answers": JUDGES_TESTS / "test_access.py",
+    # A consumer that differs from the original by itself: of ours, none does.
+    "test_answers_agree_with_the_original": JUDGES_TESTS / "test_agreement.py",
     # Libraries that misbehave: ours do not.
     "test_consumer_loads": LOADING,
     "test_consumer_reaches_for_no_network": LOADING,
@@ -118,7 +120,12 @@ def test_matrix_tells_what_is_missed_and_what_is_a_false_alarm(
 
 def test_every_judge_is_hit_by_a_row_or_named_with_a_reason() -> None:
     hit = {judge for row in ROWS for judge in row.seen_by}
-    named = {*WITHOUT_LOADS, *LOADS, *(judge for judges in JUDGES.values() for judge in judges)}
+    named = {
+        *WITHOUT_LOADS,
+        *LOADS,
+        *AGREEMENT,
+        *(judge for judges in JUDGES.values() for judge in judges),
+    }
     assert named - hit == SHOWN_ELSEWHERE.keys()
     for judge, where in SHOWN_ELSEWHERE.items():
         name = judge.partition("[")[0]

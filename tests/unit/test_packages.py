@@ -36,7 +36,8 @@ APART = (("fetch", "convert"), ("fetch", "sandbox"))  # what never imports the o
 HEAVY = frozenset(("torch", "transformers", "optimum", "openvino", "sentence_transformers"))
 PROBE = "prep.sandbox.probe"
 HEAVY_ROOMS = (
-    *(f"{PROBE}.{name}" for name in ("embedding", "reranker", "seq2seq", "libraries", "loading")),
+    *(f"{PROBE}.{name}" for name in ("embedding", "reranker", "seq2seq")),
+    *(f"{PROBE}.{name}" for name in ("libraries", "loading", "modules")),
     "prep.convert.export",
     "prep.convert.gates",
     "prep.convert.content",

@@ -98,12 +98,12 @@ def _pooled(mode: str, tokens: Any, mask: Any) -> Any:
     weights = mask.unsqueeze(-1).to(tokens.dtype)
     if mode == "weightedmean":
         weights = weights * torch.arange(1, tokens.shape[1] + 1).view(1, -1, 1)
-    places = mask * torch.arange(1, mask.shape[1] + 1)
+    numbered = mask * torch.arange(1, mask.shape[1] + 1)
     rows = torch.arange(tokens.shape[0])
     if mode == "cls":
         return tokens[rows, mask.argmax(1)]  # the first that counts, wherever the padding stands
     if mode == "lasttoken":
-        return tokens[rows, places.argmax(1)]
+        return tokens[rows, numbered.argmax(1)]
     if mode == "max":
         return tokens.masked_fill(weights == 0, -torch.inf).max(1).values
     total = weights.sum(1).clamp(min=1e-9)

@@ -9,7 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from model_tests import test_embedding, test_offline_loading, test_reranker, test_seq2seq
+from model_tests import (
+    test_agreement,
+    test_embedding,
+    test_offline_loading,
+    test_reranker,
+    test_seq2seq,
+)
 from tests.proofs.matrix.row import Row
 from tests.support.real_loads import change_weights, configure, judges_of, negated, renamed, zeroed
 
@@ -18,6 +24,7 @@ JUDGES = {
     "reranker": tuple(judges_of(test_reranker)),
     "seq2seq": tuple(judges_of(test_seq2seq)),
 }
+AGREEMENT = tuple(judges_of(test_agreement))
 LOADS = tuple(judges_of(test_offline_loading))
 TOKENS = "test_tokens_are_the_published"
 RELATED = "test_related_stands_above_unrelated"
@@ -89,7 +96,7 @@ def _row(
         name=name,
         group="answers",
         seen_by=seen_by,
-        may_see=(*JUDGES[task], *also),
+        may_see=(*JUDGES[task], *AGREEMENT, *also),
         file=file
         or "transformers:",  # what it was loaded by stands for the file: all are as locked
         words=words,

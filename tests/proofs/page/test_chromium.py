@@ -83,7 +83,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
     top = tmp_path_factory.mktemp("pages")
     home = top / "home"
     with Hub(sample_repos()) as hub:
-        ready = sample(home, hub=hub.url, models=None)
+        ready = sample(home, hub=hub.url, models=None, timeout=900)
         assert ready.code == 0, ready.out
         repairing = copy_home(home, top / "repairing")
         damage(repairing)

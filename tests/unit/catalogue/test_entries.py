@@ -75,11 +75,13 @@ def test_a_tasks_defaults_are_what_some_consumer_opens() -> None:
         "model-00001-of-00002.safetensors", "model.safetensors.index.json", "tokenizer.json",
         "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
         "chat_template.jinja", "vocab.txt", "vocab.json", "merges.txt", "spiece.model",
-        "sentencepiece.bpe.model", "tokenizer.model",
+        "sentencepiece.bpe.model", "tokenizer.model", "source.spm", "spm.model", "bpe.codes",
+        "unigram.json",
     ]  # fmt: skip
     modules = [
         "modules.json", "config_sentence_transformers.json", "sentence_bert_config.json",
         "1_Pooling/config.json", "2_Dense/config.json", "2_Dense/model.safetensors",
+        "0_StaticEmbedding/tokenizer.json", "router_config.json",
     ]  # fmt: skip
     nobody = [
         "pytorch_model.bin", "2_Dense/pytorch_model.bin", "tf_model.h5", "flax_model.msgpack",
@@ -89,7 +91,7 @@ def test_a_tasks_defaults_are_what_some_consumer_opens() -> None:
     ]  # fmt: skip
     for task, wanted in (
         ("embedding", [*transformers, *modules]),
-        ("reranker", transformers),
+        ("reranker", [*transformers, *modules]),
         ("seq2seq", transformers),
     ):
         every = [*transformers, *modules, *nobody]
@@ -133,7 +135,6 @@ ENTRIES: list[tuple[dict[str, object], str]] = [  # the changed key, and what is
     ({"task": "poetry"}, f"task': {TASK} 'poetry'"),
     ({"task": ["embedding"]}, f"task': {TASK} ['embedding']"),
     ({"precisions": "int8"}, "precisions': must be a list of texts, got 'int8'"),
-    ({"precisions": []}, "precisions': must be a list of texts, got []"),
     (
         {"precisions": ["int8", "int4"]},
         "precisions[1]': must be one of fp32, fp16, int8, got 'int4'",

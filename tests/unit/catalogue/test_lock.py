@@ -27,7 +27,9 @@ GOOD: dict[str, Any] = {
     "license": "mit",
     "files": [FILE],
 }
-KEYS = "commit, files, license, name, repo, requested-files, requested-revision"
+KEYS = (
+    "commit, consumers, converter, files, license, name, repo, requested-files, requested-revision"
+)
 INSIDE = "it must stay inside the model's folder"
 PICKLE = "may run code when loaded; only safetensors weights are taken"
 
@@ -307,7 +309,7 @@ OUT_OF_DATE: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {  # catalo
         f"locked commit {OTHER_COMMIT}, the revision is {COMMIT}",
     ),
     "files of another task": (
-        {"task": "reranker"}, {},
+        {"task": "seq2seq"}, {},
         "locks files that the catalogue does not name: 1_Pooling/config.json, modules.json",
     ),
 }  # fmt: skip

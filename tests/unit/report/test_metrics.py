@@ -1,9 +1,13 @@
 """Metrics in Prometheus' text format; `make dashboards-test` asks promtool."""
 
+import json
 import re
 from dataclasses import replace
 
+import pytest
+
 from prep.report.metrics import HELP, render
+from tests.support.paths import ROOT
 from tests.support.reports import model_report, run_report
 
 LINE = re.compile(r"(\w+)(?:\{((?:\w+=\"(?:[^\"\\\n]|\\.)*\",?)*)\})? (-?[\d.e+-]+)")
@@ -56,3 +60,14 @@ def test_a_name_ends_no_label() -> None:
     text = render(run_report(**{'a"b\\c\nd': model_report()}))
     assert 'model="a\\"b\\\\c\\nd"' in text
     samples(text)
+
+
+@pytest.mark.parametrize("path", ["prometheus/alerts.yaml", "grafana/model-prep.json"])
+def test_alerts_and_dashboard_ask_for_metrics_that_are_written(path: str) -> None:
+    text = (ROOT / "deploy" / path).read_text(encoding="utf-8")
+    asked = set(re.findall(r"model_prep_\w+", text))
+    assert len(asked) >= 4
+    assert asked <= set(HELP)
+    if path.endswith(".json"):
+        panels = json.loads(text)["panels"]
+        assert all(panel["targets"] for panel in panels)

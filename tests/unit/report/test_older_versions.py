@@ -127,3 +127,16 @@ def test_what_is_no_record_stays_so(record: object) -> None:
     assert upgraded(record) == (
         {"model-prep": None, **record} if isinstance(record, dict) else record
     )
+
+
+def test_a_summary_of_version_3_is_read_too(state: Path) -> None:
+    """It had today's statuses, `problems`, and a latency of every load."""
+    data = json.loads((state / "summary.json").read_text())
+    models = {name: renamed(model) for name, model in data["models"].items()}
+    third = {"model-prep": build().record()}
+    data |= {"summary-version": 3, "models": {name: {**m, **third} for name, m in models.items()}}
+    (state / "summary.json").write_text(json.dumps(data))
+    found = written(state, "ready", "new")["models"]
+    assert {name: found[name]["status"] for name in TODAY} == TODAY
+    assert found["tiny"]["model-prep"] == build().record()
+    assert [cause["text"] for cause in found["second"]["causes"]] == ["second: wrong"]

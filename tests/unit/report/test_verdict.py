@@ -40,7 +40,9 @@ def test_one_word_for_a_model(
     assert judge(run(*outcomes, **facts), ALL) == status
 
 
-@pytest.mark.parametrize("expected", [None, frozenset(), {"test_other", "test_pins"}], ids=str)
+@pytest.mark.parametrize(
+    "expected", [None, frozenset(), {"test_other", "test_pins"}], ids=["unknown", "none", "others"]
+)
 def test_no_verdict_where_another_test_was_expected_or_nobody_knows(
     expected: frozenset[str] | None,
 ) -> None:

@@ -174,7 +174,7 @@ def test_a_run_reports_all_obstacles_before_the_first_byte(
     assert re.search(r"  refused by the hub: \S+/tiny-reranker is gated", done.out)
     for name in ("tiny-embedding", "tiny-seq2seq"):
         assert f"preflight failed: {name}: no space left: {home} has " in done.said
-    assert "1 failed, 3 passed, " in done.out and " 2 errors, 15 not reached in " in done.out
+    assert " 3 errors, " in done.out and " not reached in " in done.out
 
 
 def test_a_complete_model_is_tested_where_others_cannot_be_prepared(

@@ -139,9 +139,9 @@ def test_slots_are_the_cores_and_threads_share_them(monkeypatch: pytest.MonkeyPa
     found = {}
     for count, workers in expected:
         monkeypatch.setattr(side_by_side, "cores", lambda count=count: count)
-        one = slots(workers)
-        found[count, workers] = (one.count, one.threads)
-        assert one.count * one.threads * workers <= max(count, workers), "no core is used twice"
+        given = slots(workers)
+        found[count, workers] = (given.count, given.threads)
+        assert given.count * given.threads * workers <= max(count, workers), "no core is used twice"
     assert found == expected
     assert slots(1) == Slots(count=8, threads=8)
 
@@ -211,24 +211,24 @@ def test_where_nothing_can_be_mounted_loads_come_one_after_another(context: Cont
 def test_next_models_loads_begin_when_its_files_are_there_and_no_model_after(
     context: Context,
 ) -> None:
-    one = loads_of(1)
-    run = Run(context, {"tiny-embedding": one, "tiny-reranker": one, "tiny-seq2seq": one})
+    only = loads_of(1)
+    run = Run(context, {"tiny-embedding": only, "tiny-reranker": only, "tiny-seq2seq": only})
     run.without = {"tiny-reranker"}
-    run.take("tiny-embedding", one[0])
+    run.take("tiny-embedding", only[0])
     run.loads.ahead()
-    assert run.begun == [f"tiny-embedding:{one[0].id}"]
+    assert run.begun == [f"tiny-embedding:{only[0].id}"]
     run.without = set()
     run.loads.ahead()
-    assert run.begun[1:] == [f"tiny-reranker:{one[0].id}"]
+    assert run.begun[1:] == [f"tiny-reranker:{only[0].id}"]
 
 
 def test_worker_of_several_begins_nothing_of_a_model_that_may_be_anothers(context: Context) -> None:
     context.workers = 2
-    one = loads_of(1)
-    run = Run(context, {"tiny-embedding": one, "tiny-reranker": one})
-    run.take("tiny-embedding", one[0])
+    only = loads_of(1)
+    run = Run(context, {"tiny-embedding": only, "tiny-reranker": only})
+    run.take("tiny-embedding", only[0])
     run.loads.ahead()
-    assert run.begun == [f"tiny-embedding:{one[0].id}"]
+    assert run.begun == [f"tiny-embedding:{only[0].id}"]
 
 
 def test_two_interpreters_never_load_at_once(context: Context, service: Interpreter) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from prep.tasks.embedding import EmbeddingQuestions, compare
+from prep.tasks.measure import Agreement
 from prep.tasks.registry import TASKS
 
 
@@ -38,26 +39,27 @@ def test_answers_are_cosines_and_what_is_not_finite_is_null() -> None:
     assert rows[0][:3] == [None, 0.0, 1.0]
 
 
-class Model:
-    """Answers with the vectors that it is given."""
-
-    def __init__(self, **vectors: list[float]) -> None:
-        self.vectors = vectors
-
-    def embed(self, texts: list[str]) -> list[list[float]]:
-        return [self.vectors[text] for text in texts]
+RIGHT = {"vectors": {"a": [1.0, 0.0], "b": [0.0, 1.0]}}
 
 
 @pytest.mark.parametrize(
-    ("vector", "found"),
+    ("vector", "finite", "value"),
     [
-        ([0.0, 3.0], {"finite": True, "agreement": 1.0}),
-        ([1.0, 1.0], {"finite": True, "agreement": pytest.approx(math.sqrt(0.5))}),
-        ([0.0, 0.0], {"finite": True, "agreement": 0.0}),
-        ([0.0, math.nan], {"finite": False, "agreement": 0.0}),
-        ([0.0, math.inf], {"finite": False, "agreement": 0.0}),
+        ([0.0, 3.0], True, 1.0),
+        ([1.0, 1.0], True, pytest.approx(math.sqrt(0.5))),
+        ([0.0, 0.0], True, 0.0),
+        ([0.0, 1.0, 0.0], True, 0.0),
+        ([0.0, math.nan], False, 0.0),
+        ([0.0, math.inf], False, 0.0),
     ],
 )
-def test_agreement_is_the_lowest_cosine(vector: list[float], found: dict[str, Any]) -> None:
-    original = Model(a=[1.0, 0.0], b=[0.0, 1.0])
-    assert compare(original, Model(a=[1.0, 0.0], b=vector), {"texts": ["a", "b"]}) == found
+def test_agreement_is_the_lowest_cosine(vector: list[float], finite: bool, value: Any) -> None:
+    answers = {"vectors": {"a": [1.0, 0.0], "b": vector}}
+    found = compare(RIGHT, answers, {"texts": ["a", "b"]}, 0.99)
+    assert found == Agreement(finite=finite, value=value)
+
+
+@pytest.mark.parametrize(("gap", "moved"), [(0.9e-4, 0), (1.1e-4, 1), (math.nan, 1)])
+def test_a_sentinels_vector_may_move_by_sums_in_another_order_alone(gap: float, moved: int) -> None:
+    answers = {"vectors": {"a": [1.0, gap]}}
+    assert len(questions().moved(answers, RIGHT)) == moved

@@ -4,26 +4,49 @@ import math
 
 import pytest
 
-from prep.tasks.measure import Measure, cosine, rounded
+from prep.tasks.measure import Agreement, Measure, cosine, largest_gap, rounded
 
 
 def measure(at_most: bool) -> Measure:
-    return Measure(sentence="the gap", label="gap", compare=lambda *given: {}, at_most=at_most)
+    exact = Agreement(finite=True, value=0.0 if at_most else 1.0)
+    return Measure(sentence="the gap", label="gap", compare=lambda *_: exact, at_most=at_most)
 
 
 @pytest.mark.parametrize(
-    ("at_most", "agreement", "problem"),
+    ("at_most", "value", "problems"),
     [
-        (False, 0.99, None),
-        (False, 0.98, "the gap is 0.9800, wanted at least 0.99"),
-        (False, math.nan, "the gap is nan, wanted at least 0.99"),
-        (True, 0.99, None),
-        (True, 1.0, "the gap is 1.0000, wanted at most 0.99"),
-        (True, math.nan, "the gap is nan, wanted at most 0.99"),
+        (False, 0.99, []),
+        (False, 0.98, ["the gap is 0.9800, wanted at least 0.99"]),
+        (False, math.nan, ["the gap is nan, wanted at least 0.99"]),
+        (True, 0.99, []),
+        (True, 1.0, ["the gap is 1.0000, wanted at most 0.99"]),
+        (True, math.nan, ["the gap is nan, wanted at most 0.99"]),
     ],
 )
-def test_a_bound_is_kept_or_named(at_most: bool, agreement: float, problem: str | None) -> None:
-    assert measure(at_most).problem(agreement, 0.99) == problem
+def test_a_bound_is_kept_or_named(at_most: bool, value: float, problems: list[str]) -> None:
+    assert measure(at_most).problems(Agreement(finite=True, value=value), 0.99) == problems
+
+
+def test_the_bound_of_bfloat16_is_coarser_by_the_bits_that_it_lacks() -> None:
+    shares, gaps = {"fp32": 0.99999, "fp16": 0.9995}, {"fp32": 1e-4, "fp16": 1e-3}
+    assert measure(at_most=False).bound(shares, "fp16") == 0.9995
+    assert measure(at_most=False).bound(shares, "bf16") == pytest.approx(0.996)
+    assert measure(at_most=True).bound(gaps, "bf16") == pytest.approx(8e-3)
+
+
+@pytest.mark.parametrize(
+    ("some", "others", "gap"),
+    [
+        ([1.0, 2.0], [1.0, 2.5], 0.5),
+        ([], [], 0.0),
+        ([1.0], [], math.inf),
+        ([math.nan], [1.0], math.inf),
+    ],
+)
+def test_a_gap_is_the_greatest_and_what_cannot_be_compared_is_infinitely_far(
+    some: list[float], others: list[float], gap: float
+) -> None:
+    assert largest_gap(some, others) == gap
 
 
 def test_the_difference_is_none_where_all_is_the_same() -> None:

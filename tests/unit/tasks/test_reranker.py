@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from prep.tasks.measure import Agreement
 from prep.tasks.registry import TASKS
 from prep.tasks.reranker import RerankerQuestions, compare
 
@@ -36,43 +37,50 @@ def test_each_odd_text_is_a_query_and_a_passage() -> None:
         assert any(passage == text for _, passage in pairs)
 
 
-class Model:
-    """Answers a passage with the logit that it is given."""
-
-    def __init__(self, **logits: float) -> None:
-        self.by_passage = logits
-
-    def logits(self, pairs: list[list[str]]) -> list[float]:
-        return [self.by_passage[passage] for _, passage in pairs]
+def logits(**by_passage: float) -> dict[str, Any]:
+    """What the probe says of pairs with one query."""
+    return {"logits": [["q", passage, logit] for passage, logit in by_passage.items()]}
 
 
 ASK: dict[str, Any] = {"pairs": [["q", "a"], ["q", "b"], ["q", "c"]]}
-OTHER_FIRST = "'q': 'b' comes first, not 'a'"
+RIGHT = logits(a=4.0, b=2.0, c=0.0)
+OTHER_FIRST = ("'q': 'b' comes first, not 'a'",)
 
 
 @pytest.mark.parametrize(
-    ("logits", "agreement", "contradictions"),
+    ("answers", "value", "contradictions"),
     [
-        ({"a": 4.0, "b": 2.0, "c": 0.0}, 0.0, []),
-        ({"a": 4.0, "b": 3.0, "c": 0.0}, 0.25, []),
-        ({"a": 3.0, "b": 4.0, "c": 0.0}, 0.5, [OTHER_FIRST]),
+        (logits(a=4.0, b=2.0, c=0.0), 0.0, ()),
+        (logits(a=4.0, b=3.0, c=0.0), 0.25, ()),
+        (logits(a=3.0, b=4.0, c=0.0), 0.5, OTHER_FIRST),
     ],
 )
 def test_agreement_is_the_greatest_difference_as_a_share_of_the_spread(
-    logits: dict[str, float], agreement: float, contradictions: list[str]
+    answers: dict[str, Any], value: float, contradictions: tuple[str, ...]
 ) -> None:
-    found = compare(Model(a=4.0, b=2.0, c=0.0), Model(**logits), ASK)
-    assert found == {"finite": True, "agreement": agreement, "contradictions": contradictions}
+    found = compare(RIGHT, answers, ASK, 0.05)
+    assert found == Agreement(finite=True, value=value, contradictions=contradictions)
+
+
+def test_passages_that_the_reference_holds_near_each_other_may_change_places() -> None:
+    near = logits(a=4.0, b=3.9, c=0.0)
+    turned = logits(a=3.9, b=4.0, c=0.0)
+    assert compare(near, turned, ASK, 0.05).contradictions == ()
+    assert compare(near, turned, ASK, 0.02).contradictions == OTHER_FIRST
 
 
 def test_without_a_spread_any_difference_is_the_greatest() -> None:
-    flat = Model(a=1.0, b=1.0, c=1.0)
-    assert compare(flat, flat, ASK)["agreement"] == 0.0
-    assert compare(flat, Model(a=1.1, b=1.0, c=1.0), ASK)["agreement"] == 1.0
+    flat = logits(a=1.0, b=1.0, c=1.0)
+    assert compare(flat, flat, ASK, 0.05).value == 0.0
+    assert compare(flat, logits(a=1.1, b=1.0, c=1.0), ASK, 0.05).value == 1.0
 
 
 def test_what_is_not_finite_agrees_with_nothing() -> None:
-    right = Model(a=4.0, b=2.0, c=0.0)
     for wrong in (math.nan, math.inf):
-        found = compare(right, Model(a=4.0, b=2.0, c=wrong), ASK)
-        assert found == {"finite": False, "agreement": 1.0}
+        found = compare(RIGHT, logits(a=4.0, b=2.0, c=wrong), ASK, 0.05)
+        assert found == Agreement(finite=False, value=1.0)
+
+
+@pytest.mark.parametrize(("gap", "moved"), [(3e-4, 0), (5e-4, 1), (math.nan, 1)])
+def test_a_sentinels_logit_may_move_by_sums_in_another_order_alone(gap: float, moved: int) -> None:
+    assert len(questions().moved(logits(a=4.0 + gap), RIGHT)) == moved

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
+from prep.tasks.measure import Agreement
 from prep.tasks.registry import TASKS
-from prep.tasks.seq2seq import ODD_TOKENS, Seq2seqQuestions, compare
+from prep.tasks.seq2seq import ODD_TOKENS, Seq2seqQuestions, compare, given
 
 
 def test_prompts_are_asked_with_their_length_and_odd_ones_briefly() -> None:
@@ -20,43 +21,45 @@ def test_prompts_are_asked_with_their_length_and_odd_ones_briefly() -> None:
         assert lengths[text] == ODD_TOKENS
 
 
-class Original:
-    """Writes the same to every prompt."""
-
-    start = 7
-
-    def write(self, prompt: str, new_tokens: int) -> dict[str, Any]:
-        return {"ids": [1, 2, 3, 4][:new_tokens]}
+def written(*texts: list[int]) -> dict[str, Any]:
+    """What the reference wrote."""
+    return {"written": [{"prompt": str(at), "ids": ids} for at, ids in enumerate(texts)]}
 
 
-class Converted:
-    """Puts these tokens first, whatever it is shown."""
-
-    def __init__(self, *tokens: int, finite: bool = True) -> None:
-        self.tokens = tokens
-        self.finite = finite
-
-    def first_choices(self, prompt: str, written: list[int], start: int) -> tuple[list[int], bool]:
-        assert start == Original.start
-        return list(self.tokens[: len(written)]), self.finite
+REFERENCE = written([1, 2, 3, 4], [1, 2])
 
 
 @pytest.mark.parametrize(
-    ("converted", "finite", "agreement"),
+    ("choices", "finite", "value"),
     [
-        (Converted(1, 2, 3, 4), True, 1.0),
-        (Converted(1, 9, 3, 9), True, 0.5),
-        (Converted(1, 2, 3, 4, finite=False), False, 1.0),
+        ([[1, 2, 3, 4], [1, 2]], True, 1.0),
+        ([[1, 9, 3, 9], [1, 9]], True, 0.5),
+        ([[1, 2, 3, 4], [1, 2]], False, 1.0),
     ],
 )
 def test_agreement_is_the_share_of_tokens_that_come_first(
-    converted: Converted, finite: bool, agreement: float
+    choices: list[list[int]], finite: bool, value: float
 ) -> None:
-    ask: dict[str, Any] = {"prompts": [["a", 4], ["b", 2]]}
-    found = compare(Original(), converted, ask)
-    right = agreement if agreement != 0.5 else 3 / 6
-    assert found == {"finite": finite, "agreement": right}
+    answers = {"choices": choices, "finite": finite}
+    assert compare(REFERENCE, answers, {}, 0.9) == Agreement(finite=finite, value=value)
+
+
+def test_consumers_are_shown_what_the_reference_wrote() -> None:
+    assert given(REFERENCE) == {"given": [["0", [1, 2, 3, 4]], ["1", [1, 2]]]}
 
 
 def test_a_model_that_writes_nothing_agrees_with_nothing() -> None:
-    assert compare(Original(), Converted(), {"prompts": [["a", 0]]})["agreement"] == 0.0
+    assert compare(written([]), {"choices": [[]], "finite": True}, {}, 0.9).value == 0.0
+
+
+@pytest.mark.parametrize(
+    ("ids", "logprobs", "moved"),
+    [([1, 2], [-0.1, -0.2], 0), ([1, 3], [-0.1, -0.2], 1), ([1, 2], [-0.1, -0.3], 1)],
+)
+def test_a_sentinels_tokens_are_the_same_and_as_probable(
+    ids: list[int], logprobs: list[float], moved: int
+) -> None:
+    text = {"prompt": "a", "new_tokens": 8, "ids": [1, 2], "logprobs": [-0.1, -0.2], "text": "b"}
+    questions = TASKS["seq2seq"].questions()
+    answers = {"written": [{**text, "ids": ids, "logprobs": logprobs}]}
+    assert len(questions.moved(answers, {"written": [text]})) == moved

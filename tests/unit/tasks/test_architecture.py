@@ -1,0 +1,140 @@
+"""What small files say of a model, and who can read it."""
+
+import json
+from typing import Any
+
+import pytest
+
+from prep.tasks.architecture import Architecture, Module, describe, missing_files
+from prep.tasks.registry import TASKS
+
+WHOLE = ("config.json", "model.safetensors", "tokenizer.json", "spiece.model")
+
+
+def texts(**files: Any) -> dict[str, str]:
+    return {f"{name}.json": json.dumps(content) for name, content in files.items()}
+
+
+def modules(*kinds: str) -> list[dict[str, str]]:
+    return [
+        {"type": f"sentence_transformers.models.{kind}", "path": f"{at}_{kind}" if at else ""}
+        for at, kind in enumerate(kinds)
+    ]
+
+
+def found(model_type: str | None, *kinds: str, classes: tuple[str, ...] = ()) -> Architecture:
+    config = {} if model_type is None else {"config": {"model_type": model_type}}
+    if model_type and classes:
+        config["config"] |= {"architectures": list(classes)}  # type: ignore[dict-item]
+    return describe(texts(**config, **({"modules": modules(*kinds)} if kinds else {})))
+
+
+def test_a_description_is_what_the_files_say() -> None:
+    described = describe(
+        texts(
+            config={"model_type": "bert", "architectures": ["BertModel"], "id2label": {"0": "a"}},
+            modules=modules("Transformer", "Pooling"),
+            tokenizer_config={"tokenizer_class": "BertTokenizer"},
+        )
+    )
+    assert described == Architecture(
+        model_type="bert",
+        classes=("BertModel",),
+        labels=1,
+        modules=(
+            Module(kind="Transformer", folder=""),
+            Module(kind="Pooling", folder="1_Pooling"),
+        ),
+        tokenizer="BertTokenizer",
+    )
+
+
+@pytest.mark.parametrize("text", ["", "[", "[]", '{"architectures": null}', "7", "[" * 100_000])
+def test_a_file_that_cannot_be_read_says_nothing(text: str) -> None:
+    nothing = describe({"config.json": text, "modules.json": text})
+    assert (nothing.model_type, nothing.classes, nothing.kinds) == (None, (), ())
+
+
+ST = ("sentence-transformers", "sentence-transformers-openvino")
+RAW = ("transformers", "optimum-intel")
+CONVERTED = ("optimum-intel", "sentence-transformers-openvino")
+UNABLE: list[tuple[str, Architecture, tuple[str, ...]]] = [
+    ("embedding", found("bert", "Transformer", "Pooling", "Normalize"), ()),
+    ("embedding", found("distilbert", "Transformer", "Pooling", "Dense"), ()),
+    ("embedding", found("bert"), ST),
+    ("embedding", found(None, "StaticEmbedding"), ("transformers", *CONVERTED)),
+    ("embedding", found("t5", "Transformer", "Pooling"), ("transformers", *CONVERTED)),
+    ("embedding", found("qwen2", "Transformer", "Pooling"), CONVERTED),
+    ("embedding", found("bert", "Transformer", "Pooling", "WordWeights"), RAW),
+    ("reranker", found("bert", classes=("BertForSequenceClassification",)), ()),
+    ("reranker", found("bert", "Transformer", classes=("BertForSequenceClassification",)), ()),
+    (
+        "reranker",
+        found("qwen3", "Transformer", "LogitScore", classes=("Qwen3ForCausalLM",)),
+        ("transformers", *CONVERTED),
+    ),
+    ("reranker", found("qwen3", classes=("Qwen3ForCausalLM",)), ("transformers", *CONVERTED)),
+    ("seq2seq", found("t5"), ()),
+]
+
+
+@pytest.mark.parametrize(("task", "described", "names"), UNABLE)
+def test_consumers_that_would_make_something_up_are_named(
+    task: str, described: Architecture, names: tuple[str, ...]
+) -> None:
+    unable = TASKS[task].consumers_unable(described, WHOLE)
+    assert sorted(unable) == sorted(names)
+    assert all(unable.values())
+
+
+def test_a_slow_tokenizer_is_asked_only_where_there_is_its_file() -> None:
+    assert list(TASKS["seq2seq"].consumers_unable(found("bart"), ("vocab.json",))) == [
+        "transformers-slow"
+    ]
+
+
+def test_a_reranker_has_one_label() -> None:
+    described = describe(texts(config={"num_labels": 3}))
+    assert TASKS["reranker"].other_kind(described) == "it has 3 labels, and a reranker has 1"
+    assert TASKS["reranker"].other_kind(describe(texts(config={"num_labels": 1}))) is None
+    assert TASKS["embedding"].other_kind(described) is None
+
+
+PICKLED = (
+    "2_Dense/model.safetensors  the weights of the module Dense; the repository has "
+    "2_Dense/pytorch_model.bin, a pickle"
+)
+EMPTY = "tokenizer.json  nor any vocabulary: the tokenizer would be empty"
+DENSE = texts(modules=modules("Transformer", "Pooling", "Dense"))
+MISSING: list[tuple[dict[str, str], tuple[str, ...], tuple[str, ...], list[str]]] = [
+    (DENSE, ("tokenizer.json", "2_Dense/model.safetensors"), (), []),
+    (
+        DENSE,
+        ("tokenizer.json",),
+        ("2_Dense/pytorch_model.bin",),
+        [
+            PICKLED,
+        ],
+    ),
+    (
+        texts(tokenizer_config={"tokenizer_class": "MarianTokenizer"}),
+        ("source.spm", "vocab.json"),
+        (),
+        ["target.spm  read by MarianTokenizer"],
+    ),
+    (
+        texts(tokenizer_config={"tokenizer_class": "DebertaV2TokenizerFast"}),
+        ("config.json",),
+        (),
+        ["spm.model  read by DebertaV2TokenizerFast"],
+    ),
+    (texts(), ("config.json",), (), [EMPTY]),
+    (texts(modules=modules("StaticEmbedding")), ("tokenizer.json",), (), []),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("files", "paths", "others", "problems"), MISSING)
+def test_files_that_a_loader_needs_are_named(
+    files: dict[str, str], paths: tuple[str, ...], others: tuple[str, ...], problems: list[str]
+) -> None:
+    assert missing_files(describe(files), paths, others) == problems
