@@ -3,6 +3,7 @@
 import copy
 import json
 import os
+import random
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -198,6 +199,21 @@ def zeroed(*parts: str) -> TensorChange:
     return lambda tensors: {
         name: zero(tensor) if any(part in name for part in parts) else tensor
         for name, tensor in tensors.items()
+    }
+
+
+def shuffled(part: str, *, rows: bool = False) -> TensorChange:
+    """The same numbers (float32), or whole rows, in another order, where names hold the part."""
+
+    def shuffle(tensor: tuple[str, list[int], bytes]) -> tuple[str, list[int], bytes]:
+        dtype, shape, numbers = tensor
+        size = len(numbers) // shape[0] if rows else 4
+        blocks = [numbers[at : at + size] for at in range(0, len(numbers), size)]
+        random.Random(0).shuffle(blocks)
+        return dtype, shape, b"".join(blocks)
+
+    return lambda tensors: {
+        name: shuffle(tensor) if part in name else tensor for name, tensor in tensors.items()
     }
 
 

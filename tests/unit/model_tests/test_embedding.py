@@ -4,6 +4,7 @@ The loads are real, by the stages themselves, on a prepared home; then one fact 
 are the embedding's judges and those of all tasks.
 """
 
+import struct
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,10 +17,13 @@ from model_tests import (
 from prep.catalogue.goldens import Goldens
 from prep.stages.loaded import Loaded
 from prep.stages.pipeline import Stages
+from prep.tasks.measure import cosine
 from tests.support.real_loads import (
     Facts,
     Judge,
+    TensorChange,
     change_weights,
+    filled,
     folder_like,
     judges_of,
     load,
@@ -27,6 +31,7 @@ from tests.support.real_loads import (
     probe,
     remove_tokenizer,
     renamed,
+    shuffled,
     spoiled,
 )
 
@@ -94,6 +99,42 @@ def test_empty_tokenizer_passes_shapes_and_fails_here(stages: Stages, tmp_path: 
         test_embedding.test_pipeline_is_the_published, wrong
     )
     assert "related" in message(test_embedding.test_related_stands_above_unrelated, wrong)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [shuffled(""), shuffled("word_embeddings", rows=True)],
+    ids=["random weights", "token ids mixed up"],
+)
+def test_broken_models_do_not_tell_related_texts_from_others(
+    stages: Stages, tmp_path: Path, change: TensorChange
+) -> None:
+    right = load(stages, TASK, BY_NAME)
+    folder = folder_like(right, tmp_path / "model")
+    change_weights(folder, change)
+    wrong = probe(stages, folder, "sentence-transformers", right)
+    shape_only(wrong)
+    said = message(test_embedding.test_related_stands_above_unrelated, wrong)
+    assert "of 12 are in the wrong order, at most 1 may be" in said
+    assert "standard deviations of all scores above the best others on average" in said
+    assert said.endswith(
+        "if the model is not for texts with language = 'en', say another language in its entry, "
+        "or name questions of its own: docs/adding-a-model.md#questions."
+    )
+
+
+def test_cosines_that_are_all_high_are_in_order_all_the_same(
+    stages: Stages, tmp_path: Path
+) -> None:
+    """As of models trained at a low temperature: nothing is asked of the scale of cosines."""
+    right = load(stages, TASK, BY_NAME)
+    folder = folder_like(right, tmp_path / "model")
+    change_weights(folder, filled("encoder.layer.1.output.LayerNorm.bias", struct.pack("<f", 4)))
+    high = probe(stages, folder, "sentence-transformers", right)
+    texts = high.questions.plain()["texts"]
+    vectors = [test_embedding.vector_of(high, text) for text in texts]
+    assert min(cosine(one, other) for one in vectors for other in vectors) > 0.8
+    test_embedding.test_related_stands_above_unrelated(high)
 
 
 def test_made_up_pooling_passes_shapes_and_fails_here(stages: Stages, tmp_path: Path) -> None:

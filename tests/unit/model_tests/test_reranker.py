@@ -13,6 +13,7 @@ from prep.stages.loaded import Loaded
 from prep.stages.pipeline import Stages
 from tests.support.real_loads import (
     Facts,
+    TensorChange,
     Tensors,
     change_weights,
     configure,
@@ -28,6 +29,7 @@ from tests.support.real_loads import (
     problems_of,
     remove_tokenizer,
     renamed,
+    shuffled,
     spoiled,
     zeroed,
 )
@@ -82,6 +84,25 @@ def test_empty_tokenizer_passes_shapes_and_fails_here(
     )
     said = message(test_reranker.test_relevant_stands_above_the_others, wrong)
     assert "does not put what is relevant first" in said
+
+
+@pytest.mark.parametrize(
+    "change",
+    [shuffled(""), shuffled("word_embeddings", rows=True)],
+    ids=["random weights", "token ids mixed up"],
+)
+def test_broken_models_do_not_put_what_is_relevant_first(
+    stages: Stages, tmp_path: Path, change: TensorChange
+) -> None:
+    right = load(stages, TASK, SCORED)
+    folder = folder_like(right, tmp_path / "model")
+    change_weights(folder, change)
+    wrong = probe(stages, folder, "transformers", right)
+    shape_only(wrong)
+    said = message(test_reranker.test_relevant_stands_above_the_others, wrong)
+    assert "of 12 are in the wrong order" in said
+    assert "standard deviations of all scores above the best others on average" in said
+    assert "language = 'en'" in said
 
 
 @pytest.mark.parametrize("consumer", ["transformers", "sentence-transformers"])
@@ -206,7 +227,7 @@ def test_other_order_is_seen(stages: Stages) -> None:
     assert "puts another document first (2 problems)" in said
     assert "first, published 2" in said
     said = message(test_reranker.test_relevant_stands_above_the_others, wrong)
-    assert "(6 problems)" in said
+    assert "12 of 12 are in the wrong order, at most 2 may be" in said
 
 
 @pytest.mark.parametrize("wanted", [SCORED, OPENVINO_SCORED])
