@@ -36,7 +36,7 @@ beat = (while sleep $(1) >/dev/null 2>&1 && kill -0 $$$$ 2>/dev/null; do echo ".
 INSTALL = $(call beat,8,still installing) $(PIP) install -c requirements-tested.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo prep test lint coverage proof matrix consumers faults image-test page-test dashboards-test bench full-size recipes clean
+.PHONY: help demo prep test lint coverage proof matrix consumers faults zoo image-test page-test dashboards-test bench full-size recipes clean
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -69,6 +69,10 @@ consumers: $(DEV_STAMP) $(VENV)-old/.made $(VENV)-newest/.made ## both an old an
 
 matrix: $(DEV_STAMP) ## every named damage and harmless change to a home, through pytest --offline
 	@$(PROOF) tests/proofs/matrix -k samples $(ARGS)
+
+# Trained once and kept in the user's cache, by an environment of their own; ARGS="-k mpnet" chooses.
+zoo: $(DEV_STAMP) $(VENV)-tools/.made ## stand-ins of fifty kinds of models, each as docs/models.md says
+	@export ZOO_PYTHON=$(abspath $(VENV)-tools/bin/python); $(PROOF) tests/proofs/zoo $(ARGS)
 
 # Each row of docs/operations.md by a whole run, and a real model whose run is killed ten times.
 faults: $(DEV_STAMP) ## every fault of the network by a whole run: minutes, mostly waiting
@@ -132,6 +136,15 @@ $(VENV)-%/.made: tests/proofs/consumers/%.txt requirements-tested.txt | $(USER_S
 	  $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) "$$(grep '^torch==' requirements-tested.txt)"
 	@$(call beat,8,still installing) $(@D)/bin/python -m pip --disable-pip-version-check --no-input install -q -r $< \
 	  "$$(grep '^torch==' requirements-tested.txt)"
+	@touch $@
+
+$(VENV)-tools/.made: tools/requirements.txt requirements.txt | $(USER_STAMP)
+	@rm -rf $(@D)
+	@$(PY) -m venv $(@D)
+	@echo "installing what trains models into $(@D)"
+	@$(call beat,8,still installing) $(@D)/bin/python -m pip --disable-pip-version-check --no-input install -q --no-deps \
+	  $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) "$$(grep '^torch==' requirements-tested.txt)"
+	@$(call beat,8,still installing) $(@D)/bin/python -m pip --disable-pip-version-check --no-input install -q -r $<
 	@touch $@
 
 $(DEV_STAMP): $(USER_STAMP)

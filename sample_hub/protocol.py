@@ -55,6 +55,8 @@ class Protocol(Connection):
                 self._info(self._repo(org, name, "main"))
             case ["api", "models", org, name, "revision", revision]:
                 self._info(self._repo(org, name, revision))
+            case ["api", "models", org, name, "refs"]:
+                self._refs(self._repo(org, name, "main"))
             case ["api", "models", org, name, "tree", revision, *path]:
                 self._tree(self._repo(org, name, revision), "/".join(path))
             case ["api", "models", org, name, "paths-info", revision]:
@@ -105,6 +107,26 @@ class Protocol(Connection):
             if revision in ("main", repo.commit, *repo.tags):
                 return repo
         raise Refusal(404, "RevisionNotFound", f"Invalid rev id: {quote(revision)}")
+
+    def _refs(self, main: ServedRepo) -> None:
+        """Branches and tags, and the pull requests where they are asked for."""
+        self._let_in(main)
+        found: dict[str, list[dict[str, str]]] = {"tags": [], "branches": [], "converts": []}
+        names = [(main, "refs/heads/main")]
+        for repo in self.hub.repos:
+            if repo.repo == main.repo:
+                names += [
+                    (repo, tag if tag.startswith("refs/") else f"refs/tags/{tag}")
+                    for tag in sorted(repo.tags)
+                ]
+        for repo, ref in names:
+            kind = {"refs/heads": "branches", "refs/tags": "tags"}.get(ref.rpartition("/")[0])
+            line = {"name": ref.rpartition("/")[2], "ref": ref, "targetCommit": repo.commit}
+            if kind or self.query.get("include_prs") == "1":
+                found.setdefault(kind or "pullRequests", []).append(line)
+        if self.query.get("include_prs") == "1":
+            found.setdefault("pullRequests", [])
+        self.answer_json(found)
 
     def _new_place(self, path: str) -> str | None:
         """Where a client is sent on to that asks for a repository by its old name."""

@@ -108,7 +108,7 @@ class ServedRepo:
     gated: bool = False  # everybody sees that it is there, only `readers` get its files
     private: bool = False  # nobody but `readers` sees that it is there
     readers: frozenset[str] = frozenset()  # tokens
-    tags: frozenset[str] = frozenset()  # other names of this commit
+    tags: frozenset[str] = frozenset()  # other names of this commit; "refs/pr/N" is one too
     formerly: frozenset[str] = frozenset()  # names that lead here by a redirect: it was renamed
 
     @classmethod

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -129,6 +130,24 @@ def test_info_names_every_file_with_its_digests(hub: Hub, served: ServedRepo) ->
     assert all((f.blob_id, f.lfs) == (blob_oid(FILES[path]), None) for path, f in files.items())
     info = HfApi(endpoint=hub.url).model_info(REPO, revision=served.commit)
     assert {file.rfilename: file.size for file in info.siblings or ()} == dict.fromkeys(FILES)
+
+
+def test_refs_name_branches_tags_and_pull_requests(served: ServedRepo, folder: Path) -> None:
+    (folder / SMALL).write_bytes(b"{}")
+    named = frozenset({"v1", "refs/pr/7"})
+    other = replace(ServedRepo.of(REPO, folder), tags=named)
+    with Hub([replace(served, commit="0" * 40), replace(other, commit="1" * 40)]) as hub:
+        api = HfApi(endpoint=hub.url)
+        refs = api.list_repo_refs(REPO, include_pull_requests=True)
+        assert [(ref.ref, ref.target_commit) for ref in refs.branches] == [
+            ("refs/heads/main", "1" * 40)
+        ]
+        assert [(ref.name, ref.ref) for ref in refs.tags] == [("v1", "refs/tags/v1")]
+        assert [(ref.ref, ref.target_commit) for ref in refs.pull_requests or ()] == [
+            ("refs/pr/7", "1" * 40)
+        ]
+        assert api.list_repo_refs(REPO).pull_requests is None
+        assert api.model_info(REPO, revision="refs/pr/7").sha == "1" * 40
 
 
 def test_tree_lists_folders_and_files(hub: Hub) -> None:

@@ -1,0 +1,82 @@
+"""The rows of expected.toml, and the catalogues that they make."""
+
+import json
+import tomllib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from prep.tasks.registry import TASKS
+from sample_hub.server import ServedRepo
+from tools.zoo.rows import rows as stand_ins
+
+EXPECTED = Path(__file__).with_name("expected.toml")
+ORG = "model-prep-zoo"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """What becomes of one entry; `refused` is the whole message, or None for one that is ready."""
+
+    name: str
+    model: str  # the stand-in
+    task: str
+    entry: dict[str, Any]
+    consumers: frozenset[str]
+    refused: str | None
+
+    @property
+    def repo(self) -> str:
+        return f"{ORG}/{self.model}"
+
+
+def read() -> dict[str, Row]:
+    found = {}
+    for name, given in tomllib.loads(EXPECTED.read_text(encoding="utf-8"))["rows"].items():
+        model = given.get("model", name)
+        task = stand_ins()[model]["task"]
+        every = [consumer.name for consumer in TASKS[task].consumers]
+        found[name] = Row(
+            name=name,
+            model=model,
+            task=task,
+            entry={"revision": "main", "precisions": ["int8"], **given.get("entry", {})},
+            consumers=frozenset(given.get("consumers", every)),
+            refused=given.get("refused"),
+        )
+    return found
+
+
+ROWS = read()
+
+
+def write_catalogue(path: Path, rows: Iterable[Row]) -> Path:
+    text = "catalogue-version = 1\n"
+    for row in rows:
+        entry = {"name": row.name, "repo": row.repo, "task": row.task, **row.entry, "why": "a test"}
+        # A JSON text, list of texts or number is one of TOML too.
+        text += "\n[[models]]\n"
+        text += "".join(f"{key} = {json.dumps(value)}\n" for key, value in entry.items())
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def served(place: Path, models: Iterable[str]) -> list[ServedRepo]:
+    """The repositories of these stand-ins, main last, as the hub takes it."""
+    found = []
+    for model in sorted(set(models)):
+        license = stand_ins()[model].get("license", "apache-2.0")
+        for folder in sorted((place / model).iterdir(), reverse=True):
+            repo = ServedRepo.of(f"{ORG}/{model}", folder, license)
+            tags = {folder.name.replace("refs-pr-", "refs/pr/")} - {"main"}
+            found.append(
+                ServedRepo(
+                    repo=repo.repo,
+                    folder=folder,
+                    commit=repo.commit,
+                    license=license,
+                    tags=frozenset(tags),
+                )
+            )
+    return found

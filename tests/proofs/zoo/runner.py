@@ -1,0 +1,125 @@
+"""The runs of a user with the catalogue of the rows, and what became of each row."""
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.proofs.zoo.rows import Row, write_catalogue
+from tests.support.runs import Run, read_summary, run
+
+TOGETHER = 6  # models of a run: enough to share what a run costs, few enough to name a culprit
+SECONDS = 1500
+
+
+@dataclass(slots=True, kw_only=True)
+class Outcome:
+    """What became of a row: `relocked`, then the status of the online and the offline run."""
+
+    row: Row
+    relocked: bool
+    message: str
+    seconds: dict[str, float] = field(default_factory=dict)
+    status: dict[str, str] = field(default_factory=dict)
+    consumers: set[str] = field(default_factory=set)
+    agreement: dict[str, float | None] = field(default_factory=dict)
+
+    @property
+    def found(self) -> str:
+        """One word, or two where the runs differ."""
+        return " then ".join(dict.fromkeys(self.status.values())) if self.relocked else "refused"
+
+
+def refused(row: Row, folder: Path, hub: str) -> Outcome:
+    """--relock of a catalogue that holds this row alone."""
+    catalogue = write_catalogue(folder / f"{row.name}.toml", [row])
+    done = _run(catalogue, folder / "none", hub, "--relock")
+    return Outcome(
+        row=row, relocked=done.code == 0, message=done.said, seconds={"relock": done.seconds}
+    )
+
+
+def ready(rows: Sequence[Row], folder: Path, hub: str) -> Iterator[Outcome]:
+    """All three runs of these rows; what could not be locked is not run."""
+    catalogue, home = write_catalogue(folder / "models.toml", rows), folder / "home"
+    whole = _run(catalogue, home, hub, "--relock")
+    relocks = {row.name: whole for row in rows}
+    if whole.code:
+        for row in rows:
+            relocks[row.name] = _run(catalogue, home, hub, "--relock", "--models", row.name)
+    outcomes = [
+        Outcome(
+            row=row,
+            relocked=relocks[row.name].code == 0,
+            message=relocks[row.name].said,
+            seconds={"relock": relocks[row.name].seconds / (1 if whole.code else len(rows))},
+        )
+        for row in rows
+    ]
+    locked = [outcome for outcome in outcomes if outcome.relocked]
+    for start in range(0, len(locked), TOGETHER):
+        batch = locked[start : start + TOGETHER]
+        names = [arg for outcome in batch for arg in ("--models", outcome.row.name)]
+        for stage, more in {"online": (), "offline": ("--offline",)}.items():
+            summary = folder / f"{stage}-{start}.json"
+            where = hub if stage == "online" else "http://127.0.0.1:9"
+            done = _run(catalogue, home, where, *names, *more, "--summary", summary)
+            for outcome in batch:
+                outcome.seconds[stage] = done.seconds / len(batch)
+                _note(outcome, stage, done, summary)
+    yield from outcomes
+
+
+def _run(catalogue: Path, home: Path, hub: str, *args: str | Path) -> Run:
+    given = ("--catalogue", catalogue, "--model-home", home, "--hub", hub, *args)
+    return run("-q", "-p", "no:timeout", *given, timeout=SECONDS)
+
+
+def _note(outcome: Outcome, stage: str, done: Run, path: Path) -> None:
+    model: Mapping[str, Any] = {}
+    if path.exists():
+        model = read_summary(path)["models"].get(outcome.row.name, {})
+    outcome.status[stage] = model.get("status", f"no verdict, exit {done.code}")
+    loads = model.get("loads", {}).items()
+    outcome.consumers |= {name.partition(":")[0] for name, load in loads if "seconds" in load}
+    for precision, made in model.get("precisions", {}).items():
+        outcome.agreement[precision] = made["agreement"]
+    if problems := model.get("problems"):
+        outcome.message = "\n\n".join(problems)
+    elif outcome.status[stage] != "ready":
+        outcome.message = done.out[-3000:]
+
+
+def table(outcomes: Iterable[Outcome]) -> str:
+    """What was expected and what was found, and how long it took."""
+    lines = [f"{'row':32} {'expected':9} {'found':18} relock  online offline"]
+    for outcome in outcomes:
+        row = outcome.row
+        wanted = "ready" if row.refused is None else "refused"
+        seconds = "".join(
+            f"{outcome.seconds.get(s, 0):8.1f}" for s in ("relock", "online", "offline")
+        )
+        lines.append(f"{row.name:32} {wanted:9} {outcome.found:18}{seconds[1:]}")
+    return "\n".join(lines)
+
+
+def report(outcomes: Iterable[Outcome], began: float) -> dict[str, object]:
+    """The same as data."""
+    return {
+        "seconds": round(time.monotonic() - began, 1),
+        "rows": [
+            {
+                "row": outcome.row.name,
+                "model": outcome.row.model,
+                "task": outcome.row.task,
+                "expected": "ready" if outcome.row.refused is None else "refused",
+                "found": outcome.found,
+                "consumers": sorted(outcome.consumers),
+                "agreement": outcome.agreement,
+                "seconds": {key: round(value, 1) for key, value in outcome.seconds.items()},
+                "message": outcome.message[:6000] if outcome.found != "ready" else "",
+            }
+            for outcome in outcomes
+        ],
+    }

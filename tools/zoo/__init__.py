@@ -1,0 +1,1 @@
+"""Tiny stand-ins of models that people prepare: files as in the real repositories, real skill."""
