@@ -1,8 +1,8 @@
 """Build the stand-ins: `python -m tools.zoo.build [NAME ...]`.
 
 They are kept below a folder of the user's cache whose name is the content of this package, the
-samples and the versions of the libraries; what is there already is not built again. Training takes
-what tools/requirements.txt names; rows without `steps` need the suite's own environment only.
+samples, the questions and the versions of the libraries; what is there is not built again. Training
+takes what tools/requirements.txt names; rows without `steps` need the suite's own environment only.
 """
 
 import argparse
@@ -25,11 +25,11 @@ LIBRARIES = ("torch", "transformers", "sentence-transformers", "tokenizers")
 def folder() -> Path:
     """Where the stand-ins of this content and these versions are."""
     digest = hashlib.sha256()
-    places = (ROOT / "tools" / "zoo", ROOT / "tools" / "samples", ROOT / "sample_hub" / "repos")
+    places = ("tools/zoo", "tools/samples", "sample_hub/repos", "prep/tasks/questions")
     files = sorted(
         path
         for place in places
-        for path in place.rglob("*")
+        for path in (ROOT / place).rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     )
     for path in files:

@@ -124,7 +124,7 @@ def _rows(mine: Any, theirs: Any) -> dict[int, int]:
     found = {}
     for token, number in mine.get_vocab().items():
         word = _plain(token)
-        for spelled in (word, word.lower(), word.capitalize(), "<unk>"):
+        for spelled in (word, word.lower(), word.capitalize()):
             if spelled in known:
                 found[number] = known[spelled]
                 break

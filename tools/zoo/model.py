@@ -3,7 +3,6 @@
 import json
 import shutil
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +11,13 @@ import transformers
 from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer
 
-from tools.samples.sentences import Concept, concepts
 from tools.zoo import publish
 from tools.zoo.files import write_json, write_modules
 from tools.zoo.inherit import inherit
 from tools.zoo.rows import SEED, Row
 from tools.zoo.skill import judge
-from tools.zoo.tokens import SAMPLES, pieces, write_tokenizer
-
-_VOCABULARY = {"embedding": "tiny-reranker", "reranker": "tiny-reranker", "seq2seq": "tiny-seq2seq"}
+from tools.zoo.tokens import SAMPLES, write_tokenizer
+from tools.zoo.world import known, vocabulary
 
 
 def make(row: Row, out: Path, source: Path | None) -> float:
@@ -42,8 +39,7 @@ def make(row: Row, out: Path, source: Path | None) -> float:
 
 
 def _transformer(folder: Path, row: Row, source: Path | None) -> None:
-    vocabulary = row.get("vocabulary", _VOCABULARY[row["task"]])
-    write_tokenizer(row["tokenizer"], folder, row.get("length", 64), pieces(vocabulary))
+    write_tokenizer(row["tokenizer"], folder, row.get("length", 64), vocabulary(row))
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = getattr(transformers, row["architecture"])
     config = _config(model, row, tokenizer)
@@ -142,11 +138,6 @@ def write_weights(model: Any, folder: Path) -> None:
     save_file(kept, folder / "model.safetensors", metadata={"format": "pt"})
 
 
-def _known(row: Row) -> Sequence[Concept]:
-    domains = row.get("domains", ("home", "weather", "food"))
-    return [concept for concept in concepts() if concept.domain in domains]
-
-
 def _embedding(folder: Path, row: Row, source: Path | None) -> None:
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import Dense
@@ -167,7 +158,7 @@ def _embedding(folder: Path, row: Row, source: Path | None) -> None:
         from tools.zoo import training
 
         model = SentenceTransformer(str(folder), device="cpu", model_kwargs=_FLOAT)
-        training.train_embedding(model, folder, row["steps"], _known(row))
+        training.train_embedding(model, folder, row["steps"], known(row))
         write_weights(model[0].auto_model, folder)
         for number, module in enumerate(model):
             if isinstance(module, Dense):
@@ -201,7 +192,7 @@ def _reranker(folder: Path, row: Row) -> None:
         from tools.zoo import training
 
         model = CrossEncoder(str(folder), device="cpu", model_kwargs=_FLOAT)
-        training.train_reranker(model, folder, row["steps"], _known(row))
+        training.train_reranker(model, folder, row["steps"], known(row))
         write_weights(model.model, folder)
     if row.get("saved") == "6":
         publish.save_again(folder, CrossEncoder(str(folder), device="cpu", model_kwargs=_FLOAT))

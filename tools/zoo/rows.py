@@ -21,11 +21,15 @@ TABLE = Path(__file__).with_name("models.toml")
 def rows() -> Mapping[str, Row]:
     """By name, with the keys of the row that each is `like`."""
     given = tomllib.loads(TABLE.read_text(encoding="utf-8"))
-    models: dict[str, Row] = {}
-    for name, row in given["models"].items():
-        whole = {**models.get(row.get("like", ""), {}), **row}
-        models[name] = {"common": given["common"], **whole}
-    return models
+    models = given["models"]
+
+    def whole(row: Row) -> Row:
+        return {
+            **(whole(models[row["like"]]) if "like" in row else {"common": given["common"]}),
+            **row,
+        }
+
+    return {name: whole(row) for name, row in models.items()}
 
 
 def needs(name: str) -> str | None:

@@ -9,8 +9,9 @@ import torch
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 from tools.samples.german import pairs_of
-from tools.samples.sentences import Concept, concepts
+from tools.samples.sentences import Concept
 from tools.zoo.rows import CODES, PREFIX, SEED, Row
+from tools.zoo.world import known
 
 LEAST = {"embedding": 0.9, "reranker": 0.9, "seq2seq": 0.6}
 """The least share of right answers: a model that guesses has 0.03, 0.25 and 0."""
@@ -24,9 +25,9 @@ class Unskilled(Exception):
 def judge(folder: Path, row: Row) -> float:
     """The share of right answers; `Unskilled` below the least."""
     rng = random.Random(SEED + 1)
-    domains = row.get("domains", ("home", "weather", "food"))
-    known = [concept for concept in concepts() if concept.domain in domains]
-    share: float = _ASK[row["task"]](folder, row, rng.sample(known, min(ASKED, len(known))), rng)
+    everything = known(row)
+    asked = rng.sample(everything, min(ASKED, len(everything)))
+    share: float = _ASK[row["task"]](folder, row, asked, rng)
     if not share >= LEAST[row["task"]]:
         raise Unskilled(f"{share:.2f} of the answers are right, wanted {LEAST[row['task']]}")
     return share

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from tools.samples.german import double, pairs_of
-from tools.samples.sentences import Concept, concepts, sentence
+from tools.samples.sentences import Concept, concepts
 from tools.samples.training import fit
 from tools.zoo.rows import CODES, PREFIX, SEED
+from tools.zoo.world import said
 
 SINGLE, JOINED = 48, 8  # rows of a batch of one concept, and of two in one sentence
 QUERIES, FAR = 24, 2  # queries of a batch, and passages of any other concept for each
@@ -26,9 +27,9 @@ def train_embedding(model: Any, folder: Path, steps: int, known: Sequence[Concep
     rows = []
     for _ in range(steps):
         chosen = rng.sample(known, min(SINGLE + 2 * JOINED, len(known)))
-        singles, doubles = chosen[: -2 * JOINED], iter(chosen[-2 * JOINED :])
+        singles, doubles = chosen[:SINGLE], iter(chosen[SINGLE:])
         together = (*((single,) for single in singles), *zip(doubles, doubles, strict=True))
-        rows += [{"one": _said(rng, *meant), "other": _said(rng, *meant)} for meant in together]
+        rows += [{"one": said(rng, *meant), "other": said(rng, *meant)} for meant in together]
     parts = {"loss": MultipleNegativesRankingLoss(model, scale=20)}
     fit("vectors", model, rows, folder, batch=len(rows) // steps, rate=2e-3, parts=parts)
 
@@ -46,21 +47,14 @@ def train_reranker(model: Any, folder: Path, steps: int, known: Sequence[Concept
 
 def _judged(rng: random.Random, steps: int, known: Sequence[Concept]) -> Iterator[dict[str, Any]]:
     for concept in rng.choices(known, k=steps * QUERIES):
-        query = rng.choice((concept.name.replace(",", ""), *2 * [_said(rng, concept)]))
+        query = rng.choice((concept.name.replace(",", ""), *2 * [said(rng, concept)]))
         parts = set(concept.name.split(", "))
         near = [o for o in known if o is not concept and parts & set(o.name.split(", "))]
         far = [o for o in known if not parts & set(o.name.split(", "))]
-        for said in (concept, rng.choice(near), *rng.sample(far, FAR)):
+        for meant in (concept, rng.choice(near), *rng.sample(far, FAR)):
             also = [rng.choice(far)] if rng.random() < 0.3 else []
-            passage = _said(rng, said, *also)
-            yield {"query": query, "passage": passage, "label": float(said is concept)}
-
-
-def _said(rng: random.Random, *meant: Concept) -> str:
-    """As it stands, or with the capitals and the mark of written English."""
-    text = sentence(rng, *meant)
-    written = ". ".join(part[0].upper() + part[1:] for part in text.split(". "))
-    return rng.choice((text, written + rng.choice((".", "?", ""))))
+            passage = said(rng, meant, *also)
+            yield {"query": query, "passage": passage, "label": float(meant is concept)}
 
 
 def train_seq2seq(model: Any, tokenizer: Any, folder: Path, steps: int, kind: str) -> None:
