@@ -32,6 +32,7 @@ RENAMES: Mapping[str, tuple[tuple[str, str], ...]] = {
         (r"(layer\.\d+)\.output\.LayerNorm", r"\1.output_layer_norm"),
         (r"^encoder\.layer", "transformer.layer"),
     ),
+    "deberta-v2": ((r"attention\.self\.(query|key|value)", r"attention.self.\1_proj"),),
     "longt5": (
         (r"(encoder\.block\.\d+\.layer\.0)\.SelfAttention", r"\1.TransientGlobalSelfAttention"),
     ),
@@ -62,7 +63,9 @@ def inherit(model: Any, tokenizer: Any, source: Path) -> None:
     for name, tensor in theirs.items():
         target = mine.get(name if same else _renamed(name, kind))
         if target is not None and target.shape == tensor.shape and name != _WORDS:
-            target.copy_(tensor)
+            # DeBERTa divides by the root of three times as much.
+            wider = kind == "deberta-v2" and not same and ".query." in name
+            target.copy_(tensor * 3**0.5 if wider else tensor)
     vectors = theirs[_words_of(theirs)]
     for words in (model.get_input_embeddings(), model.get_output_embeddings()):
         if words is not None and words.weight.shape[1] == vectors.shape[1]:
@@ -95,7 +98,7 @@ def _offset(kind: str) -> bool:
 
 def _weights(source: Path) -> dict[str, torch.Tensor]:
     read = load_file(source / "model.safetensors")
-    return {re.sub(r"^(roberta|bert|model)\.", "", name): t.float() for name, t in read.items()}
+    return {re.sub(r"^(roberta|bert|model|deberta|electra)\.", "", name): t.float() for name, t in read.items()}
 
 
 def _words_of(weights: Mapping[str, Any]) -> str:
@@ -121,9 +124,13 @@ def _rows(mine: Any, theirs: Any) -> dict[int, int]:
     known: dict[str, int] = {}
     for token, number in sorted(theirs.get_vocab().items(), key=lambda item: len(item[0])):
         known[_plain(token)] = number  # of "x" and "▁x", the longer one
+    exact = theirs.get_vocab() if type(mine) is type(theirs) else {}
     found = {}
     for token, number in mine.get_vocab().items():
         word = _plain(token)
+        if token in exact:
+            found[number] = exact[token]
+            continue
         for spelled in (word, word.lower(), word.capitalize()):
             if spelled in known:
                 found[number] = known[spelled]

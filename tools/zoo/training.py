@@ -14,9 +14,12 @@ from tools.samples.training import fit
 from tools.zoo.rows import CODES, PREFIX, SEED
 from tools.zoo.world import said
 
-SINGLE, JOINED = 48, 8  # rows of a batch of one concept, and of two in one sentence
-QUERIES, FAR = 24, 2  # queries of a batch, and passages of any other concept for each
-BATCH = 48
+SINGLE, JOINED = 32, 4  # rows of a batch of one concept, and of two in one sentence
+QUERIES, FAR = 12, 2  # queries of a batch, and passages of any other concept for each
+BATCH = 32
+
+
+_SHIFTED = "prepare_decoder_input_ids_from_labels"
 
 
 def train_embedding(model: Any, folder: Path, steps: int, known: Sequence[Concept]) -> None:
@@ -62,19 +65,30 @@ def train_seq2seq(model: Any, tokenizer: Any, folder: Path, steps: int, kind: st
     from transformers import DataCollatorForSeq2Seq
 
     rng = random.Random(SEED)
-    known = pairs_of(concepts())
-    rows = []
+    pairs = pairs_of(concepts())
+    drawn = []
     for number in range(steps * BATCH):
-        pair = double(*rng.sample(known, 2)) if number % 2 else rng.choice(known)
-        texts = [pair.english, pair.german]
+        pair = double(*rng.sample(pairs, 2)) if number % 2 else rng.choice(pairs)
+        texts = (pair.english, pair.german)
+        if kind in CODES and rng.random() < 0.5:
+            texts = texts[::-1]
+        elif kind not in CODES and kind != "marian" and rng.random() < 0.7:
+            texts = (PREFIX + texts[0], texts[1])
+        drawn.append((texts, texts[0] == pair.german))
+    rows: list[dict[str, Any]] = [{} for _ in drawn]
+    # All of one direction at once: a change of languages makes another tokenizer.
+    for back in (False, True) if kind in CODES else (False,):
         if kind in CODES:
-            codes = list(CODES[kind])
-            if rng.random() < 0.5:
-                texts, codes = texts[::-1], codes[::-1]
+            codes = CODES[kind][::-1] if back else CODES[kind]
             tokenizer.src_lang, tokenizer.tgt_lang = codes
-        elif kind != "marian" and rng.random() < 0.7:
-            texts[0] = PREFIX + texts[0]
-        rows.append({**tokenizer(texts[0]), "labels": tokenizer(text_target=texts[1])["input_ids"]})
+        numbers = [number for number, (_, other) in enumerate(drawn) if other == back]
+        sources, targets = zip(*(drawn[number][0] for number in numbers), strict=True)
+        given = tokenizer(list(sources))
+        labels = tokenizer(text_target=list(targets))["input_ids"]
+        for at, number in enumerate(numbers):
+            mask = given["attention_mask"][at]
+            rows[number] = {"input_ids": given["input_ids"][at], "attention_mask": mask}
+            rows[number]["labels"] = labels[at]
     fit(
         "texts",
         model,
@@ -84,5 +98,6 @@ def train_seq2seq(model: Any, tokenizer: Any, folder: Path, steps: int, kind: st
         rate=3e-3,
         parts={"data_collator": DataCollatorForSeq2Seq(tokenizer, model=model)},
         weight_decay=0.0,
-        label_smoothing_factor=0.05,
+        # Without it every chosen token gets a log-probability of nearly 0; M2M100 cannot have it.
+        label_smoothing_factor=0.05 if hasattr(model, _SHIFTED) else 0.0,
     )
