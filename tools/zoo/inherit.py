@@ -69,8 +69,8 @@ def inherit(model: Any, tokenizer: Any, source: Path) -> None:
     vectors = theirs[_words_of(theirs)]
     for words in (model.get_input_embeddings(), model.get_output_embeddings()):
         if words is not None and words.weight.shape[1] == vectors.shape[1]:
-            given = vectors if words is model.get_input_embeddings() else None
-            given = theirs.get("lm_head.weight", vectors) if given is None else given
+            is_input = words is model.get_input_embeddings()
+            given = vectors if is_input else theirs.get("lm_head.weight", vectors)
             for row, origin in table.items():
                 words.weight.data[row] = given[origin]
     if not same and _POSITIONS in theirs and _POSITIONS in mine:
@@ -98,7 +98,10 @@ def _offset(kind: str) -> bool:
 
 def _weights(source: Path) -> dict[str, torch.Tensor]:
     read = load_file(source / "model.safetensors")
-    return {re.sub(r"^(roberta|bert|model|deberta|electra)\.", "", name): t.float() for name, t in read.items()}
+    return {
+        re.sub(r"^(roberta|bert|model|deberta|electra)\.", "", name): t.float()
+        for name, t in read.items()
+    }
 
 
 def _words_of(weights: Mapping[str, Any]) -> str:
@@ -124,13 +127,11 @@ def _rows(mine: Any, theirs: Any) -> dict[int, int]:
     known: dict[str, int] = {}
     for token, number in sorted(theirs.get_vocab().items(), key=lambda item: len(item[0])):
         known[_plain(token)] = number  # of "x" and "▁x", the longer one
-    exact = theirs.get_vocab() if type(mine) is type(theirs) else {}
+    if mine.get_vocab() == theirs.get_vocab():
+        return {number: number for number in mine.get_vocab().values()}
     found = {}
     for token, number in mine.get_vocab().items():
         word = _plain(token)
-        if token in exact:
-            found[number] = exact[token]
-            continue
         for spelled in (word, word.lower(), word.capitalize()):
             if spelled in known:
                 found[number] = known[spelled]

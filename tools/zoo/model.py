@@ -76,7 +76,8 @@ def _config(model: Any, row: Row, tokenizer: Any) -> Any:
     given = {**sizes, **{key: value for key, value in ids.items() if value is not None}}
     given |= {"vocab_size": max(tokenizer.get_vocab().values()) + 1, **row.get("config", {})}
     if row["tokenizer"] == "m2m100":
-        given["vocab_size"] = len(tokenizer) + tokenizer.num_madeup_words
+        languages = len(tokenizer.lang_token_to_id)
+        given["vocab_size"] = len(tokenizer.encoder) + languages + tokenizer.num_madeup_words
     given |= {key: value for key, value in _generation(row, tokenizer).items() if key in _STARTS}
     if row["task"] == "reranker" and "Sequence" in row["architecture"]:
         labels = row.get("labels", ["LABEL_0"])

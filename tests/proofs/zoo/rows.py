@@ -3,7 +3,7 @@
 import json
 import tomllib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,8 @@ ORG = "model-prep-zoo"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """What becomes of one entry; `refused` is the whole message, or None for one that is ready."""
+    """What becomes of one entry: `refused` is the whole message at --relock, `failed` are words of
+    the verdict; with neither it is ready."""
 
     name: str
     model: str  # the stand-in
@@ -25,6 +26,11 @@ class Row:
     entry: dict[str, Any]
     consumers: frozenset[str]
     refused: str | None
+    failed: tuple[str, ...]
+
+    @property
+    def expected(self) -> str:
+        return "refused" if self.refused is not None else "failed" if self.failed else "ready"
 
     @property
     def repo(self) -> str:
@@ -44,6 +50,7 @@ def read() -> dict[str, Row]:
             entry={"revision": "main", "precisions": ["int8"], **given.get("entry", {})},
             consumers=frozenset(given.get("consumers", every)),
             refused=given.get("refused"),
+            failed=tuple(given.get("failed", ())),
         )
     return found
 
@@ -63,20 +70,12 @@ def write_catalogue(path: Path, rows: Iterable[Row]) -> Path:
 
 
 def served(place: Path, models: Iterable[str]) -> list[ServedRepo]:
-    """The repositories of these stand-ins, main last, as the hub takes it."""
+    """The repositories of these stand-ins, of each main last, as the hub takes it."""
     found = []
     for model in sorted(set(models)):
         license = stand_ins()[model].get("license", "apache-2.0")
         for folder in sorted((place / model).iterdir(), reverse=True):
+            names = {folder.name.replace("refs-pr-", "refs/pr/")} - {"main"}
             repo = ServedRepo.of(f"{ORG}/{model}", folder, license)
-            tags = {folder.name.replace("refs-pr-", "refs/pr/")} - {"main"}
-            found.append(
-                ServedRepo(
-                    repo=repo.repo,
-                    folder=folder,
-                    commit=repo.commit,
-                    license=license,
-                    tags=frozenset(tags),
-                )
-            )
+            found.append(replace(repo, tags=frozenset(names)))
     return found

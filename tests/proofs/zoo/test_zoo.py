@@ -6,6 +6,7 @@ reports/zoo.json.
 """
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -15,21 +16,26 @@ from pathlib import Path
 import pytest
 
 from sample_hub.server import Hub
+from tests.proofs.matrix.runner import slug
 from tests.proofs.zoo import runner
+from tests.proofs.zoo.damages import DAMAGES, Damage
 from tests.proofs.zoo.rows import ROWS, Row, served
 from tests.support.paths import ROOT
+from tests.support.runs import copy_home
 from tools.zoo.build import folder
 
 pytestmark = pytest.mark.timeout(0)  # a row waits for the runs of all, which have time limits
 
 Outcomes = dict[str, runner.Outcome]
+COMMIT = re.compile(r"\b[0-9a-f]{40}\b")
 
 
 @pytest.fixture(scope="module")
 def chosen(request: pytest.FixtureRequest) -> list[Row]:
     """The rows of all tests that were chosen."""
-    params = [getattr(item, "callspec", None) for item in request.session.items]
-    rows = [given.params["row"] for given in params if given and "row" in given.params]
+    given = [item.callspec.params for item in request.session.items if hasattr(item, "callspec")]
+    rows = [params["row"] for params in given if "row" in params]
+    rows += [params["damage"].row for params in given if "damage" in params]
     return list({row.name: row for row in rows}.values())
 
 
@@ -44,14 +50,19 @@ def place(chosen: list[Row]) -> Path:
 
 
 @pytest.fixture(scope="module")
+def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("zoo")
+
+
+@pytest.fixture(scope="module")
 def outcomes(
     chosen: list[Row],
     place: Path,
-    tmp_path_factory: pytest.TempPathFactory,
+    scratch: Path,
     show: Callable[[str], None],
     keep: Callable[[str, object], None],
 ) -> Iterator[Outcomes]:
-    scratch, began = tmp_path_factory.mktemp("zoo"), time.monotonic()
+    began = time.monotonic()
     with Hub(served(place, (row.model for row in chosen))) as hub:
         found = [runner.refused(row, scratch, hub.url) for row in chosen if row.refused is not None]
         whole = [row for row in chosen if row.refused is None]
@@ -64,9 +75,21 @@ def outcomes(
 @pytest.mark.parametrize("row", ROWS.values(), ids=list(ROWS), scope="module")
 def test_row(row: Row, outcomes: Outcomes) -> None:
     outcome = outcomes[row.name]
+    assert outcome.found == row.expected, outcome.message
     if row.refused is not None:
-        assert outcome.found == "refused", outcome.message
-        assert " ".join(row.refused.split()) in outcome.message
-        return
-    assert outcome.found == "ready", outcome.message
-    assert outcome.consumers == row.consumers
+        message = COMMIT.sub("{commit}", outcome.message)
+        assert message == " ".join(row.refused.split())
+    elif row.failed:
+        assert [word for word in row.failed if word not in outcome.message] == []
+    else:
+        assert outcome.consumers == row.consumers
+
+
+@pytest.mark.parametrize("damage", DAMAGES, ids=[slug(damage.name) for damage in DAMAGES])
+def test_damage(damage: Damage, outcomes: Outcomes, scratch: Path, tmp_path: Path) -> None:
+    assert outcomes[damage.row.name].found == "ready", outcomes[damage.row.name].message
+    home = copy_home(scratch / "home", tmp_path / "home")
+    damage.to(home)
+    outcome = runner.offline(damage.row, scratch / "models.toml", home)
+    assert outcome.found == "failed"
+    assert damage.file in outcome.message
