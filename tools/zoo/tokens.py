@@ -18,6 +18,9 @@ import sentencepiece
 import transformers
 from tokenizers.pre_tokenizers import ByteLevel
 from tokenizers.processors import TemplateProcessing
+from transformers.models.m2m_100.tokenization_m2m_100 import (
+    FAIRSEQ_LANGUAGE_CODES as M2M100_CODES,
+)
 from transformers.models.nllb.tokenization_nllb import FAIRSEQ_LANGUAGE_CODES
 
 SAMPLES = Path(__file__).resolve().parents[2] / "sample_hub" / "repos" / "model-prep-samples"
@@ -277,7 +280,9 @@ def _m2m100(folder: Path, length: int, found: list[str]) -> None:
     vocab = {token: number for number, token in enumerate((*FAIRSEQ[:4], *found))}
     (folder / "vocab.json").write_text(json.dumps(vocab, ensure_ascii=False), "utf-8")
     (folder / "sentencepiece.bpe.model").write_bytes(_fairseq(found))
-    more = {**FAIRSEQ_NAMES, "sep_token": LAST, "num_madeup_words": 8}
+    codes = [f"__{code}__" for code in M2M100_CODES["m2m100"]]
+    more: dict[str, object] = {**FAIRSEQ_NAMES, "sep_token": LAST, "num_madeup_words": 8}
+    more["additional_special_tokens"] = codes
     _write(folder, "M2M100Tokenizer", length, None, **more)
 
 
