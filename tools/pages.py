@@ -1,7 +1,7 @@
 """Writes the generated sections of README.md and docs/: `python -m tools.pages`.
 
 A section stands between `<!-- generated: NAME -->` and `<!-- end -->`. It comes from the error
-classes, the model tests, the JSON schemas, the table of consumers or the table of network faults.
+classes, the model tests, the JSON schemas, the tables of consumers, of network faults or of models.
 What to do about a class or a test stands in `tools/remedies.toml`, unless the class has it.
 """
 
@@ -167,6 +167,13 @@ def faults() -> str:
     return table()
 
 
+def models() -> str:
+    """The kinds of models that `make zoo` tries; imported late: it needs the tests."""
+    from tests.proofs.zoo.rows import table
+
+    return table()
+
+
 SECTIONS: Mapping[str, Callable[[], str]] = {
     "errors": errors,
     "tests": tests,
@@ -176,6 +183,7 @@ SECTIONS: Mapping[str, Callable[[], str]] = {
     "relock": lambda: fields("relock"),
     "consumers": consumers,
     "faults": faults,
+    "models": models,
 }
 
 

@@ -58,6 +58,28 @@ def read() -> dict[str, Row]:
 ROWS = read()
 
 
+def table() -> str:
+    """For docs/models.md: what was tried, what to write beside the usual keys, the result.
+
+    Of a model that is ready with one entry, no other entry is shown.
+    """
+    able = {row.model for row in ROWS.values() if row.expected == "ready"}
+    lines = []
+    for task in TASKS:
+        lines += [f"**{task}**", "", "| tried as a stand-in of | entry | result |", "|---|---|---|"]
+        for row in ROWS.values():
+            if row.task == task and (row.expected == "ready" or row.model not in able):
+                usual = {"revision": "main", "precisions": ["int8"]}
+                told = {key: value for key, value in row.entry.items() if value != usual.get(key)}
+                if "int8" in told.get("precisions", ()):
+                    del told["precisions"]
+                entry = ", ".join(f"`{key} = {json.dumps(value)}`" for key, value in told.items())
+                result = {"refused": "refused at `--relock`"}.get(row.expected, row.expected)
+                lines.append(f"| {stand_ins()[row.model]['of']} | {entry} | {result} |")
+        lines.append("")
+    return "\n".join(lines).strip()
+
+
 def write_catalogue(path: Path, rows: Iterable[Row]) -> Path:
     text = "catalogue-version = 1\n"
     for row in rows:

@@ -1,5 +1,6 @@
 """The runs of a user with the catalogue of the rows, and what became of each row."""
 
+import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from tests.support.runs import Run, read_summary, run
 
 TOGETHER = 6  # models of a run: enough to share what a run costs, few enough to name a culprit
 SECONDS = 1500
+COMMIT = re.compile(r"\b[0-9a-f]{40}\b")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -32,10 +34,10 @@ class Outcome:
         return " then ".join(dict.fromkeys(self.status.values())) if self.relocked else "refused"
 
 
-def refused(row: Row, folder: Path, hub: str) -> Outcome:
-    """--relock of a catalogue that holds this row alone."""
+def refused(row: Row, folder: Path, hub: str, prefix: tuple[str, ...] = ()) -> Outcome:
+    """--relock of a catalogue that holds this row alone; `prefix` is a command in front."""
     catalogue = write_catalogue(folder / f"{row.name}.toml", [row])
-    done = _run(catalogue, folder / "none", hub, "--relock")
+    done = _run(catalogue, folder / "none", hub, "--relock", prefix=prefix)
     return Outcome(
         row=row, relocked=done.code == 0, message=done.said, seconds={"relock": done.seconds}
     )
@@ -81,9 +83,11 @@ def offline(row: Row, catalogue: Path, home: Path) -> Outcome:
     return outcome
 
 
-def _run(catalogue: Path, home: Path, hub: str, *args: str | Path) -> Run:
+def _run(
+    catalogue: Path, home: Path, hub: str, *args: str | Path, prefix: tuple[str, ...] = ()
+) -> Run:
     given = ("--catalogue", catalogue, "--model-home", home, "--hub", hub, *args)
-    return run("-q", "-p", "no:timeout", *given, timeout=SECONDS)
+    return run("-q", "-p", "no:timeout", *given, timeout=SECONDS, prefix=prefix)
 
 
 def _note(outcome: Outcome, stage: str, done: Run, path: Path) -> None:
@@ -103,6 +107,20 @@ def _note(outcome: Outcome, stage: str, done: Run, path: Path) -> None:
         outcome.message = done.out[-3000:]
 
 
+def wrong(outcome: Outcome) -> str:
+    """What is not as expected; empty where all is."""
+    row, message = outcome.row, COMMIT.sub("{commit}", outcome.message)
+    if outcome.found != row.expected:
+        return f"{outcome.found}, expected {row.expected}: {outcome.message}"
+    if row.refused is not None and message != " ".join(row.refused.split()):
+        return f"another message: {message}"
+    if lost := [word for word in row.failed if word not in message]:
+        return f"{', '.join(lost)} not named: {message}"
+    if row.expected == "ready" and outcome.consumers != row.consumers:
+        return f"loaded by {sorted(outcome.consumers)}, expected {sorted(row.consumers)}"
+    return ""
+
+
 def table(outcomes: Iterable[Outcome]) -> str:
     """What was expected and what was found, and how long it took."""
     lines = [f"{'row':32} {'expected':9} {'found':18} relock  online offline"]
@@ -111,7 +129,8 @@ def table(outcomes: Iterable[Outcome]) -> str:
         seconds = "".join(
             f"{outcome.seconds.get(s, 0):8.1f}" for s in ("relock", "online", "offline")
         )
-        lines.append(f"{row.name:32} {row.expected:9} {outcome.found:18}{seconds[1:]}")
+        mark = "!" if wrong(outcome) else " "
+        lines.append(f"{row.name:32} {row.expected:9} {outcome.found:18}{seconds[1:]} {mark}")
     return "\n".join(lines)
 
 
@@ -129,6 +148,7 @@ def report(outcomes: Iterable[Outcome], began: float) -> dict[str, object]:
                 "consumers": sorted(outcome.consumers),
                 "agreement": outcome.agreement,
                 "seconds": {key: round(value, 1) for key, value in outcome.seconds.items()},
+                "wrong": wrong(outcome),
                 "message": outcome.message[:6000] if outcome.found != "ready" else "",
             }
             for outcome in outcomes
