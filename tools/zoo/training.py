@@ -72,7 +72,7 @@ def train_seq2seq(model: Any, tokenizer: Any, folder: Path, steps: int, kind: st
         texts = (pair.english, pair.german)
         if kind in CODES and rng.random() < 0.5:
             texts = texts[::-1]
-        elif kind not in CODES and kind != "marian" and rng.random() < 0.7:
+        elif kind not in CODES and rng.random() < 0.7:
             texts = (PREFIX + texts[0], texts[1])
         drawn.append((texts, texts[0] == pair.german))
     rows: list[dict[str, Any]] = [{} for _ in drawn]
