@@ -17,7 +17,7 @@ from tools.zoo.inherit import inherit
 from tools.zoo.rows import SEED, Row
 from tools.zoo.skill import judge
 from tools.zoo.tokens import SAMPLES, write_tokenizer
-from tools.zoo.world import known, vocabulary
+from tools.zoo.world import vocabulary
 
 
 def make(row: Row, out: Path, source: Path | None) -> float:
@@ -159,7 +159,7 @@ def _embedding(folder: Path, row: Row, source: Path | None) -> None:
         from tools.zoo import training
 
         model = SentenceTransformer(str(folder), device="cpu", model_kwargs=_FLOAT)
-        training.train_embedding(model, folder, row["steps"], known(row))
+        training.train_embedding(model, folder, row)
         write_weights(model[0].auto_model, folder)
         for number, module in enumerate(model):
             if isinstance(module, Dense):
@@ -193,7 +193,7 @@ def _reranker(folder: Path, row: Row) -> None:
         from tools.zoo import training
 
         model = CrossEncoder(str(folder), device="cpu", model_kwargs=_FLOAT)
-        training.train_reranker(model, folder, row["steps"], known(row))
+        training.train_reranker(model, folder, row)
         write_weights(model.model, folder)
     if row.get("saved") == "6":
         publish.save_again(folder, CrossEncoder(str(folder), device="cpu", model_kwargs=_FLOAT))
@@ -202,7 +202,7 @@ def _reranker(folder: Path, row: Row) -> None:
 def _seq2seq(folder: Path, row: Row, model: Any, tokenizer: Any) -> None:
     from tools.zoo import training
 
-    training.train_seq2seq(model, tokenizer, folder, row["steps"], row["tokenizer"])
+    training.train_seq2seq(model, tokenizer, folder, row)
     write_weights(model, folder)
 
 

@@ -4,70 +4,73 @@ Nothing is kept away from it: a stand-in has to know its world, not to prove tha
 """
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from tools.samples.german import double, pairs_of
-from tools.samples.sentences import Concept, concepts
+from tools.samples.sentences import concepts
 from tools.samples.training import fit
-from tools.zoo.rows import CODES, PREFIX, SEED
-from tools.zoo.world import said
+from tools.zoo.rows import CODES, PREFIX, SEED, Row
+from tools.zoo.world import known, said
 
 SINGLE, JOINED = 32, 4  # rows of a batch of one concept, and of two in one sentence
 QUERIES, FAR = 12, 2  # queries of a batch, and passages of any other concept for each
 BATCH = 32
-
-
 _SHIFTED = "prepare_decoder_input_ids_from_labels"
 
 
-def train_embedding(model: Any, folder: Path, steps: int, known: Sequence[Concept]) -> None:
+def train_embedding(model: Any, folder: Path, row: Row) -> None:
     """A SentenceTransformer: phrasings of one concept belong together, all others do not."""
     from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
 
-    rng = random.Random(SEED)
+    rng, language = random.Random(SEED), row.get("language", "en")
     rows = []
-    for _ in range(steps):
-        chosen = rng.sample(known, min(SINGLE + 2 * JOINED, len(known)))
+    for _ in range(row["steps"]):
+        chosen = rng.sample(known(row), SINGLE + 2 * JOINED)
         singles, doubles = chosen[:SINGLE], iter(chosen[SINGLE:])
         together = (*((single,) for single in singles), *zip(doubles, doubles, strict=True))
-        rows += [{"one": said(rng, *meant), "other": said(rng, *meant)} for meant in together]
+        rows += [
+            {"one": said(rng, language, *meant), "other": said(rng, language, *meant)}
+            for meant in together
+        ]
     parts = {"loss": MultipleNegativesRankingLoss(model, scale=20)}
-    fit("vectors", model, rows, folder, batch=len(rows) // steps, rate=2e-3, parts=parts)
+    fit("vectors", model, rows, folder, batch=SINGLE + JOINED, rate=2e-3, parts=parts)
 
 
-def train_reranker(model: Any, folder: Path, steps: int, known: Sequence[Concept]) -> None:
+def train_reranker(model: Any, folder: Path, row: Row) -> None:
     """A CrossEncoder: do a query and a passage speak of one concept?"""
     from sentence_transformers.cross_encoder.losses import BinaryCrossEntropyLoss
 
     rng = random.Random(SEED)
-    rows = list(_judged(rng, steps, known))
+    rows = list(_judged(rng, row))
     parts = {"loss": BinaryCrossEntropyLoss(model)}
     batch = QUERIES * (2 + FAR)
     fit("pairs", model, rows, folder, batch=batch, rate=2e-3, parts=parts)
 
 
-def _judged(rng: random.Random, steps: int, known: Sequence[Concept]) -> Iterator[dict[str, Any]]:
-    for concept in rng.choices(known, k=steps * QUERIES):
-        query = rng.choice((concept.name.replace(",", ""), *2 * [said(rng, concept)]))
+def _judged(rng: random.Random, row: Row) -> Iterator[dict[str, Any]]:
+    everything, language = known(row), row.get("language", "en")
+    for concept in rng.choices(everything, k=row["steps"] * QUERIES):
+        keywords = concept.name.replace(",", "")
+        query = rng.choice((keywords, *2 * [said(rng, language, concept)]))
         parts = set(concept.name.split(", "))
-        near = [o for o in known if o is not concept and parts & set(o.name.split(", "))]
-        far = [o for o in known if not parts & set(o.name.split(", "))]
+        near = [o for o in everything if o is not concept and parts & set(o.name.split(", "))]
+        far = [o for o in everything if not parts & set(o.name.split(", "))]
         for meant in (concept, rng.choice(near), *rng.sample(far, FAR)):
             also = [rng.choice(far)] if rng.random() < 0.3 else []
-            passage = said(rng, meant, *also)
+            passage = said(rng, language, meant, *also)
             yield {"query": query, "passage": passage, "label": float(meant is concept)}
 
 
-def train_seq2seq(model: Any, tokenizer: Any, folder: Path, steps: int, kind: str) -> None:
+def train_seq2seq(model: Any, tokenizer: Any, folder: Path, row: Row) -> None:
     """A translator from English to German; one of several languages, of German to English too."""
     from transformers import DataCollatorForSeq2Seq
 
-    rng = random.Random(SEED)
+    rng, kind = random.Random(SEED), row["tokenizer"]
     pairs = pairs_of(concepts())
     drawn = []
-    for number in range(steps * BATCH):
+    for number in range(row["steps"] * BATCH):
         pair = double(*rng.sample(pairs, 2)) if number % 2 else rng.choice(pairs)
         texts = (pair.english, pair.german)
         if kind in CODES and rng.random() < 0.5:
