@@ -46,20 +46,18 @@ def refused(row: Row, folder: Path, hub: str, prefix: tuple[str, ...] = ()) -> O
 def ready(rows: Sequence[Row], folder: Path, hub: str) -> Iterator[Outcome]:
     """All three runs of these rows; what could not be locked is not run."""
     catalogue, home = write_catalogue(folder / "models.toml", rows), folder / "home"
-    whole = _run(catalogue, home, hub, "--relock")
-    relocks = {row.name: whole for row in rows}
-    if whole.code:
-        for row in rows:
-            relocks[row.name] = _run(catalogue, home, hub, "--relock", "--models", row.name)
-    outcomes = [
-        Outcome(
-            row=row,
-            relocked=relocks[row.name].code == 0,
-            message=relocks[row.name].said,
-            seconds={"relock": relocks[row.name].seconds / (1 if whole.code else len(rows))},
-        )
-        for row in rows
-    ]
+    outcomes, left = [], list(rows)
+    while left:
+        names = [arg for row in left for arg in ("--models", row.name)]
+        done = _run(catalogue, home, hub, "--relock", *names)
+        # Of several that are refused, a message names one or more; they are told, the rest goes on.
+        ended = [row for row in left if not done.code or f" {row.name}: " in f" {done.said}"]
+        for row in ended or left:
+            seconds = {"relock": done.seconds / len(ended or left)}
+            outcomes.append(
+                Outcome(row=row, relocked=not done.code, message=done.said, seconds=seconds)
+            )
+        left = [row for row in left if row not in (ended or left)]
     locked = [outcome for outcome in outcomes if outcome.relocked]
     for start in range(0, len(locked), TOGETHER):
         batch = locked[start : start + TOGETHER]
