@@ -105,8 +105,8 @@ def _note(outcome: Outcome, stage: str, done: Run, path: Path) -> None:
         outcome.consumers |= known & set(name.split(":")[:2])  # perhaps after a precision
     for precision, made in model.get("precisions", {}).items():
         outcome.agreement[precision] = made["agreement"]
-    if problems := model.get("problems"):
-        outcome.message = "\n\n".join(problems)
+    if causes := model.get("causes"):
+        outcome.message = "\n\n".join(cause["text"] for cause in causes)
     elif outcome.status[stage] != "ready":
         outcome.message = done.out[-3000:]
 
