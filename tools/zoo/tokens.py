@@ -39,17 +39,9 @@ def write_tokenizer(kind: str, folder: Path, length: int, pieces: Sequence[str])
 
 @cache
 def pieces(sample: str) -> tuple[str, ...]:
-    """The vocabulary of a sample without its special tokens, in the form of sentencepiece."""
-    model = json.loads((SAMPLES / sample / "tokenizer.json").read_bytes())["model"]
-    found = [piece if isinstance(piece, str) else piece[0] for piece in model["vocab"]]
-    if model["type"] == "WordPiece":
-        found = [SPACE + piece if len(piece) > 1 else piece for piece in found]
-        found += [SPACE, *(SPACE + piece for piece in found if len(piece) == 1 and piece.isalpha())]
-    return tuple(
-        piece
-        for piece in found
-        if not piece.removeprefix(SPACE).startswith(("<", "[")) or len(piece) == 1
-    )
+    """The vocabulary of a sample with a Unigram tokenizer, without its special tokens."""
+    vocab = json.loads((SAMPLES / sample / "tokenizer.json").read_bytes())["model"]["vocab"]
+    return tuple(piece for piece, _ in vocab if not piece.startswith("<") or len(piece) == 1)
 
 
 def spm(given: Iterable[tuple[str, int]], unknown: int = 0) -> bytes:
