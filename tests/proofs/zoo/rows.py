@@ -70,10 +70,10 @@ def table() -> str:
         for row in ROWS.values():
             if row.task == task and (row.expected == "ready" or row.model not in able):
                 usual = {"revision": "main", "precisions": ["int8"]}
-                told = {key: value for key, value in row.entry.items() if value != usual.get(key)}
-                if "int8" in told.get("precisions", ()):
-                    del told["precisions"]
-                entry = ", ".join(f"`{key} = {json.dumps(value)}`" for key, value in told.items())
+                extra = {key: value for key, value in row.entry.items() if value != usual.get(key)}
+                if "int8" in extra.get("precisions", ()):
+                    del extra["precisions"]
+                entry = ", ".join(f"`{key} = {json.dumps(value)}`" for key, value in extra.items())
                 result = {"refused": "refused at `--relock`"}.get(row.expected, row.expected)
                 lines.append(f"| {stand_ins()[row.model]['of']} | {entry} | {result} |")
         lines.append("")
