@@ -522,7 +522,6 @@ TRUSTED: Mapping[str, str] = {
     "prep/machine/memory.py:_text": "the kernel's",
     "prep/machine/cores.py:_text": "the kernel's",
     "prep/sandbox/probe/modules.py": "reads a model, in a process of ours",
-    "prep/stages/loaded.py:start_load": "a job of a process of ours",
     "prep/stages/loaded.py:finish_load": "loads a model, in a process of ours",
     "prep/plugin/signals.py:_below": "the kernel's",
     "prep/sandbox/probe/isolation.py": "the kernel's",
