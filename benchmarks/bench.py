@@ -220,7 +220,7 @@ def _conversions(workshop: Workshop, name: str, task: str, source: Path) -> Iter
         ("processors", "s of processors", 1, 0.7),
         ("peak", "MB", 1_000_000, 1.0),
     ):
-        ours, theirs = ([one[key] / scale for one in runs] for runs in took.values())
+        ours, theirs = ([run[key] / scale for run in runs] for runs in took.values())
         what = f"converting {name}" + (", peak memory" if key == "peak" else "")
         yield Row(
             part="converting",

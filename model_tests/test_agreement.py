@@ -13,5 +13,6 @@ def test_answers_agree_with_the_original(loaded: Loaded) -> None:
     none_of(
         loaded.agreement_problems(),
         f"{loaded.name} does not answer as the original in float32",
-        "This consumer pools, tokenizes or computes otherwise than the publisher's own pipeline.",
+        "This consumer pools, tokenizes or computes otherwise than the publisher's own pipeline. "
+        "Do not serve the model by it: name the other consumers in the entry, and report it.",
     )

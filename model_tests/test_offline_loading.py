@@ -44,7 +44,7 @@ def test_access_gives_the_same_answers(loaded: Loaded) -> None:
     built = [
         f"{key} is {value}, the interrogation has {wanted.facts['built'][key]}"
         for key, value in loaded.facts["built"].items()
-        if value != wanted.facts["built"][key]
+        if key != "read_from" and value != wanted.facts["built"][key]
     ]
     tokens = [
         f"{text!r} becomes {found['pieces']}, the interrogation has {wanted.pieces(text)}"

@@ -92,7 +92,11 @@ def check(spec: ModelSpec, remote: RemoteModel, gates: Gates) -> Suited:
         if not any(consumer.reads == "converted" for consumer in able):
             lines = [f"{name}  {why}" for name, why in unable.items()]
             raise _refusal(
-                spec, remote, "no consumer can read a conversion of it", lines, f"{NONE}."
+                spec,
+                remote,
+                "no consumer can read a conversion of it",
+                lines,
+                f"To prepare it without a conversion, {NONE}.",
             )
         converter = _converter(spec, remote, found, gates)
     names = tuple(consumer.name for consumer in able)

@@ -100,7 +100,7 @@ def _in_order(
             while jobs:
                 name, job = jobs.popleft()
                 yield name, job.result()
-        except BaseException:
+        except BaseException:  # Ctrl-C too: pending repositories are not begun
             client.retry.cancelled.set()
             pool.shutdown(cancel_futures=True)
             raise

@@ -1,14 +1,13 @@
 """How much memory a process may have: the machine's, or less where a control group says so.
 
-Containers, services and CI jobs run in control groups; the smallest limit on the way up counts.
-Version 2 of the kernel's interface is one tree, version 1 has a tree for memory alone.
-"""
+Containers, services and CI jobs run in control groups; the smallest limit on the way up counts."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-PROC, CGROUPS = Path("/proc"), Path("/sys/fs/cgroup")
+from prep.machine.control_groups import CGROUPS, PROC, groups_above, kernel_text
+
 UNLIMITED = 1 << 60  # version 1 writes "no limit" as a number near the largest
 
 
@@ -48,20 +47,9 @@ def _limits(proc: Path, cgroups: Path) -> Iterator[Memory]:
         bound="this machine",
         kills=_table(proc / "vmstat").get("oom_kill", 0),
     )
-    for line in _text(proc / "self" / "cgroup").splitlines():
-        _, controllers, path = line.split(":", 2)
-        if controllers == "":
-            trees, files = [cgroups, cgroups / "unified"], VERSION_2
-        elif "memory" in controllers.split(","):
-            trees, files = [cgroups / "memory"], VERSION_1
-        else:
-            continue
-        for tree in trees:
-            group = tree / path.strip("/")
-            while group.is_relative_to(tree):  # to the root: a container sees nothing else
-                if limit := _limit(group, files):
-                    yield limit
-                group = group.parent
+    for group, version in groups_above("memory", proc, cgroups):
+        if limit := _limit(group, VERSION_2 if version == 2 else VERSION_1):
+            yield limit
 
 
 def _limit(group: Path, files: tuple[str, ...]) -> Memory | None:
@@ -81,18 +69,11 @@ def _limit(group: Path, files: tuple[str, ...]) -> Memory | None:
 
 def _number(path: Path) -> int | None:
     """The one number of a file; None where there is no file, or it says "max"."""
-    text = _text(path).strip()
+    text = kernel_text(path).strip()
     return int(text) if text.isdecimal() else None
 
 
 def _table(path: Path) -> dict[str, int]:
     """Lines of a name and a number."""
-    lines = (line.split() for line in _text(path).splitlines())
+    lines = (line.split() for line in kernel_text(path).splitlines())
     return {words[0]: int(words[1]) for words in lines if len(words) > 1 and words[1].isdecimal()}
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="ascii", errors="replace")
-    except OSError:
-        return ""

@@ -263,10 +263,7 @@ class Child:
 
     @contextlib.contextmanager
     def undisturbed(self, doing: str) -> Iterator[None]:
-        """Orders are given and answers read inside; an exception that leaves it kills the child.
-
-        Of any class: the child may be in the middle of a line.
-        """
+        """Orders are given and answers read inside; an exception that leaves it kills the child."""
         self.idle = False  # first of all: an alarm may come before this block is entered
         try:
             try:
@@ -275,7 +272,7 @@ class Child:
                 code = self.process.wait()
                 tail = self.stderr.read_text(encoding="utf-8", errors="replace").strip()
                 raise crash_error(doing, code, self.kills, tail) from None
-        except BaseException:
+        except BaseException:  # of any class: the child may be in the middle of a line
             self.stop()
             raise
         self.idle = True

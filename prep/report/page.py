@@ -188,7 +188,11 @@ def _consumers(
         parts = name.split(":")[2 if weights != ORIGINAL else 1 :]
         way, *more = parts or [""]
         made = load if isinstance(load, LoadReport) else None
-        why = "" if made else getattr(load, "failed", None) or f"not tried: {load.not_tried}"  # type: ignore[union-attr]
+        why = ""
+        if isinstance(load, LoadNotTried):
+            why = f"not tried: {load.not_tried}"
+        elif isinstance(load, LoadFailed):
+            why = load.failed
         group = groups.setdefault((consumer, weights), [])
         group.append({"id": name, "way": way, "more": more, "made": made, "why": why})
     return [

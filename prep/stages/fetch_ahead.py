@@ -36,7 +36,7 @@ class FetchAhead:
         future, cancelled = self._under_way[spec.name]
         try:
             return future.result()
-        except BaseException:
+        except BaseException:  # Ctrl-C and alarms too: nobody waits for this model any more
             cancelled.set()
             future.cancel()
             raise

@@ -4,10 +4,12 @@ Asked at `--relock`, of the small files that it reads anyway, so that nobody fet
 prepared.
 """
 
-import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from prep.files.fields import is_text
+from prep.files.reader import Unreadable, parse_json
 
 # The exporter gives them an input that no consumer of the conversion fills: answers are NaN.
 WITH_POSITION_IDS = ("gemma", "gemma2", "llama", "mistral", "phi3", "qwen2")
@@ -52,11 +54,12 @@ def describe(texts: Mapping[str, str]) -> Architecture:
     """From the text of the repository's JSON files by path; what cannot be read says nothing."""
     config = _object(texts, "config.json")
     modules = _json(texts, "modules.json")
-    labels = config.get("id2label") or {}
+    labels, count = config.get("id2label"), config.get("num_labels")
+    classes = config.get("architectures")
     return Architecture(
-        model_type=config.get("model_type"),
-        classes=tuple(config.get("architectures") or ()),
-        labels=len(labels) if labels else int(config.get("num_labels") or 2),
+        model_type=_text(config.get("model_type")),
+        classes=tuple(filter(is_text, classes)) if isinstance(classes, list) else (),
+        labels=len(labels) if labels and isinstance(labels, dict) else _count(count, 2),
         modules=tuple(
             Module(kind=str(line.get("type")).rpartition(".")[2], folder=str(line.get("path", "")))
             for line in modules
@@ -64,7 +67,7 @@ def describe(texts: Mapping[str, str]) -> Architecture:
         )
         if isinstance(modules, list)
         else None,
-        tokenizer=_object(texts, "tokenizer_config.json").get("tokenizer_class"),
+        tokenizer=_text(_object(texts, "tokenizer_config.json").get("tokenizer_class")),
     )
 
 
@@ -119,6 +122,14 @@ def _object(texts: Mapping[str, str], path: str) -> dict[str, Any]:
 
 def _json(texts: Mapping[str, str], path: str) -> Any:
     try:
-        return json.loads(texts[path])
-    except (LookupError, ValueError, RecursionError):
+        return parse_json(texts[path])
+    except (LookupError, Unreadable):
         return None
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _count(value: object, default: int) -> int:
+    return value if type(value) is int and value > 0 else default

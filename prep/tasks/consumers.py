@@ -34,9 +34,9 @@ class Case:
         return ":".join((self.way, *filter(None, differing)))
 
 
-# Every value of every axis, and no case that sees only what another sees (docs/consumers.md lists
-# what each alone would find). The first three need no right at all, so that every way and cache is
-# tried in any container; a read-only mount needs less than another user.
+# Every value of every axis, in as few cases as that needs. The first three need no right at all, so
+# that every way and cache is tried in any container; a read-only mount needs less than another
+# user.
 BY_NAME_OR_PATH = (
     Case(way="name", cache="HF_HOME"),
     Case(way="commit", cache="cache_dir"),

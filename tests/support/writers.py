@@ -47,7 +47,8 @@ def settings_of(folder: Path, name: str) -> Settings:
     plain = settings_for(folder, locked_model())
     lock = Lock(models=(replace(locked_model(), name=name),))
     catalogue = replace(plain.catalogue, models=(spec,))
-    return replace(plain, models=(spec,), lock=lock, catalogue=catalogue)
+    questions = {name: next(iter(plain.questions.values()))}
+    return replace(plain, models=(spec,), lock=lock, catalogue=catalogue, questions=questions)
 
 
 @contextmanager

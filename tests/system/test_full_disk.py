@@ -86,11 +86,11 @@ def test_junit_is_written_where_nothing_can_be_renamed(tmp_path: Path, prepared:
     prefix = (*in_namespace("--mount"), "sh", "-c", script, str(alone))
     done = sample(home, "-m", "pins", "--offline", f"--junitxml={alone}", prefix=prefix)
     assert done.code == 0, done.out
-    assert alone.read_text().startswith('<?xml version="1.0" encoding="utf-8"?><testsuites')
+    assert alone.read_text().startswith('<?xml version="1.0" encoding="utf-8"?>\n<testsuites')
     assert f"generated xml file: {alone}" in done.out
     done = sample(home, "-m", "pins", "--offline", "--junitxml=/dev/stderr")
     assert done.code == 0, done.out
-    assert '<?xml version="1.0" encoding="utf-8"?><testsuites' in done.out
+    assert '<?xml version="1.0" encoding="utf-8"?>\n<testsuites' in done.out
     assert Path("/dev/stderr").is_symlink()
 
 

@@ -54,7 +54,7 @@ def test_commands_for_adding_a_model_run(tmp_path: Path) -> None:
     with Hub(sample_repos()) as hub:
         case = ("--catalogue", catalogue, "--model-home", tmp_path / "home", "--hub", hub.url)
         locked = run(*case, *commands[0])
-        assert locked.out.splitlines() == shown[1:3]
+        assert locked.out.splitlines() == shown[1:4]
         assert run(*case, *commands[1]).code == 0
         assert run(*case, *commands[2], "-k", "what_the_lock_says or leads_to_the_pin").code == 0
 

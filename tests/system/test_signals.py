@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from prep.catalogue.lock import read_lock
 from sample_hub.server import Hub, sample_repos
 from tests.proofs.signals.moments import BOUND, WORKERS, problems_of, run_until, take
 from tests.support.runs import (
@@ -37,7 +38,12 @@ SIGNALS = pytest.mark.parametrize(
 
 def is_partly_there(home: Path) -> bool:
     """Whether there is something to go on from: on a busy machine, clocks say nothing."""
-    return any(path.stat().st_size > 20_000 for path in home.glob("model-prep/partial/*"))
+    locked = read_lock(SAMPLE.with_name("models.lock.toml")).get(TINY)
+    assert locked is not None
+    weights = locked.file("model.safetensors")
+    assert weights is not None
+    partial = home / "model-prep" / "partial" / weights.sha256
+    return partial.is_file() and partial.stat().st_size > 20_000
 
 
 def is_alive(pid: int) -> bool:

@@ -40,6 +40,7 @@ from prep.report.ready_file import _seal, write_for_consumers
 from prep.report.verdict import ModelRun
 from prep.stages.estimates import make_of
 from prep.stages.preflight import needs_of
+from prep.tasks.architecture import describe, missing_files
 from prep.tasks.golden_kinds import text_of
 from prep.tasks.registry import TASKS
 from prep.tasks.task import FOLDER
@@ -291,6 +292,20 @@ def _unsafe(path: str) -> Callable[[Path], None]:
     return read
 
 
+def _allows(path: str) -> Callable[[Path], None]:
+    def read(folder: Path) -> None:
+        file = folder / path
+        if not file.is_file() or file.stat().st_size > 1 << 21:
+            return  # the hub's listing names files alone, and settings are small
+        found = describe({path: file.read_bytes().decode(errors="replace")})
+        missing_files(found, ["config.json"], ["2_Dense/pytorch_model.bin"])
+        for task in TASKS.values():
+            task.other_kind(found)
+            task.consumers_unable(found, ["config.json"])
+
+    return read
+
+
 def _changed(path: str) -> Callable[[Path], None]:
     """What a new pin means, the file being the old one's and the new one's."""
 
@@ -437,7 +452,7 @@ READERS: tuple[Reader, ...] = (
         for name, seal in (("receipt", None), ("receipt, sealed", _sealed_receipt))
     ),
     *(
-        _row(name, "prep/report/summary.py:_earlier", "json", "summary.json", seed, _report)
+        _row(name, "prep/report/summary.py:earlier_models", "json", "summary.json", seed, _report)
         for name, seed in (("summary", _summary_seed), ("summary, older", OLDER / "summary.json"))
     ),
     *(
@@ -472,6 +487,11 @@ READERS: tuple[Reader, ...] = (
         for path in ("config.json", "modules.json", "tokenizer_config.json")
     ),
     *(
+        _row(f"{path}, what it allows", "prep/tasks/architecture.py:_json", "json", path, content,
+            _allows(path), prepare=lambda folder: (folder / "1_Pooling").mkdir())
+        for path, content in SETTINGS.items()
+    ),
+    *(
         _row(f"{path}, what changed",
             "prep/catalogue/pin_change.py:_object prep/commands/relock.py:_texts", "json", path,
             content, _changed(path), prepare=lambda folder: (folder / "1_Pooling").mkdir())
@@ -502,13 +522,14 @@ TRUSTED: Mapping[str, str] = {
     "prep/tasks/task.py:questions": "committed beside the code",
     "prep/report/page.py:render": "a template, committed beside the code",
     "prep/machine/build.py": "what git and pip wrote beside the code",
-    "prep/machine/memory.py:_text": "the kernel's",
+    "prep/machine/control_groups.py:kernel_text": "the kernel's",
+    "prep/sandbox/probe/modules.py": "reads a model, in a process of ours",
+    "prep/stages/loaded.py:finish_load": "loads a model, in a process of ours",
     "prep/plugin/signals.py:_below": "the kernel's",
     "prep/sandbox/probe/isolation.py": "the kernel's",
     "deploy/ready.py:_digest": "bytes to be digested, whatever they are",
     "deploy/ready.py:_look": "opened to see whether it can be, and not read",
     "prep/plugin/workspace.py:context_for": "this run's controlling process wrote it, in memory",
-    "prep/stages/loaded.py:load_model": "loads a model, in a process of ours",
     "prep/files/checksum.py:digest_file": "bytes to be digested, whatever they are",
     "prep/fetch/session.py": "a hub's answers, held in tests/proofs/fuzz/hub.py",
     "prep/fetch/worker.py": "the same; and `open` is a request",

@@ -9,6 +9,7 @@ import pytest
 from model_tests import test_conversion
 from prep.stages.converted import Converted
 from prep.stages.pipeline import Stages
+from prep.tasks.measure import Agreement
 from tests.support.real_loads import (
     TensorChange,
     called_int8,
@@ -62,7 +63,7 @@ def test_float32_weights_called_int8_are_seen(
             negated("classifier.out_proj."),
             "the greatest difference of a logit to the PyTorch original's, of their spread, is 1.",
             "wanted at most 0.0001",
-            6,  # one for each query
+            12,  # one for each query
             id="reranker: negated head",
         ),
         pytest.param(
@@ -88,16 +89,16 @@ def test_conversion_of_other_weights_is_seen(
     folder = folder_like(right, tmp_path / "model")
     change_weights(folder, change)
     made = converted(stages, task, folder, tmp_path / "made")
-    content = measured(stages, task, Path(right.path), made)
+    content = measured(stages, task, Path(right.path), made, "fp32")
     problems = problems_of(content, "fp32")
     assert list(problems) == ["agreement"]
     assert problems["agreement"].startswith(begins)
     assert problems["agreement"].endswith(ends)
-    assert len(content.contradictions) == contradictions
+    assert len(content.agreement.contradictions) == contradictions
     if contradictions:
-        near = replace(content, agreement=0.0)
+        near = replace(content, agreement=replace(content.agreement, value=0.0))
         said = content_message(called_int8(stages, task, near), "agreement")
-        assert all(contradiction in said for contradiction in content.contradictions)
+        assert all(contradiction in said for contradiction in content.agreement.contradictions)
         assert " comes first, not 'The forecast says it will be rainy tomorrow, so take" in said
 
 
@@ -106,8 +107,8 @@ def test_conversion_of_other_weights_is_seen(
     [
         ("weights", {"elements": {"f32": 100, "u8": 1}}),
         ("tokenizer", {"vocabulary": 5}),
-        ("agreement", {"agreement": 0.5}),
-        ("agreement", {"finite": False}),
+        ("agreement", {"agreement": Agreement(finite=True, value=0.5)}),
+        ("agreement", {"agreement": Agreement(finite=False, value=1.0)}),
     ],
 )
 def test_wrong_content_of_a_conversion_is_seen(

@@ -66,19 +66,22 @@ def test_judges_of_some_consumers_pass_what_is_right(stages: Stages) -> None:
             READS(right)
 
 
-@pytest.mark.parametrize("wanted", [BY_NAME, BY_ITSELF])
-def test_raw_golden_is_held_raw_where_the_consumer_gives_raw_vectors(
-    stages: Stages, wanted: str
+@pytest.mark.parametrize("normalized", [True, False])
+def test_raw_golden_is_held_raw_where_the_pipeline_gives_raw_vectors(
+    stages: Stages, normalized: bool
 ) -> None:
-    """A vector of twice the length is another answer of those, and the same of a pipeline."""
-    right, text = load(stages, TASK, wanted), "turn on the lamp in the kitchen"
+    """A vector of twice the length is another answer there, and the same where it normalises."""
+    text = "turn on the lamp in the kitchen"
+    right = spoiled(
+        load(stages, TASK, BY_ITSELF), lambda facts: facts.update(normalized=normalized)
+    )
     tolerance = {"fp32": 1e-5, "int8": 1e-5}
     answer: Facts = {"id": "one", "text": text, "normalized": False, "source": "this load"}
     answer |= {"expected": test_embedding.vector_of(right, text), "tolerance": tolerance}
     held = replace(right, goldens=Goldens(repo="any", task=TASK, answers={"vectors": (answer,)}))
     test_embedding.test_vectors_are_the_published(held)
     answer["expected"] = [2 * number for number in answer["expected"]]
-    if wanted == BY_NAME:
+    if normalized:
         test_embedding.test_vectors_are_the_published(held)
     else:
         said = message(test_embedding.test_vectors_are_the_published, held)
@@ -133,7 +136,7 @@ def test_cosines_that_are_all_high_are_in_order_all_the_same(
     high = probe(stages, folder, "sentence-transformers", right)
     texts = high.questions.plain()["texts"]
     vectors = [test_embedding.vector_of(high, text) for text in texts]
-    assert min(cosine(one, other) for one in vectors for other in vectors) > 0.8
+    assert min(cosine(vector, other) for vector in vectors for other in vectors) > 0.8
     test_embedding.test_related_stands_above_unrelated(high)
 
 
@@ -237,3 +240,46 @@ def shape_only(loaded: Loaded) -> None:
     for vector in loaded.facts["vectors"].values():
         assert len(vector) == 64
         assert 0 < sum(number * number for number in vector) < float("inf")
+
+
+@pytest.mark.parametrize(
+    ("limits", "problem"),
+    [
+        ("{}", None),  # as sentence-transformers 5.4 and later writes it: the tokenizer's counts
+        ('{"max_seq_length": null}', None),
+        ('{"max_seq_length": 64}', None),
+        ('{"max_seq_length": 16}', "longest text is 64 tokens, the file: 16"),
+        ("[]", "longest text is 64 tokens, the file: nothing that can be read"),
+    ],
+)
+def test_only_a_limit_that_the_file_names_is_held_against_it(
+    stages: Stages, tmp_path: Path, limits: str, problem: str | None
+) -> None:
+    right = load(stages, TASK, BY_NAME)
+    folder = folder_like(right, tmp_path / "model")
+    path = folder / "sentence_bert_config.json"
+    path.unlink()
+    path.write_text(limits, encoding="utf-8")
+    elsewhere = replace(right, path=str(folder))
+    judge = test_embedding.test_pipeline_is_the_repositorys
+    if problem is None:
+        judge(elsewhere)
+    else:
+        assert problem in message(judge, elsewhere)
+
+
+@pytest.mark.parametrize(("dtype", "allowed"), [("float32", False), ("bfloat16", True)])
+def test_a_length_of_one_is_held_as_far_as_the_type_has_digits(
+    stages: Stages, dtype: str, allowed: bool
+) -> None:
+    def lengthen(facts: Facts) -> None:
+        vectors = {
+            text: [1.004 * number for number in vector] for text, vector in facts["vectors"].items()
+        }
+        facts.update(dtype=dtype, vectors=vectors)
+
+    wrong = spoiled(load(stages, TASK, BY_NAME), lengthen)
+    if allowed:
+        test_embedding.test_every_answer_is_a_vector(wrong)
+    else:
+        assert "not 1" in message(test_embedding.test_every_answer_is_a_vector, wrong)

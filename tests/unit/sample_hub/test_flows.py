@@ -211,6 +211,7 @@ def test_port_of_the_cdn_is_free_at_both_addresses_or_not_taken() -> None:
                 lambda *_: pytest.fail("nobody asks"),
                 faults=None,
                 rate=None,
+                line=None,
                 requests=[],
                 tls=None,
                 rest=lambda _: None,

@@ -49,10 +49,18 @@ def test_a_description_is_what_the_files_say() -> None:
     )
 
 
-@pytest.mark.parametrize("text", ["", "[", "[]", '{"architectures": null}', "7", "[" * 100_000])
+ODD = json.dumps(
+    {"model_type": 7, "architectures": 7, "id2label": 7, "num_labels": "x", "tokenizer_class": []}
+)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[", "[]", '{"architectures": null}', "7", "[" * 100_000, ODD]
+)
 def test_a_file_that_cannot_be_read_says_nothing(text: str) -> None:
     nothing = describe({"config.json": text, "modules.json": text})
     assert (nothing.model_type, nothing.classes, nothing.kinds) == (None, (), ())
+    assert (nothing.labels, nothing.tokenizer) == (2, None)
 
 
 ST = ("sentence-transformers", "sentence-transformers-openvino")
