@@ -15,6 +15,9 @@ from prep.tasks.registry import TASKS
 WEIGHTS = {"fp32": ("f32",), "fp16": ("f16",), "int8": ("u8", "i8")}
 LEAST_SHARE = 0.95  # of all weight elements; the rest are small constants the compressor leaves
 CONSUMER = "optimum-intel"  # by which a conversion is judged
+# So begins the name of an operation's result. Folded into a constant it is no weight of the source:
+# DeBERTa's positions, by head. One with two dimensions may be a weight that was only turned.
+COMPUTED = "__module."
 LEAST_ELEMENTS = 256  # a constant with fewer is no weight matrix
 
 
@@ -91,6 +94,8 @@ def _elements(folder: str) -> dict[str, int]:
             if node.get_type_name() != "Constant":
                 continue
             shape = list(node.get_output_shape(0))
+            if len(shape) > 2 and node.get_friendly_name().startswith(COMPUTED):
+                continue
             kind = node.get_output_element_type(0).get_type_name()
             if len(shape) > 1 and math.prod(shape) >= LEAST_ELEMENTS and kind[0] in "fbui":
                 if kind in ("i64", "i32", "boolean"):

@@ -61,6 +61,7 @@ def _export(source: Path, folder: Path, task: str, weights: Any) -> None:
     `weights` is ``f32``, ``f16`` or what optimum-intel takes as quantisation of weights.
     """
     import optimum.intel
+    import torch
     from optimum.exporters.openvino import main_export
     from optimum.intel.openvino.configuration import OVConfig, OVPipelineQuantizationConfig
 
@@ -77,6 +78,9 @@ def _export(source: Path, folder: Path, task: str, weights: Any) -> None:
         library_name="transformers",
         local_files_only=True,
         trust_remote_code=False,
+        # By itself it traces 16-bit weights in 16 bits: masks overflow (DeBERTa), and the constants
+        # stay in 16 bits, whatever precision is asked for.
+        model_loading_kwargs={"torch_dtype": torch.float32},
     )
     if compression is not None:  # as optimum-intel describes to consumers what it compressed
         pipeline = OVPipelineQuantizationConfig({}, default_config=compression)
@@ -98,14 +102,27 @@ def _leave_out_repetition(compression: Any) -> None:
 
     def compress_and_save(model: Any, path: Path, *how: Any) -> None:
         if compression is not None:
-            from optimum.intel.openvino.quantization import _weight_only_quantization
-
-            model = _weight_only_quantization(model, compression)
+            model = _compressed(model, compression)
         save(model, path, *how)
 
     _replace(convert, "save_model", compress_and_save)
     _replace(convert, "allow_skip_tracing_check", lambda *_: True)
     _replace(exporter, "load_preprocessors", lambda *_, **__: [])
+
+
+def _compressed(model: Any, compression: Any) -> Any:
+    """The model with compressed weights; written and read before, where nncf cannot follow what is
+    computed of constants alone (DeBERTa's positions): openvino folds that as it writes."""
+    import openvino
+    from nncf.errors import InternalError
+    from optimum.intel.openvino.quantization import _weight_only_quantization
+
+    try:
+        return _weight_only_quantization(model, compression)
+    except InternalError:
+        path = Path(tempfile.mkdtemp()) / "folded.xml"
+        openvino.save_model(model, path, compress_to_fp16=False)
+        return _weight_only_quantization(openvino.Core().read_model(path), compression)
 
 
 def _compile_once() -> None:

@@ -1,11 +1,12 @@
 """What a conversion must hold: weights of its precision, the original's tokens and answers."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from prep.convert.content import WEIGHTS, Content
+from prep.convert.content import WEIGHTS, Content, _elements
 from prep.tasks.measure import Agreement
 from prep.tasks.precisions import PRECISIONS
 from prep.tasks.registry import TASKS
@@ -62,6 +63,28 @@ def test_what_is_wrong_is_named_by_its_aspect(
     changes: dict[str, Any], aspect: str, problem: str
 ) -> None:
     assert replace(RIGHT, **changes).problems("int8", 0.99) == {aspect: problem}
+
+
+def test_what_is_computed_of_constants_is_no_weight(tmp_path: Path) -> None:
+    """By name and by more than two dimensions: a weight that was turned keeps two."""
+    import numpy as np
+    import openvino
+    from openvino import opset13 as ov
+
+    given = ov.parameter([1, 16, 16], np.float32, name="x")
+    result = given
+    for name, shape in {
+        "self.layer.weight": (16, 16),
+        "self.convolution.weight": (1, 16, 16),
+        "__module.layer/aten::t/Transpose": (16, 16),
+        "__module.attention/aten::view/Reshape_7": (2, 16, 16),
+    }.items():
+        constant = ov.constant(np.zeros(shape, np.float32))
+        constant.set_friendly_name(name)
+        result = ov.matmul(result, constant, False, False)
+    model = openvino.Model([result], [given])
+    openvino.save_model(model, tmp_path / "openvino_model.xml", compress_to_fp16=False)
+    assert _elements(str(tmp_path)) == {"f32": 3 * 256}
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
