@@ -26,6 +26,10 @@ CODE = ("*.py", "*.pyc", "*.pyd", "*.so", "*.dll", "*.dylib")
 VOCABULARIES = ("tokenizer.json", "vocab.json", "added_tokens.json")
 # A key that names code of this repository, or of another, for a class.
 CODE_KEYS = ("auto_map", "custom_pipelines", "auto_mapping")
+# Types of config.json whose code became a class of transformers that computes the same, so that
+# nothing of the repository is run. Having a class of that name is not enough: others changed what
+# it computes (gte-Qwen2), and would be read by the wrong class.
+NATIVE_TYPES = ("nomic_bert",)
 # A key whose value may name a repository of compiled kernels: transformers, hub_kernels.py.
 KERNEL_KEYS = (
     "attn_implementation",
@@ -159,7 +163,10 @@ def _code_requests(path: str, settings: object) -> Iterator[str]:
             for kind in [kind for key, kind in pairs if key == "type"] or [None]:
                 if not str(kind).startswith(MODULES):
                     yield _module(kind)
+    native = _native_map(path, settings)
     for key, value in _settings(settings):
+        if key in CODE_KEYS and value is native:
+            continue
         if key in CODE_KEYS and isinstance(value, dict | list | str) and value:
             yield f"{key} names code to import: {_shown(value)}"
         elif key == "trust_remote_code" and value:
@@ -171,6 +178,18 @@ def _code_requests(path: str, settings: object) -> Iterator[str]:
         elif key == "types":  # of a sentence-transformers Router
             kinds = [kind for _, kind in value.pairs] if isinstance(value, _Pairs) else []
             yield from (_module(kind) for kind in kinds if _is_foreign(kind, (MODULES,)))
+
+
+def _native_map(path: str, settings: object) -> object:
+    """The `auto_map` that no loader follows, since the library has the class itself; else None."""
+    pairs = settings.pairs if path == "config.json" and isinstance(settings, _Pairs) else []
+    types = [value for key, value in pairs if key == "model_type"]
+    maps = [value for key, value in pairs if key == "auto_map"]
+    if len(maps) == 1 and len(types) == 1 and types[0] in NATIVE_TYPES:
+        classes = maps[0] if isinstance(maps[0], dict) else {"": None}
+        if all(name == "AutoConfig" or name.startswith("AutoModel") for name in classes):
+            return maps[0]
+    return None
 
 
 def _module(kind: object) -> str:

@@ -208,6 +208,7 @@ def test_index_may_lead_to_locked_shards_only() -> None:
     assert said(INDEX, b"[]") == "the index is not a JSON object"
 
 
+NATIVE = {"AutoConfig": "org/code--configuration.C", "AutoModelForMaskedLM": "org/code--model.M"}
 ASKS: tuple[tuple[str, object, str], ...] = (
     (
         "config.json",
@@ -298,6 +299,7 @@ def test_key_that_is_written_in_another_way_is_seen() -> None:
         ("added_tokens.json", {"trust_remote_code": 30522}),
         ("tokenizer.json", {"model": {"vocab": {"auto_map": 7, "trust_remote_code": 8}}}),
         ("config.json", {"auto_map": 7}),
+        ("config.json", {"model_type": "nomic_bert", "auto_map": NATIVE}),
     ],
 )
 def test_setting_that_runs_nothing_is_taken(path: str, settings: object) -> None:
@@ -308,6 +310,34 @@ def test_setting_that_runs_nothing_is_taken(path: str, settings: object) -> None
 def test_file_that_no_library_can_read_asks_nothing(body: bytes) -> None:
     """Loading will tell; here is no settings to be followed."""
     assert found("config.json", body) is None
+
+
+@pytest.mark.parametrize(
+    ("path", "settings"),
+    [
+        ("config.json", {"model_type": "new", "auto_map": NATIVE}),
+        ("config.json", {"auto_map": NATIVE}),
+        ("config.json", {"model_type": ["nomic_bert"], "auto_map": NATIVE}),
+        ("1_Other/config.json", {"model_type": "nomic_bert", "auto_map": NATIVE}),
+        ("config.json", {"model_type": "nomic_bert", "text_config": {"auto_map": NATIVE}}),
+        (
+            "config.json",
+            {"model_type": "nomic_bert", "auto_map": {**NATIVE, "AutoTokenizer": "t.T"}},
+        ),
+        ("config.json", {"model_type": "nomic_bert", "auto_map": "x.M"}),
+        ("config.json", {"model_type": "nomic_bert", "auto_map": NATIVE, "auto_mapping": "x.M"}),
+    ],
+)
+def test_code_that_the_library_has_itself_is_taken_nowhere_else(
+    path: str, settings: object
+) -> None:
+    assert "names code to import" in said(path, json.dumps(settings).encode())
+
+
+def test_a_type_that_is_there_twice_is_no_native_one() -> None:
+    body = json.dumps({"model_type": "nomic_bert", "auto_map": NATIVE})[:-1]
+    assert "names code to import" in said("config.json", f'{body}, "model_type": "new"}}'.encode())
+    assert "names code to import" in said("config.json", f'{body}, "auto_map": "x.M"}}'.encode())
 
 
 HIDDEN = b'{"auto_map": {"AutoModel": "evil.Model"}}'
