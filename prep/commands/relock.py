@@ -187,10 +187,16 @@ def _locked(spec: ModelSpec, remote: RemoteModel) -> LockedModel:
         )
     if not any(file.path.endswith(".safetensors") for file in remote.files):
         others = printable(", ".join(remote.others), 1000) or "nothing else"
+        remedy = "choose a revision with safetensors."
+        if remote.requests:
+            remedy += (
+                f" Pull requests of this repository have them: {', '.join(remote.requests)}. "
+                "Anybody may open one: look at who did, and write it as 'revision' in the entry."
+            )
         raise UnsafeFile(
             f"{spec.name}: {spec.repo} at {remote.commit} has no safetensors weights among the "
             f"wanted files; it has {others}. Pickled weights run code when loaded and are not "
-            "taken: choose a revision with safetensors."
+            f"taken: {remedy}"
         )
     return LockedModel(
         name=spec.name,

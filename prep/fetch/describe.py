@@ -5,6 +5,7 @@ in parts, where it stays; every other file is read whole.
 """
 
 import hashlib
+import re
 from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -25,6 +26,10 @@ from prep.files.patterns import matches
 from prep.files.reader import is_path, printable
 from prep.process.child import Event
 
+WEIGHTS = ".safetensors"
+REFS = "include_prs=1"
+REQUEST = re.compile(r"refs/pr/[0-9]{1,9}")
+MAX_REQUESTS = 100  # pull requests that are looked at, the oldest first
 MAX_PAGES = 200  # of a tree's listing, with up to 1000 files each
 HEADER_BYTES = 16 * 1024  # of weights, requested at once: most headers fit
 NOTHING_LOCKED = (
@@ -51,6 +56,7 @@ def describe(repo: str, revision: str, globs: Sequence[str], client: Client) -> 
         )
     head = info.sha
     described = [_file(client, repo, head, path, files[path], wanted) for path in wanted]
+    pickled = not any(path.endswith(WEIGHTS) for path in wanted)
     if revision == head:  # pinned to a commit: where would the name alone lead to now?
         head = retry(repo, lambda: _info(session, repo, None)).sha or head
     return {
@@ -59,7 +65,30 @@ def describe(repo: str, revision: str, globs: Sequence[str], client: Client) -> 
         "license": license,
         "files": described,
         "others": [path for path in files if path not in wanted],
+        "requests": _requests_with_weights(client, repo, globs) if pickled else [],
     }
+
+
+def _requests_with_weights(client: Client, repo: str, globs: Sequence[str]) -> list[str]:
+    """The pull requests that hold wanted safetensors, as revisions; none where a hub lists none."""
+    try:
+        refs, _ = client.retry(repo, lambda: client.session.json(f"{api_url(repo)}/refs?{REFS}"))
+        names = [line["ref"] for line in refs["pullRequests"]]
+        numbers = sorted(int(name.rpartition("/")[2]) for name in filter(REQUEST.fullmatch, names))
+    except (HfHubHTTPError, UnexpectedAnswer, KeyError, TypeError):
+        return []
+    found: list[str] = []
+    for number in numbers[:MAX_REQUESTS]:
+        name = f"refs/pr/{number}"
+        try:
+            info = client.retry(repo, partial(_info, client.session, repo, name))
+        except (HfHubHTTPError, UnexpectedAnswer):
+            continue
+        client.timer.step()
+        paths = [sibling.rfilename for sibling in info.siblings or []]
+        if any(path.endswith(WEIGHTS) and matches(path, tuple(globs)) for path in paths):
+            found.append(name)
+    return found
 
 
 def _file(

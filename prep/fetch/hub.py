@@ -79,7 +79,8 @@ class RemoteFile:
 class RemoteModel:
     """A revision of a repository. `others` are its files that no glob named.
 
-    `head` is where the name alone leads now, for a revision that is a commit.
+    `head` is where the name alone leads now, for a revision that is a commit. `requests` are the
+    pull requests (``refs/pr/N``) that hold wanted safetensors, where the revision has none.
     """
 
     commit: str
@@ -87,6 +88,7 @@ class RemoteModel:
     license: str
     files: tuple[RemoteFile, ...]
     others: tuple[str, ...]
+    requests: tuple[str, ...] = ()
 
 
 def find_token(environ: Mapping[str, str]) -> str | None:
@@ -184,7 +186,8 @@ def ask_all(
         if event["event"] == "described":
             model = event["model"]
             files = tuple(RemoteFile(**file) for file in model["files"])
-            found = RemoteModel(**{**model, "files": files, "others": tuple(model["others"])})
+            lists = {key: tuple(model[key]) for key in ("others", "requests")}
+            found = RemoteModel(**{**model, "files": files, **lists})
             models[event["name"]] = found
             on_model(event["name"], found)
 
