@@ -1,6 +1,6 @@
 """Whether a model can be prepared as its entry says, by the small files that --relock reads."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,9 +33,12 @@ def architecture_of(remote: RemoteModel) -> Architecture:
 
 
 def ask_exporter(
-    found: Iterable[tuple[ModelSpec, Architecture]], scratch: Path, say: Callable[[str], object]
+    found: Collection[tuple[ModelSpec, Architecture]], scratch: Path, say: Callable[[str], object]
 ) -> Gates:
-    """What the exporter says of all architectures that are to be converted, in one child."""
+    """What the exporter says of all architectures that are to be converted, in one child.
+
+    And the languages of the tokenizers of models that write, by the tokenizer's name.
+    """
     types = sorted(
         {
             (architecture.model_type, spec.task)
@@ -43,19 +46,32 @@ def ask_exporter(
             if spec.precisions and architecture.model_type
         }
     )
-    if not types:
+    tokenizers = sorted(
+        {
+            name
+            for spec, architecture in found
+            if TASKS[spec.task].generates and (name := _tokenizer(architecture))
+        }
+    )
+    if not types and not tokenizers:
         return {}
-    say("asking the exporter which architectures it converts")
+    what = "the exporter which architectures it converts" if types else "for tokenizers' languages"
+    say(f"asking {what}")
     doing = "asking the exporter"
     known: Gates = run(
         "prep.convert.gates",
-        {"types": types},
+        {"types": types, "tokenizers": tokenizers},
         environment(scratch, network=False),
         doing=doing,
         on_event=lambda event: None,
         watch=Watch(GATES_SECONDS),
-    )["types"]
-    return known
+    )
+    return {**known["types"], **known["languages"]}
+
+
+def _tokenizer(found: Architecture) -> str | None:
+    """The class that its files name, else the model type, for which the library has one."""
+    return (found.tokenizer or "").removesuffix("Fast") or found.model_type
 
 
 def check(spec: ModelSpec, remote: RemoteModel, gates: Gates) -> Suited:
@@ -73,6 +89,8 @@ def check(spec: ModelSpec, remote: RemoteModel, gates: Gates) -> Suited:
     task = TASKS[spec.task]
     if other := task.other_kind(found):
         raise _refusal(spec, remote, other, [], "Choose a model of this task, or another task.")
+    if task.generates:
+        _check_languages(spec, remote, gates.get(_tokenizer(found) or "", []))
     unable = task.consumers_unable(found, paths)
     if named := [name for name in spec.consumers or () if name in unable]:
         lines = [f"{name}  {unable[name]}" for name in named]
@@ -101,6 +119,25 @@ def check(spec: ModelSpec, remote: RemoteModel, gates: Gates) -> Suited:
         converter = _converter(spec, remote, found, gates)
     names = tuple(consumer.name for consumer in able)
     return Suited(consumers=names if unable else None, converter=converter)
+
+
+def _check_languages(spec: ModelSpec, remote: RemoteModel, codes: Sequence[str]) -> None:
+    """A tokenizer that knows languages must be told two of them: by itself it takes any."""
+    if not codes:
+        return
+    said = {f"{side}-language": spec.languages.get(side) for side in ("source", "target")}
+    if all(code in codes for code in said.values()):
+        return
+    unknown = [f"{key} = {code!r}" for key, code in said.items() if code and code not in codes]
+    what = f"does not know {' nor '.join(unknown)}" if unknown else "must be told both languages"
+    raise _refusal(
+        spec,
+        remote,
+        f"its tokenizer {what}",
+        [],
+        "Write source-language and target-language in its entry, by the tokenizer's codes: "
+        f"{', '.join(codes)}.",
+    )
 
 
 def _converter(

@@ -124,10 +124,62 @@ def test_the_exporter_is_asked_once_for_all(tmp_path_factory: pytest.TempPathFac
         "marian seq2seq": {"exported": True, "too-new": True},
         "t5 seq2seq": EXPORTED,
         "xlm-roberta reranker": EXPORTED,
+        "marian": [],
+        "t5": [],
     }
-    assert (
-        ask_exporter(
-            [(spec(precisions=()), asked[0][1])], tmp_path_factory.mktemp("x"), said.append
+    nothing = [(spec(precisions=()), asked[0][1])]
+    assert ask_exporter(nothing, tmp_path_factory.mktemp("x"), said.append) == {}
+
+
+def test_tokenizers_that_know_languages_name_them(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The real ones, by the class that a repository names, or else by the model type."""
+    asked = [
+        (
+            spec(task="seq2seq", precisions=()),
+            describe(
+                {
+                    "config.json": json.dumps({"model_type": kind}),
+                    "tokenizer_config.json": json.dumps({"tokenizer_class": tokenizer}),
+                }
+            ),
         )
-        == {}
+        for kind, tokenizer in (
+            ("m2m_100", "NllbTokenizerFast"), ("m2m_100", "M2M100Tokenizer"), ("m2m_100", None),
+            ("mbart", "MBart50Tokenizer"), ("mbart", None), ("t5", "T5Tokenizer"),
+            ("bart", "NoSuchTokenizer"),
+        )
+    ]  # fmt: skip
+    said: list[str] = []
+    codes = ask_exporter(asked, tmp_path_factory.mktemp("scratch"), said.append)
+    assert said == ["asking for tokenizers' languages"]
+    assert {name: len(found) for name, found in codes.items()} == {
+        "NllbTokenizer": 202, "M2M100Tokenizer": 100, "m2m_100": 100, "MBart50Tokenizer": 52,
+        "mbart": 25, "T5Tokenizer": 0, "NoSuchTokenizer": 0,
+    }  # fmt: skip
+    assert "deu_Latn" in codes["NllbTokenizer"]
+    assert "de" in codes["M2M100Tokenizer"]
+    assert "de_DE" in codes["MBart50Tokenizer"]
+
+
+MBART = {"model_type": "mbart"}
+LANGUAGES = {"mbart seq2seq": EXPORTED, "mbart": ["de_DE", "en_XX"]}
+
+
+def test_a_translator_is_told_both_languages_by_its_tokenizers_codes() -> None:
+    def entry(source: str | None, target: str | None) -> ModelSpec:
+        return spec(task="seq2seq", source_language=source, target_language=target)
+
+    check(entry("en_XX", "de_DE"), remote(MBART, None), LANGUAGES)
+    remedy = (
+        ".\nNothing was locked. Write source-language and target-language in its entry, by the "
+        "tokenizer's codes: de_DE, en_XX."
+    )
+    must = f"{HEAD}its tokenizer must be told both languages{remedy}"
+    for languages in ((None, None), ("en_XX", None), (None, "de_DE")):
+        assert refusal(entry(*languages), remote(MBART, None), **LANGUAGES) == must
+    wrong = f"{HEAD}its tokenizer does not know target-language = 'german'{remedy}"
+    assert refusal(entry("en_XX", "german"), remote(MBART, None), **LANGUAGES) == wrong
+    both = "source-language = 'en' nor target-language = 'de'"
+    assert refusal(entry("en", "de"), remote(MBART, None), **LANGUAGES) == (
+        f"{HEAD}its tokenizer does not know {both}{remedy}"
     )
