@@ -79,6 +79,7 @@ def missing_files(
     `others` are the repository's files that no glob names.
     """
     problems = []
+    static = bool(found.modules) and found.kinds[0] == "StaticEmbedding"
     for module in found.modules or ():
         if module.kind not in ("Dense", "LayerNorm"):
             continue
@@ -87,11 +88,11 @@ def missing_files(
             there = f"{module.folder}/pytorch_model.bin"
             pickled = f"; the repository has {there}, a pickle" if there in others else ""
             problems.append(f"{weights}  the weights of the module {module.kind}{pickled}")
-    if found.modules and found.modules[0].kind == "StaticEmbedding":
-        return problems
     known = {path.rpartition("/")[2] for path in paths}
     needed = NEEDED_BY.get((found.tokenizer or "").removesuffix("Fast"), ())
-    if "tokenizer.json" not in known:
+    if static and "tokenizer.json" not in known:
+        problems.append("tokenizer.json  read by the module StaticEmbedding")
+    elif "tokenizer.json" not in known:
         problems += [f"{name}  read by {found.tokenizer}" for name in needed if name not in known]
         if not needed and not known & VOCABULARIES:
             problems.append("tokenizer.json  nor any vocabulary: the tokenizer would be empty")

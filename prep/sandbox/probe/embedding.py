@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -25,6 +26,23 @@ class Embedding:
         self.tokenizer = tokenizer
         self.embed = embed
         self.facts = {"vocabulary": len(tokenizer), **facts}
+
+
+class _RawTokenizer:
+    """A tokenizer of the library tokenizers as one of transformers, asked as StaticEmbedding asks
+    it: without special tokens, and without a limit."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+
+    def __len__(self) -> int:
+        return int(self._tokenizer.get_vocab_size())
+
+    def __call__(self, text: str, **how: Any) -> dict[str, list[int]]:
+        return {"input_ids": self._tokenizer.encode(text, add_special_tokens=False).ids}
+
+    def convert_ids_to_tokens(self, ids: list[int]) -> list[str]:
+        return [self._tokenizer.id_to_token(number) for number in ids]
 
 
 def answer(model: Embedding, ask: Facts) -> Facts:
@@ -78,13 +96,14 @@ def sentence_transformers(way: Way, **how: Any) -> Embedding:
     facts = {
         "modules": [type(module).__name__ for module in model],
         "pooling": [_pooling(module) for module in model if type(module).__name__ == "Pooling"],
-        "max_length": model.max_seq_length,
+        "max_length": limit if math.isfinite(limit := model.max_seq_length or math.inf) else None,
         "normalized": type(model[-1]).__name__ == "Normalize",
         "dtype": loading.dtype_of(model),
     }
     if "backend" in how:
         facts.update(loading.openvino_facts(model[0].auto_model, way))
-    return Embedding(model.tokenizer, embed, facts)
+    tokenizer = model.tokenizer
+    return Embedding(tokenizer if callable(tokenizer) else _RawTokenizer(tokenizer), embed, facts)
 
 
 def sentence_transformers_openvino(way: Way) -> Embedding:

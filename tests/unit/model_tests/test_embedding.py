@@ -187,6 +187,17 @@ def test_vector_that_is_no_vector_is_seen(stages: Stages) -> None:
         assert words in said
 
 
+def test_text_of_no_tokens_may_have_the_zero_vector(stages: Stages) -> None:
+    """As a static embedding answers an empty text; with tokens, it would be no answer."""
+
+    def empty(facts: Facts) -> None:
+        first = next(iter(facts["vectors"]))
+        facts["vectors"][first] = [0.0] * 64
+        facts["tokens"][first]["ids"] = []
+
+    test_embedding.test_every_answer_is_a_vector(spoiled(load(stages, TASK, BY_NAME), empty))
+
+
 @pytest.mark.parametrize("how", ["again", "batch"])
 @pytest.mark.parametrize("far", [0.02, float("nan")])
 def test_unsteady_answers_are_seen(stages: Stages, how: str, far: float) -> None:

@@ -113,6 +113,7 @@ PICKLED = (
     "2_Dense/pytorch_model.bin, a pickle"
 )
 EMPTY = "tokenizer.json  nor any vocabulary: the tokenizer would be empty"
+STATIC = "tokenizer.json  read by the module StaticEmbedding"
 DENSE = texts(modules=modules("Transformer", "Pooling", "Dense"))
 MISSING: list[tuple[dict[str, str], tuple[str, ...], tuple[str, ...], list[str]]] = [
     (DENSE, ("tokenizer.json", "2_Dense/model.safetensors"), (), []),
@@ -137,7 +138,8 @@ MISSING: list[tuple[dict[str, str], tuple[str, ...], tuple[str, ...], list[str]]
         ["spm.model  read by DebertaV2TokenizerFast"],
     ),
     (texts(), ("config.json",), (), [EMPTY]),
-    (texts(modules=modules("StaticEmbedding")), ("tokenizer.json",), (), []),
+    (texts(modules=modules("StaticEmbedding")), ("0_StaticEmbedding/tokenizer.json",), (), []),
+    (texts(modules=modules("StaticEmbedding")), ("vocab.txt",), (), [STATIC]),
 ]  # fmt: skip
 
 
