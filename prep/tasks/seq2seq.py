@@ -1,6 +1,6 @@
 """Text to text: a prompt is answered greedily, within a length that is said."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,14 +60,15 @@ class Seq2seqQuestions(Questions):
         return twice(list(self.prompts.values()))
 
     def plain(self) -> Ask:
-        """Every prompt."""
+        """Every prompt; and the first once more, by the repository's own configuration."""
         prompts = [[text, self.new_tokens] for text in self.prompts.values()]
-        return {"texts": [], "prompts": prompts}
+        return {"texts": [], "prompts": prompts, "configured": prompts[:1]}
 
     def all(self) -> Ask:
         """Those, and every odd text as a prompt."""
         odd = [[text, ODD_TOKENS] for text in self.odd.values()]
-        return {"texts": [], "prompts": [*self.plain()["prompts"], *odd]}
+        plain = self.plain()
+        return {**plain, "prompts": [*plain["prompts"], *odd]}
 
     def sentinels(self) -> Ask:
         """The first two prompts, and the beginning of an answer to each."""
@@ -100,7 +101,11 @@ class Seq2seqQuestions(Questions):
 
 def given(reference: Facts) -> Ask:
     """What a consumer is shown: every text that the reference wrote, to say what it puts first."""
-    return {"given": [[text["prompt"], text["ids"]] for text in reference["written"]]}
+    written, configured = (
+        [[text["prompt"], text["ids"]] for text in reference[key]]
+        for key in ("written", "configured")
+    )
+    return {"given": written, "configured-given": configured}
 
 
 def compare(reference: Facts, answers: Facts, ask: Ask, bound: float) -> Agreement:
@@ -115,7 +120,28 @@ def compare(reference: Facts, answers: Facts, ask: Ask, bound: float) -> Agreeme
         for ids, first in zip(written, answers["choices"], strict=True)
         for a, b in zip(ids, first, strict=True)
     )
-    return Agreement(finite=answers["finite"], value=same / total if total else 0.0)
+    return Agreement(
+        finite=answers["finite"],
+        value=same / total if total else 0.0,
+        contradictions=tuple(_otherwise(reference, answers, 1 - bound)),
+    )
+
+
+def _otherwise(reference: Facts, answers: Facts, tie: float) -> Iterator[str]:
+    """Answers by the repository's own configuration that are not the reference's.
+
+    A search that finds another text which is as probable, by `tie` in the mean log-probability of a
+    token, is right: to the reference it may have been the second. One that loses its way, or does
+    not keep to the configuration, finds a text that is less probable, or more.
+    """
+    for wanted, got in zip(reference["configured"], answers["configured"], strict=True):
+        gap = got["score"] - got["given-score"]
+        if got["ids"] != wanted["ids"] and not abs(gap) <= tie:
+            yield (
+                f"by the repository's own generation configuration {wanted['prompt']!r} is "
+                f"answered {got['text']!r}, by the original {wanted['text']!r}; the mean "
+                f"log-probability of a token is {gap:+.3f} apart, allowed {tie:.2g}"
+            )
 
 
 def unable(found: Architecture, paths: Collection[str], consumer: Consumer) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 from prep.sandbox.probe import loading
@@ -31,6 +32,7 @@ class Writer:
         self.model = model
         self.limit = loading.limit_of(tokenizer, model.config)
         self.prefix, forced = _addressed(tokenizer, languages)
+        self.published = _published(model, forced)
         self.neutral = model.generation_config = _neutral(model, forced)
         self.facts = {"vocabulary": len(tokenizer), "max_length": self.limit, **facts}
 
@@ -68,15 +70,58 @@ class Writer:
         """
         import torch
 
-        start, forced = self.neutral.decoder_start_token_id, self.neutral.forced_bos_token_id
-        shown = torch.tensor([[start, *written[:-1]]])
-        with torch.inference_mode():
-            out = self.model(**self.encode(prompt), decoder_input_ids=shown)
-        logits = torch.as_tensor(out.logits)[0]
+        logits, forced = self._logits(prompt, written), self.neutral.forced_bos_token_id
         first: list[int] = logits.argmax(-1).tolist()
         if forced is not None:
             first[0] = forced
         return first, bool(torch.isfinite(logits).all())
+
+    def write_as_published(self, prompt: str, new_tokens: int) -> list[int]:
+        """The tokens that the repository's own generation configuration gives, beams included.
+
+        `new_tokens` are its limit, or as many as that configuration asks for at least.
+        """
+        import torch
+
+        limit = max(new_tokens, self.published.min_length or 0, self.published.min_new_tokens or 0)
+        with torch.inference_mode():
+            out = self.model.generate(
+                **self.encode(prompt), generation_config=self.published, max_new_tokens=limit
+            )
+        ids: list[int] = out[0].tolist()[1:]
+        return ids
+
+    def score(self, prompt: str, written: list[int]) -> float:
+        """The mean log-probability of the tokens that were chosen: not of a forced or last one."""
+        steps = self._logits(prompt, written).log_softmax(-1)
+        begin = 0 if self.published.forced_bos_token_id is None else 1
+        chosen = [
+            float(step[token])
+            for step, token in list(zip(steps, written))[begin:]
+            if token != self.tokenizer.eos_token_id
+        ]
+        return sum(chosen) / len(chosen) if chosen else 0.0
+
+    def _logits(self, prompt: str, written: list[int]) -> Any:
+        """At each place of `written`, those before it shown."""
+        import torch
+
+        shown = torch.tensor([[self.neutral.decoder_start_token_id, *written[:-1]]])
+        with torch.inference_mode():
+            out = self.model(**self.encode(prompt), decoder_input_ids=shown)
+        return torch.as_tensor(out.logits)[0].float()
+
+
+def _published(model: Any, forced: int | None) -> Any:
+    """The repository's generation configuration, without sampling, which nothing is held against.
+
+    One answer, whatever is asked for by default; and in the target language.
+    """
+    config = copy.deepcopy(model.generation_config)
+    config.do_sample, config.num_return_sequences = False, 1
+    if forced is not None:
+        config.forced_bos_token_id = forced
+    return config
 
 
 def _neutral(model: Any, forced: int | None) -> Any:
@@ -129,11 +174,30 @@ def answer(model: Writer, ask: Facts) -> Facts:
         "written": written,
         "latency": latency,
     }
+    if "configured" in ask:
+        given = dict(ask.get("configured-given", ()))
+        facts["configured"] = [
+            _configured(model, prompt, length, given.get(prompt))
+            for prompt, length in ask["configured"]
+        ]
     if ask.get("given"):
         choices = [model.first_choices(prompt, ids) for prompt, ids in ask["given"]]
         facts["choices"] = [first for first, _ in choices]
         facts["finite"] = all(finite for _, finite in choices)
     return facts
+
+
+def _configured(model: Writer, prompt: str, new_tokens: int, given: list[int] | None) -> Facts:
+    """Its answer by the repository's own configuration, and how probable that and the `given` one
+    are to this model."""
+    ids = model.write_as_published(prompt, new_tokens)
+    return {
+        "prompt": prompt,
+        "ids": ids,
+        "text": model.tokenizer.decode(ids, skip_special_tokens=True),
+        "score": model.score(prompt, ids),
+        "given-score": model.score(prompt, ids if given is None else given),
+    }
 
 
 def answer_again(model: Writer, ask: Facts, answers: Facts) -> Facts:
