@@ -111,7 +111,11 @@ def test_answers_are_the_same_again_and_in_a_batch(loaded: Loaded) -> None:
     """The same pair gets the same logit: twice, and among others of other lengths."""
     questions = loaded.asked(RerankerQuestions)
     asked = [logit_of(loaded, query, text) for query, text in questions.plain()["pairs"]]
-    limit = loaded.bound(questions.batch) * (max(asked) - min(asked))
+    # Computed in 16 bits, an answer is as far from itself as from the original: measured 2 % of the
+    # spread in bfloat16.
+    rounded = loaded.facts.get("dtype") in ("float16", "bfloat16")
+    table = questions.agreement if rounded else questions.batch
+    limit = loaded.bound(table) * (max(asked) - min(asked))
     problems = [
         f"{how}: {loaded.facts[how]:.2e} off, allowed {limit:.2e}"
         for how in ("again", "batch")

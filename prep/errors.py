@@ -99,6 +99,10 @@ class ConversionError(ModelError, term="conversion failed"):
     """A conversion failed, or its result must not be used."""
 
 
+class NoUsableAnswers(ModelError, term="no usable answers"):
+    """The published weights answer all questions alike, so that nothing can be judged by them."""
+
+
 class Unsupported(ModelError, term="not supported"):
     """A model that cannot be prepared as its entry says: told before anything large is fetched."""
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from prep.errors import NoUsableAnswers
 from prep.stages.context import Context
 from prep.stages.fetched import Fetched
 from prep.tasks.measure import Agreement
@@ -43,4 +44,9 @@ def ask_reference(context: Context, fetched: Fetched) -> Reference:
         },
         doing=f"{spec.name}: {doing}",
     )
+    if why := TASKS[spec.task].says_nothing(result.value):
+        raise NoUsableAnswers(
+            f"{spec.name}: {why}. The published weights rank nothing, in float32 and before any "
+            "conversion. Choose another revision or another model."
+        )
     return Reference(facts=result.value, ask=ask, given=TASKS[spec.task].given(result.value))

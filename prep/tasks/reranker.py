@@ -10,7 +10,7 @@ from prep.tasks import loaders
 from prep.tasks.architecture import Architecture
 from prep.tasks.consumers import Consumer
 from prep.tasks.measure import Agreement, Facts, Measure, all_finite, largest_gap, rounded
-from prep.tasks.ordering import Ordering, Row
+from prep.tasks.ordering import NOISE, Ordering, Row
 from prep.tasks.question_sets import (
     LEAST_ORDERED,
     NUMBER,
@@ -212,6 +212,14 @@ def _best_is_a_document(answer: kinds.Answer) -> str | None:
     return f"best is {best}, and there are {documents} documents, from 0"
 
 
+def says_nothing(reference: Facts) -> str | None:
+    """Why no order is in the reference's answers: as random as a tie."""
+    logits = _logits(reference).values()
+    if max(logits) - min(logits) <= NOISE * max(map(abs, logits)):
+        return f"all {len(logits)} pairs of query and passage get the logit {max(logits):.4f}"
+    return None
+
+
 GOLDEN_KINDS = {
     "scores": kinds.Kind(
         keys={
@@ -255,5 +263,6 @@ TASK = Task(
     },
     unable=unable,
     other_kind=other_kind,
+    says_nothing=says_nothing,
     new_pin="scores change, thresholds must be looked at again",
 )

@@ -23,8 +23,8 @@ class Task:
     is the key of the probe's answers; `golden_facts` are what goldens may say of the model itself;
     `new_pin` is what follows for a service where its answers changed; `unable` says why a consumer
     cannot read a model, with the files that are locked, `other_kind` why it is no model of the task
-    at all; `given` is what a consumer is shown of the
-    reference's answers; the names of weights that no answer needs begin with one of
+    at all; `says_nothing` why the reference's answers cannot judge others; `given` is what a
+    consumer is shown of them; the names of weights that no answer needs begin with one of
     `unused_weights`; `generates` tells whether generation_config.json is computed with.
     """
 
@@ -41,6 +41,7 @@ class Task:
     new_pin: str
     unable: Callable[[Architecture, Collection[str], Consumer], str | None]
     other_kind: Callable[[Architecture], str | None] = lambda found: None
+    says_nothing: Callable[[Facts], str | None] = lambda reference: None
     given: Callable[[Facts], Ask] = lambda reference: {}
     unused_weights: tuple[str, ...] = ()
     generates: bool = False

@@ -112,7 +112,8 @@ def sentence_transformers(way: Way, **how: Any) -> Reranker:
     tokenizer = model.tokenizer
     facts = {
         "activation": type(activation).__name__,
-        "labels": int(model.config.num_labels),
+        # Of modules, the library knows: a causal model's configuration has two that nobody reads.
+        "labels": int(getattr(model, "num_labels", 0) or model.config.num_labels),
         "max_length": getattr(model, "max_length", None) or loading.limit_of(tokenizer),
     }
     if "backend" in how:

@@ -7,7 +7,7 @@ import pytest
 
 from prep.tasks.measure import Agreement
 from prep.tasks.registry import TASKS
-from prep.tasks.reranker import RerankerQuestions, compare
+from prep.tasks.reranker import RerankerQuestions, compare, says_nothing
 
 
 def questions() -> RerankerQuestions:
@@ -67,6 +67,15 @@ def test_passages_that_the_reference_holds_near_each_other_may_change_places() -
     turned = logits(a=3.9, b=4.0, c=0.0)
     assert compare(near, turned, ASK, 0.05).contradictions == ()
     assert compare(near, turned, ASK, 0.02).contradictions == OTHER_FIRST
+
+
+def test_logits_that_are_all_the_same_say_nothing() -> None:
+    assert says_nothing(logits(a=1.0, b=1.0 + 1e-7)) == (
+        "all 2 pairs of query and passage get the logit 1.0000"
+    )
+    assert says_nothing(logits(a=0.0, b=0.0)) is not None
+    assert says_nothing(logits(a=1.0, b=1.0001)) is None
+    assert says_nothing(logits(a=math.nan, b=1.0)) is None, "another check tells"
 
 
 def test_without_a_spread_any_difference_is_the_greatest() -> None:
