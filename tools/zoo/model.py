@@ -31,7 +31,7 @@ def make(row: Row, out: Path, source: Path | None) -> float:
             _static(folder, row)
         else:
             _transformer(folder, row, source)
-        share = judge(folder, row) if "labels" not in row else 1.0
+        share = 1.0 if "labels" in row or "flat" in row else judge(folder, row)
         made = Path(scratch) / out.name
         publish.revisions(folder, made, row)
         made.rename(out)
@@ -52,6 +52,9 @@ def _transformer(folder: Path, row: Row, source: Path | None) -> None:
     origin = source or SAMPLES / f"tiny-{row['task']}"
     with torch.no_grad():
         inherit(made, tokenizer, origin)
+        if row.get("flat"):
+            for weight in made.classifier.parameters():
+                weight.zero_()
     _write_config(folder, row, config)
     write_weights(made, folder)
     if row["task"] == "embedding":
@@ -215,7 +218,6 @@ def _static(folder: Path, row: Row) -> None:
     tokenizer = AutoTokenizer.from_pretrained(sample).backend_tokenizer
     weights = load_file(sample / "model.safetensors")["embeddings.word_embeddings.weight"]
     weights = weights - weights.mean(dim=0)
-    weights[:5] = 0
     SentenceTransformer(
         modules=[StaticEmbedding(tokenizer, embedding_weights=weights.numpy())], device="cpu"
     ).save_pretrained(str(folder))

@@ -33,6 +33,11 @@ class Row:
         return "refused" if self.refused is not None else "failed" if self.failed else "ready"
 
     @property
+    def kind(self) -> tuple[str, str]:
+        """Its task and architecture; no architecture stands for static embeddings."""
+        return self.task, stand_ins()[self.model].get("architecture", "")
+
+    @property
     def repo(self) -> str:
         return f"{ORG}/{self.model}"
 
@@ -56,6 +61,12 @@ def read() -> dict[str, Row]:
 
 
 ROWS = read()
+
+
+def kinds() -> list[Row]:
+    """One row that is ready for each kind."""
+    ready = (row for row in ROWS.values() if row.expected == "ready")
+    return list({row.kind: row for row in reversed([*ready])}.values())[::-1]
 
 
 def table() -> str:
@@ -95,6 +106,8 @@ def served(place: Path, models: Iterable[str]) -> list[ServedRepo]:
     """The repositories of these stand-ins, of each main last, as the hub takes it."""
     found = []
     for model in sorted(set(models)):
+        if not (place / model).is_dir():
+            continue  # it could not be built: its rows fail
         license = stand_ins()[model].get("license", "apache-2.0")
         for folder in sorted((place / model).iterdir(), reverse=True):
             names = {folder.name.replace("refs-pr-", "refs/pr/")} - {"main"}

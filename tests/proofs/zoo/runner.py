@@ -1,9 +1,9 @@
 """The runs of a user with the catalogue of the rows, and what became of each row."""
 
+import json
 import re
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,22 +19,50 @@ COMMIT = re.compile(r"\b[0-9a-f]{40}\b")
 
 @dataclass(slots=True, kw_only=True)
 class Outcome:
-    """What became of a row: `relocked`, then the status of the online and the offline run."""
+    """What became of a row: whether it was `relocked`, then the status of its run."""
 
     row: Row
     relocked: bool
     message: str
     seconds: dict[str, float] = field(default_factory=dict)
-    status: dict[str, str] = field(default_factory=dict)
+    status: str = "locked"
     consumers: set[str] = field(default_factory=set)
     agreement: dict[str, float | None] = field(default_factory=dict)
 
     @property
     def found(self) -> str:
-        """One word, or two where the runs differ; "locked" where it was not run."""
-        if not self.relocked:
-            return "refused"
-        return " then ".join(dict.fromkeys(self.status.values())) or "locked"
+        """One word; "locked" where it was not run."""
+        return self.status if self.relocked else "refused"
+
+
+class Results:
+    """What is known of earlier runs, a file a row: what was interrupted goes on where it stopped.
+
+    Forgotten is what another entry, or another expectation, was known of.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def of(self, row: Row) -> Outcome | None:
+        path = self.folder / f"{row.name}.json"
+        if not path.exists():
+            return None
+        known = json.loads(path.read_bytes())
+        if known.pop("row") != _plain(row):
+            return None
+        return Outcome(row=row, **known | {"consumers": set(known["consumers"])})
+
+    def keep(self, outcome: Outcome) -> Outcome:
+        text = json.dumps(_plain(outcome), indent=1, ensure_ascii=False)
+        (self.folder / f"{outcome.row.name}.json").write_text(f"{text}\n", encoding="utf-8")
+        return outcome
+
+
+def _plain(thing: Row | Outcome) -> Any:
+    """As JSON gives it back."""
+    return json.loads(json.dumps(asdict(thing), default=sorted))
 
 
 def refused(row: Row, folder: Path, hub: str, prefix: tuple[str, ...] = ()) -> Outcome:
@@ -50,32 +78,34 @@ def refused(row: Row, folder: Path, hub: str, prefix: tuple[str, ...] = ()) -> O
 
 
 def ready(rows: Sequence[Row], folder: Path, hub: str) -> Iterator[Outcome]:
-    """All three runs of these rows; what could not be locked is not run."""
-    catalogue, home = write_catalogue(folder / "models.toml", rows), folder / "home"
-    outcomes, left = [], list(rows)
+    """Both runs of these rows, each as soon as it is known; what could not be locked is not run.
+
+    ``folder/models.toml`` is their catalogue.
+    """
+    catalogue, home = folder / "models.toml", folder / "home"
+    locked, left = [], list(rows)
     while left:
         names = [arg for row in left for arg in ("--models", row.name)]
         done = _run(catalogue, home, hub, "--relock", *names)
         # Of several that are refused, a message names one or more; they are told, the rest goes on.
         ended = [row for row in left if not done.code or f" {row.name}: " in f" {done.said}"]
         for row in ended or left:
-            seconds = {"relock": done.seconds / len(ended or left)}
-            outcomes.append(
-                Outcome(row=row, relocked=not done.code, message=done.said, seconds=seconds)
-            )
+            outcome = Outcome(row=row, relocked=not done.code, message=done.said)
+            outcome.seconds["relock"] = done.seconds / len(ended or left)
+            if outcome.relocked:
+                locked.append(outcome)
+            else:
+                yield outcome
         left = [row for row in left if row not in (ended or left)]
-    locked = [outcome for outcome in outcomes if outcome.relocked]
     for start in range(0, len(locked), TOGETHER):
         batch = locked[start : start + TOGETHER]
         names = [arg for outcome in batch for arg in ("--models", outcome.row.name)]
-        for stage, more in {"online": (), "offline": ("--offline",)}.items():
-            summary = folder / f"{stage}-{start}.json"
-            where = hub if stage == "online" else "http://127.0.0.1:9"
-            done = _run(catalogue, home, where, *names, *more, "--summary", summary)
-            for outcome in batch:
-                outcome.seconds[stage] = done.seconds / len(batch)
-                _note(outcome, stage, done, summary)
-    yield from outcomes
+        summary = folder / "summary.json"
+        done = _run(catalogue, home, hub, *names, "--summary", summary)
+        for outcome in batch:
+            outcome.seconds["run"] = done.seconds / len(batch)
+            _note(outcome, done, summary)
+        yield from batch
 
 
 def offline(row: Row, catalogue: Path, home: Path) -> Outcome:
@@ -83,7 +113,7 @@ def offline(row: Row, catalogue: Path, home: Path) -> Outcome:
     outcome = Outcome(row=row, relocked=True, message="")
     summary = home.with_name("summary.json")
     args = ("--models", row.name, "--offline", "--summary", summary)
-    _note(outcome, "offline", _run(catalogue, home, "http://127.0.0.1:9", *args), summary)
+    _note(outcome, _run(catalogue, home, "http://127.0.0.1:9", *args), summary)
     return outcome
 
 
@@ -94,11 +124,11 @@ def _run(
     return run("-q", "-p", "no:timeout", *given, timeout=SECONDS, prefix=prefix)
 
 
-def _note(outcome: Outcome, stage: str, done: Run, path: Path) -> None:
+def _note(outcome: Outcome, done: Run, path: Path) -> None:
     model: Mapping[str, Any] = {}
     if path.exists():
         model = read_summary(path)["models"].get(outcome.row.name, {})
-    outcome.status[stage] = model.get("status", f"no verdict, exit {done.code}")
+    outcome.status = model.get("status", f"no verdict, exit {done.code}")
     loads = model.get("loads", {}).items()
     known = {consumer.name for consumer in TASKS[outcome.row.task].consumers}
     for name in (name for name, load in loads if "seconds" in load):
@@ -107,7 +137,7 @@ def _note(outcome: Outcome, stage: str, done: Run, path: Path) -> None:
         outcome.agreement[precision] = made["agreement"]
     if causes := model.get("causes"):
         outcome.message = "\n\n".join(cause["text"] for cause in causes)
-    elif outcome.status[stage] != "ready":
+    elif outcome.status != "ready":
         outcome.message = done.out[-3000:]
 
 
@@ -127,21 +157,18 @@ def wrong(outcome: Outcome) -> str:
 
 def table(outcomes: Iterable[Outcome]) -> str:
     """What was expected and what was found, and how long it took."""
-    lines = [f"{'row':32} {'expected':9} {'found':18} relock  online offline"]
+    lines = [f"{'row':32} {'expected':9} {'found':18} relock     run"]
     for outcome in outcomes:
         row = outcome.row
-        seconds = "".join(
-            f"{outcome.seconds.get(s, 0):8.1f}" for s in ("relock", "online", "offline")
-        )
+        seconds = "".join(f"{outcome.seconds.get(s, 0):8.1f}" for s in ("relock", "run"))
         mark = "!" if wrong(outcome) else " "
         lines.append(f"{row.name:32} {row.expected:9} {outcome.found:18}{seconds[1:]} {mark}")
     return "\n".join(lines)
 
 
-def report(outcomes: Iterable[Outcome], began: float) -> dict[str, object]:
+def report(outcomes: Iterable[Outcome]) -> dict[str, object]:
     """The same as data."""
     return {
-        "seconds": round(time.monotonic() - began, 1),
         "rows": [
             {
                 "row": outcome.row.name,

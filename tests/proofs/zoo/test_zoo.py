@@ -1,16 +1,15 @@
 """Every stand-in of a model that people prepare ends as expected: `make zoo`.
 
 ZOO_PYTHON is an interpreter with tools/requirements.txt, which trains those that are not in the
-cache yet; ZOO is their folder, where it is not the cache's. The table and the messages are in
-reports/zoo.json.
+cache yet; ZOO is their folder, where it is not the cache's. ZOO_RUN is a folder for home and
+results: with it, a row that ended as expected before is not run again. The table and the messages
+are in reports/zoo.json.
 """
 
 import os
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -20,10 +19,9 @@ from sample_hub.server import Hub
 from tests.proofs.matrix.runner import slug
 from tests.proofs.zoo import runner
 from tests.proofs.zoo.damages import DAMAGES, Damage
-from tests.proofs.zoo.rows import ROWS, Row, served
-from tests.support.paths import ROOT
+from tests.proofs.zoo.rows import ROWS, Row, served, write_catalogue
+from tests.proofs.zoo.runner import wrong
 from tests.support.runs import copy_home, in_namespace
-from tools.zoo.build import folder
 
 pytestmark = pytest.mark.timeout(0)  # a row waits for the runs of all, which have time limits
 
@@ -31,29 +29,9 @@ Outcomes = dict[str, runner.Outcome]
 
 
 @pytest.fixture(scope="module")
-def chosen(request: pytest.FixtureRequest) -> list[Row]:
-    """The rows of all tests that were chosen."""
-    given = [item.callspec.params for item in request.session.items if hasattr(item, "callspec")]
-    rows = [params["row"] for params in given if "row" in params]
-    rows += [params["damage"].row for params in given if "damage" in params]
-    if any("converter" in item.name for item in request.session.items):
-        rows.append(ROWS["mt5"])
-    return list({row.name: row for row in rows}.values())
-
-
-@pytest.fixture(scope="module")
-def place(chosen: list[Row]) -> Path:
-    """The folder of the stand-ins, with all that are asked for."""
-    there = Path(os.environ.get("ZOO") or folder())
-    python = os.environ.get("ZOO_PYTHON", sys.executable)
-    models = sorted({row.model for row in chosen})
-    subprocess.run([python, "-m", "tools.zoo.build", "--out", there, *models], cwd=ROOT, check=True)
-    return there
-
-
-@pytest.fixture(scope="module")
 def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("zoo")
+    given = os.environ.get("ZOO_RUN")
+    return Path(given) if given else tmp_path_factory.mktemp("zoo")
 
 
 @pytest.fixture(scope="module")
@@ -63,20 +41,26 @@ def outcomes(
     scratch: Path,
     show: Callable[[str], None],
     keep: Callable[[str, object], None],
-) -> Iterator[Outcomes]:
-    began = time.monotonic()
+) -> Outcomes:
+    results = runner.Results(scratch / "results")
+    known = {row.name: results.of(row) for row in chosen}
+    found = {name: outcome for name, outcome in known.items() if outcome and not wrong(outcome)}
+    left = [row for row in chosen if row.name not in found]
+    write_catalogue(scratch / "models.toml", (row for row in ROWS.values() if row.refused is None))
+    refused = [row for row in left if row.refused is not None]
+    whole = [row for row in left if row.refused is None]
     with Hub(served(place, (row.model for row in chosen))) as hub:
-        found = [runner.refused(row, scratch, hub.url) for row in chosen if row.refused is not None]
-        whole = [row for row in chosen if row.refused is None]
-        found += runner.ready(whole, scratch, hub.url) if whole else []
-    show(runner.table(found))
-    keep("zoo.json", runner.report(found, began))
-    yield {outcome.row.name: outcome for outcome in found}
+        new = (runner.refused(row, scratch, hub.url) for row in refused)
+        for outcome in chain(new, runner.ready(whole, scratch, hub.url) if whole else ()):
+            found[outcome.row.name] = results.keep(outcome)
+    show(runner.table(found.values()))
+    keep("zoo.json", runner.report(found.values()))
+    return found
 
 
 @pytest.mark.parametrize("row", ROWS.values(), ids=list(ROWS), scope="module")
 def test_row(row: Row, outcomes: Outcomes) -> None:
-    assert runner.wrong(outcomes[row.name]) == ""
+    assert wrong(outcomes[row.name]) == ""
 
 
 @pytest.mark.parametrize("damage", DAMAGES, ids=[slug(damage.name) for damage in DAMAGES])
