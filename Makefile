@@ -36,7 +36,7 @@ beat = (while sleep $(1) >/dev/null 2>&1 && kill -0 $$$$ 2>/dev/null; do echo ".
 INSTALL = $(call beat,8,still installing) $(PIP) install -c requirements-tested.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo prep test lint coverage proof matrix consumers faults image-test page-test dashboards-test bench full-size recipes clean
+.PHONY: help demo prep test lint coverage proof matrix consumers faults image-test page-test dashboards-test bench mutants full-size recipes clean
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -91,6 +91,14 @@ $(VENV)-dashboards/.made: tests/proofs/dashboards/package.json
 
 bench: $(DEV_STAMP) ## times and memory against peers, into docs/performance.md: 40 minutes on an idle machine
 	@$(PY) -m benchmarks.bench $(ARGS)
+
+mutants: $(DEV_STAMP) $(VENV)-mutants/.made ## change the code of the checks, a place at a time: do tests notice? An hour
+	@$(VENV)-mutants/bin/python -m tools.mutants --python $(PY) $(ARGS)
+
+$(VENV)-mutants/.made: tools/mutants/requirements.txt | $(USER_STAMP)
+	@rm -rf $(@D) && $(PY) -m venv $(@D)
+	@$(@D)/bin/python -m pip --disable-pip-version-check --no-input install -q -r $<
+	@touch $@
 
 full-size: $(DEV_STAMP) ## stand-ins of the real reranker and seq2seq model, full size: times and memory
 	$(PY) -m benchmarks.full_size $(ARGS)

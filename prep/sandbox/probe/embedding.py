@@ -41,7 +41,7 @@ def answer(model: Embedding, ask: Facts) -> Facts:
 def answer_again(model: Embedding, ask: Facts, answers: Facts) -> Facts:
     """How far a vector moves when it is asked again, and in a batch."""
     texts, alone = ask["texts"], answers["vectors"]
-    short = [text for text in texts if loading.is_short(text)]
+    short = [texts[number] for number in loading.batch_of([len(text) for text in texts])]
     batch = zip(short, model.embed(short))
     return {
         "again": loading.largest_gap(model.embed([texts[0]])[0], alone[texts[0]]),

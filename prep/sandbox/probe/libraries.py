@@ -71,9 +71,11 @@ def lacking(consumer: str) -> str | None:
     """Why this interpreter cannot be such a consumer, None where it can."""
     absent = [name for name in NEEDED[consumer] if not is_here(name)]
     found = versions()
-    if consumer == "transformers-slow" and not is_here("sentencepiece"):
-        major = found.get("transformers", "0").partition(".")[0]
-        absent += ["sentencepiece"] if int(major) < 5 else []
+    if consumer == "transformers-slow":
+        transformers = found.get("transformers", "0")
+        if int(transformers.partition(".")[0]) >= 5:
+            return f"not offered by transformers {transformers}"
+        absent += [] if is_here("sentencepiece") else ["sentencepiece"]
     return f"not installed: {', '.join(absent)}" if absent else None
 
 

@@ -18,6 +18,7 @@ POSITIONS_AFTER_PADDING = (
 )
 LIMIT = 512  # tokens of a text, where the tokenizer names no limit of its own
 UNLIMITED = 1 << 20  # what transformers gives a tokenizer without one is far above
+BATCH = 8  # texts in the batch that is compared with texts alone
 LONG = 300  # characters: a longer text would pad a whole batch to its length, and prove no more
 
 
@@ -158,9 +159,18 @@ def each_alone(ask: Callable[[Any], Any], questions: Sequence[Any]) -> tuple[lis
     return answers, statistics.median(seconds) if seconds else 0.0
 
 
-def is_short(text: str) -> bool:
-    """Whether the text may stand in a batch."""
-    return len(text) <= LONG
+def batch_of(lengths: Sequence[int]) -> list[int]:
+    """Which texts of such lengths (characters) stand in a batch: `BATCH`, from short to long.
+
+    Others would show nothing more: what moves an answer is that it is padded.
+    """
+    short = sorted(
+        (number for number, length in enumerate(lengths) if length <= LONG),
+        key=lambda number: lengths[number],
+    )
+    if len(short) <= BATCH:
+        return short
+    return [short[place * (len(short) - 1) // (BATCH - 1)] for place in range(BATCH)]
 
 
 def largest_gap(some: Sequence[float], others: Sequence[float]) -> float:

@@ -65,15 +65,15 @@ def answer(model: Reranker, ask: Facts) -> Facts:
 def answer_again(model: Reranker, ask: Facts, answers: Facts) -> Facts:
     """How far a logit moves when it is asked again, and in a batch; and its scores."""
     pairs, alone = ask["pairs"], [row[-1] for row in answers["logits"]]
-    short = [number for number, pair in enumerate(pairs) if loading.is_short("".join(pair))]
+    short = loading.batch_of([len("".join(pair)) for pair in pairs])
     together = model.logits([pairs[number] for number in short])
     facts: Facts = {
         "again": loading.largest_gap(model.logits([pairs[0]]), alone[:1]),
         "batch": loading.largest_gap(together, [alone[number] for number in short]),
     }
     if model.scores is not None:
-        scores = [model.scores([pair])[0] for pair in pairs]
-        facts["scores"] = [[*pair, score] for pair, score in zip(pairs, scores)]
+        scored = pairs[: loading.BATCH]  # the activation is the same for all
+        facts["scores"] = [[*pair, model.scores([pair])[0]] for pair in scored]
     return facts
 
 
