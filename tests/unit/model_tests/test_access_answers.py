@@ -186,7 +186,7 @@ def test_an_attempt_to_reach_the_network_fails_but_for_openvinos_own_elsewhere()
     said = failure(checks.test_consumer_reaches_for_no_network, asked)
     assert "www.google-analytics.com  asked for by openvino" in said
     theirs = Interpreter(python=Path("/srv/python"), label="srv")
-    other = replace(asked, load=replace(told.load, interpreter=theirs))
+    other = replace(asked, load=replace(asked.load, interpreter=theirs))
     checks.test_consumer_reaches_for_no_network(other)
     attempts = [{"host": "huggingface.co", "caller": "transformers"}]
     again = replace(other, result=replace(QUIET, network=tuple(attempts)))
