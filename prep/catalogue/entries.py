@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from prep.catalogue.addresses import address_problem, is_url
 from prep.errors import CatalogueError
 from prep.files.fields import NAME, REPO, REVISION, Table, path_problem
 from prep.files.reader import Unreadable, read_toml
@@ -22,7 +23,8 @@ class ModelSpec:
     globs over the repository's paths, `consumers` names of the consumers' table; None means the
     task's defaults. `licenses`, where given, are the only ones that the lock may hold. `language`
     is that of the questions; `questions` a file of the model's own, relative to the catalogue.
-    `source_language` and `target_language` are codes of a translator's tokenizer.
+    `source_language` and `target_language` are codes of a translator's tokenizer. `hub` is the
+    address of the model's own hub, or a folder, relative to the catalogue.
     """
 
     name: str
@@ -36,6 +38,7 @@ class ModelSpec:
     licenses: tuple[str, ...] | None = None
     language: str = "en"
     questions: str | None = None
+    hub: str | None = None
     source_language: str | None = None
     target_language: str | None = None
 
@@ -105,11 +108,14 @@ def _model(table: Table) -> ModelSpec:
         licenses=table.texts("licenses") if table.has("licenses") else None,
         language=_language(table) if table.has("language") else "en",
         questions=table.text("questions") if table.has("questions") else None,
+        hub=table.text("hub") if table.has("hub") else None,
         source_language=table.text("source-language") if table.has("source-language") else None,
         target_language=table.text("target-language") if table.has("target-language") else None,
     )
     if spec.questions and (problem := path_problem(spec.questions)):
         table.note("questions", f"{spec.questions!r} {problem}; it is relative to the catalogue")
+    if spec.hub and is_url(spec.hub) and (problem := address_problem(spec.hub)):
+        table.note("hub", f"is not the address of a hub: {problem}")
     for index, glob in enumerate(spec.files or ()):
         if problem := path_problem(glob):
             table.note(f"files[{index}]", f"{glob!r} {problem}")
@@ -144,6 +150,7 @@ def _conflicts(models: list[ModelSpec]) -> list[str]:
     """Entries, each right by itself, that cannot be in one home together."""
     problems = []
     revisions: dict[str, tuple[int, str]] = {}  # by repository, the first
+    hubs: dict[str, tuple[int, str | None]] = {}
     made: dict[tuple[str, str], tuple[int, object]] = {}  # by repository and precision, the first
     for index, spec in enumerate(models):
         if spec.repo and spec.revision:
@@ -153,6 +160,12 @@ def _conflicts(models: list[ModelSpec]) -> list[str]:
                     f"in 'models[{index}].revision': {spec.revision!r}, but 'models[{before}]' "
                     f"wants {revision!r} of the same repo; refs/main can name only one commit"
                 )
+        before, hub = hubs.setdefault(spec.repo, (index, spec.hub))
+        if spec.repo and spec.hub != hub:
+            problems.append(
+                f"in 'models[{index}]': it comes from another hub than 'models[{before}]' of the "
+                "same repo; the home has one folder for both"
+            )
         if not (spec.repo and spec.task):
             continue
         how = (spec.task, spec.files)

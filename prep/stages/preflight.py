@@ -157,15 +157,27 @@ def gather(settings: Settings, needs: Sequence[Need], scratch: Path, say: hub.Sa
     """Look at the disks, the memory and the hub; the hub only where something is to be fetched."""
     folders = sorted({folder for need in needs for folder in need.folders})
     reasons = {folder: why_not_writable(Path(folder)) for folder in folders}
-    asked = {need.model: (need.repo, need.commit, need.path) for need in needs if need.path}
     return Findings(
         home=disk_of(settings.home.root),
         temporary=disk_of(Path(tempfile.gettempdir())),
         memory=memory(),
         unwritable={folder: reason for folder, reason in reasons.items() if reason is not None},
-        refusals=hub.access(settings.network, asked, scratch=scratch, say=say) if asked else {},
+        refusals=_refusals(settings, needs, scratch, say),
         converter=overlay.missing() if any(map(_by_second_converter, needs)) else None,
     )
+
+
+def _refusals(
+    settings: Settings, needs: Sequence[Need], scratch: Path, say: hub.Say
+) -> dict[str, PrepError]:
+    """What each hub answers for the models that something is to be fetched of."""
+    asked = {need.model: (need.repo, need.commit, need.path) for need in needs if need.path}
+    refused: dict[str, PrepError] = {}
+    specs = (spec for spec in settings.models if spec.name in asked)
+    for network, models in settings.by_network(specs).items():
+        own = {spec.name: asked[spec.name] for spec in models}
+        refused |= hub.access(network, own, scratch=scratch, say=say)
+    return refused
 
 
 def find_obstacles(
