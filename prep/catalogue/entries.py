@@ -12,6 +12,7 @@ from prep.tasks.precisions import PRECISIONS
 from prep.tasks.registry import TASKS
 
 VERSION = 1
+PROPERTY = re.compile(r"[A-Z][A-Z0-9_]*")
 LANGUAGE = re.compile(r"[a-z]{2,3}(-[a-z0-9]{2,8})?")
 
 
@@ -24,7 +25,8 @@ class ModelSpec:
     task's defaults. `licenses`, where given, are the only ones that the lock may hold. `language`
     is that of the questions; `questions` a file of the model's own, relative to the catalogue.
     `source_language` and `target_language` are codes of a translator's tokenizer. `hub` is the
-    address of the model's own hub, or a folder, relative to the catalogue.
+    address of the model's own hub, or a folder, relative to the catalogue. `ov_config` is how
+    the model's service configures OpenVINO.
     """
 
     name: str
@@ -39,6 +41,7 @@ class ModelSpec:
     language: str = "en"
     questions: str | None = None
     hub: str | None = None
+    ov_config: tuple[tuple[str, str], ...] = ()
     source_language: str | None = None
     target_language: str | None = None
 
@@ -109,6 +112,7 @@ def _model(table: Table) -> ModelSpec:
         language=_language(table) if table.has("language") else "en",
         questions=table.text("questions") if table.has("questions") else None,
         hub=table.text("hub") if table.has("hub") else None,
+        ov_config=_ov_config(table) if table.has("ov-config") else (),
         source_language=table.text("source-language") if table.has("source-language") else None,
         target_language=table.text("target-language") if table.has("target-language") else None,
     )
@@ -131,6 +135,17 @@ def _model(table: Table) -> ModelSpec:
 
 def _language(table: Table) -> str:
     return table.text("language", LANGUAGE, "a code of a language, as de or pt-br")
+
+
+def _ov_config(table: Table) -> tuple[tuple[str, str], ...]:
+    given = table.table("ov-config")
+    return tuple((key, given.text(key)) for key in given.raw if _is_property(given, key))
+
+
+def _is_property(table: Table, key: str) -> bool:
+    if not PROPERTY.fullmatch(key):
+        table.note(key, "is not a name of an OpenVINO property, as INFERENCE_PRECISION_HINT")
+    return PROPERTY.fullmatch(key) is not None
 
 
 def duplicate_names(names: list[str], *, any_case: bool = False) -> list[str]:

@@ -93,7 +93,8 @@ def _notes(report: ModelReport) -> Iterator[str]:
             f"; not tried: {', '.join(unable)}" if unable else ""
         )
     if report.cpu_inference_default not in (None, "f32"):
-        yield f"this CPU answers in {report.cpu_inference_default} by default; asked in f32 here"
+        default = report.cpu_inference_default
+        yield f"this CPU answers in {default} by default: asked in f32, and in {default} once"
     if report.unused_files:
         yield f"files that no loader takes: {', '.join(report.unused_files)}"
 

@@ -14,8 +14,8 @@ from prep.stages.converted import Converted
 from prep.stages.fetched import Fetched
 from prep.stages.reference import Reference
 from prep.tasks.consumers import Interpreter, Load
-from prep.tasks.precisions import PUBLISHED, bound
-from prep.tasks.question_sets import Questions, joined
+from prep.tasks.precisions import COMPUTED, PUBLISHED, bound
+from prep.tasks.question_sets import Ask, Questions, joined
 from prep.tasks.registry import TASKS
 
 Q = TypeVar("Q", bound=Questions)
@@ -59,6 +59,18 @@ class Loaded:
         measure = TASKS[self.spec.task].measure
         limit = measure.bound(self.questions.agreement, self.precision)
         agreement = self.reference.agreement(self.spec.task, self.facts, limit)
+        return measure.problems(agreement, limit)
+
+    def served_problems(self) -> list[str]:
+        """Where a conversion that runs as a service runs it does not answer as the reference.
+
+        The type that this CPU computes in by itself has bounds of its own.
+        """
+        measure, served = TASKS[self.spec.task].measure, self.facts["served"]
+        kinds = (self.precision, COMPUTED[served["type"]])
+        limits = (measure.bound(self.questions.agreement, kind) for kind in kinds)
+        limit = max(limits) if measure.at_most else min(limits)
+        agreement = self.reference.agreement(self.spec.task, served, limit)
         return measure.problems(agreement, limit)
 
     def asked(self, kind: type[Q]) -> Q:
@@ -136,6 +148,7 @@ def start_load(
         "consumer": load.consumer.name,
         "ask": ask,
         "again": load.is_interrogation,
+        "served": _as_served(questions, reference, spec) if is_served(load) else None,
         "way": {
             "target": spec.repo.rpartition("/")[2] if case.way == "short-name" else spec.repo,
             "revision": fetched.locked.commit if case.way == "commit" else None,
@@ -154,6 +167,20 @@ def start_load(
         threads=threads,
         memory=context.load_memory(spec.name, load),
     )
+
+
+def is_served(load: Load) -> bool:
+    """Whether it is asked as services ask too: several at once, and as OpenVINO runs by itself."""
+    return load.is_interrogation and load.interpreter is None
+
+
+def _as_served(questions: Questions, reference: Reference, spec: ModelSpec) -> dict[str, Any]:
+    nothing: Ask = {"texts": [], "prompts": []}
+    return {
+        "at-once": questions.sentinels(),
+        "ask": {**nothing, **(reference.given or reference.ask)},
+        "ov-config": dict(spec.ov_config),
+    }
 
 
 def finish_load(

@@ -23,8 +23,8 @@ GOOD: dict[str, Any] = {
     "why": "for tests",
 }
 KEYS = (
-    "consumers, files, hub, language, licenses, name, precisions, questions, repo, revision, "
-    "source-language, target-language, task, why"
+    "consumers, files, hub, language, licenses, name, ov-config, precisions, questions, repo, "
+    "revision, source-language, target-language, task, why"
 )
 LANGUAGE = "must be a code of a language, as de or pt-br, got"
 NAMED = "must be a name of letters, digits, '.', '_' and '-', got"
@@ -208,6 +208,18 @@ CATALOGUES: list[tuple[object, str]] = [
             "reports would show"
         ),
     ),
+    (
+        catalogue(model(**{"ov-config": {"NUM_STREAMS": 2}})),
+        "in 'models[0].ov-config.NUM_STREAMS': must be a text, got 2",
+    ),
+    (
+        catalogue(model(**{"ov-config": {"num streams": "2"}})),
+        (
+            "in 'models[0].ov-config.num streams': is not a name of an OpenVINO property, as "
+            "INFERENCE_PRECISION_HINT"
+        ),
+    ),
+    (catalogue(model(**{"ov-config": "x"})), "in 'models[0].ov-config': must be a table, got 'x'"),
     (
         catalogue(model(hub="ftp://hub.example")),
         (
