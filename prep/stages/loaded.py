@@ -148,6 +148,7 @@ def start_load(
         "consumer": load.consumer.name,
         "ask": ask,
         "again": load.is_interrogation,
+        "odd": [*questions.odd.values()] if load.is_interrogation else [],
         "served": _as_served(questions, reference, spec) if is_served(load) else None,
         "way": {
             "target": spec.repo.rpartition("/")[2] if case.way == "short-name" else spec.repo,
@@ -206,6 +207,7 @@ def finish_load(
     took: dict[str, Any] = {"seconds": round(result.seconds, 3), "peak-bytes": result.peak}
     if load.is_interrogation:
         took["latency"] = round(result.value["latency"], 6)
+        took |= {f"length-{key}": result.value["longest"][key] for key in ("tried", "limit")}
     goldens = read_goldens(context.settings.goldens, spec.name, spec.repo, spec.task)
     facts = {"goldens": goldens is not None, "loads": {**loads, load.id: took}}
     ready = context.server_ready(spec.name, load.interpreter)
