@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 from prep.catalogue.lock import LockedFile
 from prep.catalogue.pin_change import is_compared
@@ -45,7 +46,7 @@ def describe(hub: Path, repo: str, revision: str, globs: tuple[str, ...]) -> Des
     Hidden files and ``__pycache__`` do not count.
     """
     files = _files(hub, repo)
-    digests = _digests(repo, files)
+    digests = _digests(files)
     lines = sorted(f"{digest.sha256} {path}\n" for path, digest in digests.items())
     commit = hashlib.sha1("".join(lines).encode(), usedforsecurity=False).hexdigest()
     if revision not in (BRANCH, commit):
@@ -117,7 +118,7 @@ def _copy(
     with tempfile.TemporaryDirectory(dir=blob.parent, prefix=".adopt.") as folder:
         fresh = Path(folder) / blob.name
         hasher, size = hashlib.sha256(), 0
-        with source.open("rb") as reading, fresh.open("wb") as writing:
+        with _opened(source) as reading, fresh.open("wb") as writing:
             for block in iter(partial(reading.read, BLOCK), b""):
                 writing.write(block)
                 hasher.update(block)
@@ -143,6 +144,21 @@ def _copy(
     point_link(link, os.path.relpath(blob, link.parent))
 
 
+def _opened(source: Path) -> BinaryIO:
+    try:
+        return source.open("rb")
+    except OSError as error:
+        raise _unreadable(error) from None
+
+
+def _unreadable(error: OSError) -> HubRefused:
+    return HubRefused(f"{error.filename} cannot be read: {error.strerror}. Open its mode.")
+
+
+def _raise(error: OSError) -> None:
+    raise _unreadable(error)
+
+
 def _files(hub: Path, repo: str) -> dict[str, Path]:
     """A model's files by path; raises `HubRefused` where a link would lead elsewhere."""
     top = hub / repo
@@ -152,7 +168,7 @@ def _files(hub: Path, repo: str) -> dict[str, Path]:
         raise HubRefused(f"there is no folder {top}. {has}. Correct 'repo' or the folder's path.")
     inside, found = os.path.realpath(hub), dict[str, Path]()
     links = []
-    for folder, folders, names in os.walk(top):
+    for folder, folders, names in os.walk(top, onerror=_raise):
         folders[:] = [name for name in folders if not _is_left_out(name)]
         links += [Path(folder, name) for name in folders if Path(folder, name).is_symlink()]
         for path in (Path(folder, name) for name in names if not _is_left_out(name)):
@@ -175,13 +191,13 @@ def _is_left_out(name: str) -> bool:
     return name.startswith(".") or name == "__pycache__"
 
 
-def _digests(repo: str, files: Mapping[str, Path]) -> dict[str, Digest]:
+def _digests(files: Mapping[str, Path]) -> dict[str, Digest]:
     found = digest_files(files.values())
     digests: dict[str, Digest] = {}
     for path, file in files.items():
         digest = found[file]
         if isinstance(digest, OSError):
-            raise HubRefused(f"{repo}: {file} cannot be read: {digest.strerror}. Open its mode.")
+            raise _unreadable(digest)
         digests[path] = digest
     return digests
 

@@ -1,7 +1,7 @@
 """`loaded`: one load by one consumer in a process without network, and its answers."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from prep.catalogue.entries import ModelSpec
@@ -70,8 +70,8 @@ class Loaded:
         kinds = (self.precision, COMPUTED[served["type"]])
         limits = (measure.bound(self.questions.agreement, kind) for kind in kinds)
         limit = max(limits) if measure.at_most else min(limits)
-        agreement = self.reference.agreement(self.spec.task, served, limit)
-        return measure.problems(agreement, limit)
+        reference = replace(self.reference, ask=self.reference.few)
+        return measure.problems(reference.agreement(self.spec.task, served, limit), limit)
 
     def asked(self, kind: type[Q]) -> Q:
         """The questions, as those of the task that a test is for."""
@@ -179,7 +179,7 @@ def _as_served(questions: Questions, reference: Reference, spec: ModelSpec) -> d
     nothing: Ask = {"texts": [], "prompts": []}
     return {
         "at-once": questions.sentinels(),
-        "ask": {**nothing, **(reference.given or reference.ask)},
+        "ask": {**nothing, **(reference.given or reference.few)},
         "ov-config": dict(spec.ov_config),
     }
 

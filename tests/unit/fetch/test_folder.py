@@ -11,6 +11,7 @@ from prep.catalogue.lock import LockedFile
 from prep.errors import ChecksumMismatch, HubRefused, PrepError, UnsafeFile
 from prep.fetch import folder
 from prep.home.layout import Home
+from tests.support.restricted import open_folder
 
 REPO = "acme/tuned"
 GLOBS = ("*.json", "1_Pooling/config.json")
@@ -142,3 +143,19 @@ def test_what_is_not_the_locks_gets_no_name(hub: Path, tmp_path: Path) -> None:
         f"{hub}/{REPO} lacks files that the lock names (1 problem):\n  gone.json\n"
         "Put them back, or lock again."
     )
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
+@pytest.mark.parametrize("closed", ["config.json", "1_Pooling"])
+def test_what_cannot_be_read_is_refused_and_not_left_out(tmp_path: Path, closed: str) -> None:
+    with open_folder() as top:
+        (top / REPO / "1_Pooling").mkdir(parents=True)
+        (top / REPO / "config.json").write_text("{}")
+        (top / REPO / "1_Pooling" / "config.json").write_text("{}")
+        (top / REPO / closed).chmod(0)
+        os.seteuid(65534)
+        try:
+            said = refused(lambda: folder.describe(top, REPO, "main", GLOBS))
+        finally:
+            os.seteuid(0)
+    assert said == f"{top}/{REPO}/{closed} cannot be read: Permission denied. Open its mode."

@@ -81,7 +81,7 @@ def test_a_model_shows_all_that_is_known_of_it() -> None:
         "int8 made in this run 4.0 MB ✓ cosine 0.995",
         "Of int8, the lowest cosine to the PyTorch original is 0.995; the bound is 0.99.",
         "50.0 % of the allowed difference",
-        "transformers original name, commit, path yes not tried not tried 2 of 3 500 ms 7.5 ms 512 of 512",
+        "name, commit, path yes not tried not tried 2 of 3 500 ms 7.5 ms 512 of 512 tokens",
         "optimum-intel int8 path – – – 1 of 1 2.0 s 1.5 s 512 of 8192 tokens 460 MB",
         "optimum-intel in search int8 path",
         "1 load not tried: needs root.",
