@@ -143,6 +143,6 @@ $(DEV_STAMP): $(USER_STAMP)
 # Only a few architectures need it: a failure is reported, the rest is prepared, and the next make
 # tries again.
 $(OVERLAY_STAMP): | $(USER_STAMP)
-	@echo "installing the second converter (133 MB)"
+	@echo "installing the second converter (13 MB to fetch, 133 MB on the disk)"
 	@$(call beat,8,still installing) $(PY) -m prep.convert.overlay && touch $@ || \
 	  echo "The second converter is not installed: models that need it are refused. Try again: $(PY) -m prep.convert.overlay"
