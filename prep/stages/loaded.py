@@ -149,7 +149,7 @@ def start_load(
         "ask": ask,
         "again": load.is_interrogation,
         "odd": [*questions.odd.values()] if load.is_interrogation else [],
-        "served": _as_served(questions, reference, spec) if is_served(load) else None,
+        "served": _as_served(questions, reference, spec, load) if is_served(load) else None,
         "way": {
             "target": spec.repo.rpartition("/")[2] if case.way == "short-name" else spec.repo,
             "revision": fetched.locked.commit if case.way == "commit" else None,
@@ -175,10 +175,14 @@ def is_served(load: Load) -> bool:
     return load.is_interrogation and load.interpreter is None
 
 
-def _as_served(questions: Questions, reference: Reference, spec: ModelSpec) -> dict[str, Any]:
+def _as_served(
+    questions: Questions, reference: Reference, spec: ModelSpec, load: Load
+) -> dict[str, Any]:
+    """``threads``: what it loads may be shared by threads, as PyTorch's models may."""
     nothing: Ask = {"texts": [], "prompts": []}
     return {
         "at-once": questions.sentinels(),
+        "threads": load.consumer.reads == "source",
         "ask": {**nothing, **(reference.given or reference.few)},
         "ov-config": dict(spec.ov_config),
     }

@@ -74,7 +74,7 @@ def load(order: Facts) -> Facts:
             answers[kind] = {**known, **more} if isinstance(known, dict) else [*known, *more]
         answers["longest"] = {"tried": long.tried, "limit": long.limit}
     if served := order.get("served"):
-        if way.converted or "read_from" not in model.facts:
+        if way.converted or served["threads"]:
             answers["at_once"] = at_once(lambda: task.alone(model, served["at-once"]))
         if way.converted:
             kind = compile_as_served(way.converted, served["ov-config"])

@@ -65,7 +65,9 @@ class LongTexts:
         return text[:fits]
 
     def _count(self, text: str) -> int:
-        return len(self.model.tokenizer(text)["input_ids"])
+        """Its tokens, as far as it matters whether they are more than the limit."""
+        how = {"padding": False, "truncation": True, "max_length": self.limit + 1}
+        return len(self.model.tokenizer(text, **how)["input_ids"])
 
 
 def growth(config: Facts, short: int, long: int) -> float:
