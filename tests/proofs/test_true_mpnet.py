@@ -57,6 +57,7 @@ def test_the_true_mpnet_is_ready_in_every_precision(tmp_path: Path, model: Path)
     assert (model / "model.safetensors").stat().st_size == 437_971_872
     catalogue, home = tmp_path / "models.toml", tmp_path / "home"
     catalogue.write_text(ENTRY)
+    shutil.copytree(Path(__file__).with_name("goldens"), tmp_path / "goldens")
     args = ("--catalogue", catalogue, "--model-home", home)
     locked = run(*args, "--relock")
     assert locked.code == 0, locked.out
