@@ -48,6 +48,7 @@ MARKERS = {
     "task(name)": "only for models of that task",
     "goldens": "only for models with recorded goldens",
     "consumers(*names)": "only for loads by these consumers",
+    "ours": "only for loads by the libraries of this environment",
     "interrogation": "only for loads that are asked every question",
     "access": "only for loads that are asked two: another name, place, user or mount",
     "no_model": "stands for an empty selection; never run",

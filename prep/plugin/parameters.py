@@ -95,11 +95,13 @@ def _reader(metafunc: pytest.Metafunc) -> Callable[[Row], bool]:
     """Whether the test's markers leave room for a row's load."""
     marker = metafunc.definition.get_closest_marker
     consumers = marker("consumers")
+    ours = marker("ours") is not None
     interrogation, access = marker("interrogation") is not None, marker("access") is not None
 
     def reads(row: Row) -> bool:
         return not any(
             (consumers is not None and load.consumer.name not in consumers.args)
+            or (ours and load.interpreter is not None)
             or (interrogation and not load.is_interrogation)
             or (access and load.is_interrogation)
             for load in row

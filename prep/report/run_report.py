@@ -93,6 +93,10 @@ class LoadReport:
     latency: Annotated[
         Seconds | None, "median of one question that is asked alone; null of an access check"
     ] = None
+    length_tried: Annotated[
+        Count | None, "tokens of the longest text asked; null of an access check"
+    ] = None
+    length_limit: Annotated[Count | None, "tokens that this consumer takes at most"] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

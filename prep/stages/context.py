@@ -19,6 +19,7 @@ from prep.errors import (
     TransientError,
     listing,
 )
+from prep.fetch.hub import Network
 from prep.home.file_lock import HolderNote, lock_stage
 from prep.home.layout import Home, escapes_home, open_to_all
 from prep.process.progress import Progress
@@ -56,7 +57,7 @@ def is_transient(error: BaseException) -> bool:
 class Context:
     """One run of one process. `facts` are for the reports, by the model's name.
 
-    `unreachable` remembers that the hub did not answer: one try a run, not one for every model.
+    `unreachable` remembers hubs that did not answer: one try a run, not one for every model.
     `preflight` is made when something is first found missing, or comes from the main process;
     `wanted` narrows it to the models and precisions that this run's tests are for. `workers` are
     the processes that share this machine; `peaks` is the memory of loads, of this run and earlier
@@ -67,7 +68,7 @@ class Context:
     scratch: Path
     progress: Progress
     facts: dict[str, dict[str, Any]] = field(default_factory=dict)
-    unreachable: HubUnreachable | None = None
+    unreachable: dict[Network, HubUnreachable] = field(default_factory=dict)
     servers: dict[Interpreter | None, ImportServer] = field(default_factory=dict)
     preflight: Preflight | None = None
     wanted: Mapping[str, Collection[str]] | None = None
@@ -186,7 +187,7 @@ class Context:
 
     def forget_failures(self) -> None:
         """A failed stage is tried again, and with it the hub, the preflight and import servers."""
-        self.unreachable = None
+        self.unreachable.clear()
         self.preflight = None
         for server in self.servers.values():
             server.forget_failure()

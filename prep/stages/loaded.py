@@ -1,7 +1,7 @@
 """`loaded`: one load by one consumer in a process without network, and its answers."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from prep.catalogue.entries import ModelSpec
@@ -14,8 +14,8 @@ from prep.stages.converted import Converted
 from prep.stages.fetched import Fetched
 from prep.stages.reference import Reference
 from prep.tasks.consumers import Interpreter, Load
-from prep.tasks.precisions import PUBLISHED, bound
-from prep.tasks.question_sets import Questions, joined
+from prep.tasks.precisions import COMPUTED, PUBLISHED, bound
+from prep.tasks.question_sets import Ask, Questions, joined
 from prep.tasks.registry import TASKS
 
 Q = TypeVar("Q", bound=Questions)
@@ -60,6 +60,18 @@ class Loaded:
         limit = measure.bound(self.questions.agreement, self.precision)
         agreement = self.reference.agreement(self.spec.task, self.facts, limit)
         return measure.problems(agreement, limit)
+
+    def served_problems(self) -> list[str]:
+        """Where a conversion that runs as a service runs it does not answer as the reference.
+
+        The type that this CPU computes in by itself has bounds of its own.
+        """
+        measure, served = TASKS[self.spec.task].measure, self.facts["served"]
+        kinds = (self.precision, COMPUTED[served["type"]])
+        limits = (measure.bound(self.questions.agreement, kind) for kind in kinds)
+        limit = max(limits) if measure.at_most else min(limits)
+        reference = replace(self.reference, ask=self.reference.few)
+        return measure.problems(reference.agreement(self.spec.task, served, limit), limit)
 
     def asked(self, kind: type[Q]) -> Q:
         """The questions, as those of the task that a test is for."""
@@ -136,6 +148,8 @@ def start_load(
         "consumer": load.consumer.name,
         "ask": ask,
         "again": load.is_interrogation,
+        "odd": [*questions.odd.values()] if load.is_interrogation else [],
+        "served": _as_served(questions, reference, spec, load) if is_served(load) else None,
         "way": {
             "target": spec.repo.rpartition("/")[2] if case.way == "short-name" else spec.repo,
             "revision": fetched.locked.commit if case.way == "commit" else None,
@@ -154,6 +168,24 @@ def start_load(
         threads=threads,
         memory=context.load_memory(spec.name, load),
     )
+
+
+def is_served(load: Load) -> bool:
+    """Whether it is asked as services ask too: several at once, and as OpenVINO runs by itself."""
+    return load.is_interrogation and load.interpreter is None
+
+
+def _as_served(
+    questions: Questions, reference: Reference, spec: ModelSpec, load: Load
+) -> dict[str, Any]:
+    """``threads``: what it loads may be shared by threads, as PyTorch's models may."""
+    nothing: Ask = {"texts": [], "prompts": []}
+    return {
+        "at-once": questions.sentinels(),
+        "threads": load.consumer.reads == "source",
+        "ask": {**nothing, **(reference.given or reference.few)},
+        "ov-config": dict(spec.ov_config),
+    }
 
 
 def finish_load(
@@ -179,6 +211,7 @@ def finish_load(
     took: dict[str, Any] = {"seconds": round(result.seconds, 3), "peak-bytes": result.peak}
     if load.is_interrogation:
         took["latency"] = round(result.value["latency"], 6)
+        took |= {f"length-{key}": result.value["longest"][key] for key in ("tried", "limit")}
     goldens = read_goldens(context.settings.goldens, spec.name, spec.repo, spec.task)
     facts = {"goldens": goldens is not None, "loads": {**loads, load.id: took}}
     ready = context.server_ready(spec.name, load.interpreter)

@@ -37,7 +37,7 @@ HEAVY = frozenset(("torch", "transformers", "optimum", "openvino", "sentence_tra
 PROBE = "prep.sandbox.probe"
 HEAVY_ROOMS = (
     *(f"{PROBE}.{name}" for name in ("embedding", "reranker", "seq2seq")),
-    *(f"{PROBE}.{name}" for name in ("libraries", "loading", "modules")),
+    *(f"{PROBE}.{name}" for name in ("lengths", "libraries", "loading", "modules", "serving")),
     "prep.convert.export",
     "prep.convert.gates",
     "prep.convert.content",

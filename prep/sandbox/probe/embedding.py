@@ -38,6 +38,11 @@ def answer(model: Embedding, ask: Facts) -> Facts:
     }
 
 
+def alone(model: Embedding, ask: Facts) -> Facts:
+    """The vector of every text, and nothing else."""
+    return {"vectors": {text: model.embed([text])[0] for text in ask["texts"]}}
+
+
 def answer_again(model: Embedding, ask: Facts, answers: Facts) -> Facts:
     """How far a vector moves when it is asked again, and in a batch."""
     texts, alone = ask["texts"], answers["vectors"]

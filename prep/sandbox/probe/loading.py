@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from prep.sandbox.probe.serving import PerThread, type_name
+
 Facts = dict[str, Any]
 
 # Their positions begin behind the padding's, so that as many fewer tokens fit.
@@ -42,6 +44,7 @@ class Way:
     ) -> None:
         """`below` and `cache_dir` are paths below the home, which is `shown` to this process."""
         self.home, self.shown = home, shown
+        self.converted: PerThread | None = None  # what `load_converted` loaded
         self.languages = languages or {}
         self.target = os.path.join(shown, below) if shown and below is not None else target
         self.hub: Facts = {"revision": revision, "trust_remote_code": False}
@@ -102,7 +105,8 @@ def load_converted(kind: Any, way: Way, **config: str) -> tuple[Any, Any, Facts]
 
     tokenizer = AutoTokenizer.from_pretrained(way.target, trust_remote_code=False)
     model = kind.from_pretrained(way.target, ov_config=ov_config(**config), trust_remote_code=False)
-    return tokenizer, model, openvino_facts(model, way)
+    way.converted = PerThread(model)
+    return tokenizer, way.converted, openvino_facts(model, way)
 
 
 def openvino_facts(model: Any, way: Way) -> Facts:
@@ -110,9 +114,7 @@ def openvino_facts(model: Any, way: Way) -> Facts:
     from openvino import Core
 
     default = Core().get_property("CPU", "INFERENCE_PRECISION_HINT")
-    names = {"float": "f32", "float16": "f16", "bfloat16": "bf16"}
-    kind = getattr(default, "get_type_name", lambda: str(default))()
-    return {"read_from": way.real(model.model_save_dir), "cpu_default": names.get(kind, kind)}
+    return {"read_from": way.real(model.model_save_dir), "cpu_default": type_name(default)}
 
 
 def dtype_of(model: Any) -> str:

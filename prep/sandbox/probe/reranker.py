@@ -62,6 +62,11 @@ def answer(model: Reranker, ask: Facts) -> Facts:
     }
 
 
+def alone(model: Reranker, ask: Facts) -> Facts:
+    """The raw logit of every pair, and nothing else."""
+    return {"logits": [[*pair, model.logits([pair])[0]] for pair in ask["pairs"]]}
+
+
 def answer_again(model: Reranker, ask: Facts, answers: Facts) -> Facts:
     """How far a logit moves when it is asked again, and in a batch; and its scores."""
     pairs, alone = ask["pairs"], [row[-1] for row in answers["logits"]]
