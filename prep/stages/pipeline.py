@@ -23,8 +23,10 @@ from prep.stages.fetched import Fetched, fetch_model
 from prep.stages.loaded import (
     Loaded,
     check_consumer,
+    check_conversion,
     check_interpreter,
     finish_load,
+    lacking,
     start_load,
 )
 from prep.stages.reference import Reference, ask_reference
@@ -120,6 +122,7 @@ class Stages:
             if converted is not None:
                 self.context.need(spec.name, f"converted to {load.precision}", converted.problems)
             check_consumer(self.context, spec, load)
+            check_conversion(self.context, spec, load, converted)
             reference = self.reference(spec)
             wanted = None if load.is_interrogation else self.loaded(spec, load.interrogation)
             job = self._loads.take(spec, load)
@@ -136,10 +139,12 @@ class Stages:
             return None
         if load.precision and not (isinstance(converted, Converted) and converted.sound):
             return None
+        found = converted if isinstance(converted, Converted) else None
+        if lacking(load, found):
+            return None
         reference = self._done.get((spec.name, "reference", ""))
         if not isinstance(reference, Reference):
             return None
-        found = converted if isinstance(converted, Converted) else None
         return start_load(self.context, fetched, found, reference, load, threads)
 
     def close(self) -> None:

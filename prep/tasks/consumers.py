@@ -49,6 +49,8 @@ BY_PATH = (
     Case(way="path", cache=None, mount="read-only"),
     Case(way="path", cache=None, user="other", mount="read-only"),
 )
+# What reads the same files by the same runtime as another consumer needs no case of each axis.
+BY_PATH_IN_SHORT = (BY_PATH[0], BY_PATH[2])
 BY_SHORT_NAME = Case(way="short-name", cache="HF_HOME")
 
 
@@ -56,24 +58,37 @@ BY_SHORT_NAME = Case(way="short-name", cache="HF_HOME")
 class Consumer:
     """One library's way into a model: `classes` are what a service calls.
 
-    It `reads` the original weights or a converted precision. A repository of the owner
-    `short_owner` may be named without its owner.
+    It `reads` the original weights or a converted precision; `needs` are files of a conversion that
+    not every one has. A repository of the owner `short_owner` may be named without its owner.
     """
 
     name: str
     classes: str
     reads: Literal["source", "converted"]
     short_owner: str | None = None
+    needs: tuple[str, ...] = ()
 
     @property
     def cases(self) -> tuple[Case, ...]:
         """Those of any repository."""
-        return BY_NAME_OR_PATH if self.reads == "source" else BY_PATH
+        if self.reads == "source":
+            return BY_NAME_OR_PATH
+        return BY_PATH_IN_SHORT if self.needs else BY_PATH
 
     def cases_of(self, repo: str) -> tuple[Case, ...]:
         """Those of this repository."""
         short = self.short_owner is not None and repo.startswith(f"{self.short_owner}/")
         return (*self.cases, BY_SHORT_NAME) if short else self.cases
+
+
+GENAI = "openvino-genai"
+
+
+def genai(pipeline: str) -> Consumer:
+    """OpenVINO's own runtime: the engine of its model server, without transformers or PyTorch."""
+    return Consumer(
+        name=GENAI, classes=pipeline, reads="converted", needs=("openvino_tokenizer.xml",)
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

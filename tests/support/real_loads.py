@@ -103,6 +103,7 @@ def measured(
         "task": task,
         "folder": str(folder),
         "ask": joined(reference.ask, reference.given),
+        "texts": questions.texts(),
         "languages": {},
     }
     found = server.run("prep.convert.content:measure", order, doing="measuring").value
@@ -113,6 +114,7 @@ def measured(
         vocabulary=found["vocabulary"],
         source_vocabulary=facts["vocabulary"],
         agreement=reference.agreement(task, found["answers"], bound),
+        differences=tuple(found["differences"]),
     )
 
 

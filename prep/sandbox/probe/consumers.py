@@ -10,7 +10,7 @@ import prep.sandbox.probe as probe
 from prep.sandbox.probe import libraries
 from prep.sandbox.probe.loading import Facts, Way
 
-SHARED = ("consumers", "guard", "isolation", "libraries", "loading", "modules", "serve")
+SHARED = ("consumers", "genai", "guard", "isolation", "libraries", "loading", "modules", "serve")
 TASKS: dict[str, ModuleType] = {
     module.name: importlib.import_module(f"{probe.__name__}.{module.name}")
     for module in pkgutil.iter_modules(probe.__path__)

@@ -141,6 +141,7 @@ def test_a_model_tells_all_that_the_run_knows() -> None:
         },
         "precisions": {
             "int8": {**FACTS["precisions"]["int8"], "agreement-bound": 0.99, "fell": False}
+            | {"no-tokenizer": None}
         },
         "network-cut": "seccomp filter",
         "interpreters": FACTS["interpreters"],
