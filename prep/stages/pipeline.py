@@ -122,9 +122,9 @@ class Stages:
             if converted is not None:
                 self.context.need(spec.name, f"converted to {load.precision}", converted.problems)
             check_consumer(self.context, spec, load)
-            check_conversion(self.context, spec, load, converted)
             reference = self.reference(spec)
             wanted = None if load.is_interrogation else self.loaded(spec, load.interrogation)
+            check_conversion(self.context, spec, load, converted)
             job = self._loads.take(spec, load)
             return finish_load(self.context, fetched, converted, load, job, reference, wanted)
 
