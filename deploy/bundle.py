@@ -26,6 +26,7 @@ RECORDS = (
     "report.html",
     "verdict.xml",
     "metrics.prom",
+    "bom.cdx.json",
 )
 FOLDER = "models"
 SUMS = "SHA256SUMS"

@@ -68,6 +68,7 @@ class GivenOptions:
     report: Path | None = None
     verdict_xml: Path | None = None
     metrics: Path | None = None
+    bom: Path | None = None
     token: str | None = field(default=None, repr=False)
 
 
@@ -98,6 +99,7 @@ class Settings:
     report: Path | None
     verdict_xml: Path | None = None
     metrics: Path | None = None
+    bom: Path | None = None
     cleanup: bool = False
     as_json: bool = False
 
@@ -185,6 +187,7 @@ def resolve_settings(given: GivenOptions, environ: Mapping[str, str], root: Path
         report=given.report or (None if offline else home.state / "report.html"),
         verdict_xml=given.verdict_xml or (None if offline else home.state / "verdict.xml"),
         metrics=given.metrics or (None if offline else home.state / "metrics.prom"),
+        bom=given.bom or (None if offline else home.state / "bom.cdx.json"),
         cleanup=given.cleanup,
         as_json=given.as_json,
     )

@@ -61,6 +61,9 @@ HELP = {
         "<home>/model-prep/verdict.xml"
     ),
     "--metrics": ("where to write metrics for Prometheus; default <home>/model-prep/metrics.prom"),
+    "--bom": (
+        "where to write the bill of materials (CycloneDX); default <home>/model-prep/bom.cdx.json"
+    ),
     "--no-progress": "no lines about what is happening",
 }
 
@@ -105,7 +108,7 @@ def add_options(parser: pytest.Parser) -> None:
     add("--consumer-python", action="append", type=_path, metavar="PATH")
     add("--shard", type=_shard, metavar="I/N|auto/N")
     add("--summary", type=_path, metavar="FILE")
-    for name in ("--report", "--verdict-xml", "--metrics"):
+    for name in ("--report", "--verdict-xml", "--metrics", "--bom"):
         add(name, type=_path, metavar="FILE")
     add("--no-progress", action="store_true")
     for name, variable in INI.items():
@@ -171,6 +174,7 @@ def _given_options(config: pytest.Config, environ: Mapping[str, str]) -> GivenOp
         report=get("report"),
         verdict_xml=get("verdict_xml"),
         metrics=get("metrics"),
+        bom=get("bom"),
         token=find_token(os.environ),
     )
 
