@@ -276,7 +276,7 @@ def _other_tools(context: Context, fetched: Fetched, converted: Converted) -> li
     here = conversion.recipe_for(fetched.locked, fetched.spec.task, converted.precision).tools
     then = converted.state.receipt.recipe.tools
     return [
-        f"{tool} {then.get(tool)} (here {version})"
+        f"{tool} {then[tool]} (here {version})"
         for tool, version in here.items()
-        if then.get(tool) != version
+        if then.get(tool, version) != version  # an older recipe knew fewer tools
     ]
