@@ -21,6 +21,7 @@ import ready
 
 RECORDS = (
     "ready.json",
+    "ready.json.sig",
     "summary.json",
     "consumer.env",
     "report.html",

@@ -64,6 +64,9 @@ HELP = {
     "--bom": (
         "where to write the bill of materials (CycloneDX); default <home>/model-prep/bom.cdx.json"
     ),
+    "--verify-signature": (
+        "with --offline: the home must be the one whose ready.json was signed by that public key"
+    ),
     "--no-progress": "no lines about what is happening",
 }
 
@@ -110,6 +113,7 @@ def add_options(parser: pytest.Parser) -> None:
     add("--summary", type=_path, metavar="FILE")
     for name in ("--report", "--verdict-xml", "--metrics", "--bom"):
         add(name, type=_path, metavar="FILE")
+    add("--verify-signature", type=_path, metavar="KEY")
     add("--no-progress", action="store_true")
     for name, variable in INI.items():
         option = name.replace("_", "-")
@@ -175,6 +179,7 @@ def _given_options(config: pytest.Config, environ: Mapping[str, str]) -> GivenOp
         verdict_xml=get("verdict_xml"),
         metrics=get("metrics"),
         bom=get("bom"),
+        verify_signature=get("verify_signature"),
         token=find_token(os.environ),
     )
 

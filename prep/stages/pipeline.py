@@ -80,7 +80,9 @@ class Stages:
         if not settings.offline:  # so that no other catalogue's --cleanup takes it from us
             note_wanted(settings.home, settings.catalogue, settings.lock)
         try:
-            return fetch_model(self.context, spec, self.locked(spec))
+            locked = self.locked(spec)
+            self.context.check_signature(locked, settings.precisions_of(spec))
+            return fetch_model(self.context, spec, locked)
         finally:
             self.context.progress.finish()
 
