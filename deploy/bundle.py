@@ -51,14 +51,14 @@ def main(argv=None):
     return 0
 
 
-def members(home, names=()):
-    """Files, links and folders of these models (or all) in a home, sorted, as paths below it.
+def members(home, names=None, records=RECORDS):
+    """Files, links and folders of these models (None: all), sorted, as paths below the home.
 
     Of a file that is reached by links, each link of the way and the file.
     """
     models = ready._manifest(home)
-    paths = {"model-prep/" + name for name in RECORDS}
-    for name in names or models:
+    paths = {"model-prep/" + name for name in records}
+    for name in models if names is None else names:
         paths.add(models[name]["ref"]["path"])
         for folder in models[name]["folders"]:
             paths |= {"%s/%s" % (folder["path"], file["path"]) for file in folder["files"]}
@@ -103,31 +103,47 @@ def _write(home, names, out):
 
 
 def _fill(tar, home, names):
-    sums = []
     gate = os.path.abspath(ready.__file__)
-    entries = [(FOLDER, home)]
-    entries += [
-        ("%s/%s" % (FOLDER, path), os.path.join(home, path)) for path in members(home, names)
+    entries = [*_entries(home, members(home, names or None)), ("ready.py", gate)]
+    sums = ["%s  %s\n" % (digest, name) for name, digest in add(tar, entries)]
+    text = "".join(sums).encode()
+    entry = tarfile.TarInfo(SUMS)
+    entry.size, entry.mode = len(text), 0o644
+    tar.addfile(entry, io.BytesIO(text))
+
+
+def write_layer(home, paths, out):
+    """A tar of these paths of a home that depends on nothing else: files have no times either."""
+    with tarfile.open(out, "w", format=tarfile.PAX_FORMAT) as tar:
+        add(tar, _entries(home, paths), times=False)
+
+
+def _entries(home, paths):
+    """Names in the tar, and the paths of what has them."""
+    return [(FOLDER, home)] + [
+        ("%s/%s" % (FOLDER, path), os.path.join(home, path)) for path in paths
     ]
-    for name, path in [*entries, ("ready.py", gate)]:
+
+
+def add(tar, entries, times=True):
+    """Add them without owners, open to all; gives name and sha256 of each file."""
+    digests = []
+    for name, path in entries:
         entry = tar.gettarinfo(path, name)
         if entry.islnk():  # a hard link: each name has the whole file
             entry.type, entry.linkname, entry.size = tarfile.REGTYPE, "", os.path.getsize(path)
         entry.uid = entry.gid = 0
         entry.uname = entry.gname = ""
         entry.mode = 0o644 if entry.isreg() else 0o755
-        entry.mtime = int(entry.mtime) if entry.isreg() else 0
+        entry.mtime = int(entry.mtime) if times and entry.isreg() else 0
         if not entry.isreg():
             tar.addfile(entry)
             continue
         with open(path, "rb") as file:
             hashing = _Hashing(file)
             tar.addfile(entry, hashing)
-        sums.append("%s  %s\n" % (hashing.sha256.hexdigest(), name))
-    text = "".join(sums).encode()
-    entry = tarfile.TarInfo(SUMS)
-    entry.size, entry.mode = len(text), 0o644
-    tar.addfile(entry, io.BytesIO(text))
+        digests.append((name, hashing.sha256.hexdigest()))
+    return digests
 
 
 class _Hashing:
