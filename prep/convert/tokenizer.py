@@ -64,7 +64,7 @@ def differences(folder: Path, tokenizer: Any, texts: Sequence[str]) -> list[str]
         if (got := encoded([text])["input_ids"][0]) != known[text]:
             found.append(f"{text[:40]!r} becomes {_part(got)}, not {_part(known[text])}")
     short = [text for text in texts if len(text) <= LONG]
-    if not found and tokenizer.pad_token is not None:
+    if short and not found and tokenizer.pad_token is not None:
         wanted = dict(tokenizer(short, truncation=True, padding=True))
         got_batch = encoded(short)
         names = sorted(wanted.keys() | got_batch.keys())

@@ -240,7 +240,10 @@ def converted(stages: Stages, task: str, source: Path, to: Path, precision: str 
         "task": task,
         "options": dict(OPTIONS[precision]),
     }
-    stages.context.server.run("prep.convert.export:make", order, doing="converting", may_write=[to])
+    server = stages.context.server
+    server.run("prep.convert.export:make", order, doing="converting", may_write=[to])
+    order = {"folder": str(to), "texts": [], "writes": TASKS[task].generates}
+    server.run("prep.convert.tokenizer:make", order, doing="converting", may_write=[to])
     return to
 
 
