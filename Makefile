@@ -37,7 +37,7 @@ beat = (while sleep $(1) >/dev/null 2>&1 && kill -0 $$$$ 2>/dev/null; do echo ".
 INSTALL = $(call beat,8,still installing) $(PIP) install -c requirements-tested.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo prep test lint coverage proof matrix consumers faults image-test page-test dashboards-test bench mutants full-size recipes clean
+.PHONY: help demo prep bundle test lint coverage proof matrix consumers faults image-test page-test dashboards-test bench mutants full-size recipes clean
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -48,6 +48,9 @@ demo: $(USER_STAMP) $(OVERLAY_STAMP) ## prepare and prove the sample models, whi
 
 prep: $(USER_STAMP) $(OVERLAY_STAMP) ## prepare and prove the models of models.toml
 	$(PY) -m pytest --junitxml=reports/junit.xml --verdict-xml=reports/verdict.xml $(ARGS)
+
+bundle: ## one tar of a home that is ready, for an air gap: MODEL_HOME=/srv/models OUT=models.tar
+	@$(if $(and $(MODEL_HOME),$(OUT)),,$(error give MODEL_HOME= and OUT=))$(PYTHON) deploy/bundle.py "$(MODEL_HOME)" "$(OUT)"
 
 test: $(DEV_STAMP) $(OVERLAY_STAMP) ## the tests of the suite itself
 	@$(call beat,30,still testing) $(PY) -m pytest -c tests/pytest.ini $(SIDE_BY_SIDE) $(TESTS) $(ARGS)

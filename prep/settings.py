@@ -69,6 +69,8 @@ class GivenOptions:
     report: Path | None = None
     verdict_xml: Path | None = None
     metrics: Path | None = None
+    bom: Path | None = None
+    verify_signature: Path | None = None
     token: str | None = field(default=None, repr=False)
 
 
@@ -99,6 +101,8 @@ class Settings:
     report: Path | None
     verdict_xml: Path | None = None
     metrics: Path | None = None
+    bom: Path | None = None
+    verify_signature: Path | None = None
     cleanup: bool = False
     as_json: bool = False
 
@@ -200,6 +204,8 @@ def resolve_settings(given: GivenOptions, environ: Mapping[str, str], root: Path
         report=given.report or (None if offline else home.state / "report.html"),
         verdict_xml=given.verdict_xml or (None if offline else home.state / "verdict.xml"),
         metrics=given.metrics or (None if offline else home.state / "metrics.prom"),
+        bom=given.bom or (None if offline else home.state / "bom.cdx.json"),
+        verify_signature=given.verify_signature,
         cleanup=given.cleanup,
         as_json=given.as_json,
     )
@@ -226,6 +232,13 @@ def _modes(given: GivenOptions, offline: bool) -> None:
         raise WrongRequest(
             "--cleanup removes from the home, which --offline (HF_HUB_OFFLINE) forbids."
         )
+    if (key := given.verify_signature) is not None:
+        if not offline:
+            raise WrongRequest(
+                "--verify-signature is for --offline: a run that may write changes what was signed."
+            )
+        if not key.is_file():
+            raise WrongRequest(f"--verify-signature {key}: there is no such file.")
     if given.as_json and given.cleanup:
         raise WrongRequest(
             "--dry-run=json is for a run and for --relock: with --cleanup it is --dry-run."

@@ -62,6 +62,12 @@ HELP = {
         "<home>/model-prep/verdict.xml"
     ),
     "--metrics": ("where to write metrics for Prometheus; default <home>/model-prep/metrics.prom"),
+    "--bom": (
+        "where to write the bill of materials (CycloneDX); default <home>/model-prep/bom.cdx.json"
+    ),
+    "--verify-signature": (
+        "with --offline: the home must be the one whose ready.json was signed by that public key"
+    ),
     "--no-progress": "no lines about what is happening",
 }
 
@@ -106,8 +112,9 @@ def add_options(parser: pytest.Parser) -> None:
     add("--consumer-python", action="append", type=_path, metavar="PATH")
     add("--shard", type=_shard, metavar="I/N|auto/N")
     add("--summary", type=_path, metavar="FILE")
-    for name in ("--report", "--verdict-xml", "--metrics"):
+    for name in ("--report", "--verdict-xml", "--metrics", "--bom"):
         add(name, type=_path, metavar="FILE")
+    add("--verify-signature", type=_path, metavar="KEY")
     add("--no-progress", action="store_true")
     for name, variable in INI.items():
         option = name.replace("_", "-")
@@ -172,6 +179,8 @@ def _given_options(config: pytest.Config, environ: Mapping[str, str]) -> GivenOp
         report=get("report"),
         verdict_xml=get("verdict_xml"),
         metrics=get("metrics"),
+        bom=get("bom"),
+        verify_signature=get("verify_signature"),
         token=find_token(os.environ),
     )
 

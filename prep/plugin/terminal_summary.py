@@ -84,6 +84,8 @@ def _notes(report: ModelReport) -> Iterator[str]:
     for precision, made in report.precisions.items():
         if made.tools_differ:
             yield f"{precision} was converted with {', '.join(made.tools_differ)}"
+        if made.no_tokenizer:
+            yield f"{precision} has no openvino_tokenizer.xml: {made.no_tokenizer}"
     loads = [load for load in report.loads.values() if isinstance(load, LoadReport)]
     untried = [load.not_tried for load in report.loads.values() if isinstance(load, LoadNotTried)]
     for reason, count in Counter(untried).items():

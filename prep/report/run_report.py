@@ -82,6 +82,9 @@ class ConversionReport:
     tools_differ: Annotated[Texts, "tools of another version than the receipt names; no failure"]
     agreement_bound: Annotated[Number, "what the task's questions allow"]
     fell: Annotated[bool, "whether the agreement fell by more than in the last runs"] = False
+    no_tokenizer: Annotated[
+        str | None, "why it has no openvino_tokenizer.xml; null where it has one, or nobody tried"
+    ] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

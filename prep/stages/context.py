@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from prep.catalogue.lock import LockedModel
 from prep.convert import overlay
 from prep.errors import (
     ChecksumMismatch,
@@ -16,6 +17,7 @@ from prep.errors import (
     LinkEscapesHome,
     ModelError,
     PathOccupied,
+    SignatureInvalid,
     TransientError,
     listing,
 )
@@ -30,6 +32,7 @@ from prep.stages.estimates import LOADING, load_memory
 from prep.stages.preflight import Preflight, run_preflight
 from prep.tasks.consumers import Interpreter, Load
 from prep.verify.problem import Problem
+from prep.verify.signature import SignedManifest, verify
 
 
 class NotReached(ModelError):
@@ -76,6 +79,7 @@ class Context:
     peaks: dict[tuple[str, str], int] = field(default_factory=dict)
     clocks: dict[str, Clock] = field(default_factory=lambda: defaultdict(Clock))
     meanwhile: Callable[[], None] = lambda: None
+    _signed: SignedManifest | SignatureInvalid | None = None
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
     @property
@@ -122,6 +126,21 @@ class Context:
     def home(self) -> Home:
         """The home of this run."""
         return self.settings.home
+
+    def check_signature(self, locked: LockedModel, precisions: tuple[str, ...]) -> None:
+        """Go on with what was signed only, where that is asked for. Verified once a run."""
+        key = self.settings.verify_signature
+        if key is None:
+            return
+        with self._lock:
+            if self._signed is None:
+                try:
+                    self._signed = verify(self.home, key, self.scratch)
+                except SignatureInvalid as error:
+                    self._signed = error
+        if isinstance(self._signed, SignatureInvalid):
+            raise SignatureInvalid(f"{locked.name}: {self._signed}")
+        self._signed.check(self.home, locked, precisions)
 
     def check_preflight(self, model: str) -> None:
         """Begin nothing that cannot be finished; each model reports its own obstacles."""

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from prep.catalogue.entries import ModelSpec
 from prep.catalogue.goldens import Goldens, read_goldens
-from prep.errors import NotTried, UnsuitableInterpreter, listing
+from prep.errors import NotTried, PrepError, UnsuitableInterpreter, Unsupported, listing
 from prep.process.child import Event
 from prep.sandbox.import_server import Job, JobResult
 from prep.stages.context import Context
@@ -125,6 +125,38 @@ def check_consumer(context: Context, spec: ModelSpec, load: Load) -> None:
         raise NotTried(f"{name} is {why}")
 
 
+def lacking(load: Load, converted: Converted | None) -> str | None:
+    """What a load needs of a conversion that has it not, and why."""
+    receipt = converted.state.receipt if converted else None
+    listed = {file.path for file in receipt.files} if receipt else set()
+    missing = [name for name in load.consumer.needs if name not in listed]
+    if receipt is None or not missing:
+        return None
+    why = receipt.no_tokenizer or "it was converted before those were made"
+    return f"the {load.precision} conversion has no {', '.join(missing)}: {why}"
+
+
+def check_conversion(
+    context: Context, spec: ModelSpec, load: Load, converted: Converted | None
+) -> None:
+    """Raise where the conversion lacks what the consumer needs."""
+    if why := lacking(load, converted):
+        raise _left_out(context, spec, load, why)
+
+
+def _left_out(context: Context, spec: ModelSpec, load: Load, why: str) -> PrepError:
+    """The error of a load that the model itself does not allow: none where nobody asked for it."""
+    name = load.consumer.name
+    if name in (spec.consumers or ()):
+        return Unsupported(
+            f"{spec.name}: its entry names the consumer {name}, which cannot read it: {why}. Take "
+            "it out of 'consumers', or run once without --offline where the home is older."
+        )
+    loads = context.facts.get(spec.name, {}).get("loads", {})
+    context.record(spec.name, loads={**loads, load.id: {"not-tried": why}})
+    return NotTried(why)
+
+
 def start_load(
     context: Context,
     fetched: Fetched,
@@ -205,6 +237,8 @@ def finish_load(
     try:
         result = context.server_of(load.interpreter).result(job)
     except NotTried as reason:
+        if load.is_interrogation and load.interpreter is None:  # its case needs no right at all
+            raise _left_out(context, spec, load, str(reason)) from None
         context.record(spec.name, loads={**loads, load.id: {"not-tried": str(reason)}})
         raise
     context.peaks[spec.name, load.id] = result.peak

@@ -54,9 +54,9 @@ BY_SHORT_NAME = Case(way="short-name", cache="HF_HOME")
 class Consumer:
     """One library's way into a model: `classes` are what a service calls.
 
-    It `reads` the original weights or a converted precision. A repository of the owner
-    `short_owner` may be named without its owner. From that version of a library on, `until`, it
-    does the same as another consumer.
+    It `reads` the original weights or a converted precision; `needs` are files of a conversion that
+    not every one has. A repository of the owner `short_owner` may be named without its owner. From
+    that version of a library on, `until`, it does the same as another consumer.
     """
 
     name: str
@@ -64,6 +64,7 @@ class Consumer:
     reads: Literal["source", "converted"]
     short_owner: str | None = None
     until: tuple[str, int] | None = None
+    needs: tuple[str, ...] = ()
 
     @property
     def is_other_here(self) -> bool:
@@ -82,6 +83,16 @@ class Consumer:
         """Those of this repository."""
         short = self.short_owner is not None and repo.startswith(f"{self.short_owner}/")
         return (*self.cases, BY_SHORT_NAME) if short else self.cases
+
+
+GENAI = "openvino-genai"
+
+
+def genai(pipeline: str) -> Consumer:
+    """OpenVINO's own runtime: the engine of its model server, without transformers or PyTorch."""
+    return Consumer(
+        name=GENAI, classes=pipeline, reads="converted", needs=("openvino_tokenizer.xml",)
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

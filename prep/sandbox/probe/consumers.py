@@ -14,6 +14,7 @@ from prep.sandbox.probe.serving import at_once, compile_as_served
 
 SHARED = (
     "consumers",
+    "genai",
     "guard",
     "isolation",
     "libraries",

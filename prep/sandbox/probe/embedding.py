@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from prep.sandbox.probe import loading
+from prep.sandbox.probe import genai, loading
+from prep.sandbox.probe.isolation import NotTried
 from prep.sandbox.probe.loading import Facts, Way
 from prep.sandbox.probe.modules import Pipeline, read
 
@@ -14,6 +15,7 @@ CLASSES = (
     ("transformers", "AutoModel"),
     ("sentence_transformers", "SentenceTransformer"),
     ("optimum.intel", "OVModelForFeatureExtraction"),
+    ("openvino_genai", "TextEmbeddingPipeline"),
 )
 Vectors = list[list[float]]
 
@@ -98,6 +100,27 @@ def sentence_transformers_openvino(way: Way) -> Embedding:
     return sentence_transformers(way, backend="openvino", model_kwargs=config)
 
 
+def openvino_genai(way: Way) -> Embedding:
+    """TextEmbeddingPipeline: the service says how to pool, and what stands before a text."""
+    from openvino_genai import TextEmbeddingPipeline
+
+    pipeline = Pipeline(way)
+    modes = ", ".join(pipeline.modes)
+    if modes not in genai.POOLING:
+        raise NotTried(f"openvino-genai has no pooling {modes}")
+    tokenizer, limit, _ = genai.described(way)
+    limit = min(filter(None, (pipeline.max_length, limit)))
+    config = TextEmbeddingPipeline.Config(
+        pooling_type=getattr(TextEmbeddingPipeline.PoolingType, genai.POOLING[modes]),
+        normalize=pipeline.normalizes,
+        max_length=limit,
+        **({"embed_instruction": pipeline.prompt} if pipeline.prompt else {}),
+    )
+    model = TextEmbeddingPipeline(way.target, "CPU", config, **loading.ov_config())
+    facts = {"max_length": limit, "pooling": [modes], "normalized": pipeline.normalizes}
+    return Embedding(tokenizer, model.embed_documents, facts)
+
+
 def reference(way: Way) -> Embedding:
     """The publisher's pipeline in float32: what every consumer is held against."""
     if read(way, "modules.json") is None:  # no more is said than the transformer
@@ -143,4 +166,5 @@ CONSUMERS = {
     "sentence-transformers": sentence_transformers,
     "optimum-intel": optimum_intel,
     "sentence-transformers-openvino": sentence_transformers_openvino,
+    "openvino-genai": openvino_genai,
 }

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 
 PACKAGES = (
     *("torch", "transformers", "sentence-transformers", "optimum-intel", "optimum", "openvino"),
+    *("openvino-tokenizers", "openvino-genai"),
     *("nncf", "huggingface-hub", "tokenizers", "safetensors"),
 )
 # Each with names that it imports lazily and that all loads need; a task's module has its own.
@@ -23,6 +24,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "sentence_transformers.models": (),
     "optimum.intel": ("OVWeightQuantizationConfig",),
     "openvino": (),
+    "openvino_genai": (),
 }
 NEEDED = {
     "transformers": ("torch", "transformers"),
@@ -30,6 +32,7 @@ NEEDED = {
     "sentence-transformers": ("sentence_transformers",),
     "optimum-intel": ("optimum.intel", "openvino"),
     "sentence-transformers-openvino": ("sentence_transformers", "optimum.intel", "openvino"),
+    "openvino-genai": ("torch", "transformers", "openvino_genai"),
 }
 
 

@@ -46,7 +46,10 @@ def possible(ways: Iterable[str]) -> list[Row]:
 
 TABLES = pytest.mark.parametrize(
     ("cases", "ways"),
-    [(BY_NAME_OR_PATH, ("name", "commit", "path")), (BY_PATH, ("path",))],
+    [
+        (BY_NAME_OR_PATH, ("name", "commit", "path")),
+        (BY_PATH, ("path",)),
+    ],
     ids=["by name or path", "by path"],
 )
 
@@ -139,7 +142,7 @@ def test_ids_are_unique_and_say_what_differs(task: str) -> None:
 
 def test_ids_are_read_as_sentences_of_few_words() -> None:
     other = Interpreter(python=Path("/srv/search/bin/python"), label="search")
-    plain_consumer, _, two, _ = TASKS["embedding"].consumers
+    plain_consumer, _, two, *_ = TASKS["embedding"].consumers
     away = BY_NAME_OR_PATH[2]
     assert [
         Load(consumer=plain_consumer, case=Case(way="name", cache="HF_HOME"), precision=None).id,

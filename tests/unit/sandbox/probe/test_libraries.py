@@ -157,6 +157,7 @@ ABSENT = {
     "sentence-transformers-openvino": (
         "not installed: sentence_transformers, optimum.intel, openvino"
     ),
+    "openvino-genai": "not installed: torch, transformers, openvino_genai",
 }
 
 
