@@ -13,12 +13,15 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PIP_NO_CACHE_DIR=1 \
     PIP_NO_INPUT=1
 WORKDIR /build
-COPY requirements.txt requirements-tested.txt ./
+COPY requirements.txt requirements-tested.txt prep/convert/overlay.txt ./
 # torch comes first and alone: the extra index is asked for torch and for nothing else.
 RUN python -m venv /opt/venv \
  && /opt/venv/bin/python -m pip install -c requirements-tested.txt --no-deps \
       ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} torch \
  && /opt/venv/bin/python -m pip install -c requirements-tested.txt -r requirements.txt
+# As `python -m prep.convert.overlay` does, which would be done again with every change of prep/.
+RUN /opt/venv/bin/python -m pip install --no-deps -r overlay.txt \
+      --target /opt/venv/share/model-prep/transformers-4.57
 
 FROM python:${PYTHON_VERSION}-slim
 # HOME: a user id without a name has none of its own. The home of the models is HF_HOME.

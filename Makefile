@@ -25,9 +25,10 @@ SIDE_BY_SIDE = -n 2 --dist loadfile
 TESTS = $(if $(filter tests/%,$(ARGS)),,tests)
 # What is installed is remembered by the content of these files: other content, other stamp. Not by
 # their dates, which every checkout changes.
-KEY := $(shell cat pyproject.toml requirements*.txt | cksum | cut -d' ' -f1)
+KEY := $(shell cat pyproject.toml requirements*.txt prep/convert/overlay.txt | cksum | cut -d' ' -f1)
 USER_STAMP := $(VENV)/.model-prep-$(KEY)
 DEV_STAMP := $(VENV)/.model-prep-dev-$(KEY)
+OVERLAY_STAMP := $(VENV)/.model-prep-overlay-$(KEY)
 
 # A line now and then, as long as this recipe's shell is there: pip says nothing while it unpacks,
 # and some tests take their time; nobody should think them dead. $(call beat,SECONDS,WORDS)
@@ -36,19 +37,22 @@ beat = (while sleep $(1) >/dev/null 2>&1 && kill -0 $$$$ 2>/dev/null; do echo ".
 INSTALL = $(call beat,8,still installing) $(PIP) install -c requirements-tested.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo prep test lint coverage proof matrix consumers faults zoo image-test page-test dashboards-test bench full-size recipes clean
+.PHONY: help demo prep bundle test lint coverage proof matrix consumers faults zoo image-test page-test dashboards-test bench mutants full-size recipes clean
 .DELETE_ON_ERROR:
 
 help: ## this list
 	@awk -F ' *## ' '/^[a-z-]+:.*## / { sub(/:.*/, "", $$1); printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: $(USER_STAMP) ## prepare and prove the sample models, which ship with the project
+demo: $(USER_STAMP) $(OVERLAY_STAMP) ## prepare and prove the sample models, which ship with the project
 	$(PY) -m pytest --hub sample --junitxml=reports/junit.xml --verdict-xml=reports/verdict.xml $(ARGS)
 
-prep: $(USER_STAMP) ## prepare and prove the models of models.toml
+prep: $(USER_STAMP) $(OVERLAY_STAMP) ## prepare and prove the models of models.toml
 	$(PY) -m pytest --junitxml=reports/junit.xml --verdict-xml=reports/verdict.xml $(ARGS)
 
-test: $(DEV_STAMP) ## the tests of the suite itself
+bundle: ## one tar of a home that is ready, for an air gap: MODEL_HOME=/srv/models OUT=models.tar
+	@$(if $(and $(MODEL_HOME),$(OUT)),,$(error give MODEL_HOME= and OUT=))$(PYTHON) deploy/bundle.py "$(MODEL_HOME)" "$(OUT)"
+
+test: $(DEV_STAMP) $(OVERLAY_STAMP) ## the tests of the suite itself
 	@$(call beat,30,still testing) $(PY) -m pytest -c tests/pytest.ini $(SIDE_BY_SIDE) $(TESTS) $(ARGS)
 
 lint: $(DEV_STAMP) ## ruff and mypy
@@ -59,7 +63,7 @@ lint: $(DEV_STAMP) ## ruff and mypy
 # Each lies below tests/proofs/ or is marked so: `make proof ARGS="-k signals"`, and `make proof
 # ARGS="--collect-only -q"` lists them. An option of a file is a variable, told in its first lines.
 PROOF = $(call beat,30,still testing) $(PY) -m pytest -c tests/pytest.ini -rs -m proof
-proof: $(DEV_STAMP) ## every proof: hours. ARGS="-k fuzz" chooses: crashes, environments, fuzz, interruptions, signals …
+proof: $(DEV_STAMP) $(OVERLAY_STAMP) ## every proof: hours. ARGS="-k fuzz" chooses: crashes, environments, fuzz, interruptions, signals …
 	@$(PROOF) $(if $(filter tests/%,$(ARGS)),,tests) $(ARGS)
 
 # Two more environments, of services that read what was prepared: minutes, and 3 GB on the disk.
@@ -96,13 +100,21 @@ $(VENV)-dashboards/.made: tests/proofs/dashboards/package.json
 bench: $(DEV_STAMP) ## times and memory against peers, into docs/performance.md: 40 minutes on an idle machine
 	@$(PY) -m benchmarks.bench $(ARGS)
 
+mutants: $(DEV_STAMP) $(VENV)-mutants/.made ## change the code of the checks, a place at a time: do tests notice? An hour
+	@$(VENV)-mutants/bin/python -m tools.mutants --python $(PY) $(ARGS)
+
+$(VENV)-mutants/.made: tools/mutants/requirements.txt | $(USER_STAMP)
+	@rm -rf $(@D) && $(PY) -m venv $(@D)
+	@$(@D)/bin/python -m pip --disable-pip-version-check --no-input install -q -r $<
+	@touch $@
+
 full-size: $(DEV_STAMP) ## stand-ins of the real reranker and seq2seq model, full size: times and memory
 	$(PY) -m benchmarks.full_size $(ARGS)
 
 recipes: $(DEV_STAMP) ## the steps of the CI recipes in docs/ci.md, with every check
 	@export RECIPE_CHECKS=; $(call beat,30,still testing) $(PY) -m pytest -c tests/pytest.ini tests/system/test_ci.py $(ARGS)
 
-coverage: $(DEV_STAMP) ## how much of prep/ the tests run, child processes included
+coverage: $(DEV_STAMP) $(OVERLAY_STAMP) ## how much of prep/ the tests run, child processes included
 	$(PY) -m coverage erase
 	@export COVERAGE_FILE=$(CURDIR)/.coverage; $(call beat,30,still testing) $(PY) -m coverage run -m pytest -c tests/pytest.ini $(SIDE_BY_SIDE) $(TESTS) $(ARGS)
 	$(PY) -m coverage combine --quiet
@@ -151,3 +163,10 @@ $(DEV_STAMP): $(USER_STAMP)
 	@echo "installing what tests and checks need"
 	@$(INSTALL) -r requirements-dev.txt
 	@touch $@
+
+# Only a few architectures need it: a failure is reported, the rest is prepared, and the next make
+# tries again.
+$(OVERLAY_STAMP): | $(USER_STAMP)
+	@echo "installing the second converter (13 MB to fetch, 133 MB on the disk)"
+	@$(call beat,8,still installing) $(PY) -m prep.convert.overlay && touch $@ || \
+	  echo "The second converter is not installed: models that need it are refused. Try again: $(PY) -m prep.convert.overlay"

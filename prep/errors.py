@@ -111,6 +111,10 @@ class ConverterMissing(ModelError, term="converter not installed"):
     """The converter that the model's architecture needs is not installed."""
 
 
+class SignatureInvalid(ModelError, term="signature invalid"):
+    """The home is not the one that was signed, or it was signed by another key."""
+
+
 class LinkEscapesHome(ModelError, term="link leaves the home"):
     """A folder of the home is a link that leads out of it: nothing is written through it."""
 

@@ -5,11 +5,12 @@ Nothing here knows pytest; `prep.plugin.options` says where each value comes fro
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
+from prep.catalogue.addresses import is_url, wrong_part
 from prep.catalogue.entries import Catalogue, ModelSpec, read_catalogue
 from prep.catalogue.goldens import read_goldens
 from prep.catalogue.lock import Lock, LockedModel, check_lock, read_lock
@@ -68,6 +69,8 @@ class GivenOptions:
     report: Path | None = None
     verdict_xml: Path | None = None
     metrics: Path | None = None
+    bom: Path | None = None
+    verify_signature: Path | None = None
     token: str | None = field(default=None, repr=False)
 
 
@@ -98,6 +101,8 @@ class Settings:
     report: Path | None
     verdict_xml: Path | None = None
     metrics: Path | None = None
+    bom: Path | None = None
+    verify_signature: Path | None = None
     cleanup: bool = False
     as_json: bool = False
 
@@ -117,6 +122,20 @@ class Settings:
     def questions_of(self, spec: ModelSpec) -> Questions:
         """What the model is asked."""
         return self.questions[spec.name]
+
+    def network_of(self, spec: ModelSpec) -> Network:
+        """The hub that has the model: its entry's own, else that of the run."""
+        if spec.hub is None:
+            return self.network
+        folder = None if is_url(spec.hub) else self.catalogue.path.parent / spec.hub
+        return self.network.at(os.path.abspath(folder) if folder else spec.hub)
+
+    def by_network(self, specs: Iterable[ModelSpec]) -> dict[Network, list[ModelSpec]]:
+        """Models by the hub that has them."""
+        found: dict[Network, list[ModelSpec]] = {}
+        for spec in specs:
+            found.setdefault(self.network_of(spec), []).append(spec)
+        return found
 
     def consumers_of(self, spec: ModelSpec) -> tuple[str, ...] | None:
         """Which consumers read a model: those of the entry, else of the lock; None for all."""
@@ -166,7 +185,7 @@ def resolve_settings(given: GivenOptions, environ: Mapping[str, str], root: Path
     home = Home(root_of_home, catalogue=os.path.abspath(catalogue.path))
     if home.root.exists() and not home.root.is_dir():
         raise WrongRequest(f"The home {home.root} is not a folder: see --model-home (HF_HOME).")
-    return Settings(
+    settings = Settings(
         catalogue=catalogue,
         lock=lock,
         models=_share(models, shard),
@@ -185,9 +204,20 @@ def resolve_settings(given: GivenOptions, environ: Mapping[str, str], root: Path
         report=given.report or (None if offline else home.state / "report.html"),
         verdict_xml=given.verdict_xml or (None if offline else home.state / "verdict.xml"),
         metrics=given.metrics or (None if offline else home.state / "metrics.prom"),
+        bom=given.bom or (None if offline else home.state / "bom.cdx.json"),
+        verify_signature=given.verify_signature,
         cleanup=given.cleanup,
         as_json=given.as_json,
     )
+    for network in settings.by_network(models):
+        if network.folder and f"{os.path.realpath(network.folder)}/".startswith(
+            f"{os.path.realpath(home.root)}/"
+        ):
+            raise WrongRequest(
+                f"The hub {network.folder} lies in the home {home.root}, which this suite writes "
+                "and cleans up: keep models of your own elsewhere."
+            )
+    return settings
 
 
 def _modes(given: GivenOptions, offline: bool) -> None:
@@ -202,6 +232,13 @@ def _modes(given: GivenOptions, offline: bool) -> None:
         raise WrongRequest(
             "--cleanup removes from the home, which --offline (HF_HUB_OFFLINE) forbids."
         )
+    if (key := given.verify_signature) is not None:
+        if not offline:
+            raise WrongRequest(
+                "--verify-signature is for --offline: a run that may write changes what was signed."
+            )
+        if not key.is_file():
+            raise WrongRequest(f"--verify-signature {key}: there is no such file.")
     if given.as_json and given.cleanup:
         raise WrongRequest(
             "--dry-run=json is for a run and for --relock: with --cleanup it is --dry-run."
@@ -298,6 +335,12 @@ def _network(
     given: GivenOptions, environ: Mapping[str, str], sample: bool, offline: bool
 ) -> Network:
     endpoint = given.hub or environ.get("HF_ENDPOINT") or DEFAULT_ENDPOINT
+    if given.hub and not sample and not is_url(given.hub):
+        if not offline and not Path(given.hub).is_dir():
+            raise WrongRequest(
+                f"--hub {given.hub} is no folder; the address of a hub begins with https://."
+            )
+        return Network(endpoint=given.hub, timeout=given.download_timeout)
     try:
         parts = urlsplit(DEFAULT_ENDPOINT if sample else endpoint)
     except ValueError:
@@ -309,7 +352,7 @@ def _network(
             "The hub's URL holds a user or a password, which reports would show: pass a token in "
             "HF_TOKEN instead."
         )
-    if wrong := _wrong_part(parts):
+    if wrong := wrong_part(parts):
         raise _no_address(wrong)
     token = None if sample else given.token
     if token and not offline:
@@ -341,21 +384,3 @@ def _no_address(wrong: str) -> WrongRequest:
         f"--hub (HF_ENDPOINT) is not the address of a hub: {wrong}. Give one as "
         "https://mirror.example:8443/hf."
     )
-
-
-def _wrong_part(parts: SplitResult) -> str | None:
-    """Why no request could be made, though it reads as a URL."""
-    host = parts.hostname or ""
-    try:
-        host.encode("idna")  # as it is looked up
-    except UnicodeError:
-        return "its host is no name (a part of it is empty or too long)"
-    if not host.isprintable() or " " in host + parts.path:
-        return "it has a space or an invisible character"
-    try:
-        parts.port  # noqa: B018  # read only here
-    except ValueError:
-        return "its port is no number up to 65535"
-    if parts.query or parts.fragment:
-        return "it has a query or a fragment (? or #)"
-    return None

@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from prep.catalogue.addresses import address_problem, is_url
 from prep.errors import CatalogueError
 from prep.files.fields import NAME, REPO, REVISION, Table, path_problem
 from prep.files.reader import Unreadable, read_toml
@@ -11,6 +12,7 @@ from prep.tasks.precisions import PRECISIONS
 from prep.tasks.registry import TASKS
 
 VERSION = 1
+PROPERTY = re.compile(r"[A-Z][A-Z0-9_]*")
 LANGUAGE = re.compile(r"[a-z]{2,3}(-[a-z0-9]{2,8})?")
 
 
@@ -22,7 +24,9 @@ class ModelSpec:
     globs over the repository's paths, `consumers` names of the consumers' table; None means the
     task's defaults. `licenses`, where given, are the only ones that the lock may hold. `language`
     is that of the questions; `questions` a file of the model's own, relative to the catalogue.
-    `source_language` and `target_language` are codes of a translator's tokenizer.
+    `source_language` and `target_language` are codes of a translator's tokenizer. `hub` is the
+    address of the model's own hub, or a folder, relative to the catalogue. `ov_config` is how
+    the model's service configures OpenVINO.
     """
 
     name: str
@@ -36,6 +40,8 @@ class ModelSpec:
     licenses: tuple[str, ...] | None = None
     language: str = "en"
     questions: str | None = None
+    hub: str | None = None
+    ov_config: tuple[tuple[str, str], ...] = ()
     source_language: str | None = None
     target_language: str | None = None
 
@@ -105,11 +111,15 @@ def _model(table: Table) -> ModelSpec:
         licenses=table.texts("licenses") if table.has("licenses") else None,
         language=_language(table) if table.has("language") else "en",
         questions=table.text("questions") if table.has("questions") else None,
+        hub=table.text("hub") if table.has("hub") else None,
+        ov_config=_ov_config(table) if table.has("ov-config") else (),
         source_language=table.text("source-language") if table.has("source-language") else None,
         target_language=table.text("target-language") if table.has("target-language") else None,
     )
     if spec.questions and (problem := path_problem(spec.questions)):
         table.note("questions", f"{spec.questions!r} {problem}; it is relative to the catalogue")
+    if spec.hub and is_url(spec.hub) and (problem := address_problem(spec.hub)):
+        table.note("hub", f"is not the address of a hub: {problem}")
     for index, glob in enumerate(spec.files or ()):
         if problem := path_problem(glob):
             table.note(f"files[{index}]", f"{glob!r} {problem}")
@@ -125,6 +135,17 @@ def _model(table: Table) -> ModelSpec:
 
 def _language(table: Table) -> str:
     return table.text("language", LANGUAGE, "a code of a language, as de or pt-br")
+
+
+def _ov_config(table: Table) -> tuple[tuple[str, str], ...]:
+    given = table.table("ov-config")
+    return tuple((key, given.text(key)) for key in given.raw if _is_property(given, key))
+
+
+def _is_property(table: Table, key: str) -> bool:
+    if not PROPERTY.fullmatch(key):
+        table.note(key, "is not a name of an OpenVINO property, as INFERENCE_PRECISION_HINT")
+    return PROPERTY.fullmatch(key) is not None
 
 
 def duplicate_names(names: list[str], *, any_case: bool = False) -> list[str]:
@@ -144,6 +165,7 @@ def _conflicts(models: list[ModelSpec]) -> list[str]:
     """Entries, each right by itself, that cannot be in one home together."""
     problems = []
     revisions: dict[str, tuple[int, str]] = {}  # by repository, the first
+    hubs: dict[str, tuple[int, str | None]] = {}
     made: dict[tuple[str, str], tuple[int, object]] = {}  # by repository and precision, the first
     for index, spec in enumerate(models):
         if spec.repo and spec.revision:
@@ -153,6 +175,12 @@ def _conflicts(models: list[ModelSpec]) -> list[str]:
                     f"in 'models[{index}].revision': {spec.revision!r}, but 'models[{before}]' "
                     f"wants {revision!r} of the same repo; refs/main can name only one commit"
                 )
+        before, hub = hubs.setdefault(spec.repo, (index, spec.hub))
+        if spec.repo and spec.hub != hub:
+            problems.append(
+                f"in 'models[{index}]': it comes from another hub than 'models[{before}]' of the "
+                "same repo; the home has one folder for both"
+            )
         if not (spec.repo and spec.task):
             continue
         how = (spec.task, spec.files)

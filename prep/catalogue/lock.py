@@ -35,7 +35,7 @@ class LockedModel:
     """One model's pin. `files` are sorted by path.
 
     `consumers` are those that can read such a model, None for all of its task; `converter` is the
-    one that its architecture needs, None for the usual one.
+    one that its architecture needs, None for the usual one; `hub` is its entry's own.
     """
 
     name: str
@@ -47,6 +47,7 @@ class LockedModel:
     requested_files: tuple[str, ...] | None = None
     consumers: tuple[str, ...] | None = None
     converter: str | None = None
+    hub: str | None = None
 
     @property
     def bytes(self) -> int:
@@ -153,6 +154,7 @@ def _differences(catalogue: Catalogue, spec: ModelSpec, locked: LockedModel) -> 
         f"locked {what} {was!r}, {catalogue.path.name} says {now!r}"
         for what, was, now in (
             ("repo", locked.repo, spec.repo),
+            ("hub", locked.hub, spec.hub),
             ("requested-revision", locked.requested_revision, spec.revision),
             ("requested-files", locked.requested_files, spec.files),
         )
@@ -177,6 +179,7 @@ def _entry(model: LockedModel) -> str:
         "[[models]]",
         f"name = {_quoted(model.name)}",
         f"repo = {_quoted(model.repo)}",
+        *([f"hub = {_quoted(model.hub)}"] if model.hub is not None else []),
         f"requested-revision = {_quoted(model.requested_revision)}",
     ]
     if model.requested_files is not None:
@@ -219,6 +222,7 @@ def _model(table: Table) -> LockedModel:
     model = LockedModel(
         name=table.text("name", NAME, "a name of letters, digits, '.', '_' and '-'"),
         repo=table.text("repo", REPO, "ORG/NAME"),
+        hub=table.text("hub") if table.has("hub") else None,
         requested_revision=table.text("requested-revision", REVISION, "a branch, tag or commit"),
         requested_files=requested,
         commit=table.text("commit", COMMIT, "a commit of 40 hex digits"),

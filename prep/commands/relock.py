@@ -71,17 +71,18 @@ def run(settings: Settings, scratch: Path, write: Callable[[str], object]) -> in
     def say(text: str) -> None:
         (sys.stderr.write if settings.as_json else write)(f"{text}\n")
 
-    hub.ask_all(
-        settings.network,
-        {spec.name: (spec.repo, spec.revision, spec.globs) for spec in settings.models},
-        scratch=scratch,
-        on_model=take,
-        say=say,
-    )
-    asked = [(specs[name], architecture_of(remote)) for name, remote in remotes.items()]
-    gates = ask_exporter(asked, scratch, say)
-    for name, remote in remotes.items():
-        spec, suited = specs[name], check(specs[name], remote, gates)
+    for network, asked in settings.by_network(settings.models).items():
+        hub.ask_all(
+            network,
+            {spec.name: (spec.repo, spec.revision, spec.globs) for spec in asked},
+            scratch=scratch,
+            on_model=take,
+            say=say,
+        )
+    kinds = [(specs[name], architecture_of(remote)) for name, remote in remotes.items()]
+    gates = ask_exporter(kinds, scratch, say)
+    for name, spec in specs.items():
+        remote, suited = remotes[name], check(spec, remotes[name], gates)
         fresh[name] = replace(fresh[name], consumers=suited.consumers, converter=suited.converter)
         changes.append(_model_change(settings.home, spec, old.get(name), fresh[name], remote))
     new = _merged(settings, fresh)
@@ -161,7 +162,7 @@ def _change(before: LockedModel | None, after: LockedModel) -> list[str]:
     if before == after:
         return [f"{after.name}: unchanged at {after.commit}"]
     lines = [f"{after.name}:"]
-    for what in ("repo", "requested_revision", "commit", "license"):
+    for what in ("repo", "hub", "requested_revision", "commit", "license"):
         was, now = getattr(before, what), getattr(after, what)
         if was != now:
             lines.append(f"  {what.replace('_', '-')}: {was} → {now}")
@@ -201,6 +202,7 @@ def _locked(spec: ModelSpec, remote: RemoteModel) -> LockedModel:
     return LockedModel(
         name=spec.name,
         repo=spec.repo,
+        hub=spec.hub,
         requested_revision=spec.revision,
         requested_files=spec.files,
         commit=remote.commit,

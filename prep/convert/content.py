@@ -6,8 +6,12 @@ receipt is written, and on every prepared conversion in every run.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from prep.convert import tokenizer
+from prep.errors import listing
+from prep.home.receipt import TOKENIZER
 from prep.tasks.measure import Agreement
 from prep.tasks.registry import TASKS
 
@@ -26,7 +30,8 @@ class Content:
     """What was measured of one converted folder.
 
     `elements` counts the weight elements of each IR element type; `agreement` is that of its
-    answers with the reference's on the same questions.
+    answers with the reference's on the same questions; `differences` are where the tokenizer's IR
+    answers otherwise than the tokenizer.
     """
 
     task: str
@@ -34,6 +39,7 @@ class Content:
     vocabulary: int
     source_vocabulary: int
     agreement: Agreement
+    differences: tuple[str, ...] = ()
 
     def facts(self) -> dict[str, Any]:
         """As the receipt keeps it."""
@@ -59,6 +65,8 @@ class Content:
                 f"the tokenizer has {self.vocabulary} tokens, the original has "
                 f"{self.source_vocabulary}"
             )
+        elif self.differences:
+            found["tokenizer"] = listing(f"{TOKENIZER} answers otherwise", self.differences)
         if answers := TASKS[self.task].measure.problems(self.agreement, bound):
             found["agreement"] = "; ".join(answers)
         return found
@@ -76,13 +84,15 @@ def measure(order: dict[str, Any]) -> dict[str, Any]:
         "elements": _elements(order["folder"]),
         "vocabulary": model.facts["vocabulary"],
         "answers": task.answer(model, order["ask"]),
+        "differences": tokenizer.differences(
+            Path(order["folder"]), model.tokenizer, order["texts"]
+        ),
     }
 
 
 def _elements(folder: str) -> dict[str, int]:
     """How many elements the weight constants of every IR in the folder have, by element type."""
     import math
-    from pathlib import Path
 
     import openvino
 

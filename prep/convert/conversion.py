@@ -10,20 +10,25 @@ import importlib.metadata
 import os
 import shutil
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from prep.catalogue.lock import LockedFile, LockedModel
 from prep.convert import overlay
+from prep.errors import ModelError
 from prep.files.checksum import digest_files
 from prep.home.layout import Home, make_folder, now, open_to_all, point_link, write_text
-from prep.home.receipt import NAME, Receipt, Recipe
+from prep.home.receipt import NAME, NO_TOKENIZER, Receipt, Recipe
 from prep.machine.build import build
 from prep.sandbox.import_server import ImportServer
+from prep.tasks.registry import TASKS
 
-TOOLS = ("torch", "transformers", "optimum", "optimum-intel", "openvino", "nncf")
+TOOLS = (
+    *("torch", "transformers", "optimum", "optimum-intel", "openvino", "openvino-tokenizers"),
+    "nncf",
+)
 # 8 bits for every layer, weights only, per channel: what int8 means in this project. optimum-intel
 # by itself quantises only above 1e9 parameters.
 OPTIONS: Mapping[str, Mapping[str, Any]] = {
@@ -37,7 +42,8 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
 class Draft:
     """A conversion that is complete but for its check and its receipt.
 
-    `seconds` and `peak` (bytes of memory) are what it took to make it.
+    `seconds` and `peak` (bytes of memory) are what it took to make it; `no_tokenizer` is why it
+    has no tokenizer as an IR, None where it has.
     """
 
     folder: Path
@@ -45,6 +51,7 @@ class Draft:
     files: tuple[LockedFile, ...]
     seconds: float
     peak: int
+    no_tokenizer: str | None = None
 
 
 def recipe_for(locked: LockedModel, task: str, precision: str) -> Recipe:
@@ -67,8 +74,14 @@ def _version(tool: str) -> str:
     return importlib.metadata.version(tool)
 
 
-def make(server: ImportServer, home: Home, recipe: Recipe) -> Draft:
-    """Convert into a folder beside the final one, and digest its files."""
+def make(
+    server: ImportServer, ours: ImportServer, home: Home, recipe: Recipe, texts: Sequence[str]
+) -> Draft:
+    """Convert into a folder beside the final one, and digest its files.
+
+    `server` converts the model; the tokenizer is converted by `ours`, whose libraries judge it by
+    its answers to `texts`.
+    """
     conversions = home.conversions(recipe.repo)
     make_folder(conversions)
     folder = conversions / f".{recipe.precision}.{uuid.uuid4().hex}"
@@ -88,21 +101,47 @@ def make(server: ImportServer, home: Home, recipe: Recipe) -> Draft:
             doing=f"converting {recipe.repo} to {recipe.precision}",
             may_write=[folder],
         )
+        no_tokenizer = _convert_tokenizer(ours, folder, recipe, texts)
         files = _digested(folder)
     except BaseException:  # Ctrl-C too: a draft without a receipt is of no use
         shutil.rmtree(folder, ignore_errors=True)
         raise
     return Draft(
-        folder=folder, recipe=recipe, files=files, seconds=result.seconds, peak=result.peak
+        folder=folder,
+        recipe=recipe,
+        files=files,
+        seconds=result.seconds,
+        peak=result.peak,
+        no_tokenizer=no_tokenizer,
     )
+
+
+def _convert_tokenizer(
+    server: ImportServer, folder: Path, recipe: Recipe, texts: Sequence[str]
+) -> str | None:
+    """Convert the tokenizer too; gives why that cannot be done, which most consumers do without."""
+    order = {
+        "folder": str(folder),
+        "texts": list(texts),
+        "writes": TASKS[recipe.task].generates,
+    }
+    doing = f"converting the tokenizer of {recipe.repo}"
+    try:
+        server.run_alone("prep.convert.tokenizer:make", order, doing=doing, may_write=[folder])
+    except ModelError as error:
+        for path in folder.glob("openvino_*tokenizer.*"):
+            path.unlink()
+        return " ".join(str(error).split())
+    return None
 
 
 def publish(home: Home, draft: Draft, content: Mapping[str, Any]) -> Receipt:
     """Give a checked draft its receipt and its name; what had that name is moved aside."""
+    lacks = {NO_TOKENIZER: draft.no_tokenizer} if draft.no_tokenizer else {}
     receipt = Receipt(
         recipe=draft.recipe,
         files=draft.files,
-        content=content,
+        content={**content, **lacks},
         made={
             "at": now(),
             "seconds": round(draft.seconds, 2),

@@ -8,17 +8,20 @@ import os
 import shutil
 import socket
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from prep.catalogue.addresses import is_url
 from prep.catalogue.lock import LockedFile
 from prep.errors import HubUnreachable, PrepError, TransientError
+from prep.fetch import folder
 from prep.fetch.host_watch import CONNECT_LIMIT_SECONDS, HostWatch
 from prep.fetch.part import RANGED_ABOVE
 from prep.files.reader import read_bytes
 from prep.home.layout import Home, make_folder
+from prep.process.cancelled import check_cancelled
 from prep.process.child import Emit, Event, as_error, environment, run
 
 CHILD = "prep.fetch.worker"
@@ -31,7 +34,10 @@ DEFAULT_ENDPOINT = "https://huggingface.co"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
-    """How to reach the hub. `token` is never shown; `timeout` is seconds without progress."""
+    """How to reach a hub. `token` is never shown; `timeout` is seconds without progress.
+
+    `endpoint` is its address, or the path of a folder of models.
+    """
 
     endpoint: str = DEFAULT_ENDPOINT
     token: str | None = None
@@ -40,6 +46,16 @@ class Network:
 
     def __repr__(self) -> str:
         return f"Network(endpoint={self.endpoint!r}, token={'set' if self.token else None})"
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder, where it is one."""
+        return None if is_url(self.endpoint) else Path(self.endpoint)
+
+    def at(self, endpoint: str) -> "Network":
+        """Another hub; it gets no token, which was given for this one."""
+        same = endpoint.rstrip("/") == self.endpoint
+        return self if same else replace(self, endpoint=endpoint.rstrip("/"), token=None)
 
     def environment(self, scratch: Path) -> dict[str, str]:
         """The environment of a child that talks to this hub."""
@@ -132,9 +148,11 @@ def fetch_files(
     `on_event` gets events of bytes and waits, `say` lines for people. Gives the number of bytes
     that came over the network.
     """
+    if network.folder:
+        return _copy(network.folder, home, repo, commit, files, locked, on_event)
     partial = home.partial if alone else home.partial / f"{socket.gethostname()}-{os.getpid()}"
-    for folder in (partial, home.repo(repo) / "blobs", home.snapshot(repo, commit)):
-        make_folder(folder)
+    for needed in (partial, home.repo(repo) / "blobs", home.snapshot(repo, commit)):
+        make_folder(needed)
     order = {
         "do": "fetch",
         "repo": repo,
@@ -181,6 +199,11 @@ def ask_all(
     ends all. So does the first error in that order; names stand before the lines of `say`.
     """
     models: dict[str, RemoteModel] = {}
+    if network.folder:
+        for name, (repo, revision, globs) in asked.items():
+            models[name] = _described(folder.describe(network.folder, repo, revision, globs))
+            on_model(name, models[name])
+        return models
 
     def take(event: Event) -> None:
         if event["event"] == "described":
@@ -206,6 +229,9 @@ def access(
     `asked` is repo, commit and path by model. A hub that is merely busy is no obstacle yet: the
     fetching itself tries again.
     """
+    if network.folder:
+        errors = {name: folder.refusal(network.folder, repo) for name, (repo, *_) in asked.items()}
+        return {name: error for name, error in errors.items() if error}
     order = {"do": "access", "asked": asked}  # its deadline is of one model, too
     try:
         result = _child(network, order, "asking the hub", scratch, None, say, bounded=False)
@@ -214,6 +240,46 @@ def access(
     except TransientError:
         return {}
     return {model: as_error(refusal) for model, refusal in result["refused"].items()}
+
+
+def _copy(
+    hub: Path,
+    home: Home,
+    repo: str,
+    commit: str,
+    files: Sequence[LockedFile],
+    locked: Collection[str],
+    on_event: Emit,
+) -> int:
+    """`folder.fetch`, with the events of a child that fetches."""
+    done, whole = 0, sum(file.size for file in files)
+
+    def count(more: int) -> None:
+        nonlocal done
+        check_cancelled(f"copying {repo}")
+        done += more
+        on_event({"event": "bytes", "done": done, "total_done": done, "of": whole})
+
+    return folder.fetch(hub, home, repo, commit, files, locked, count)
+
+
+def _described(found: folder.Described) -> RemoteModel:
+    return RemoteModel(
+        commit=found.commit,
+        head=found.commit,
+        license=found.license,
+        files=tuple(
+            RemoteFile(
+                path=path,
+                size=found.digests[path].size,
+                sha256=found.digests[path].sha256,
+                unsafe=found.unsafe.get(path),
+                text=found.texts.get(path),
+            )
+            for path in found.wanted
+        ),
+        others=tuple(sorted(found.digests.keys() - set(found.wanted))),
+    )
 
 
 def _child(

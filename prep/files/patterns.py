@@ -1,6 +1,7 @@
 """What a file's name says: pickle or weights, and which globs it matches."""
 
 from fnmatch import fnmatchcase
+from functools import lru_cache
 
 # Formats that run code, or may, when a library loads them: never in a lock.
 PICKLES = (
@@ -9,6 +10,7 @@ PICKLES = (
 )
 
 
+@lru_cache(4096)  # the same names in every entry of a long catalogue
 def matches(path: str, globs: tuple[str, ...]) -> bool:
     """Whether a path of a repository matches one of the globs; ``*`` stops at ``/``."""
     parts = path.split("/")

@@ -19,6 +19,9 @@ from prep.tasks.registry import TASKS
 
 VERSION = 1
 NAME = "receipt.json"
+TOKENIZER = "openvino_tokenizer.xml"
+TOKENIZER_TOOL = "openvino-tokenizers"  # receipts that do not name it are of before that file
+NO_TOKENIZER = "no-tokenizer"  # key of the content
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +58,12 @@ class Receipt:
     def bytes(self) -> int:
         """The size of all converted files together, in bytes."""
         return sum(file.size for file in self.files)
+
+    @property
+    def no_tokenizer(self) -> str | None:
+        """Why the tokenizer could not be converted, None where it was, or nobody tried."""
+        why = self.content.get(NO_TOKENIZER)
+        return why if isinstance(why, str) else None
 
     def render(self) -> str:
         """The file's text."""

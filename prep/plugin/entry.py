@@ -33,7 +33,7 @@ PLUGIN = "prep.plugin"
 WITH_VALUE = {
     *("--models", "--catalogue", "--model-home", "--hub", "--precision", "--shard"),
     *("--download-timeout", "--download-deadline", "--consumer-python", "--summary", "--report"),
-    *("--verdict-xml", "--metrics"),
+    *("--verdict-xml", "--metrics", "--bom", "--verify-signature"),
 }
 OPTIONS = WITH_VALUE | {"--offline", "--dry-run", "--relock", "--cleanup", "--no-progress"}
 # What this project's pytest.ini says, for a run without it. The ini file and the conftest.py files

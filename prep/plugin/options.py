@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from prep.catalogue.addresses import SCHEMES, is_url
 from prep.errors import Exit, TransientError, WrongRequest
 from prep.fetch.hub import find_token
 from prep.machine.disk import no_temporary_folder
@@ -26,8 +27,8 @@ HELP = {
         "the root of all that is prepared, HF_HOME of every consumer; default ./models (HF_HOME)"
     ),
     "--hub": (
-        "another hub or mirror; 'sample' is the embedded one, with a catalogue and a home "
-        "(./models-sample) of its own (HF_ENDPOINT)"
+        "another hub or mirror, or a folder of models ORG/NAME; 'sample' is the embedded one, with "
+        "a catalogue and a home (./models-sample) of its own (HF_ENDPOINT)"
     ),
     "--offline": (
         "check what is there: fetch, convert and repair nothing, write nothing into the home "
@@ -61,6 +62,12 @@ HELP = {
         "<home>/model-prep/verdict.xml"
     ),
     "--metrics": ("where to write metrics for Prometheus; default <home>/model-prep/metrics.prom"),
+    "--bom": (
+        "where to write the bill of materials (CycloneDX); default <home>/model-prep/bom.cdx.json"
+    ),
+    "--verify-signature": (
+        "with --offline: the home must be the one whose ready.json was signed by that public key"
+    ),
     "--no-progress": "no lines about what is happening",
 }
 
@@ -94,7 +101,7 @@ def add_options(parser: pytest.Parser) -> None:
     add("--models", action="append", type=_names, metavar="NAME[,NAME…]")
     add("--catalogue", type=_path, metavar="FILE")
     add("--model-home", type=_path, metavar="DIR")
-    add("--hub", type=_hub, metavar="URL|sample")
+    add("--hub", type=_hub, metavar="URL|DIR|sample")
     add("--offline", action="store_true")
     add("--precision", action="append", choices=[*PRECISIONS, "none"])
     add("--dry-run", nargs="?", const="text", choices=["text", "json"])
@@ -105,8 +112,9 @@ def add_options(parser: pytest.Parser) -> None:
     add("--consumer-python", action="append", type=_path, metavar="PATH")
     add("--shard", type=_shard, metavar="I/N|auto/N")
     add("--summary", type=_path, metavar="FILE")
-    for name in ("--report", "--verdict-xml", "--metrics"):
+    for name in ("--report", "--verdict-xml", "--metrics", "--bom"):
         add(name, type=_path, metavar="FILE")
+    add("--verify-signature", type=_path, metavar="KEY")
     add("--no-progress", action="store_true")
     for name, variable in INI.items():
         option = name.replace("_", "-")
@@ -171,6 +179,8 @@ def _given_options(config: pytest.Config, environ: Mapping[str, str]) -> GivenOp
         report=get("report"),
         verdict_xml=get("verdict_xml"),
         metrics=get("metrics"),
+        bom=get("bom"),
+        verify_signature=get("verify_signature"),
         token=find_token(os.environ),
     )
 
@@ -185,9 +195,13 @@ def _path(text: str) -> Path:
 
 
 def _hub(text: str) -> str:
-    if text == "sample" or text.startswith(("http://", "https://")):
+    if text == SAMPLE or text.startswith(SCHEMES):
         return text
-    raise argparse.ArgumentTypeError(f"must be a URL (https://…) or 'sample', got {text!r}")
+    if is_url(text):
+        raise argparse.ArgumentTypeError(
+            f"must be a URL (https://…), a folder or 'sample', got {text!r}"
+        )
+    return str(_path(text))
 
 
 def _shard(text: str) -> Shard:

@@ -222,6 +222,7 @@ class Outcome:
             "report": settings.report,
             "verdict": settings.verdict_xml,
             "metrics": settings.metrics,
+            "bill of materials": settings.bom,
         }
         paths = [path for path in written_to.values() if path is not None]
         try:

@@ -15,6 +15,7 @@ LEVELS = ("pins", "layout", "conversion", "load", "answers")
 SEPARATOR = ":"  # a catalogue name cannot hold it, so an id tells its model
 Kind = TypeVar("Kind")
 Row = tuple[ModelSpec | Load | str | None, ...]
+LOADS = pytest.StashKey[dict[str, tuple[Load, ...]]]()  # by name of the model
 
 
 def generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -22,14 +23,14 @@ def generate_tests(metafunc: pytest.Metafunc) -> None:
     names = metafunc.fixturenames
     if "spec" not in names:
         return
-    settings = settings_of(metafunc.config)
+    settings, loads = settings_of(metafunc.config), metafunc.config.stash.setdefault(LOADS, {})
     columns = ["spec"] + [name for name in ("load", "precision") if name in names]
     reads = _reader(metafunc)
     rows = [
         row
         for spec in settings.models
         if _wanted(metafunc, settings, spec)
-        for row in _rows(settings, spec, columns)
+        for row in _rows(settings, spec, columns, loads)
         if reads(row)
     ]
     if not rows:  # an empty set would end the run: mark one to be dropped
@@ -67,12 +68,15 @@ def sort(items: list[pytest.Item]) -> None:
 
     def key(item: pytest.Item) -> tuple[int, int, int]:
         spec = model_of(item)
+        if spec is None:
+            return -1, 0, 0
         function = getattr(item, "function", item)
         if (level := levels.get(function)) is None:
             found = (n for n, name in enumerate(LEVELS) if item.get_closest_marker(name))
             level = levels[function] = next(found, 0)
-        later = (precision_of(item) is not None) + (load_of(item) is not None)
-        return (order[spec.name], level, later) if spec else (-1, 0, 0)
+        load = load_of(item)
+        precision = load.precision if load else _parameter(item, "precision", str)
+        return order[spec.name], level, (precision is not None) + (load is not None)
 
     if order:
         items.sort(key=key)
@@ -91,11 +95,13 @@ def _reader(metafunc: pytest.Metafunc) -> Callable[[Row], bool]:
     """Whether the test's markers leave room for a row's load."""
     marker = metafunc.definition.get_closest_marker
     consumers = marker("consumers")
+    ours = marker("ours") is not None
     interrogation, access = marker("interrogation") is not None, marker("access") is not None
 
     def reads(row: Row) -> bool:
         return not any(
             (consumers is not None and load.consumer.name not in consumers.args)
+            or (ours and load.interpreter is not None)
             or (interrogation and not load.is_interrogation)
             or (access and load.is_interrogation)
             for load in row
@@ -105,15 +111,21 @@ def _reader(metafunc: pytest.Metafunc) -> Callable[[Row], bool]:
     return reads
 
 
-def _rows(settings: Settings, spec: ModelSpec, columns: Sequence[str]) -> list[Row]:
+def _rows(
+    settings: Settings,
+    spec: ModelSpec,
+    columns: Sequence[str],
+    loads: dict[str, tuple[Load, ...]],
+) -> list[Row]:
     precisions = settings.precisions_of(spec)
     if "load" in columns:
-        interpreters = settings.interpreters
-        consumers = settings.consumers_of(spec)
-        loads = TASKS[spec.task].loads_of(spec.repo, consumers, precisions, interpreters)
+        if (found := loads.get(spec.name)) is None:
+            found = loads[spec.name] = TASKS[spec.task].loads_of(
+                spec.repo, settings.consumers_of(spec), precisions, settings.interpreters
+            )
         if "precision" in columns:
-            return [(spec, load, load.precision) for load in loads if load.precision]
-        return [(spec, load) for load in loads]
+            return [(spec, load, load.precision) for load in found if load.precision]
+        return [(spec, load) for load in found]
     if "precision" in columns:
         return [(spec, precision) for precision in precisions]
     return [(spec,)]

@@ -12,7 +12,7 @@ def check_places(config: pytest.Config) -> None:
     if hasattr(config, "workerinput"):
         return
     options = {"--junitxml": "xmlpath", "--summary": "summary", "--report": "report"}
-    options |= {"--verdict-xml": "verdict_xml", "--metrics": "metrics"}
+    options |= {"--verdict-xml": "verdict_xml", "--metrics": "metrics", "--bom": "bom"}
     given_paths: dict[str, Path] = {}
     for option, name in options.items():
         if given := config.getoption(name, None):

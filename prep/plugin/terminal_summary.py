@@ -8,7 +8,8 @@ from importlib import metadata
 from prep.machine.build import build
 from prep.machine.cores import cores
 from prep.machine.memory import memory
-from prep.report.run_report import LoadNotTried, ModelReport
+from prep.report.history import longest_text
+from prep.report.run_report import LoadNotTried, LoadReport, ModelReport
 from prep.report.verdict import ModelRun
 from prep.sandbox.network_cut import NAMESPACE
 from prep.settings import Settings
@@ -83,6 +84,9 @@ def _notes(report: ModelReport) -> Iterator[str]:
     for precision, made in report.precisions.items():
         if made.tools_differ:
             yield f"{precision} was converted with {', '.join(made.tools_differ)}"
+        if made.no_tokenizer:
+            yield f"{precision} has no openvino_tokenizer.xml: {made.no_tokenizer}"
+    loads = [load for load in report.loads.values() if isinstance(load, LoadReport)]
     untried = [load.not_tried for load in report.loads.values() if isinstance(load, LoadNotTried)]
     for reason, count in Counter(untried).items():
         yield f"{count} load{'' if count == 1 else 's'} not tried: {reason}"
@@ -93,7 +97,11 @@ def _notes(report: ModelReport) -> Iterator[str]:
             f"; not tried: {', '.join(unable)}" if unable else ""
         )
     if report.cpu_inference_default not in (None, "f32"):
-        yield f"this CPU answers in {report.cpu_inference_default} by default; asked in f32 here"
+        default = report.cpu_inference_default
+        yield f"this CPU answers in {default} by default: asked in f32, and in {default} once"
+    shorter = {longest_text([load]) for load in loads if load.length_tried != load.length_limit}
+    for text in sorted(filter(None, shorter)):
+        yield f"asked texts of {text}: one of its whole length would take too long"
     if report.unused_files:
         yield f"files that no loader takes: {', '.join(report.unused_files)}"
 

@@ -117,3 +117,9 @@ def read(path: Path) -> list[Line]:
 
 def _text(line: Line) -> str:
     return json.dumps(plain(line), ensure_ascii=False)
+
+
+def longest_text(loads: Iterable[LoadReport]) -> str | None:
+    """Its length in tokens and the limit, as ``512 of 8192 tokens``."""
+    asked = [load for load in loads if load.length_tried is not None]
+    return f"{asked[0].length_tried} of {asked[0].length_limit} tokens" if asked else None

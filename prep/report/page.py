@@ -16,7 +16,7 @@ from jinja2 import Environment, StrictUndefined
 
 from prep.process.progress import span
 from prep.report import page_colours
-from prep.report.history import Line
+from prep.report.history import Line, longest_text
 from prep.report.run_report import (
     ORIGINAL,
     Cause,
@@ -208,6 +208,7 @@ def _consumers(
             "read_only": _tried(group, "read-only"),
             "latency": _median(load["made"].latency for load in group if load["made"]),
             "seconds": _median(load["made"].seconds for load in group if load["made"]),
+            "longest": longest_text(load["made"] for load in group if load["made"]),
             "peak": max((load["made"].peak_bytes for load in group if load["made"]), default=0),
         }
         for (consumer, weights), group in groups.items()

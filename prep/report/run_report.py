@@ -82,6 +82,9 @@ class ConversionReport:
     tools_differ: Annotated[Texts, "tools of another version than the receipt names; no failure"]
     agreement_bound: Annotated[Number, "what the task's questions allow"]
     fell: Annotated[bool, "whether the agreement fell by more than in the last runs"] = False
+    no_tokenizer: Annotated[
+        str | None, "why it has no openvino_tokenizer.xml; null where it has one, or nobody tried"
+    ] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +96,10 @@ class LoadReport:
     latency: Annotated[
         Seconds | None, "median of one question that is asked alone; null of an access check"
     ] = None
+    length_tried: Annotated[
+        Count | None, "tokens of the longest text asked; null of an access check"
+    ] = None
+    length_limit: Annotated[Count | None, "tokens that this consumer takes at most"] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

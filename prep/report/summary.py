@@ -16,7 +16,7 @@ from prep.home.layout import make_folder, now, write_text
 from prep.machine.build import build
 from prep.machine.disk import FULL
 from prep.machine.machine import this_machine
-from prep.report import history, metrics, page, trend, verdict_xml
+from prep.report import history, materials, metrics, page, trend, verdict_xml
 from prep.report.older_versions import SUMMARY_BEFORE, models_of
 from prep.report.run_report import GREEN, VERSION, ModelReport, RunReport, Status
 from prep.report.verdict import ModelRun, merged
@@ -156,11 +156,12 @@ def _compared(
 
 
 def _write_derived(settings: Settings, whole: RunReport, past: Sequence[history.Line]) -> None:
-    """The page, the verdict for dashboards, the metrics: where each is wanted."""
+    """The page, the verdict for dashboards, metrics, bill of materials: where each is wanted."""
     derived: tuple[tuple[Path | None, Callable[[], str]], ...] = (
         (settings.report, lambda: page.render(whole, past, settings.questions)),
         (settings.verdict_xml, lambda: verdict_xml.render(whole)),
         (settings.metrics, lambda: metrics.render(whole)),
+        (settings.bom, lambda: materials.render(whole, settings.lock, settings.home)),
     )
     for path, render in derived:
         if path is not None:

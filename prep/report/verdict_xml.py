@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from xml.etree import ElementTree as ET
 
-from prep.report.history import answer_seconds, by_consumer
+from prep.report.history import answer_seconds, by_consumer, longest_text
 from prep.report.run_report import GREEN, Cause, CheckReport, ModelReport, RunReport
 
 # What XML 1.0 cannot hold.
@@ -113,7 +113,8 @@ def _facts(model: ModelReport, run: RunReport) -> Iterator[str]:
         )
     for (weights, consumer), loads in by_consumer(model).items():
         answer, peak = answer_seconds(loads), max(load.peak_bytes for load in loads)
-        yield f"{weights} {consumer}: {len(loads)} loads, answer {answer} s, memory {peak} bytes"
+        took = f"{len(loads)} loads, answer {answer} s, memory {peak} bytes"
+        yield f"{weights} {consumer}: {took}, texts {longest_text(loads) or 'not asked'}"
     yield from (f"repaired: {' '.join(text.split())}" for text in model.repaired)
     yield from (f"differs from the last ready run: {text}" for text in model.differs)
     if model.versions:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from prep.catalogue.lock import LockedModel
 from prep.convert import overlay
 from prep.errors import (
     ChecksumMismatch,
@@ -16,9 +17,11 @@ from prep.errors import (
     LinkEscapesHome,
     ModelError,
     PathOccupied,
+    SignatureInvalid,
     TransientError,
     listing,
 )
+from prep.fetch.hub import Network
 from prep.home.file_lock import HolderNote, lock_stage
 from prep.home.layout import Home, escapes_home, open_to_all
 from prep.process.progress import Progress
@@ -29,6 +32,7 @@ from prep.stages.estimates import LOADING, load_memory
 from prep.stages.preflight import Preflight, run_preflight
 from prep.tasks.consumers import Interpreter, Load
 from prep.verify.problem import Problem
+from prep.verify.signature import SignedManifest, verify
 
 
 class NotReached(ModelError):
@@ -56,7 +60,7 @@ def is_transient(error: BaseException) -> bool:
 class Context:
     """One run of one process. `facts` are for the reports, by the model's name.
 
-    `unreachable` remembers that the hub did not answer: one try a run, not one for every model.
+    `unreachable` remembers hubs that did not answer: one try a run, not one for every model.
     `preflight` is made when something is first found missing, or comes from the main process;
     `wanted` narrows it to the models and precisions that this run's tests are for. `workers` are
     the processes that share this machine; `peaks` is the memory of loads, of this run and earlier
@@ -67,7 +71,7 @@ class Context:
     scratch: Path
     progress: Progress
     facts: dict[str, dict[str, Any]] = field(default_factory=dict)
-    unreachable: HubUnreachable | None = None
+    unreachable: dict[Network, HubUnreachable] = field(default_factory=dict)
     servers: dict[Interpreter | None, ImportServer] = field(default_factory=dict)
     preflight: Preflight | None = None
     wanted: Mapping[str, Collection[str]] | None = None
@@ -75,6 +79,7 @@ class Context:
     peaks: dict[tuple[str, str], int] = field(default_factory=dict)
     clocks: dict[str, Clock] = field(default_factory=lambda: defaultdict(Clock))
     meanwhile: Callable[[], None] = lambda: None
+    _signed: SignedManifest | SignatureInvalid | None = None
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
     @property
@@ -121,6 +126,21 @@ class Context:
     def home(self) -> Home:
         """The home of this run."""
         return self.settings.home
+
+    def check_signature(self, locked: LockedModel, precisions: tuple[str, ...]) -> None:
+        """Go on with what was signed only, where that is asked for. Verified once a run."""
+        key = self.settings.verify_signature
+        if key is None:
+            return
+        with self._lock:
+            if self._signed is None:
+                try:
+                    self._signed = verify(self.home, key, self.scratch)
+                except SignatureInvalid as error:
+                    self._signed = error
+        if isinstance(self._signed, SignatureInvalid):
+            raise SignatureInvalid(f"{locked.name}: {self._signed}")
+        self._signed.check(self.home, locked, precisions)
 
     def check_preflight(self, model: str) -> None:
         """Begin nothing that cannot be finished; each model reports its own obstacles."""
@@ -186,7 +206,7 @@ class Context:
 
     def forget_failures(self) -> None:
         """A failed stage is tried again, and with it the hub, the preflight and import servers."""
-        self.unreachable = None
+        self.unreachable.clear()
         self.preflight = None
         for server in self.servers.values():
             server.forget_failure()

@@ -71,6 +71,7 @@ def convert_model(
         "bytes": receipt.bytes if receipt else None,
         "peak-bytes": receipt.made.get("peak-bytes") if receipt else None,
         "agreement": round(content.agreement.value, 6) if content else None,
+        "no-tokenizer": receipt.no_tokenizer if receipt else None,
         "tools-differ": _other_tools(context, fetched, converted),
     }
     known = context.facts[name].get("precisions", {})
@@ -122,7 +123,8 @@ def _make(
     recipe = conversion.recipe_for(locked, spec.task, precision)
     context.progress.busy(spec.name, doing)
     with context.converter(spec.name, locked.converter) as server:
-        draft = conversion.make(server, context.home, recipe)
+        texts = context.settings.questions_of(spec).texts()
+        draft = conversion.make(server, context.server, context.home, recipe, texts)
     try:
         content = _measure(context, fetched, reference, precision, draft.folder)
         if problems := content.problems(precision, _bound(context, fetched, precision)):
@@ -236,6 +238,7 @@ def _measure(
             "folder": str(folder),
             "task": spec.task,
             "ask": joined(reference.ask, reference.given),
+            "texts": context.settings.questions_of(spec).texts(),
             "languages": spec.languages,
         },
         doing=f"{doing} of {spec.name}",
@@ -248,6 +251,7 @@ def _measure(
         vocabulary=found["vocabulary"],
         source_vocabulary=reference.facts["vocabulary"],
         agreement=reference.agreement(spec.task, found["answers"], bound),
+        differences=tuple(found["differences"]),
     )
 
 
@@ -272,7 +276,7 @@ def _other_tools(context: Context, fetched: Fetched, converted: Converted) -> li
     here = conversion.recipe_for(fetched.locked, fetched.spec.task, converted.precision).tools
     then = converted.state.receipt.recipe.tools
     return [
-        f"{tool} {then.get(tool)} (here {version})"
+        f"{tool} {then[tool]} (here {version})"
         for tool, version in here.items()
-        if then.get(tool) != version
+        if then.get(tool, version) != version  # an older recipe knew fewer tools
     ]

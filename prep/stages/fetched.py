@@ -147,8 +147,9 @@ def _fetch_files(
     holder: HolderNote,
 ) -> int:
     """Fetch; gives the number of bytes that came over the network."""
-    if context.unreachable is not None:  # one host, one try: not the whole wait for every model
-        raise NotReached(spec.name, "fetched", context.unreachable)
+    network = context.settings.network_of(spec)
+    if network in context.unreachable:  # one host, one try: not the whole wait for every model
+        raise NotReached(spec.name, "fetched", context.unreachable[network])
     size = megabytes(sum(file.size for file in files))
     context.progress.say(spec.name, f"fetching {len(files)} files, {size}")
     for file in files:
@@ -169,7 +170,7 @@ def _fetch_files(
     began = time.monotonic()
     try:
         fetched = hub.fetch_files(
-            context.settings.network,
+            network,
             context.home,
             locked.repo,
             locked.commit,
@@ -181,7 +182,7 @@ def _fetch_files(
             say=lambda text: context.progress.say(spec.name, text),
         )
     except HubUnreachable as error:
-        context.unreachable = error
+        context.unreachable[network] = error
         raise
     seconds = time.monotonic() - began
     context.progress.say(spec.name, f"fetched {megabytes(fetched)} in {seconds:.1f} s")

@@ -1,12 +1,12 @@
 """`loaded`: one load by one consumer in a process without network, and its answers."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from prep.catalogue.entries import ModelSpec
 from prep.catalogue.goldens import Goldens, read_goldens
-from prep.errors import NotTried, UnsuitableInterpreter, listing
+from prep.errors import NotTried, PrepError, UnsuitableInterpreter, Unsupported, listing
 from prep.process.child import Event
 from prep.sandbox.import_server import Job, JobResult
 from prep.stages.context import Context
@@ -14,8 +14,8 @@ from prep.stages.converted import Converted
 from prep.stages.fetched import Fetched
 from prep.stages.reference import Reference
 from prep.tasks.consumers import Interpreter, Load
-from prep.tasks.precisions import PUBLISHED, bound
-from prep.tasks.question_sets import Questions, joined
+from prep.tasks.precisions import COMPUTED, PUBLISHED, bound
+from prep.tasks.question_sets import Ask, Questions, joined
 from prep.tasks.registry import TASKS
 
 Q = TypeVar("Q", bound=Questions)
@@ -60,6 +60,18 @@ class Loaded:
         limit = measure.bound(self.questions.agreement, self.precision)
         agreement = self.reference.agreement(self.spec.task, self.facts, limit)
         return measure.problems(agreement, limit)
+
+    def served_problems(self) -> list[str]:
+        """Where a conversion that runs as a service runs it does not answer as the reference.
+
+        The type that this CPU computes in by itself has bounds of its own.
+        """
+        measure, served = TASKS[self.spec.task].measure, self.facts["served"]
+        kinds = (self.precision, COMPUTED[served["type"]])
+        limits = (measure.bound(self.questions.agreement, kind) for kind in kinds)
+        limit = max(limits) if measure.at_most else min(limits)
+        reference = replace(self.reference, ask=self.reference.few)
+        return measure.problems(reference.agreement(self.spec.task, served, limit), limit)
 
     def asked(self, kind: type[Q]) -> Q:
         """The questions, as those of the task that a test is for."""
@@ -113,6 +125,38 @@ def check_consumer(context: Context, spec: ModelSpec, load: Load) -> None:
         raise NotTried(f"{name} is {why}")
 
 
+def lacking(load: Load, converted: Converted | None) -> str | None:
+    """What a load needs of a conversion that has it not, and why."""
+    receipt = converted.state.receipt if converted else None
+    listed = {file.path for file in receipt.files} if receipt else set()
+    missing = [name for name in load.consumer.needs if name not in listed]
+    if receipt is None or not missing:
+        return None
+    why = receipt.no_tokenizer or "it was converted before those were made"
+    return f"the {load.precision} conversion has no {', '.join(missing)}: {why}"
+
+
+def check_conversion(
+    context: Context, spec: ModelSpec, load: Load, converted: Converted | None
+) -> None:
+    """Raise where the conversion lacks what the consumer needs."""
+    if why := lacking(load, converted):
+        raise _left_out(context, spec, load, why)
+
+
+def _left_out(context: Context, spec: ModelSpec, load: Load, why: str) -> PrepError:
+    """The error of a load that the model itself does not allow: none where nobody asked for it."""
+    name = load.consumer.name
+    if name in (spec.consumers or ()):
+        return Unsupported(
+            f"{spec.name}: its entry names the consumer {name}, which cannot read it: {why}. Take "
+            "it out of 'consumers', or run once without --offline where the home is older."
+        )
+    loads = context.facts.get(spec.name, {}).get("loads", {})
+    context.record(spec.name, loads={**loads, load.id: {"not-tried": why}})
+    return NotTried(why)
+
+
 def start_load(
     context: Context,
     fetched: Fetched,
@@ -136,6 +180,8 @@ def start_load(
         "consumer": load.consumer.name,
         "ask": ask,
         "again": load.is_interrogation,
+        "odd": [*questions.odd.values()] if load.is_interrogation else [],
+        "served": _as_served(questions, reference, spec, load) if is_served(load) else None,
         "way": {
             "target": spec.repo.rpartition("/")[2] if case.way == "short-name" else spec.repo,
             "revision": fetched.locked.commit if case.way == "commit" else None,
@@ -156,6 +202,24 @@ def start_load(
     )
 
 
+def is_served(load: Load) -> bool:
+    """Whether it is asked as services ask too: several at once, and as OpenVINO runs by itself."""
+    return load.is_interrogation and load.interpreter is None
+
+
+def _as_served(
+    questions: Questions, reference: Reference, spec: ModelSpec, load: Load
+) -> dict[str, Any]:
+    """``threads``: what it loads may be shared by threads, as PyTorch's models may."""
+    nothing: Ask = {"texts": [], "prompts": []}
+    return {
+        "at-once": questions.sentinels(),
+        "threads": load.consumer.reads == "source",
+        "ask": {**nothing, **(reference.given or reference.few)},
+        "ov-config": dict(spec.ov_config),
+    }
+
+
 def finish_load(
     context: Context,
     fetched: Fetched,
@@ -173,12 +237,15 @@ def finish_load(
     try:
         result = context.server_of(load.interpreter).result(job)
     except NotTried as reason:
+        if load.is_interrogation and load.interpreter is None:  # its case needs no right at all
+            raise _left_out(context, spec, load, str(reason)) from None
         context.record(spec.name, loads={**loads, load.id: {"not-tried": str(reason)}})
         raise
     context.peaks[spec.name, load.id] = result.peak
     took: dict[str, Any] = {"seconds": round(result.seconds, 3), "peak-bytes": result.peak}
     if load.is_interrogation:
         took["latency"] = round(result.value["latency"], 6)
+        took |= {f"length-{key}": result.value["longest"][key] for key in ("tried", "limit")}
     goldens = read_goldens(context.settings.goldens, spec.name, spec.repo, spec.task)
     facts = {"goldens": goldens is not None, "loads": {**loads, load.id: took}}
     ready = context.server_ready(spec.name, load.interpreter)

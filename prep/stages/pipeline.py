@@ -23,8 +23,10 @@ from prep.stages.fetched import Fetched, fetch_model
 from prep.stages.loaded import (
     Loaded,
     check_consumer,
+    check_conversion,
     check_interpreter,
     finish_load,
+    lacking,
     start_load,
 )
 from prep.stages.reference import Reference, ask_reference
@@ -78,7 +80,9 @@ class Stages:
         if not settings.offline:  # so that no other catalogue's --cleanup takes it from us
             note_wanted(settings.home, settings.catalogue, settings.lock)
         try:
-            return fetch_model(self.context, spec, self.locked(spec))
+            locked = self.locked(spec)
+            self.context.check_signature(locked, settings.precisions_of(spec))
+            return fetch_model(self.context, spec, locked)
         finally:
             self.context.progress.finish()
 
@@ -122,6 +126,7 @@ class Stages:
             check_consumer(self.context, spec, load)
             reference = self.reference(spec)
             wanted = None if load.is_interrogation else self.loaded(spec, load.interrogation)
+            check_conversion(self.context, spec, load, converted)
             job = self._loads.take(spec, load)
             return finish_load(self.context, fetched, converted, load, job, reference, wanted)
 
@@ -136,10 +141,12 @@ class Stages:
             return None
         if load.precision and not (isinstance(converted, Converted) and converted.sound):
             return None
+        found = converted if isinstance(converted, Converted) else None
+        if lacking(load, found):
+            return None
         reference = self._done.get((spec.name, "reference", ""))
         if not isinstance(reference, Reference):
             return None
-        found = converted if isinstance(converted, Converted) else None
         return start_load(self.context, fetched, found, reference, load, threads)
 
     def close(self) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from prep.catalogue.entries import ModelSpec
 from prep.catalogue.lock import LockedFile, LockedModel
-from prep.convert import conversion
+from prep.convert import conversion, overlay
 from prep.errors import (
     PreflightFailed,
     PreflightTransient,
@@ -57,6 +57,7 @@ class Need:
     path: str | None
     folders: tuple[str, ...]
     make: tuple[Make, ...]
+    converter: str | None = None  # which one makes them, None for the usual one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +65,8 @@ class Findings:
     """The state of this machine and of the hub.
 
     `home` and `temporary` are equal where TMPDIR is on the home's disk. `unwritable` are folders of
-    the home with the reason. `refusals` are the hub's errors, by model.
+    the home with the reason. `refusals` are the hub's errors, by model. `converter` says why the
+    second converter cannot be used, where one of them needs it.
     """
 
     home: Disk
@@ -72,6 +74,7 @@ class Findings:
     memory: Memory
     unwritable: Mapping[str, str] = field(default_factory=dict)
     refusals: Mapping[str, PrepError] = field(default_factory=dict)
+    converter: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +121,7 @@ def _need(settings: Settings, spec: ModelSpec, counted: set[str]) -> Need:
         path=fetched[0].path if fetched else None,
         folders=_folders(home, locked, bool(files), bool(make)),
         make=make,
+        converter=locked.converter,
     )
 
 
@@ -153,14 +157,27 @@ def gather(settings: Settings, needs: Sequence[Need], scratch: Path, say: hub.Sa
     """Look at the disks, the memory and the hub; the hub only where something is to be fetched."""
     folders = sorted({folder for need in needs for folder in need.folders})
     reasons = {folder: why_not_writable(Path(folder)) for folder in folders}
-    asked = {need.model: (need.repo, need.commit, need.path) for need in needs if need.path}
     return Findings(
         home=disk_of(settings.home.root),
         temporary=disk_of(Path(tempfile.gettempdir())),
         memory=memory(),
         unwritable={folder: reason for folder, reason in reasons.items() if reason is not None},
-        refusals=hub.access(settings.network, asked, scratch=scratch, say=say) if asked else {},
+        refusals=_refusals(settings, needs, scratch, say),
+        converter=overlay.missing() if any(map(_by_second_converter, needs)) else None,
     )
+
+
+def _refusals(
+    settings: Settings, needs: Sequence[Need], scratch: Path, say: hub.Say
+) -> dict[str, PrepError]:
+    """What each hub answers for the models that something is to be fetched of."""
+    asked = {need.model: (need.repo, need.commit, need.path) for need in needs if need.path}
+    refused: dict[str, PrepError] = {}
+    specs = (spec for spec in settings.models if spec.name in asked)
+    for network, models in settings.by_network(specs).items():
+        own = {spec.name: asked[spec.name] for spec in models}
+        refused |= hub.access(network, own, scratch=scratch, say=say)
+    return refused
 
 
 def find_obstacles(
@@ -170,6 +187,7 @@ def find_obstacles(
     return (
         *_by_hub(needs, findings),
         *_by_mode(needs, findings),
+        *_by_converter(needs, findings),
         *_by_disk(needs, findings, workers),
         *_by_memory(needs, findings, workers),
     )
@@ -194,6 +212,19 @@ def _by_mode(needs: Sequence[Need], findings: Findings) -> Iterator[Obstacle]:
             "may write (--model-home), or check this one as it is with --offline.",
             transient=False,
         )
+
+
+def _by_converter(needs: Sequence[Need], findings: Findings) -> Iterator[Obstacle]:
+    if findings.converter:
+        yield Obstacle(
+            models=tuple(need.model for need in needs if _by_second_converter(need)),
+            text=f"converter not installed: {findings.converter}",
+            transient=False,
+        )
+
+
+def _by_second_converter(need: Need) -> bool:
+    return bool(need.make) and need.converter is not None
 
 
 def _by_disk(needs: Sequence[Need], findings: Findings, workers: int) -> Iterator[Obstacle]:

@@ -10,6 +10,8 @@ from prep.tasks.measure import Agreement
 from prep.tasks.question_sets import Ask
 from prep.tasks.registry import TASKS
 
+FEW_TEXTS = 12
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reference:
@@ -21,6 +23,14 @@ class Reference:
     facts: dict[str, Any]
     ask: Ask
     given: Ask
+
+    @property
+    def few(self) -> Ask:
+        """Enough to tell whether a conversion answers as well when it is run otherwise.
+
+        All pairs: their bounds are shares of the spread of all.
+        """
+        return {**self.ask, "texts": self.ask["texts"][:FEW_TEXTS]}
 
     def agreement(self, task: str, answers: dict[str, Any], bound: float) -> Agreement:
         """How other answers to the same questions agree with these."""

@@ -16,6 +16,7 @@ WITH_POSITION_IDS = ("gemma", "gemma2", "llama", "mistral", "phi3", "qwen2")
 ENCODER_DECODERS = ("longt5", "mt5", "t5", "umt5")
 STEPS = ("Transformer", "Pooling", "Dense", "Normalize", "LayerNorm", "Dropout")
 """Modules that a service applies by itself where it loads the transformer alone."""
+POOLS_BY = "pooling_mode_"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,10 +28,18 @@ class Module:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Pooling:
+    """How tokens become one vector; `counts_prompt`: those of a prompt as well."""
+
+    modes: tuple[str, ...]
+    counts_prompt: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Architecture:
     """`model_type` and `classes` are those of config.json, None and empty where there is none.
 
-    `modules` is None where there is no modules.json.
+    `modules` is None where there is no modules.json, `pooling` where no module pools.
     """
 
     model_type: str | None
@@ -38,6 +47,7 @@ class Architecture:
     labels: int
     modules: tuple[Module, ...] | None
     tokenizer: str | None
+    pooling: Pooling | None = None
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -56,18 +66,30 @@ def describe(texts: Mapping[str, str]) -> Architecture:
     modules = _json(texts, "modules.json")
     labels, count = config.get("id2label"), config.get("num_labels")
     classes = config.get("architectures")
+    found = tuple(
+        Module(kind=str(line.get("type")).rpartition(".")[2], folder=str(line.get("path", "")))
+        for line in (modules if isinstance(modules, list) else ())
+        if isinstance(line, dict)
+    )
+    pools = next((module.folder for module in found if module.kind == "Pooling"), None)
     return Architecture(
         model_type=_text(config.get("model_type")),
         classes=tuple(filter(is_text, classes)) if isinstance(classes, list) else (),
         labels=len(labels) if labels and isinstance(labels, dict) else _count(count, 2),
-        modules=tuple(
-            Module(kind=str(line.get("type")).rpartition(".")[2], folder=str(line.get("path", "")))
-            for line in modules
-            if isinstance(line, dict)
-        )
-        if isinstance(modules, list)
-        else None,
+        modules=found if isinstance(modules, list) else None,
         tokenizer=_text(_object(texts, "tokenizer_config.json").get("tokenizer_class")),
+        pooling=None if pools is None else _pooling(_object(texts, f"{pools}/config.json")),
+    )
+
+
+def _pooling(config: Mapping[str, Any]) -> Pooling:
+    """By its configuration; one mode by name, or a flag for each mode."""
+    flags = (key for key, value in config.items() if key.startswith(POOLS_BY) and value is True)
+    old = [flag.removeprefix(POOLS_BY).partition("_token")[0] for flag in flags]
+    named = config.get("pooling_mode", old or "mean")
+    modes = named if isinstance(named, list) else [named]
+    return Pooling(
+        modes=tuple(map(str, modes)), counts_prompt=config.get("include_prompt") is not False
     )
 
 

@@ -11,6 +11,7 @@ files are read, or none, so that two answers tell.
 """
 
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
@@ -34,19 +35,16 @@ class Case:
         return ":".join((self.way, *filter(None, differing)))
 
 
-# Every value of every axis, in as few cases as that needs. The first three need no right at all, so
-# that every way and cache is tried in any container; a read-only mount needs less than another
-# user.
+# Every value of every axis, in as few cases as that needs: each access check shows faults that no
+# other case shows. The first two of a source need no right at all, so that they are tried in any
+# container.
 BY_NAME_OR_PATH = (
     Case(way="name", cache="HF_HOME"),
-    Case(way="commit", cache="cache_dir"),
     Case(way="path", cache=None),
-    Case(way="name", cache="cache_dir", mount="read-only"),
-    Case(way="commit", cache="HF_HOME", user="other", mount="read-only"),
+    Case(way="commit", cache="cache_dir", user="other", mount="read-only"),
 )
 BY_PATH = (
     Case(way="path", cache=None),
-    Case(way="path", cache=None, mount="read-only"),
     Case(way="path", cache=None, user="other", mount="read-only"),
 )
 BY_SHORT_NAME = Case(way="short-name", cache="HF_HOME")
@@ -56,14 +54,25 @@ BY_SHORT_NAME = Case(way="short-name", cache="HF_HOME")
 class Consumer:
     """One library's way into a model: `classes` are what a service calls.
 
-    It `reads` the original weights or a converted precision. A repository of the owner
-    `short_owner` may be named without its owner.
+    It `reads` the original weights or a converted precision; `needs` are files of a conversion that
+    not every one has. A repository of the owner `short_owner` may be named without its owner. From
+    that version of a library on, `until`, it does the same as another consumer.
     """
 
     name: str
     classes: str
     reads: Literal["source", "converted"]
     short_owner: str | None = None
+    until: tuple[str, int] | None = None
+    needs: tuple[str, ...] = ()
+
+    @property
+    def is_other_here(self) -> bool:
+        """Whether it does something of its own with the libraries of this interpreter."""
+        if self.until is None:
+            return True
+        library, major = self.until
+        return int(version(library).partition(".")[0]) < major
 
     @property
     def cases(self) -> tuple[Case, ...]:
@@ -74,6 +83,16 @@ class Consumer:
         """Those of this repository."""
         short = self.short_owner is not None and repo.startswith(f"{self.short_owner}/")
         return (*self.cases, BY_SHORT_NAME) if short else self.cases
+
+
+GENAI = "openvino-genai"
+
+
+def genai(pipeline: str) -> Consumer:
+    """OpenVINO's own runtime: the engine of its model server, without transformers or PyTorch."""
+    return Consumer(
+        name=GENAI, classes=pipeline, reads="converted", needs=("openvino_tokenizer.xml",)
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from prep.tasks.architecture import (
     WITH_POSITION_IDS,
     Architecture,
 )
-from prep.tasks.consumers import Consumer
+from prep.tasks.consumers import GENAI, Consumer, genai
 from prep.tasks.measure import Agreement, Facts, Measure, all_finite, cosine, largest_gap, rounded
 from prep.tasks.ordering import Ordering, Row
 from prep.tasks.question_sets import (
@@ -48,7 +48,11 @@ CONSUMERS = (
         classes='SentenceTransformer(backend="openvino")',
         reads="converted",
     ),
+    genai("TextEmbeddingPipeline"),
 )
+# How openvino-genai can pool, and the modules that may stand before and after.
+GENAI_POOLING = ("cls", "mean", "lasttoken")
+GENAI_MODULES = ("Transformer", "Pooling", "Normalize")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,6 +192,20 @@ def unable(found: Architecture, paths: Collection[str], consumer: Consumer) -> s
         return "OpenVINO has no such model"
     if found.model_type in WITH_POSITION_IDS:
         return f"no library gives a converted {found.model_type} its position_ids: answers are NaN"
+    return _unable_genai(found) if consumer.name == GENAI else None
+
+
+def _unable_genai(found: Architecture) -> str | None:
+    """Why OpenVINO's own runtime cannot read it: it pools and normalises, and no more."""
+    if others := [kind for kind in found.kinds if kind not in GENAI_MODULES]:
+        return f"the runtime has no module {', '.join(others)}"
+    if found.kinds and "Pooling" not in found.kinds:
+        return "the runtime always pools"
+    pooling = found.pooling
+    if pooling is not None and pooling.modes not in [(mode,) for mode in GENAI_POOLING]:
+        return f"the runtime has no pooling {', '.join(pooling.modes)}"
+    if pooling is not None and not pooling.counts_prompt:
+        return "the runtime pools over the prompt as well"
     return None
 
 

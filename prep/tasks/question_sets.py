@@ -6,7 +6,7 @@ The class that reads both stands in the task's module.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -80,6 +80,10 @@ class Questions:
         """Those and the odd texts."""
         raise NotImplementedError
 
+    def texts(self) -> list[str]:
+        """Every text of those, once, whatever it is asked as."""
+        return list(dict.fromkeys(_texts_in(list(self.all().values()))))
+
     def sentinels(self) -> Ask:
         """The two questions of an access check, and their texts, whose tokens are compared."""
         raise NotImplementedError
@@ -101,6 +105,15 @@ class Questions:
 
     def _answers(self, facts: Mapping[str, Any]) -> list[Any]:
         raise NotImplementedError
+
+
+def _texts_in(value: object) -> Iterator[str]:
+    """The texts of lists in lists."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list):
+        for each in value:
+            yield from _texts_in(each)
 
 
 def positive(value: object) -> bool:

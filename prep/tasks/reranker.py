@@ -8,7 +8,7 @@ from prep.files.fields import is_text, one_of, record
 from prep.tasks import golden_kinds as kinds
 from prep.tasks import loaders
 from prep.tasks.architecture import Architecture
-from prep.tasks.consumers import Consumer
+from prep.tasks.consumers import Consumer, genai
 from prep.tasks.measure import Agreement, Facts, Measure, all_finite, largest_gap, rounded
 from prep.tasks.ordering import NOISE, Ordering, Row
 from prep.tasks.question_sets import (
@@ -42,6 +42,7 @@ CONSUMERS = (
         classes='CrossEncoder(backend="openvino")',
         reads="converted",
     ),
+    genai("TextRerankPipeline"),
 )
 
 

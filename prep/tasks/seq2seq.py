@@ -21,8 +21,9 @@ CONSUMERS = (
     Consumer(name="transformers", classes="AutoModelForSeq2SeqLM, AutoTokenizer", reads="source"),
     Consumer(
         name="transformers-slow",
-        classes="AutoModelForSeq2SeqLM, the slow tokenizer (T5Tokenizer)",
+        classes="AutoModelForSeq2SeqLM, the slow tokenizer (T5Tokenizer), before transformers 5",
         reads="source",
+        until=("transformers", 5),
     ),
     Consumer(name="optimum-intel", classes="OVModelForSeq2SeqLM, AutoTokenizer", reads="converted"),
 )

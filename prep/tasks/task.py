@@ -72,11 +72,15 @@ class Task:
         precisions: tuple[str, ...],
         interpreters: tuple[Interpreter, ...] = (),
     ) -> tuple[Load, ...]:
-        """Every load to try of a model: the original's first, and ours before other Pythons'."""
+        """Every load to try of a model: the original's first, and ours before other Pythons'.
+
+        Of consumers that do here what another does as well, only other Pythons' are tried.
+        """
         return tuple(
             Load(consumer=consumer, case=case, precision=precision, interpreter=interpreter)
             for interpreter in (None, *interpreters)
             for consumer in self.consumers_named(names)
+            if interpreter is not None or consumer.is_other_here
             for precision in ((None,) if consumer.reads == "source" else precisions)
             for case in consumer.cases_of(repo)
         )

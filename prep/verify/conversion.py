@@ -7,7 +7,14 @@ from prep.catalogue.lock import LockedModel
 from prep.files.patterns import is_weights
 from prep.files.reader import Unreadable
 from prep.home.layout import Home, escapes_home, link_target
-from prep.home.receipt import NAME, Receipt, Recipe, read_receipt
+from prep.home.receipt import (
+    NAME,
+    TOKENIZER,
+    TOKENIZER_TOOL,
+    Receipt,
+    Recipe,
+    read_receipt,
+)
 from prep.verify.files import check_files
 from prep.verify.modes import unreadable_by_others
 from prep.verify.problem import Aspect, Problem
@@ -117,6 +124,8 @@ def _differences_from_lock(receipt: Receipt, locked: LockedModel, precision: str
     if dict(recipe.source) != source:
         return ["it was made from other bytes than the lock names"]
     made = {file.path: file.sha256 for file in receipt.files}
+    if TOKENIZER_TOOL in recipe.tools and TOKENIZER not in made and not receipt.no_tokenizer:
+        return [f"it lists no {TOKENIZER}, and does not say why"]
     return [
         f"it lists another {name} than the lock, whose bytes every conversion keeps"
         for name, sha256 in source.items()

@@ -103,6 +103,7 @@ def measured(
         "task": task,
         "folder": str(folder),
         "ask": joined(reference.ask, reference.given),
+        "texts": questions.texts(),
         "languages": {},
     }
     found = server.run("prep.convert.content:measure", order, doing="measuring").value
@@ -113,6 +114,7 @@ def measured(
         vocabulary=found["vocabulary"],
         source_vocabulary=facts["vocabulary"],
         agreement=reference.agreement(task, found["answers"], bound),
+        differences=tuple(found["differences"]),
     )
 
 
@@ -238,7 +240,10 @@ def converted(stages: Stages, task: str, source: Path, to: Path, precision: str 
         "task": task,
         "options": dict(OPTIONS[precision]),
     }
-    stages.context.server.run("prep.convert.export:make", order, doing="converting", may_write=[to])
+    server = stages.context.server
+    server.run("prep.convert.export:make", order, doing="converting", may_write=[to])
+    order = {"folder": str(to), "texts": [], "writes": TASKS[task].generates}
+    server.run("prep.convert.tokenizer:make", order, doing="converting", may_write=[to])
     return to
 
 

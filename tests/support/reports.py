@@ -14,11 +14,13 @@ from tests.support.small_homes import locked_model
 from tests.support.small_settings import settings_for
 
 AT = "2026-01-01T00:01:00+00:00"
+SHORT = {"length-tried": 512, "length-limit": 512}
+LONG = {"length-tried": 512, "length-limit": 8192}
 LOADS = {
-    "transformers:name": {"seconds": 0.75, "latency": 0.0075, "peak-bytes": 410_000_000},
+    "transformers:name": {"seconds": 0.75, "latency": 0.0075, "peak-bytes": 410_000_000, **SHORT},
     "transformers:commit:cache_dir": {"seconds": 0.25, "peak-bytes": 1},
     "transformers:path:other:read-only": {"not-tried": "needs root"},
-    "int8:optimum-intel:path": {"seconds": 2.0, "latency": 1.5, "peak-bytes": 460_000_000},
+    "int8:optimum-intel:path": {"seconds": 2.0, "latency": 1.5, "peak-bytes": 460_000_000, **LONG},
     "int8:optimum-intel:path:python=search": {"seconds": 1.0, "latency": 1.5, "peak-bytes": 1},
 }
 FACTS: dict[str, Any] = {

@@ -3,6 +3,7 @@
 import io
 import re
 import shutil
+import sys
 import tarfile
 from pathlib import Path
 
@@ -144,8 +145,10 @@ def test_commands_of_the_document_pack_unpack_and_prove(tmp_path: Path, prepared
         for part in ("Pack", "Unpack and prove")
     )
     for command in pack:
-        shell(command.replace("/srv/", f"{here}/"), tmp_path)
+        made = command.replace("make bundle", f"make -C {ROOT} bundle PYTHON={sys.executable}")
+        shell(made.replace("/srv/", f"{here}/").replace("OUT=", f"OUT={tmp_path}/"), tmp_path)
     *unpack, proof = unpack
+    there.mkdir()
     for command in unpack:
         shell(f"umask 077; {command.replace('/srv/', f'{there}/')}", tmp_path)
     there.chmod(0o755)

@@ -72,12 +72,13 @@ def test_interpreter_that_can_be_no_consumer_is_red_once_and_says_why(
     [cause] = summary(home)["models"][TINY]["causes"]
     problem = cause["text"]
     assert problem == (
-        f"{TINY}: {python} can be none of its consumers (4 problems):\n"
+        f"{TINY}: {python} can be none of its consumers (5 problems):\n"
         "  transformers  not installed: torch, transformers\n"
         "  sentence-transformers  not installed: sentence_transformers\n"
         "  optimum-intel  not installed: optimum.intel, openvino\n"
         "  sentence-transformers-openvino  not installed: sentence_transformers, optimum.intel, "
         "openvino\n"
+        "  openvino-genai  not installed: torch, transformers, openvino_genai\n"
         "Give the Python of a service that reads this model, or choose other models with --models."
     )
 

@@ -91,6 +91,33 @@ def test_misspelt_key_would_be_seen() -> None:
         kubernetes_validate.validate(wrong, VERSIONS[-1], strict=True)
 
 
+MODELS_IMAGE = sorted((ROOT / "deploy" / "models-image").glob("*.yaml"))
+IMAGE_VOLUMES = ("1.31", "1.37")
+
+
+@pytest.mark.parametrize("version", IMAGE_VOLUMES)
+@pytest.mark.parametrize("path", MODELS_IMAGE, ids=lambda path: path.stem)
+def test_consumer_of_an_image_is_valid_and_restricted(path: Path, version: str) -> None:
+    [manifest] = documents(path)
+    kubernetes_validate.validate(manifest, version, strict=True)
+    pod = pod_of(manifest)
+    assert pod is not None
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    for container in containers(pod):
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
+    assert re.search(r"@sha256:[0-9a-f]{64}$", path.read_text(encoding="utf-8"), re.MULTILINE)
+
+
+def test_image_volumes_need_a_newer_schema_than_the_other_manifests() -> None:
+    [manifest] = documents(ROOT / "deploy" / "models-image" / "consumer.yaml")
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(manifest, VERSIONS[0], strict=True)
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_kustomization_lists_files_that_exist_and_names_are_unique(way: str) -> None:
     found = [

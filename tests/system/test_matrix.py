@@ -35,14 +35,11 @@ LOADING = JUDGES_TESTS / "test_offline_loading.py"
 SHOWN_ELSEWHERE = {
     # What the lock does not answer is exit 4 before any test: the rows of the lock.
     "test_lock_answers_the_catalogue": Path(__file__),
-    # A conversion keeps the tokenizer's files byte for byte, or its receipt fails.
-    "test_content_is_right[tokenizer]": JUDGES_TESTS / "test_conversion.py",
     # What only another place, name, user or mount shows: docs/consumers.md.
     "test_access_gives_the_same_answers": JUDGES_TESTS / "test_access.py",
     # A consumer that differs from the original by itself: of ours, none does.
     "test_answers_agree_with_the_original": JUDGES_TESTS / "test_agreement.py",
     # Libraries that misbehave: ours do not.
-    "test_consumer_loads": LOADING,
     "test_consumer_reaches_for_no_network": LOADING,
     "test_consumer_reads_the_converted_folder": LOADING,
     "test_consumer_writes_nothing": LOADING,

@@ -33,14 +33,23 @@ ORDER = (
     "plugin",
 )
 APART = (("fetch", "convert"), ("fetch", "sandbox"))  # what never imports the other
-HEAVY = frozenset(("torch", "transformers", "optimum", "openvino", "sentence_transformers"))
+HEAVY = frozenset(
+    (
+        *("torch", "transformers", "optimum", "openvino", "sentence_transformers"),
+        *("openvino_genai", "openvino_tokenizers"),
+    )
+)
 PROBE = "prep.sandbox.probe"
 HEAVY_ROOMS = (
     *(f"{PROBE}.{name}" for name in ("embedding", "reranker", "seq2seq")),
-    *(f"{PROBE}.{name}" for name in ("libraries", "loading", "modules")),
+    *(
+        f"{PROBE}.{name}"
+        for name in ("genai", "lengths", "libraries", "loading", "modules", "serving")
+    ),
     "prep.convert.export",
     "prep.convert.gates",
     "prep.convert.content",
+    "prep.convert.tokenizer",
 )
 
 

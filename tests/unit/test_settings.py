@@ -181,6 +181,14 @@ REFUSED: dict[str, tuple[dict[str, str], dict[str, Any], str]] = {  # environmen
         {}, {"models": ["tiny", "big", "x"]},
         "models.toml has no model named big, x. It has: tiny, new.",
     ),
+    "a signature where the home may change": (
+        {}, {"verify_signature": Path("/dev/null")},
+        "--verify-signature is for --offline: a run that may write changes what was signed.",
+    ),
+    "a key that is not there": (
+        {}, {"verify_signature": Path("/nowhere/key.pem"), "offline": True},
+        "--verify-signature /nowhere/key.pem: there is no such file.",
+    ),
     "a hub that is no URL": (
         {"HF_ENDPOINT": "huggingface.co"}, {},
         "The hub must be a URL (https://…) or 'sample', got 'huggingface.co'.",

@@ -8,9 +8,22 @@ from types import ModuleType
 
 import prep.sandbox.probe as probe
 from prep.sandbox.probe import libraries
+from prep.sandbox.probe.lengths import LongTexts
 from prep.sandbox.probe.loading import Facts, Way
+from prep.sandbox.probe.serving import at_once, compile_as_served
 
-SHARED = ("consumers", "guard", "isolation", "libraries", "loading", "modules", "serve")
+SHARED = (
+    "consumers",
+    "genai",
+    "guard",
+    "isolation",
+    "libraries",
+    "lengths",
+    "loading",
+    "modules",
+    "serve",
+    "serving",
+)
 TASKS: dict[str, ModuleType] = {
     module.name: importlib.import_module(f"{probe.__name__}.{module.name}")
     for module in pkgutil.iter_modules(probe.__path__)
@@ -18,7 +31,7 @@ TASKS: dict[str, ModuleType] = {
 }
 """Every other module of this package is a task. It has `CONSUMERS`, what loads for each name of the
 task's table, `CLASSES`, what is imported before any fork, `reference`, `answer` and
-`answer_again`; `lacking`, if it needs it.
+`answer_again`, `alone`; `lacking`, if it needs it.
 """
 
 
@@ -44,11 +57,27 @@ def load(order: Facts) -> Facts:
     """Load as ``order["consumer"]`` does, in ``order["way"]``, and answer ``order["ask"]``.
 
     ``built`` is what the library made of the files; with ``order["again"]`` the answers are given
-    a second time, in other company.
+    a second time, in other company. ``order["served"]`` are the questions of several requests at
+    once, those of a conversion that is run as a service runs it, and how OpenVINO is configured.
+    ``order["odd"]`` are texts that may be cut (`lengths`).
     """
     task = TASKS[order["task"]]
-    model = task.CONSUMERS[order["consumer"]](Way(**order["way"], shown=order["shown"]))
-    answers: Facts = task.answer(model, order["ask"])
+    way = Way(**order["way"], shown=order["shown"])
+    model = task.CONSUMERS[order["consumer"]](way)
+    long = LongTexts(model, order["ask"], odd) if (odd := order.get("odd")) else None
+    ask = long.ask if long else order["ask"]
+    answers: Facts = task.answer(model, ask)
     if order["again"]:
-        answers.update(task.answer_again(model, order["ask"], answers))
+        answers.update(task.answer_again(model, ask, answers))
+    if long:
+        for kind, more in long.try_limit(task, way).items():
+            known = answers[kind]
+            answers[kind] = {**known, **more} if isinstance(known, dict) else [*known, *more]
+        answers["longest"] = {"tried": long.tried, "limit": long.limit}
+    if served := order.get("served"):
+        if way.converted or served["threads"]:
+            answers["at_once"] = at_once(lambda: task.alone(model, served["at-once"]))
+        if way.converted:
+            kind = compile_as_served(way.converted, served["ov-config"])
+            answers["served"] = {"type": kind, **task.answer(model, served["ask"])}
     return {**model.facts, **answers, "built": model.facts}

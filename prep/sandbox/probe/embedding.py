@@ -6,7 +6,8 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from prep.sandbox.probe import loading
+from prep.sandbox.probe import genai, loading
+from prep.sandbox.probe.isolation import NotTried
 from prep.sandbox.probe.loading import Facts, Way
 from prep.sandbox.probe.modules import Pipeline, read
 
@@ -15,6 +16,7 @@ CLASSES = (
     ("transformers", "AutoModel"),
     ("sentence_transformers", "SentenceTransformer"),
     ("optimum.intel", "OVModelForFeatureExtraction"),
+    ("openvino_genai", "TextEmbeddingPipeline"),
 )
 Vectors = list[list[float]]
 
@@ -56,10 +58,15 @@ def answer(model: Embedding, ask: Facts) -> Facts:
     }
 
 
+def alone(model: Embedding, ask: Facts) -> Facts:
+    """The vector of every text, and nothing else."""
+    return {"vectors": {text: model.embed([text])[0] for text in ask["texts"]}}
+
+
 def answer_again(model: Embedding, ask: Facts, answers: Facts) -> Facts:
     """How far a vector moves when it is asked again, and in a batch."""
     texts, alone = ask["texts"], answers["vectors"]
-    short = [text for text in texts if loading.is_short(text)]
+    short = [texts[number] for number in loading.batch_of([len(text) for text in texts])]
     batch = zip(short, model.embed(short))
     return {
         "again": loading.largest_gap(model.embed([texts[0]])[0], alone[texts[0]]),
@@ -112,6 +119,27 @@ def sentence_transformers_openvino(way: Way) -> Embedding:
     return sentence_transformers(way, backend="openvino", model_kwargs=config)
 
 
+def openvino_genai(way: Way) -> Embedding:
+    """TextEmbeddingPipeline: the service says how to pool, and what stands before a text."""
+    from openvino_genai import TextEmbeddingPipeline
+
+    pipeline = Pipeline(way)
+    modes = ", ".join(pipeline.modes)
+    if modes not in genai.POOLING:
+        raise NotTried(f"openvino-genai has no pooling {modes}")
+    tokenizer, limit, _ = genai.described(way)
+    limit = min(filter(None, (pipeline.max_length, limit)))
+    config = TextEmbeddingPipeline.Config(
+        pooling_type=getattr(TextEmbeddingPipeline.PoolingType, genai.POOLING[modes]),
+        normalize=pipeline.normalizes,
+        max_length=limit,
+        **({"embed_instruction": pipeline.prompt} if pipeline.prompt else {}),
+    )
+    model = TextEmbeddingPipeline(way.target, "CPU", config, **loading.ov_config())
+    facts = {"max_length": limit, "pooling": [modes], "normalized": pipeline.normalizes}
+    return Embedding(tokenizer, model.embed_documents, facts)
+
+
 def reference(way: Way) -> Embedding:
     """The publisher's pipeline in float32: what every consumer is held against."""
     if read(way, "modules.json") is None:  # no more is said than the transformer
@@ -157,4 +185,5 @@ CONSUMERS = {
     "sentence-transformers": sentence_transformers,
     "optimum-intel": optimum_intel,
     "sentence-transformers-openvino": sentence_transformers_openvino,
+    "openvino-genai": openvino_genai,
 }

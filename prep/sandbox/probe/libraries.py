@@ -13,6 +13,7 @@ from collections.abc import Iterable
 
 PACKAGES = (
     *("torch", "transformers", "sentence-transformers", "optimum-intel", "optimum", "openvino"),
+    *("openvino-tokenizers", "openvino-genai"),
     *("nncf", "huggingface-hub", "tokenizers", "safetensors"),
 )
 # Each with names that it imports lazily and that all loads need; a task's module has its own.
@@ -23,6 +24,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "sentence_transformers.models": (),
     "optimum.intel": ("OVWeightQuantizationConfig",),
     "openvino": (),
+    "openvino_genai": (),
 }
 NEEDED = {
     "transformers": ("torch", "transformers"),
@@ -30,6 +32,7 @@ NEEDED = {
     "sentence-transformers": ("sentence_transformers",),
     "optimum-intel": ("optimum.intel", "openvino"),
     "sentence-transformers-openvino": ("sentence_transformers", "optimum.intel", "openvino"),
+    "openvino-genai": ("torch", "transformers", "openvino_genai"),
 }
 
 
@@ -71,9 +74,11 @@ def lacking(consumer: str) -> str | None:
     """Why this interpreter cannot be such a consumer, None where it can."""
     absent = [name for name in NEEDED[consumer] if not is_here(name)]
     found = versions()
-    if consumer == "transformers-slow" and not is_here("sentencepiece"):
-        major = found.get("transformers", "0").partition(".")[0]
-        absent += ["sentencepiece"] if int(major) < 5 else []
+    if consumer == "transformers-slow":
+        transformers = found.get("transformers", "0")
+        if int(transformers.partition(".")[0]) >= 5:
+            return f"not offered by transformers {transformers}"
+        absent += [] if is_here("sentencepiece") else ["sentencepiece"]
     return f"not installed: {', '.join(absent)}" if absent else None
 
 

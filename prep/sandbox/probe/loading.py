@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from prep.sandbox.probe.serving import PerThread, type_name
+
 Facts = dict[str, Any]
 
 # Their positions begin behind the padding's, so that as many fewer tokens fit.
@@ -18,6 +20,7 @@ POSITIONS_AFTER_PADDING = (
 )
 LIMIT = 512  # tokens of a text, where the tokenizer names no limit of its own
 UNLIMITED = 1 << 20  # what transformers gives a tokenizer without one is far above
+BATCH = 8  # texts in the batch that is compared with texts alone
 LONG = 300  # characters: a longer text would pad a whole batch to its length, and prove no more
 
 
@@ -41,6 +44,7 @@ class Way:
     ) -> None:
         """`below` and `cache_dir` are paths below the home, which is `shown` to this process."""
         self.home, self.shown = home, shown
+        self.converted: PerThread | None = None  # what `load_converted` loaded
         self.languages = languages or {}
         self.target = os.path.join(shown, below) if shown and below is not None else target
         self.hub: Facts = {"revision": revision, "trust_remote_code": False}
@@ -101,7 +105,8 @@ def load_converted(kind: Any, way: Way, **config: str) -> tuple[Any, Any, Facts]
 
     tokenizer = AutoTokenizer.from_pretrained(way.target, trust_remote_code=False)
     model = kind.from_pretrained(way.target, ov_config=ov_config(**config), trust_remote_code=False)
-    return tokenizer, model, openvino_facts(model, way)
+    way.converted = PerThread(model)
+    return tokenizer, way.converted, openvino_facts(model, way)
 
 
 def openvino_facts(model: Any, way: Way) -> Facts:
@@ -109,9 +114,7 @@ def openvino_facts(model: Any, way: Way) -> Facts:
     from openvino import Core
 
     default = Core().get_property("CPU", "INFERENCE_PRECISION_HINT")
-    names = {"float": "f32", "float16": "f16", "bfloat16": "bf16"}
-    kind = getattr(default, "get_type_name", lambda: str(default))()
-    return {"read_from": way.real(model.model_save_dir), "cpu_default": names.get(kind, kind)}
+    return {"read_from": way.real(model.model_save_dir), "cpu_default": type_name(default)}
 
 
 def dtype_of(model: Any) -> str:
@@ -158,9 +161,18 @@ def each_alone(ask: Callable[[Any], Any], questions: Sequence[Any]) -> tuple[lis
     return answers, statistics.median(seconds) if seconds else 0.0
 
 
-def is_short(text: str) -> bool:
-    """Whether the text may stand in a batch."""
-    return len(text) <= LONG
+def batch_of(lengths: Sequence[int]) -> list[int]:
+    """Which texts of such lengths (characters) stand in a batch: `BATCH`, from short to long.
+
+    Others would show nothing more: what moves an answer is that it is padded.
+    """
+    short = sorted(
+        (number for number, length in enumerate(lengths) if length <= LONG),
+        key=lambda number: lengths[number],
+    )
+    if len(short) <= BATCH:
+        return short
+    return [short[place * (len(short) - 1) // (BATCH - 1)] for place in range(BATCH)]
 
 
 def largest_gap(some: Sequence[float], others: Sequence[float]) -> float:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from prep.sandbox.probe import loading
+from prep.sandbox.probe import genai, loading
 from prep.sandbox.probe.libraries import versions
 from prep.sandbox.probe.loading import Facts, Way
 
@@ -17,6 +17,7 @@ CLASSES = (
     ("transformers", "AutoModelForSequenceClassification"),
     ("sentence_transformers", "CrossEncoder"),
     ("optimum.intel", "OVModelForSequenceClassification"),
+    ("openvino_genai", "TextRerankPipeline"),
 )
 Pairs = Sequence[Sequence[str]]
 
@@ -62,18 +63,23 @@ def answer(model: Reranker, ask: Facts) -> Facts:
     }
 
 
+def alone(model: Reranker, ask: Facts) -> Facts:
+    """The raw logit of every pair, and nothing else."""
+    return {"logits": [[*pair, model.logits([pair])[0]] for pair in ask["pairs"]]}
+
+
 def answer_again(model: Reranker, ask: Facts, answers: Facts) -> Facts:
     """How far a logit moves when it is asked again, and in a batch; and its scores."""
     pairs, alone = ask["pairs"], [row[-1] for row in answers["logits"]]
-    short = [number for number, pair in enumerate(pairs) if loading.is_short("".join(pair))]
+    short = loading.batch_of([len("".join(pair)) for pair in pairs])
     together = model.logits([pairs[number] for number in short])
     facts: Facts = {
         "again": loading.largest_gap(model.logits([pairs[0]]), alone[:1]),
         "batch": loading.largest_gap(together, [alone[number] for number in short]),
     }
     if model.scores is not None:
-        scores = [model.scores([pair])[0] for pair in pairs]
-        facts["scores"] = [[*pair, score] for pair, score in zip(pairs, scores)]
+        scored = pairs[: loading.BATCH]  # the activation is the same for all
+        facts["scores"] = [[*pair, model.scores([pair])[0]] for pair in scored]
     return facts
 
 
@@ -129,6 +135,34 @@ def sentence_transformers_openvino(way: Way) -> Reranker:
     return sentence_transformers(way, backend="openvino", model_kwargs=config)
 
 
+def openvino_genai(way: Way) -> Reranker:
+    """TextRerankPipeline: it hands out the sigmoid of each logit, sorted."""
+    from openvino_genai import TextRerankPipeline
+
+    tokenizer, limit, described = genai.described(way)
+    config = TextRerankPipeline.Config(top_n=genai.ALL, max_length=limit)
+    model = TextRerankPipeline(way.target, "CPU", config, **loading.ov_config())
+
+    def size(text: str) -> int:
+        return len(tokenizer.named(text)["input_ids"])
+
+    def logits(pairs: Pairs) -> list[float]:
+        found = [0.0] * len(pairs)
+        for query in dict.fromkeys(query for query, _ in pairs):
+            asked = [number for number, pair in enumerate(pairs) if pair[0] == query]
+            # Release 2026.4 writes beyond its memory where passages are shorter than the query, and
+            # crashes, at once or later: those are asked one by one.
+            together = size(query) * len(asked) <= sum(size(pairs[number][1]) for number in asked)
+            for numbers in [asked] if together else [[number] for number in asked]:
+                passages = [pairs[number][1] for number in numbers]
+                for place, score in model.rerank(query, passages):
+                    found[numbers[place]] = genai.logit(score)
+        return found
+
+    labels = int(described.num_labels)
+    return Reranker(tokenizer, logits, {"labels": labels, "max_length": limit})
+
+
 def reference(way: Way) -> Reranker:
     """CrossEncoder's raw logits in float32: what every consumer is held against."""
     return sentence_transformers(way, model_kwargs=loading.float32())
@@ -157,4 +191,5 @@ CONSUMERS = {
     "sentence-transformers": sentence_transformers,
     "optimum-intel": optimum_intel,
     "sentence-transformers-openvino": sentence_transformers_openvino,
+    "openvino-genai": openvino_genai,
 }

@@ -200,6 +200,12 @@ def _configured(model: Writer, prompt: str, new_tokens: int, given: list[int] | 
     }
 
 
+def alone(model: Writer, ask: Facts) -> Facts:
+    """What it writes to each prompt, and nothing else."""
+    written = ((prompt, length, model.write(prompt, length)) for prompt, length in ask["prompts"])
+    return {"written": [{"prompt": p, "new_tokens": n, **text} for p, n, text in written]}
+
+
 def answer_again(model: Writer, ask: Facts, answers: Facts) -> Facts:
     """Whether it writes the same a second time."""
     return {"again": model.write(*ask["prompts"][0])["ids"] == answers["written"][0]["ids"]}

@@ -41,8 +41,9 @@ def test_both_load_the_three_sample_models(tmp_path: Path, hub: Hub) -> None:
     for label in LABELS:
         assert made(models["tiny-embedding"], label) == {"transformers", "sentence-transformers"}
         assert made(models["tiny-reranker"], label) == {"transformers", "sentence-transformers"}
-        assert made(models["tiny-seq2seq"], label) == {"transformers", "transformers-slow"}
         versions = models["tiny-embedding"]["interpreters"][label]["versions"]
+        slow = {"transformers-slow"} if versions["transformers"] < "5" else set()
+        assert made(models["tiny-seq2seq"], label) == {"transformers", *slow}
         assert f"also loaded in {label}, transformers {versions['transformers']}" in done.said
 
 

@@ -45,6 +45,7 @@ from prep.tasks.golden_kinds import text_of
 from prep.tasks.registry import TASKS
 from prep.tasks.task import FOLDER
 from prep.verify.conversion import check_conversion
+from prep.verify.signature import read_manifest
 from prep.verify.source import check_source
 from tests.proofs.fuzz.hostile import Form
 from tests.support.paths import ROOT
@@ -466,6 +467,8 @@ READERS: tuple[Reader, ...] = (
             _ready_path, _as_it_lies(_ready_path), read, prepare=_proven, seal=seal)
         for name, read, reads in (
             ("by a run", _consumers, "prep/report/ready_file.py:_earlier"),
+            ("by its signature", lambda folder: read_manifest(_ready_path(folder)),
+                "prep/verify/signature.py:read_manifest"),
             ("by the gate", _gate_home, "deploy/ready.py:_manifest deploy/ready.py:_contents"),
         )
         for seal in (None, _sealed_ready)

@@ -10,7 +10,6 @@ import re
 import shlex
 import shutil
 import subprocess
-import sys
 import threading
 import time
 import uuid
@@ -22,10 +21,9 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.proofs.image.engine import ENGINE, engine, environment, python_image
 from tests.support.paths import ROOT
 
-HERE = Path(__file__).parent
-ENGINE = os.environ.get("ENGINE") or ("podman" if shutil.which("podman") else "docker")
 LEAST = ("--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges")
 SAMPLE = ("--hub", "sample", "--model-home=/models")
 OPENSHIFT = "1000660000:0"  # a user without a name, in group 0
@@ -33,38 +31,12 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 MANIFESTS = ROOT / "deploy" / "kubernetes"
 
 
-def environment() -> dict[str, str]:
-    """podman's own settings for a machine without systemd, where this is one."""
-    env = dict(os.environ)
-    if not Path("/run/systemd/system").exists():
-        env.setdefault("CONTAINERS_CONF", str(HERE / "containers.conf"))
-    return env
-
-
-def engine(*args: str | Path, cwd: Path = ROOT, check: bool = True) -> tuple[int, str]:
-    """Run the engine; gives its exit code and all it printed."""
-    done = subprocess.run(
-        [ENGINE, *map(str, args)],
-        cwd=cwd,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    assert done.returncode == 0 or not check, done.stdout
-    return done.returncode, done.stdout
-
-
 @pytest.fixture(scope="session")
 def image(tmp_path_factory: pytest.TempPathFactory, show: Callable[[str], None]) -> str:
     """Built from a clean clone, with the command that README gives."""
     if given := os.environ.get("IMAGE"):
         return given
-    [version] = re.findall(r"^ARG PYTHON_VERSION=(.+)$", (ROOT / "Dockerfile").read_text(), re.M)
-    base = f"docker.io/library/python:{version}-slim"
-    if engine("image", "inspect", base, check=False)[0] and engine("pull", base, check=False)[0]:
-        made = [HERE / "base.sh", version]
-        subprocess.run(made, env=environment() | {"PYTHON": sys.executable}, check=True)
+    python_image()
     clone = tmp_path_factory.mktemp("clone")
     subprocess.run(["git", "clone", "-q", ROOT, clone], check=True)
     [command] = re.findall(r"^\$ docker (build .+)$", README, re.MULTILINE)

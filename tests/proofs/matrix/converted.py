@@ -10,6 +10,7 @@ from tests.proofs.matrix.damages import (
     away,
     body,
     by_absolute_link,
+    converted_before_the_tokenizer_ir,
     crlf,
     cut,
     fp32_called_int8,
@@ -18,6 +19,7 @@ from tests.proofs.matrix.damages import (
     rewrite,
     scrambled,
     sealed,
+    words_exchanged_in_ir,
     zero_tail,
     zeros,
 )
@@ -31,6 +33,7 @@ MODES = ("test_everybody_can_read_the_converted",)
 UNLOCKED = ("test_no_loader_takes_an_unlisted_converted_file",)
 WEIGHTS = ("test_content_is_right[weights]",)
 AGREEMENT = ("test_content_is_right[agreement]",)
+TOKENS = ("test_content_is_right[tokenizer]",)
 AGAIN = "Without --offline, pytest sets the folder aside and converts again."
 
 
@@ -52,7 +55,10 @@ def _file(
 
 
 BIN, XML, TOKENIZER = "openvino_model.bin", "openvino_model.xml", "tokenizer.json"
-GROUPS = {BIN: "ir", XML: "ir", "openvino_": "ir", TOKENIZER: "tokenizer"}
+TOKENIZER_IR = "openvino_tokenizer.xml"
+GROUPS = {BIN: "ir", XML: "ir", "openvino_": "ir"} | dict.fromkeys(
+    (TOKENIZER, TOKENIZER_IR, "openvino_tokenizer.bin"), "tokenizer"
+)
 SAME_SIZE = "(same size)"
 
 BYTE_ROWS = (
@@ -76,6 +82,9 @@ BYTE_ROWS = (
     _file("converted tokenizer changed", TOKENIZER, flip, SAME_SIZE, tasks=ALL),
     _file("converted tokenizer emptied", TOKENIZER, cut(0), "size is 0, locked"),
     _file("converted tokenizer removed", TOKENIZER, remove, "missing"),
+    _file("tokenizer IR bit flipped", TOKENIZER_IR, flip, SAME_SIZE, tasks=ALL),
+    _file("tokenizer IR removed", TOKENIZER_IR, remove, "missing"),
+    _file("tokenizer IR's words removed", "openvino_tokenizer.bin", remove, "missing", tasks=ALL),
     _file("converted config with CRLF", "config.json", body(crlf), "size is"),
     _file("converted modules removed", "modules.json", remove, "missing"),
     _file("converted pooling folder removed", "1_Pooling/config.json",
@@ -85,6 +94,10 @@ BYTE_ROWS = (
 
 
 CONTENT_ROWS = (
+    _content("converted before the tokenizer IR, which the entry needs",
+        converted_before_the_tokenizer_ir, "its entry names the consumer openvino-genai",
+        seen_by=("test_consumer_loads",), file=TOKENIZER_IR, group="tokenizer", online="ready",
+        entry={"consumers": '["optimum-intel", "openvino-genai"]'}),
     _content("converted settings ask for code", sealed(asks_for_code), "auto_map",
         "pytest converts it again", seen_by=("test_nothing_converted_asks_to_run_code",),
         file="video_preprocessor_config.json", group="unsafe"),
@@ -93,6 +106,9 @@ CONTENT_ROWS = (
         tasks=ALL),
     _content("weights scrambled, receipt right", sealed(lambda p: rewrite(p.ir, scrambled)), AGAIN,
         seen_by=AGREEMENT, file="int8", tasks=ALL, may_see=WEIGHTS),
+    _content("tokenizer IR of other words, receipt right", sealed(words_exchanged_in_ir),
+        f"{TOKENIZER_IR} answers otherwise", AGAIN, seen_by=TOKENS, file="int8", tasks=ALL,
+        group="tokenizer"),
     _content("weights zero, receipt right", sealed(lambda p: rewrite(p.ir, zeros)), AGAIN,
         seen_by=AGREEMENT, file="int8"),
 )  # fmt: skip
@@ -140,7 +156,7 @@ def _unlisted(name: str, file: str, content: bytes = b"{}") -> Row:
 
 UNLOCKED_ROWS = (
     _unlisted("another IR beside", "openvino_model_old.xml", b"<net/>"),
-    _unlisted("another tokenizer graph", "openvino_tokenizer.xml", b"<net/>"),
+    _unlisted("another tokenizer graph", "openvino_detokenizer.xml", b"<net/>"),
     _unlisted("adapter beside the IR", "adapter_config.json"),
     _unlisted("added tokens beside the IR", "added_tokens.json"),
     _unlisted("another module beside the IR", "2_Dense/config.json"),

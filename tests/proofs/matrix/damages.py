@@ -10,7 +10,7 @@ from pathlib import Path
 from prep.catalogue.lock import LockedFile
 from prep.files.checksum import digest_file
 from prep.home.layout import point_link
-from prep.home.receipt import NAME, Receipt, Recipe, read_receipt
+from prep.home.receipt import NAME, TOKENIZER_TOOL, Receipt, Recipe, read_receipt
 from tests.proofs.matrix.row import Target
 from tests.support.small_homes import lead, replace_by_folder
 
@@ -176,6 +176,38 @@ def scrambled(body: bytes) -> bytes:
         if len(blocks[at]) == len(blocks[at + 2]):
             blocks[at], blocks[at + 2] = blocks[at + 2], blocks[at]
     return b"".join(blocks)
+
+
+def words_exchanged_in_ir(target: Target) -> None:
+    """Words of one length change places in the tokenizer's IR: another tokenizer of that size."""
+    path = target.folder / "openvino_tokenizer.bin"
+    model = json.loads((target.folder / "tokenizer.json").read_text(encoding="utf-8"))["model"]
+    body = path.read_bytes()
+    words = [(word if isinstance(word, str) else word[0]).encode() for word in model["vocab"]]
+    alone = [word for word in words if len(word) >= 4 and body.count(word) == 1]
+    for length in {len(word) for word in alone}:
+        same = [word for word in alone if len(word) == length]
+        for word, other in zip(same[::2], same[1::2], strict=False):
+            at, there = body.index(word), body.index(other)
+            body = _put(_put(body, at, other), there, word)
+    path.write_bytes(body)
+
+
+def _put(body: bytes, at: int, word: bytes) -> bytes:
+    return body[:at] + word + body[at + len(word) :]
+
+
+def tokenizer_ir_left_out(target: Target) -> None:
+    for path in target.folder.glob("openvino_*tokenizer.*"):
+        path.unlink()
+
+
+def converted_before_the_tokenizer_ir(target: Target) -> None:
+    """What a version gave that did not convert tokenizers."""
+    tokenizer_ir_left_out(target)
+    recipe = read_receipt(target.folder).recipe
+    tools = {tool: version for tool, version in recipe.tools.items() if tool != TOKENIZER_TOOL}
+    reseal(target, replace(recipe, tools=tools))
 
 
 def source_of_other_bytes(target: Target) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from prep.home.layout import point_link
 from prep.home.receipt import read_receipt
-from tests.proofs.matrix.damages import other_recipe
+from tests.proofs.matrix.damages import converted_before_the_tokenizer_ir, other_recipe
 from tests.proofs.matrix.home_copies import OTHER_COMMIT
 from tests.proofs.matrix.row import Target, kind
 from tests.proofs.matrix.source import ALL
@@ -208,6 +208,7 @@ ROWS = (
         tasks=ALL),
     _home("another IR in a folder of the conversion", ir_below),
     _home("other tools than the receipt's", other_tools, tasks=ALL),
+    _home("converted before the tokenizer IR", converted_before_the_tokenizer_ir, tasks=ALL),
     _home("dates of long ago", dates(1.0), together="dates and modes"),
     _home("open to all, set-group", modes(0o2777), together="dates and modes"),
     _home("dates to come", dates(4e9), together="dates to come, written by nobody"),

@@ -14,6 +14,7 @@ from tests.proofs.matrix.damages import (
     renamed_folder,
     sealed,
     source_of_other_bytes,
+    tokenizer_ir_left_out,
 )
 from tests.proofs.matrix.row import kind
 from tests.proofs.matrix.source import ALL
@@ -69,6 +70,8 @@ ROWS = (
         sealed(lambda p: [(p.folder / n).unlink() for n in ("tokenizer.json", "vocab.txt")]),
         "it lists another tokenizer.json than the lock",
         "it lists another vocab.txt than the lock", group="tokenizer"),
+    _receipt("tokenizer IR left out, receipt right", sealed(tokenizer_ir_left_out),
+        "it lists no openvino_tokenizer.xml, and does not say why", group="tokenizer", tasks=ALL),
     _receipt("modules left out, receipt right",
         sealed(lambda p: (p.folder / "modules.json").unlink()),
         "it lists another modules.json than the lock", group="config"),

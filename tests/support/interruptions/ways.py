@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-A = "sentence-transformers:name:cache_dir:read-only"  # the load that is interrupted
+A = "sentence-transformers:path"  # the load that is interrupted
 C = "int8:optimum-intel:path:other:read-only"  # the last one, whose folder is not there
 FIRST = "test_access_gives_the_same_answers"  # the test that asks for either of them first
 

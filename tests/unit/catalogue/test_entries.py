@@ -23,8 +23,8 @@ GOOD: dict[str, Any] = {
     "why": "for tests",
 }
 KEYS = (
-    "consumers, files, language, licenses, name, precisions, questions, repo, revision, "
-    "source-language, target-language, task, why"
+    "consumers, files, hub, language, licenses, name, ov-config, precisions, questions, repo, "
+    "revision, source-language, target-language, task, why"
 )
 LANGUAGE = "must be a code of a language, as de or pt-br, got"
 NAMED = "must be a name of letters, digits, '.', '_' and '-', got"
@@ -192,6 +192,39 @@ CATALOGUES: list[tuple[object, str]] = [
         (
             f"in 'models[1].revision': 'main', but 'models[0]' wants '{COMMIT}' of the same repo; "
             "refs/main can name only one commit"
+        ),
+    ),
+    (
+        catalogue(GOOD, model(name="b", hub="own", precisions=["fp16"])),
+        (
+            "in 'models[1]': it comes from another hub than 'models[0]' of the same repo; the home "
+            "has one folder for both"
+        ),
+    ),
+    (
+        catalogue(model(hub="https://u:p@hub.example")),
+        (
+            "in 'models[0].hub': is not the address of a hub: it holds a user or a password, which "
+            "reports would show"
+        ),
+    ),
+    (
+        catalogue(model(**{"ov-config": {"NUM_STREAMS": 2}})),
+        "in 'models[0].ov-config.NUM_STREAMS': must be a text, got 2",
+    ),
+    (
+        catalogue(model(**{"ov-config": {"num streams": "2"}})),
+        (
+            "in 'models[0].ov-config.num streams': is not a name of an OpenVINO property, as "
+            "INFERENCE_PRECISION_HINT"
+        ),
+    ),
+    (catalogue(model(**{"ov-config": "x"})), "in 'models[0].ov-config': must be a table, got 'x'"),
+    (
+        catalogue(model(hub="ftp://hub.example")),
+        (
+            "in 'models[0].hub': is not the address of a hub: it does not begin with https:// and "
+            "a host"
         ),
     ),
     (

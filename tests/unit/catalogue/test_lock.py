@@ -28,7 +28,8 @@ GOOD: dict[str, Any] = {
     "files": [FILE],
 }
 KEYS = (
-    "commit, consumers, converter, files, license, name, repo, requested-files, requested-revision"
+    "commit, consumers, converter, files, hub, license, name, repo, requested-files, "
+    "requested-revision"
 )
 INSIDE = "it must stay inside the model's folder"
 PICKLE = "may run code when loaded; only safetensors weights are taken"
@@ -253,6 +254,7 @@ def test_renders_the_same_text_whatever_the_order_of_files() -> None:
     [
         {"commit": OTHER_COMMIT},
         {"license": "gpl-3.0"},
+        {"hub": "own"},
         {"requested_files": ("*.json",)},
         {"files": ()},
     ],
@@ -294,6 +296,9 @@ def test_a_lock_of_the_same_catalogue_answers() -> None:
 
 OUT_OF_DATE: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {  # catalogue, lock, problem
     "repo": ({"repo": "acme/big"}, {}, "locked repo 'acme/tiny', models.toml says 'acme/big'"),
+    "hub": (
+        {"hub": "own"}, {}, "locked hub None, models.toml says 'own'",
+    ),
     "revision": (
         {"revision": "v2"}, {}, "locked requested-revision 'main', models.toml says 'v2'",
     ),

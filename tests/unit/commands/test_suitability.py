@@ -68,14 +68,15 @@ def test_what_only_an_older_library_exports_takes_the_second_converter(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     gates = {"bert embedding": {"exported": True, "too-new": True}}
-    monkeypatch.setattr(overlay, "versions", lambda: {"transformers": overlay.VERSION})
+    monkeypatch.setattr(overlay, "versions", lambda: overlay.WANTED)
     assert check(spec(), remote(), gates).converter == CONVERTER
-    monkeypatch.setattr(overlay, "versions", dict)
+    monkeypatch.setattr(overlay, "versions", lambda: overlay.WANTED | {"transformers": "4.56.0"})
     with pytest.raises(ConverterMissing) as caught:
         check(spec(), remote(), gates)
     assert str(caught.value) == (
-        f"converter not installed: tiny: it is converted with transformers==4.57.6, which is not "
-        f"installed in {overlay.folder()}. Install it: python -m prep.convert.overlay"
+        "converter not installed: tiny: it is converted with huggingface-hub==0.36.2, "
+        f"transformers==4.57.6, and {overlay.folder()} has huggingface-hub==0.36.2, "
+        "transformers==4.56.0. Install it (133 MB): python -m prep.convert.overlay"
     )
 
 

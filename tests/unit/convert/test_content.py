@@ -39,6 +39,14 @@ def test_what_is_right_has_no_problem() -> None:
         ),
         ({"vocabulary": 5}, "tokenizer", "the tokenizer has 5 tokens, the original has 10"),
         (
+            {"differences": ("'a' becomes 1 tokens (7), not 1 tokens (8)",)},
+            "tokenizer",
+            (
+                "openvino_tokenizer.xml answers otherwise (1 problem):\n"
+                "  'a' becomes 1 tokens (7), not 1 tokens (8)"
+            ),
+        ),
+        (
             {"agreement": Agreement(finite=False, value=0.99)},
             "agreement",
             "answers hold NaN or infinity",

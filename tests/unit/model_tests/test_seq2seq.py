@@ -31,7 +31,7 @@ from tests.support.real_loads import (
 )
 
 TASK = "seq2seq"
-PLAIN, SLOW, OPENVINO = "transformers:name", "transformers-slow:name", "int8:optimum-intel:path"
+PLAIN, OPENVINO = "transformers:name", "int8:optimum-intel:path"
 NAN = b"\0\0\xc0\x7f"
 END = 1  # the row of the head that ends an answer
 JUDGES = judges_of(test_seq2seq)
@@ -39,7 +39,7 @@ READS = test_offline_loading.test_consumer_reads_the_converted_folder
 WEIGHTS = test_offline_loading.test_no_weights_are_made_up
 
 
-@pytest.mark.parametrize("wanted", [PLAIN, SLOW, OPENVINO])
+@pytest.mark.parametrize("wanted", [PLAIN, OPENVINO])
 def test_judges_pass_what_is_right(stages: Stages, wanted: str) -> None:
     right = load(stages, TASK, wanted)
     shape_only(right)

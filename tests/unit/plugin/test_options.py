@@ -42,7 +42,7 @@ def test_a_value_is_read(read: Callable[[str], object], text: str, value: object
 @pytest.mark.parametrize(
     ("read", "text", "words"),
     [
-        (options._hub, "huggingface.co", "must be a URL"),
+        (options._hub, "ftp://hub.example", "must be a URL"),
         (options._shard, "3/3", "must be I/N, I from 0 and below N"),
         (options._shard, "1", "must be I/N"),
         (options._shard, "auto/0", "must be I/N"),

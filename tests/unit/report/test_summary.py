@@ -80,7 +80,7 @@ def test_a_failed_model_names_what_differs_from_its_last_ready_run(tmp_path: Pat
 
 def test_all_reports_are_written_from_the_merged_summary(tmp_path: Path) -> None:
     """Shards write one after the other: each leaves the reports of all."""
-    paths = {name: tmp_path / name for name in ("report", "verdict_xml", "metrics")}
+    paths = {name: tmp_path / name for name in ("report", "verdict_xml", "metrics", "bom")}
     settings = settings_at(tmp_path / "summary.json", **paths)
     fresh = model_report(run("passed", "passed"), "ready", settings, "tiny")
     write_reports(settings, {"one": fresh}, 0, began=0.0)
@@ -91,6 +91,7 @@ def test_all_reports_are_written_from_the_merged_summary(tmp_path: Path) -> None
     assert metrics.count("model_prep_ready{") == 2
     assert "All 2 models are ready" in paths["report"].read_text(encoding="utf-8")
     assert paths["metrics"].stat().st_mode & 0o777 == 0o644
+    assert '"bomFormat": "CycloneDX"' in paths["bom"].read_text(encoding="utf-8")
 
 
 def test_reports_without_a_summary_are_of_this_run(tmp_path: Path) -> None:
@@ -115,6 +116,9 @@ def test_a_summary_that_cannot_be_read_is_replaced(tmp_path: Path, content: byte
     assert list(json.loads(path.read_text(encoding="utf-8"))["models"]) == ["tiny"]
 
 
+NOT_ASKED = dict.fromkeys(("latency", "length-tried", "length-limit"))
+
+
 def test_a_model_tells_all_that_the_run_knows() -> None:
     written = plain(made_report("unchecked"))
     assert written == {
@@ -136,11 +140,12 @@ def test_a_model_tells_all_that_the_run_knows() -> None:
         "adopted-bytes": 2_000_000,
         **{key: FACTS[key] for key in ("seconds", "timeline", "answers", "goldens")},
         "loads": {
-            name: load if "not-tried" in load else {"latency": None, **load}
+            name: load if "not-tried" in load else {**NOT_ASKED, **load}
             for name, load in FACTS["loads"].items()
         },
         "precisions": {
             "int8": {**FACTS["precisions"]["int8"], "agreement-bound": 0.99, "fell": False}
+            | {"no-tokenizer": None}
         },
         "network-cut": "seccomp filter",
         "interpreters": FACTS["interpreters"],

@@ -65,7 +65,8 @@ def test_a_ready_model_has_a_case_a_check_and_its_facts_as_text() -> None:
         f"model-prep: {model.model_prep}",
         f"pin: acme/tiny at {model.commit}, {model.bytes} bytes",
         "int8: 4000000 bytes, agreement 0.995 (bound 0.99), /srv/int8",
-        "original transformers: 2 loads, answer 0.0075 s, memory 410000000 bytes",
+        "original transformers: 2 loads, answer 0.0075 s, memory 410000000 bytes, texts 512 of 512",
+        "int8 optimum-intel: 1 loads, answer 1.5 s, memory 460000000 bytes, texts 512 of 8192",
         "versions: torch 2.0",
     ):
         assert words in said, words

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from prep.catalogue.lock import CONVERTER
 from prep.errors import HubRefused, HubUnreachable, PreflightFailed, PreflightTransient
 from prep.machine.disk import Disk
 from prep.machine.memory import Memory
@@ -91,6 +92,17 @@ def test_memory_must_hold_as_many_conversions_as_run_at_once() -> None:
         "limit, end other processes, or prepare fewer models at once (-n); --precision "
         "none prepares the original weights alone."
     )
+
+
+def test_only_what_the_second_converter_makes_needs_it() -> None:
+    """Found before the first byte, and of no other model."""
+    lacking = replace(ROOMY, converter="Install it.")
+    marian = replace(need("marian"), converter=CONVERTER)
+    prepared = replace(need("made", make=()), converter=CONVERTER)
+    assert obstacles(lacking, need(), marian, prepared) == (
+        "marian: converter not installed: Install it."
+    )
+    assert obstacles(ROOMY, marian) == ""
 
 
 def test_a_model_reports_all_its_obstacles_and_no_others() -> None:

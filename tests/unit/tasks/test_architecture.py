@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from prep.tasks.architecture import Architecture, Module, describe, missing_files
+from prep.tasks.architecture import Architecture, Module, Pooling, describe, missing_files
 from prep.tasks.registry import TASKS
 
 WHOLE = ("config.json", "model.safetensors", "tokenizer.json", "spiece.model")
@@ -46,7 +46,51 @@ def test_a_description_is_what_the_files_say() -> None:
             Module(kind="Pooling", folder="1_Pooling"),
         ),
         tokenizer="BertTokenizer",
+        pooling=Pooling(modes=("mean",), counts_prompt=True),
     )
+
+
+@pytest.mark.parametrize(
+    ("config", "modes", "counts_prompt"),
+    [
+        ({}, ("mean",), True),
+        ({"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}, ("cls",), True),
+        ({"pooling_mode_lasttoken": True, "include_prompt": False}, ("lasttoken",), False),
+        ({"pooling_mode_mean_sqrt_len_tokens": True}, ("mean_sqrt_len",), True),
+        ({"pooling_mode": "mean"}, ("mean",), True),
+        ({"pooling_mode": ["cls", "max"]}, ("cls", "max"), True),
+        ({"pooling_mode": 7, "include_prompt": "x"}, ("7",), True),
+    ],
+)
+def test_pooling_is_what_its_module_says(
+    config: dict[str, Any], modes: tuple[str, ...], counts_prompt: bool
+) -> None:
+    assert pooled(config).pooling == Pooling(modes=modes, counts_prompt=counts_prompt)
+
+
+def pooled(config: dict[str, Any], *kinds: str) -> Architecture:
+    names = modules("Transformer", "Pooling", *kinds)
+    files = texts(config={"model_type": "bert"}, modules=names)
+    return describe(files | {"1_Pooling/config.json": json.dumps(config)})
+
+
+GENAI = [
+    (pooled({"pooling_mode": "cls"}, "Normalize"), None),
+    (found("bert"), None),
+    (pooled({"pooling_mode": "max"}), "the runtime has no pooling max"),
+    (pooled({"pooling_mode": ["cls", "mean"]}), "the runtime has no pooling cls, mean"),
+    (pooled({"include_prompt": False}), "the runtime pools over the prompt as well"),
+    (pooled({}, "Dense"), "the runtime has no module Dense"),
+    (found("bert", "Transformer"), "the runtime always pools"),
+]
+
+
+@pytest.mark.parametrize(("described", "why"), GENAI)
+def test_openvinos_own_runtime_reads_what_it_has_names_for(
+    described: Architecture, why: str | None
+) -> None:
+    unable = TASKS["embedding"].consumers_unable(described, WHOLE)
+    assert unable.get("openvino-genai") == why
 
 
 ODD = json.dumps(
@@ -64,11 +108,11 @@ def test_a_file_that_cannot_be_read_says_nothing(text: str) -> None:
 
 
 ST = ("sentence-transformers", "sentence-transformers-openvino")
-RAW = ("transformers", "optimum-intel")
-CONVERTED = ("optimum-intel", "sentence-transformers-openvino")
+RAW = ("transformers", "optimum-intel", "openvino-genai")
+CONVERTED = ("optimum-intel", "sentence-transformers-openvino", "openvino-genai")
 UNABLE: list[tuple[str, Architecture, tuple[str, ...]]] = [
     ("embedding", found("bert", "Transformer", "Pooling", "Normalize"), ()),
-    ("embedding", found("distilbert", "Transformer", "Pooling", "Dense"), ()),
+    ("embedding", found("distilbert", "Transformer", "Pooling", "Dense"), ("openvino-genai",)),
     ("embedding", found("bert"), ST),
     ("embedding", found(None, "StaticEmbedding"), ("transformers", *CONVERTED)),
     ("embedding", found("t5", "Transformer", "Pooling"), ("transformers", *CONVERTED)),

@@ -157,6 +157,7 @@ ABSENT = {
     "sentence-transformers-openvino": (
         "not installed: sentence_transformers, optimum.intel, openvino"
     ),
+    "openvino-genai": "not installed: torch, transformers, openvino_genai",
 }
 
 
@@ -264,12 +265,12 @@ def ready_with(packed: Path, bare: Path, tmp_path: Path) -> Iterator[Callable[..
     [
         ({**TORCH, "transformers": ""}, "4.57.1", "not installed: sentencepiece"),
         ({**TORCH, "transformers": "", "sentencepiece": ""}, "4.57.1", None),
-        ({**TORCH, "transformers": ""}, "5.0.0rc1", None),
+        ({**TORCH, "transformers": ""}, "5.0.0rc1", "not offered by transformers 5.0.0rc1"),
         ({"transformers": ""}, "4.57.1", "not installed: torch, sentencepiece"),
     ],
     ids=["old without it", "old with it", "new without it", "nor torch"],
 )
-def test_the_slow_tokenizer_needs_sentencepiece_before_transformers_5(
+def test_the_slow_tokenizer_needs_sentencepiece_and_is_gone_in_transformers_5(
     ready_with: Callable[..., Any], modules: Pieces, version: str, why: str | None
 ) -> None:
     ready = ready_with(modules, transformers=version)

@@ -1,4 +1,4 @@
-"""Real loads of the three sample models, by one import server for all files of this folder."""
+"""Real loads of the three sample models, by one import server for all files below."""
 
 from collections.abc import Iterator
 from pathlib import Path
