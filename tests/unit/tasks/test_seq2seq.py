@@ -28,7 +28,7 @@ def written(*texts: list[int]) -> dict[str, Any]:
     return {"written": found, "configured": found[:1]}
 
 
-SAME = {"ids": [1, 2, 3, 4], "text": "a", "score": -0.5, "given-score": -0.5}
+SAME = {"prompt": "0", "ids": [1, 2, 3, 4], "text": "a", "score": -0.5, "given-score": -0.5}
 
 
 REFERENCE = written([1, 2, 3, 4], [1, 2])
