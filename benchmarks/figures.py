@@ -16,14 +16,14 @@ class Row:
     """One figure of one part, with its peer's where it has one; values in the order of the runs.
 
     `at_most` bounds the median, or the ratio of the medians where there is a peer; `at_least` turns
-    the bound round.
+    the bound round. None: the figure is only shown.
     """
 
     part: str
     what: str
     unit: str
     ours: Sequence[float]
-    at_most: float
+    at_most: float | None
     peer: str = ""
     theirs: Sequence[float] = ()
     at_least: bool = False
@@ -36,7 +36,9 @@ class Row:
 
     @property
     def reached(self) -> bool:
-        """Whether the bound is kept."""
+        """Whether the bound is kept; where there is none, it is."""
+        if self.at_most is None:
+            return True
         return self.figure >= self.at_most if self.at_least else self.figure <= self.at_most
 
     def record(self) -> dict[str, Any]:
@@ -69,11 +71,12 @@ def table(records: Iterable[Mapping[str, Any]]) -> str:
         unit = record["unit"]
         theirs = spread(record["theirs"], unit)
         figure = f"{record['figure']:.2f} x" if theirs else f"{record['figure']:.1f} {unit}"
-        bound = f"{record['bound']:g}{' x' if theirs else f' {unit}'}"
+        bound = record["bound"]
+        bound = f"{bound:g}{' x' if theirs else f' {unit}'}" if bound is not None else ""
         peer = f"{record['peer']}: {theirs}" if theirs else record["peer"]
         cells = (record["what"], spread(record["ours"], unit), peer, figure)
         reached = "reached" if record["reached"] else "not reached"
-        lines.append(f"| {' | '.join(cells)} | {bound}: {reached} |")
+        lines.append(f"| {' | '.join(cells)} | {f'{bound}: {reached}' if bound else ''} |")
     return "\n".join(lines)
 
 
