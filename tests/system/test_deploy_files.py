@@ -15,9 +15,10 @@ from prep.catalogue.entries import read_catalogue
 from prep.errors import Exit
 from prep.plugin.options import _shard
 from tests.support.paths import ROOT
-from tests.support.runs import process, run
+from tests.support.runs import SAMPLE, copy_home, process, run
 
 KUBERNETES = ROOT / "deploy" / "kubernetes"
+CATALOGUE = KUBERNETES / "catalogue"  # a component: patches of the others
 WAYS = ("whole", "sharded")
 # backoffLimitPerIndex is on by default from 1.29 and stable in 1.33; the newest that is known here.
 VERSIONS = ("1.29", "1.37")
@@ -45,7 +46,7 @@ def resources(folder: Path) -> Iterator[Resource]:
 EVERY = {
     f"{path.parent.name}/{path.stem}": document
     for path in sorted(KUBERNETES.rglob("*.yaml"))
-    if path.name != "kustomization.yaml"
+    if path.name != "kustomization.yaml" and path.parent != CATALOGUE
     for document in documents(path)
 }
 
@@ -135,6 +136,61 @@ def test_every_manifest_is_listed_and_every_image_is_named() -> None:
         [listed] = documents(KUBERNETES / way / "kustomization.yaml")
         assert {image["name"] for image in listed["images"]} == images
         assert all(image["newTag"] != "latest" for image in listed["images"])
+
+
+def merged(base: Any, patch: Any) -> Any:
+    """A strategic merge, as kubectl does it: lists of named entries are merged by their names."""
+    if isinstance(base, dict) and isinstance(patch, dict):
+        return {**base, **{key: merged(base.get(key), patch[key]) for key in patch}}
+    if isinstance(base, list) and isinstance(patch, list):
+        found = {entry.get("mountPath") or entry["name"]: entry for entry in base}
+        for entry in patch:
+            name = entry.get("mountPath") or entry["name"]
+            found[name] = merged(found.get(name), entry)
+        return list(found.values())
+    return patch
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("name", JOBS)
+def test_catalogue_from_outside_is_read_by_every_job(name: str, version: str) -> None:
+    [component] = documents(CATALOGUE / "kustomization.yaml")
+    assert component["kind"] == "Component"
+    by_kind = {patch["target"]["kind"]: patch["path"] for patch in component["patches"]}
+    [patch] = documents(CATALOGUE / by_kind[EVERY[name]["kind"]])
+    assert patch["kind"] == EVERY[name]["kind"]
+    whole = merged(EVERY[name], {"spec": patch["spec"]})
+    kubernetes_validate.validate(whole, version, strict=True)
+    pod = pod_of(whole)
+    assert pod is not None
+    container, before = main(pod), main(PODS[name])
+    assert container.get("args") == before.get("args")
+    env = {entry["name"]: entry.get("value") for entry in container["env"]}
+    assert env.keys() == {e["name"] for e in before.get("env", ())} | {"PYTEST_ADDOPTS"}
+    assert env["PYTEST_ADDOPTS"] == "--catalogue=/catalogue/models.toml"
+    assert len(container["volumeMounts"]) == len(before["volumeMounts"]) + 1
+    [volume] = [v for v in pod["volumes"] if v["name"] == "catalogue"]
+    [source] = volume["projected"]["sources"]
+    [made] = component["configMapGenerator"]
+    assert made == {
+        "name": source["configMap"]["name"],
+        "files": ["models.toml", "models.lock.toml"],
+    }
+
+
+def test_catalogue_is_read_from_a_config_map(prepared: Path, tmp_path: Path) -> None:
+    """A volume of a ConfigMap holds links: ``models.toml -> ..data/models.toml``."""
+    data = tmp_path / "catalogue" / "..2026"
+    shutil.copytree(SAMPLE.parent, data, ignore=shutil.ignore_patterns("*.py", "samples"))
+    (tmp_path / "catalogue" / "..data").symlink_to(data.name)
+    for path in data.iterdir():
+        (tmp_path / "catalogue" / path.name).symlink_to(f"..data/{path.name}")
+    options = {"PYTEST_ADDOPTS": f"--catalogue={tmp_path / 'catalogue' / SAMPLE.name}"}
+    home = copy_home(prepared, tmp_path / "home")
+    args = ("--offline", "-m", "pins", "--models", "tiny-embedding", "--model-home", home)
+    done = run(*args, env=options)
+    assert done.code == 0, done.out
+    assert str(tmp_path / "catalogue") in done.out
 
 
 @pytest.mark.parametrize("name", PODS)
