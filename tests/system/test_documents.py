@@ -7,6 +7,7 @@ import sys
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import get_args
 
@@ -415,16 +416,20 @@ def relative(path: Path) -> str:
 def texts() -> Iterator[Path]:
     """Every text file of the project: nothing that .gitignore names, no environment, no binary."""
     lines = (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
-    ignored = {line.strip("/") for line in lines} | {".git"}
+    globs = [*(line.strip("/") for line in lines), ".git"]
+
+    def ignored(name: str) -> bool:
+        return any(fnmatchcase(name, glob) for glob in globs)
+
     for top, folders, files in os.walk(ROOT):
         folders[:] = [
             name
             for name in folders
-            if name not in ignored and not Path(top, name, "pyvenv.cfg").exists()
+            if not ignored(name) and not Path(top, name, "pyvenv.cfg").exists()
         ]
-        for path in (Path(top, name) for name in files if name not in ignored):
+        for path in (Path(top, name) for name in files if not ignored(name)):
             head = path.read_bytes()[:4096] if not path.is_symlink() else b"\0"
-            if b"\0" not in head and path.suffix != ".log":
+            if b"\0" not in head:
                 yield path
 
 
