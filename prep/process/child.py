@@ -231,6 +231,8 @@ class Child:
                 stderr=log_file,
                 start_new_session=True,
             )
+        assert self.process.stdin is not None
+        os.set_blocking(self.process.stdin.fileno(), False)  # see _send
         self.idle = True  # no exchange is under way, and none was broken off
         self._open: set[int] = set()  # numbers of orders that are not answered yet
         self._buffer = bytearray()
@@ -317,13 +319,30 @@ class Child:
         )
 
     def _send(self, message: Mapping[str, Any]) -> None:
-        """Write one line."""
-        assert self.process.stdin is not None
-        try:
-            self.process.stdin.write(json.dumps(message).encode() + b"\n")
-            self.process.stdin.flush()
-        except BrokenPipeError:
-            raise _OutputEnded from None
+        """Write one line, and read what comes meanwhile.
+
+        A child that writes a long answer reads no order before that is read: both would wait.
+        """
+        assert self.process.stdin is not None and self.process.stdout is not None
+        to, source = self.process.stdin.fileno(), self.process.stdout.fileno()
+        left = memoryview(json.dumps(message).encode() + b"\n")
+        while left:
+            readable, writable, _ = select.select([source], [to], [])
+            if readable:
+                self._read(source)
+            if writable:
+                try:
+                    left = left[os.write(to, left) :]
+                except BlockingIOError:
+                    continue
+                except BrokenPipeError:
+                    raise _OutputEnded from None
+
+    def _read(self, handle: int) -> None:
+        data = os.read(handle, 1 << 16)
+        if not data:
+            raise _OutputEnded
+        self._buffer += data
 
     def _line(self, doing: str, timeout: float) -> bytes | None:
         """The next line, None when none came within `timeout` seconds."""
@@ -340,10 +359,7 @@ class Child:
                 )
             if not select.select([handle], [], [], max(0.0, until - time.monotonic()))[0]:
                 return None
-            data = os.read(handle, 1 << 16)
-            if not data:
-                raise _OutputEnded
-            self._buffer += data
+            self._read(handle)
         line = bytes(self._buffer[:end])
         del self._buffer[: end + 1]
         return line

@@ -153,6 +153,24 @@ def test_a_long_answer_is_read(tmp_path: Path) -> None:
     assert len(line["result"]) == size
 
 
+@pytest.mark.timeout(60)
+def test_a_long_order_and_a_long_answer_do_not_wait_for_each_other(tmp_path: Path) -> None:
+    """Neither fits into a pipe: the child answers before it reads the second order."""
+    body = f"""
+out.write(b'{{"order": %s, "result": "%s"}}\\n' % (number, b'a' * {1 << 20}))
+out.flush()
+order = json.loads(sys.stdin.buffer.readline())
+out.write(b'{{"order": %d, "result": %d}}\\n' % (order["order"], len(order["text"])))
+"""
+    asked = child(tmp_path, body)
+    with asked.undisturbed("loading"):
+        asked.give({})
+        asked.give({"text": "b" * (1 << 20)})
+        answers = [asked.answer("loading", 30) for _ in range(2)]
+    asked.stop()
+    assert [answer and answer["result"] for answer in answers] == ["a" * (1 << 20), 1 << 20]
+
+
 def test_an_answer_that_ends_without_a_new_line_is_none(tmp_path: Path) -> None:
     with pytest.raises(ChildCrashed) as caught:
         exchanged(tmp_path, 'out.write(b\'{"order": %s, "result": {}}\' % number)')
