@@ -39,6 +39,8 @@ SHOWN_ELSEWHERE = {
     "test_access_gives_the_same_answers": JUDGES_TESTS / "test_access.py",
     # A consumer that differs from the original by itself: of ours, none does.
     "test_answers_agree_with_the_original": JUDGES_TESTS / "test_agreement.py",
+    "test_answers_agree_as_a_service_runs_it": JUDGES_TESTS / "test_agreement.py",
+    "test_requests_at_once_are_answered_as_one": JUDGES_TESTS / "test_agreement.py",
     # Libraries that misbehave: ours do not.
     "test_consumer_reaches_for_no_network": LOADING,
     "test_consumer_reads_the_converted_folder": LOADING,

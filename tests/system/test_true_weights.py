@@ -47,7 +47,7 @@ def test_true_model_goes_through_the_whole_suite(home: Path, hub: Hub) -> None:
     assert (model["status"], model["commit"]) == ("ready", SPEC.revision)
     assert model["fetched-bytes"] == LOCKED.bytes == 91_567_913, "91 MB of the repository's 977"
     assert model["goldens"] is True
-    assert len(model["loads"]) == 19
+    assert len(model["loads"]) == 13
     runtime = [name for name in model["loads"] if name.startswith("int8:openvino-genai:")]
     assert runtime == ["int8:openvino-genai:path", "int8:openvino-genai:path:other:read-only"]
 

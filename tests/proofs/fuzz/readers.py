@@ -540,6 +540,7 @@ TRUSTED: Mapping[str, str] = {
     "prep/plugin/outcome.py:_write_step_summary": "opened to add lines, and not read",
     "prep/machine/machine.py": "the kernel's",
     "prep/fetch/download.py": "the same",
+    "prep/fetch/folder.py": "bytes to be digested, and a card: tests/unit/fetch/test_folder.py",
     "prep/fetch/ranges.py": "the same",
     "prep/fetch/part.py:locked": "bytes to be digested, whatever they are",
     "prep/convert/conversion.py": "flushes what was just made, and reads nothing",

@@ -28,7 +28,10 @@ KEYS = (
 )
 LANGUAGE = "must be a code of a language, as de or pt-br, got"
 NAMED = "must be a name of letters, digits, '.', '_' and '-', got"
-CONSUMERS = "transformers, sentence-transformers, optimum-intel, sentence-transformers-openvino"
+CONSUMERS = (
+    "transformers, sentence-transformers, optimum-intel, sentence-transformers-openvino, "
+    "openvino-genai"
+)
 
 
 def catalogue(*models: object) -> dict[str, Any]:

@@ -51,7 +51,9 @@ def test_what_all_consumers_read_is_locked_without_a_word() -> None:
 
 def test_what_some_consumers_cannot_read_is_locked_for_the_others() -> None:
     suited = check(spec(), remote(modules=None), {"bert embedding": EXPORTED})
-    assert suited == Suited(consumers=("transformers", "optimum-intel"), converter=None)
+    assert suited == Suited(
+        consumers=("transformers", "optimum-intel", "openvino-genai"), converter=None
+    )
 
 
 def test_what_is_not_exported_is_refused_with_the_entry_to_write() -> None:
@@ -91,7 +93,7 @@ def test_consumers_of_the_entry_that_cannot_read_it_are_refused() -> None:
 
 def test_a_conversion_that_nobody_can_read_is_refused() -> None:
     said = refusal(spec(), remote({"model_type": "qwen2"}))
-    assert said.startswith(f"{HEAD}no consumer can read a conversion of it (2 problems):\n")
+    assert said.startswith(f"{HEAD}no consumer can read a conversion of it (3 problems):\n")
     assert "position_ids: answers are NaN" in said
     assert "write precisions = [] in its entry" in said
 

@@ -204,8 +204,9 @@ def test_a_real_run_is_never_silent_for_long(
     watched = watch(command(*args))
     assert watched.code == 0
     lines = live_lines(watched)
-    for words in ("importing the libraries", "checking the int8 conversion", "18 of 18"):
-        assert any(words in line for line in lines), words
+    # Which number a quick load is seen with is chance.
+    for words in ("importing the libraries", "checking the int8 conversion", r"\d+ of 12\b"):
+        assert any(re.search(words, line) for line in lines), words
     with capsys.disabled():
         sys.stdout.write(f"[longest silence on a terminal: {watched.gap:.2f} s] ")
     assert watched.gap < 10  # two seconds on a machine of one's own; this one may be shared
