@@ -36,7 +36,7 @@ def test_options_of_the_gate_are_its_own() -> None:
 
 
 def test_commands_for_adding_a_model_run(tmp_path: Path) -> None:
-    [entry] = code_blocks(ADDING, "toml")
+    entry, *_ = code_blocks(ADDING, "toml")
     catalogue = tmp_path / "models.toml"
     text = "\n".join(line.strip() for line in entry.splitlines())
     catalogue.write_text(f"catalogue-version = 1\n{text}\n", encoding="utf-8")
@@ -46,6 +46,7 @@ def test_commands_for_adding_a_model_run(tmp_path: Path) -> None:
         line.strip() for block in code_blocks(ADDING, "console") for line in block.splitlines()
     ]
     commands = [line.removeprefix("$ pytest ").split() for line in shown if line[:2] == "$ "]
+    commands = [command for command in commands if TINY in command]  # others: test_own_models
     assert [" ".join(command) for command in commands] == [
         f"--relock --models {TINY}",
         f"--dry-run --models {TINY}",
