@@ -18,7 +18,7 @@ import pytest
 from tests.support.interruptions.ways import FIRST
 
 PLAN: dict[str, str] = json.loads(os.environ.get("INTERRUPT", "{}"))
-SOON = 0.15  # seconds: a load is under way by then, and takes at least twice that
+SOON = 0.08  # seconds: a load is under way by then, and takes more than twice that
 
 
 def happens() -> bool:
