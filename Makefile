@@ -100,7 +100,7 @@ $(VENV)-dashboards/.made: tests/proofs/dashboards/package.json
 bench: $(DEV_STAMP) ## times and memory against peers, into docs/performance.md: 40 minutes on an idle machine
 	@$(PY) -m benchmarks.bench $(ARGS)
 
-mutants: $(DEV_STAMP) $(VENV)-mutants/.made ## change the code of the checks, a place at a time: do tests notice? An hour
+mutants: $(DEV_STAMP) $(VENV)-mutants/.made ## change the code of the checks, a place at a time: do tests notice?
 	@$(VENV)-mutants/bin/python -m tools.mutants --python $(PY) $(ARGS)
 
 $(VENV)-mutants/.made: tools/mutants/requirements.txt | $(USER_STAMP)

@@ -37,11 +37,8 @@ def main(argv=None):
     """Pack the home; gives the exit code."""
     given = _arguments(argv)
     home = os.path.realpath(given.home)
-    if os.path.realpath(given.out).startswith(home + os.sep):
-        sys.stdout.write("%s is in the home: choose another place\n" % given.out)
-        return 2
-    if ready.main([home, "--deep", *given.names]):
-        return 1
+    if code := refused(home, given.names, given.out):
+        return code
     try:
         size, digest = _write(home, given.names, given.out)
     except OSError as error:
@@ -49,6 +46,14 @@ def main(argv=None):
         return 1
     sys.stdout.write("wrote %s: %.1f MB, sha256 %s\n" % (given.out, size / 1e6, digest))
     return 0
+
+
+def refused(home, names, out):
+    """The exit code where these models cannot be packed into `out`, 0 where they can; says why."""
+    if os.path.realpath(out).startswith(home + os.sep):
+        sys.stdout.write("%s is in the home: choose another place\n" % out)
+        return 2
+    return 1 if ready.main([home, "--deep", *names]) else 0
 
 
 def members(home, names=None, records=RECORDS):

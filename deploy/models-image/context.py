@@ -29,11 +29,8 @@ def main(argv=None):
     """Write the context; gives the exit code."""
     given = _arguments(argv)
     home = os.path.realpath(given.home)
-    if os.path.realpath(given.context).startswith(home + os.sep):
-        sys.stdout.write("%s is in the home: choose another place\n" % given.context)
-        return 2
-    if ready.main([home, "--deep", *given.names]):
-        return 1
+    if code := bundle.refused(home, given.names, given.context):
+        return code
     models = ready._manifest(home)
     names = given.names or sorted(models)
     try:

@@ -98,7 +98,7 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
     """Collect without the garbage collector, which would walk over all tests made so far, again
-    and again: of a catalogue with 500 entries that is a quarter of the time.
+    and again.
     """
     was_enabled = gc.isenabled()
     gc.disable()

@@ -11,6 +11,7 @@ files are read, or none, so that two answers tell.
 """
 
 from dataclasses import dataclass, replace
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
@@ -72,7 +73,7 @@ class Consumer:
         if self.until is None:
             return True
         library, major = self.until
-        return int(version(library).partition(".")[0]) < major
+        return _major_version(library) < major
 
     @property
     def cases(self) -> tuple[Case, ...]:
@@ -93,6 +94,12 @@ def genai(pipeline: str) -> Consumer:
     return Consumer(
         name=GENAI, classes=pipeline, reads="converted", needs=("openvino_tokenizer.xml",)
     )
+
+
+@cache
+def _major_version(library: str) -> int:
+    """That of this interpreter; read once, and not for every model of a catalogue."""
+    return int(version(library).partition(".")[0])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

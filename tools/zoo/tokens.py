@@ -78,7 +78,7 @@ def _normalizer() -> bytes:
 
 
 def _number(data: bytes, at: int) -> tuple[int, int]:
-    """The varint that stands there, and where it ends."""
+    """The varint at that place, and where it ends."""
     value = shift = 0
     while True:
         value |= (data[at] & 127) << shift

@@ -13,6 +13,7 @@ from prep.home.receipt import read_receipt
 from prep.stages.pipeline import Stages
 from prep.tasks.registry import TASKS
 from tests.support.real_loads import (
+    Judge,
     folder_like,
     load,
     measured,
@@ -89,7 +90,7 @@ def test_the_detokenizer_of_another_model_is_seen(stages: Stages, tmp_path: Path
     ],
 )
 def test_the_runtime_reads_its_own_tokenizer(
-    stages: Stages, tmp_path: Path, task: str, judge: object
+    stages: Stages, tmp_path: Path, task: str, judge: Judge
 ) -> None:
     """Its answers show another one, where transformers' files are right."""
     right = load(stages, task, "int8:openvino-genai:path")
@@ -101,7 +102,7 @@ def test_the_runtime_reads_its_own_tokenizer(
         wrong = probe(stages, folder, "openvino-genai", right)
     except ModelError:
         return  # ids that the model has no row for
-    assert message(judge, wrong)  # type: ignore[arg-type]
+    assert message(judge, wrong)
 
 
 def test_a_tokenizer_that_cannot_be_converted_is_left_out_and_says_why(

@@ -11,7 +11,7 @@ from prep.catalogue.entries import ModelSpec
 from prep.sandbox.import_server import JobResult
 from prep.stages.loaded import Loaded
 from prep.stages.reference import Reference
-from prep.tasks.consumers import Interpreter, Load
+from prep.tasks.consumers import Interpreter
 from prep.tasks.registry import TASKS
 
 SPEC = {"repo": "a/b", "revision": "main", "precisions": ("int8",), "why": "a test"}
@@ -220,9 +220,3 @@ def test_weights_are_those_of_the_file(
         checks.test_no_weights_are_made_up(loaded)
     else:
         assert said in failure(checks.test_no_weights_are_made_up, loaded)
-
-
-def test_load_ids_are_those_of_the_table() -> None:
-    loads: dict[str, Load] = {a.id: a for a in TASKS["embedding"].loads_of("a/b", None, ("int8",))}
-    assert loads["int8:optimum-intel:path"].is_interrogation
-    assert not loads["int8:optimum-intel:path:other:read-only"].is_interrogation

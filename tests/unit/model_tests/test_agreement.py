@@ -65,7 +65,7 @@ def test_answers_of_another_pipeline_fail(
 def test_another_generation_configuration_is_seen_where_its_text_is_less_probable(
     stages: Stages, tmp_path: Path, change: dict[str, int], agrees: bool
 ) -> None:
-    """A search that looks further finds the same here; one that may not end goes astray."""
+    """A search that looks further finds the same here; one that may not end answers otherwise."""
     folder = folder_like(load(stages, "seq2seq", "int8:optimum-intel:path"), tmp_path / "model")
     config = folder / "generation_config.json"
     config.write_text(json.dumps(json.loads(config.read_text()) | change))

@@ -4,11 +4,11 @@ import copy
 from typing import Any
 
 import numpy as np
+import openvino
 import pytest
 
 from prep.sandbox.probe.serving import REQUESTS, PerThread, at_once, compile_as_served, type_name
 
-openvino = pytest.importorskip("openvino")
 SIZE = 1 << 20  # numbers: large enough that requests overlap
 
 
