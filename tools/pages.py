@@ -61,7 +61,7 @@ def classes(root: type[PrepError]) -> Iterator[type[PrepError]]:
 
 
 def errors() -> str:
-    """The classes by exit code: who must act, the term that the message begins with, the remedy."""
+    """The classes by exit code: who must act, the term that a message begins with, the remedy."""
     known = remedies()
     parts = []
     for root, code in EXITS.items():
@@ -69,10 +69,9 @@ def errors() -> str:
         for kind in classes(root):
             if kind in (ModelError, TransientError):
                 continue  # never raised themselves
-            name, meaning = kind.__name__, kind.__doc__ or ""
+            name = kind.__name__
             remedy = kind.remedy if issubclass(kind, InvalidFile) else known["errors"][name]
-            term = f"*{kind.term}:*" if kind.term else meaning.partition("\n")[0]
-            lines.append(f"- `{name}`: {term} {remedy}")
+            lines.append(f"- `{name}`: {f'*{kind.term}:* ' if kind.term else ''}{remedy}")
         parts.append("\n".join(lines))
     return "\n\n".join(parts)
 
