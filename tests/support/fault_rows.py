@@ -266,12 +266,13 @@ ROWS = (
 
 
 def table() -> str:
-    """The table of docs/operations.md: faults of one outcome in one row."""
-    alike: dict[tuple[str, int, str], list[str]] = {}
+    """The list of docs/operations.md: faults of one outcome in one line."""
+    alike: dict[str, list[str]] = {}
     for row in ROWS:
-        error = f"`{row.error.__name__}`" if row.error else "—"
-        alike.setdefault((error, row.code, row.kept), []).append(row.fault)
-    lines = ["| fault | class | exit | kept |", "|---|---|---|---|"]
-    for (error, code, kept), faults in alike.items():
-        lines.append(f"| {'<br>'.join(dict.fromkeys(faults))} | {error} | {code} | {kept} |")
+        kept = "" if row.kept == "nothing" else f", {row.kept}"
+        outcome = f"`{row.error.__name__}` ({row.code}{kept})" if row.error else "no failure (0)"
+        alike.setdefault(outcome, []).append(row.fault)
+    lines = (
+        f"- {outcome}: {'; '.join(dict.fromkeys(faults))}" for outcome, faults in alike.items()
+    )
     return "\n".join(lines)
