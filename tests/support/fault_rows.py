@@ -49,7 +49,7 @@ KNOWN: dict[str, Any] = {"token": TOKEN, "known": (TOKEN,)}  # a token that the 
 
 # Faults that several rows are about.
 REFUSES = "hub or storage host: connection refused"
-SILENT = "hub or storage host: connection accepted, no answer"
+SILENT = "connection accepted, no answer"
 CLOSES = "connection closed or reset during a transfer"
 STALLS = "every transfer stalls, or stays below 1 KiB a second"
 WRONG = "wrong content or size"
@@ -124,7 +124,7 @@ def _ends(
 
 ROWS = (
     _ends("refused", REFUSES, HubUnreachable, None, unreachable("{host}"), endpoint=CLOSED),
-    _ends("no-such-name", "the hub's name cannot be resolved", HubUnreachable, None,
+    _ends("no-such-name", "name not resolved", HubUnreachable, None,
         unreachable("{host}", "name cannot be resolved"), endpoint="http://hub.invalid"),
     _ends("silent", SILENT, HubUnreachable, always(Fault(wait=300)), silent("{host}"),
         network={"timeout": 4}),
@@ -232,7 +232,7 @@ ROWS = (
         "{host} answers for ORG/NAME without naming a commit. Check --hub (HF_ENDPOINT), the "
         "proxy, or whether this network wants a login first."),
     _ends("gateway", GATEWAY, NotAHub, always(flows.page(403)), page("{host}", "403", ALLOW_HUB)),
-    _ends("login", "a captive portal redirects to its login page", NotAHub,
+    _ends("login", "a captive portal's login page", NotAHub,
         metadata_only(flows.page(302)),
         page("{storage} (redirected to by {host})", "200", ALLOW_HUB)),
     _ends("gateway-at-the-bytes", GATEWAY, NotAHub, bytes_only(flows.page(200, length=False)),
