@@ -70,5 +70,6 @@ def test_it_is_compiled_again_as_a_service_has_it() -> None:
     assert model(3) == 6
     default = openvino.Core().get_property("CPU", "INFERENCE_PRECISION_HINT")
     assert compile_as_served(model, {}) == type_name(default)
+    assert "INFERENCE_NUM_THREADS" not in model.ov_config
     with pytest.raises(RuntimeError, match="NO_SUCH_THING"):
         compile_as_served(model, {"NO_SUCH_THING": "1"})
