@@ -71,7 +71,12 @@ def _keeps_state(request: Any) -> bool:
 
 
 def at_once(answer: Callable[[], Facts]) -> list[Facts]:
-    """The answers of `REQUESTS` threads that begin together; an error in place of an answer."""
+    """The answers of `REQUESTS` threads that begin together; an error in place of an answer.
+
+    A first answer sets the tokenizer's limits: several threads that change them are "Already
+    borrowed", which a service meets in its first moment at most.
+    """
+    answer()
     together = threading.Barrier(REQUESTS)
 
     def request(number: int) -> Facts:
