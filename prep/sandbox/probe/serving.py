@@ -15,17 +15,22 @@ REQUESTS = 4  # at once
 class PerThread:
     """A model of optimum-intel of which each other thread has its own infer requests.
 
-    Two threads that share one would get each other's answers, or an error that it is busy.
+    Two threads that share one would get each other's answers, or an error that it is busy. Another
+    thing with another `duplicate` of its own for each thread.
     """
 
-    def __init__(self, model: Any) -> None:
-        self.__dict__.update(_model=model, _main=threading.get_ident(), _own=threading.local())
+    def __init__(self, model: Any, duplicate: Callable[[Any], Any] | None = None) -> None:
+        own = threading.local()
+        duplicate = duplicate or _with_own_requests
+        self.__dict__.update(
+            _model=model, _duplicate=duplicate, _main=threading.get_ident(), _own=own
+        )
 
     def _of_thread(self) -> Any:
         if threading.get_ident() == self._main:
             return self._model
         if not hasattr(self._own, "model"):
-            self._own.model = _with_own_requests(self._model)
+            self._own.model = self._duplicate(self._model)
         return self._own.model
 
     def __call__(self, *args: Any, **more: Any) -> Any:
