@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from prep.report.run_report import Counts, ModelReport, Status, first_line
+from prep.report.run_report import CheckReport, Counts, ModelReport, Status, first_line
 from prep.report.verdict import Failure, ModelRun, Outcome, judge, merged
 from tests.support.reports import model_report
 
@@ -98,6 +98,19 @@ def test_failures_that_differ_in_the_load_alone_are_one_cause() -> None:
         ("y answers", 0, 1),
     ]
     assert (reports["x access"].cause, reports["y answers"].cause) == (cause.line, "not reached: x")
+
+
+def test_a_check_counts_what_became_of_each_of_its_tests() -> None:
+    """A transient failure counts among those that failed; seconds are given in milliseconds."""
+    made = ModelRun(checks=dict.fromkeys("abcde", "x access"), seconds={"x access": 1.23456})
+    made.tests = {"a": "passed", "b": "not tried", "e": "passed"}
+    made.fail("c", Failure(error="Failed", text="tiny: wrong", transient=False))
+    made.fail("d", Failure(error="HubUnreachable", text="hub unreachable: x", transient=True))
+    assert made.reports() == {
+        "x access": CheckReport(
+            passed=2, failed=2, not_reached=0, not_tried=1, seconds=1.235, cause="tiny: wrong"
+        )
+    }
 
 
 def test_two_faults_are_two_causes_and_what_is_not_reached_counts_as_failed() -> None:

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from prep.errors import SignatureInvalid
 from prep.home.receipt import read_receipt
 from prep.report.ready_file import write_for_consumers
-from prep.verify.signature import verify
+from prep.verify.signature import read_manifest, verify
 from tests.support.small_homes import Tiny, tiny
 from tests.support.small_settings import settings_for
 
@@ -98,6 +98,30 @@ def test_a_changed_receipt_fails_whatever_its_seal_says(
         f"  openvino/acme--tiny/int8/{first.path}  is not what was signed\n"
         "  openvino/acme--tiny/int8/receipt.json  is not what was signed\n"
         "Find out who changed it; have it signed again only after a run that prepared it."
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (
+            "{oops",
+            "Expecting property name enclosed in double quotes: line 1 column 2 (char 1)",
+        ),
+        ("[]", "list indices must be integers or slices, not str"),
+        ("{}", "'models'"),
+        ('{"models": []}', "'list' object has no attribute 'items'"),
+        ('{"models": {"tiny": {}}}', "'folders'"),
+        ('{"models": {"tiny": []}}', "list indices must be integers or slices, not str"),
+    ],
+)
+def test_a_manifest_that_names_no_files_cannot_be_read(tmp_path: Path, text: str, why: str) -> None:
+    path = tmp_path / "ready.json"
+    path.write_text(text)
+    with pytest.raises(SignatureInvalid) as raised:
+        read_manifest(path)
+    assert str(raised.value) == (
+        f"signature invalid: {path} cannot be read ({why}): prepare the home again, and sign it."
     )
 
 
