@@ -135,6 +135,10 @@ LIES: dict[str, tuple[bytes, str]] = {
         "b leaves a hole before: it begins at 24, and 0 was reached",
     ),
     "past the end": (written(TWO, 39), "the tensors end at 40, and 39 bytes follow the header"),
+    "past the end of a padded header": (
+        written(json.dumps(TWO).encode() + b"   ", 39),
+        "the tensors end at 40, and 39 bytes follow the header",
+    ),
     "too many bytes": (written(TWO, 41), "the tensors end at 40, and 41 bytes follow the header"),
     "no tensor": (written({}), "the tensors end at 0, and 40 bytes follow the header"),
 }
