@@ -13,6 +13,7 @@ from sample_hub.faults import Fault
 from sample_hub.server import Hub, sample_repos
 from tests.support.runs import (
     CHECKS,
+    FILES_ONLY,
     ROOT,
     SAMPLE,
     TINY,
@@ -154,7 +155,7 @@ def test_part_of_the_suite_gives_no_verdict_and_keeps_the_earlier(
     summary_path = home / "model-prep" / "summary.json"
     # A verdict is of one home: make it this one's.
     summary_path.write_text(summary_path.read_text().replace(str(prepared), str(home)))
-    part = sample(home, "-m", "pins and not conversion")
+    part = sample(home, *FILES_ONLY)
     assert part.code == 0, part.out
     assert f"{TINY} unchecked" in part.said
     assert status(home) == "ready"
@@ -212,7 +213,7 @@ def test_what_the_hub_does_wrong_is_told_and_sorted(
         return fault if path.endswith("model.safetensors") else None
 
     with Hub(sample_repos(), faults=at_weights) as hub:
-        done = sample(tmp_path / "home", "-m", "pins", hub=hub.url)
+        done = sample(tmp_path / "home", *FILES_ONLY, hub=hub.url)
         assert done.code == code, done.out
         assert words in done.said
         bodies = [body for body in hub.bodies("model.safetensors") if body.sent]
@@ -282,7 +283,7 @@ def test_home_that_may_not_be_written_is_one_sentence(tmp_path: Path, hub: Hub) 
     script = 'mkdir "$0" && mount -t tmpfs -o ro none "$0" && exec "$@"'
     home = tmp_path / "closed"
     prefix = (*in_namespace("--mount"), "sh", "-c", script, str(home))
-    done = sample(home, "-m", "pins", hub=hub.url, prefix=prefix)
+    done = sample(home, *FILES_ONLY, hub=hub.url, prefix=prefix)
     assert done.code == 1, done.out
     assert "(Read-only file system). Give a home that this user may write" in done.said
 
@@ -290,7 +291,7 @@ def test_home_that_may_not_be_written_is_one_sentence(tmp_path: Path, hub: Hub) 
 def test_full_disk_is_said_as_such_and_can_pass(tmp_path: Path, hub: Hub) -> None:
     script = 'mkdir "$0" && mount -t tmpfs -o size=200k none "$0" && exec "$@"'
     prefix = (*in_namespace("--mount"), "sh", "-c", script, str(tmp_path / "small"))
-    done = sample(tmp_path / "small", "-m", "pins", hub=hub.url, prefix=prefix)
+    done = sample(tmp_path / "small", *FILES_ONLY, hub=hub.url, prefix=prefix)
     assert done.code == 75, done.out
     assert re.search(
         rf"no space left: {tmp_path / 'small'} has \d+ bytes free, \d+ are needed", done.said
