@@ -187,13 +187,13 @@ def test_other_names_of_tests_give_no_verdict(tmp_path: Path, prepared: Path) ->
 
 
 def test_host_that_never_answers_is_given_up_soon(tmp_path: Path, silent_host: str) -> None:
-    done = sample(tmp_path / "home", "--download-timeout=5", hub=silent_host)
+    done = sample(tmp_path / "home", "--download-timeout=5", *FILES_ONLY, hub=silent_host)
     assert done.code == 75, done.out
     assert "accepted the connection, and gave no answer within --download-timeout." in done.said
 
 
 def test_two_workers_find_an_unreachable_hub_to_be_passing(tmp_path: Path) -> None:
-    done = sample(tmp_path / "home", "-n", "2")
+    done = sample(tmp_path / "home", "-n", "2", *FILES_ONLY)
     assert done.code == 75, done.out
 
 

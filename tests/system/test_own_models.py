@@ -72,6 +72,7 @@ def test_the_option_takes_a_folder_too_and_none_in_the_home(tmp_path: Path) -> N
 def test_an_entrys_own_hub_stands_beside_the_runs_and_gets_no_token(tmp_path: Path) -> None:
     home, catalogue = tmp_path / "home", tmp_path / "models.toml"
     text = (ROOT / "sample_hub" / "models.toml").read_text()
+    text = text.partition('[[models]]\nname = "tiny-seq2seq"')[0]
     text = text.replace('["int8"]', "[]")  # so that no relock waits for the exporter
     served = sample_repos()
     with (

@@ -11,7 +11,7 @@ from tests.support.runs import FILES_ONLY, sample_args, started, wait_until
 
 def test_worker_that_is_killed_is_its_models_transient_failure(tmp_path: Path) -> None:
     log = tmp_path / "log"
-    with Hub(sample_repos(), rate=50_000) as hub:
+    with Hub(sample_repos(), rate=100_000) as hub:
         chosen = ("-n", "2", *FILES_ONLY)
         args = sample_args(tmp_path / "home", *chosen, hub=hub.url, models=None)
         with started(*args, log=log) as run:
