@@ -1,7 +1,8 @@
 """Writes the generated sections of README.md and docs/: `python -m tools.pages`.
 
 A section stands between `<!-- generated: NAME -->` and `<!-- end -->`. It comes from the error
-classes, the model tests, the JSON schemas, the tables of consumers, of network faults or of models.
+classes, the model tests, the tables of consumers, of network faults or of models. The JSON schemas,
+which describe the keys of the reports, are written too.
 What to do about a class or a test stands in `tools/remedies.toml`, unless the class has it.
 """
 
@@ -12,7 +13,6 @@ import sys
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from prep.commands.relock import Relocked
 from prep.errors import (
@@ -38,7 +38,6 @@ EXITS: Mapping[type[PrepError], str] = {
 }
 LEVELS = ("pins", "cache_layout", "conversion", "offline_loading")  # these first, then the tasks
 
-Schema = Mapping[str, Any]
 # The schemas that are written from records; docs/plan.schema.json is written by hand.
 SCHEMAS: Mapping[str, tuple[type, str]] = {
     "summary": (RunReport, f"summary.json of model-prep, version {VERSION}"),
@@ -62,7 +61,7 @@ def classes(root: type[PrepError]) -> Iterator[type[PrepError]]:
 
 
 def errors() -> str:
-    """The classes by exit code: who must act, the term that the message begins with, the remedy."""
+    """The classes by exit code: who must act, the term that a message begins with, the remedy."""
     known = remedies()
     parts = []
     for root, code in EXITS.items():
@@ -70,10 +69,9 @@ def errors() -> str:
         for kind in classes(root):
             if kind in (ModelError, TransientError):
                 continue  # never raised themselves
-            name, meaning = kind.__name__, kind.__doc__ or ""
+            name = kind.__name__
             remedy = kind.remedy if issubclass(kind, InvalidFile) else known["errors"][name]
-            term = f"*{kind.term}:*" if kind.term else meaning.partition("\n")[0]
-            lines.append(f"- `{name}`: {term} {remedy}")
+            lines.append(f"- `{name}`: {f'*{kind.term}:* ' if kind.term else ''}{remedy}")
         parts.append("\n".join(lines))
     return "\n\n".join(parts)
 
@@ -94,59 +92,18 @@ def model_tests() -> dict[str, list[str]]:
 
 
 def tests() -> str:
-    """What a failure means and what to do, by file; tests with one remedy stand together."""
+    """What a failure means and what to do, by file; below it the tests with a remedy of their own,
+    those with one remedy together."""
     known = remedies()
     lines = []
     for level, names in model_tests().items():
         by_remedy: dict[str, list[str]] = {}
         for name in names:
-            by_remedy.setdefault(known["tests"].get(name, ""), []).append(f"`{name}`")
-        lines += [f"**test_{level}.py**: {known['levels'][level]}", ""]
-        for remedy, alike in by_remedy.items():
-            lines.append(f"- {', '.join(alike)}{': ' if remedy else ''}{remedy}")
-        lines.append("")
-    return "\n".join(lines).strip()
-
-
-def fields(name: str) -> str:
-    """The keys of a JSON schema, nested as they are in it."""
-    if name in SCHEMAS:
-        found = schema(*SCHEMAS[name])
-    else:
-        found = json.loads((ROOT / "docs" / f"{name}.schema.json").read_text(encoding="utf-8"))
-    return "\n".join(_fields(found, found, 0))
-
-
-def _fields(whole: Schema, part: Schema, depth: int) -> Iterator[str]:
-    """A line for each key that has a description, values or keys of its own; others in one line."""
-    plain: list[str] = []
-    for key, given in part.get("properties", {}).items():
-        values = given.get("enum", [given["const"]] if "const" in given else [])
-        quoted = [value if isinstance(value, str) else json.dumps(value) for value in values]
-        shown = ", ".join(f"`{value}`" for value in quoted)
-        text = " ".join(filter(None, [given.get("description"), f"({shown})" if shown else ""]))
-        nested = list(_nested(whole, given, depth + 1))
-        if not text and not nested:
-            plain.append(f"`{key}`")
-            continue
-        if plain:
-            yield f"{'  ' * depth}- {', '.join(plain)}"
-            plain = []
-        yield f"{'  ' * depth}- `{key}`{': ' if text else ''}{text}"
-        yield from nested
-    if plain:
-        yield f"{'  ' * depth}- {', '.join(plain)}"
-
-
-def _nested(whole: Schema, part: Schema, depth: int) -> Iterator[str]:
-    """The keys of the objects in a value: itself, an array's items, a mapping's values."""
-    if ref := part.get("$ref"):
-        yield from _nested(whole, whole["$defs"][ref.rpartition("/")[2]], depth)
-    yield from _fields(whole, part, depth)
-    inner = [part.get("items"), part.get("additionalProperties"), *part.get("oneOf", [])]
-    for value in inner:
-        if isinstance(value, dict):
-            yield from _nested(whole, value, depth)
+            if remedy := known["tests"].get(name):
+                by_remedy.setdefault(remedy, []).append(f"`{name}`")
+        lines.append(f"- `test_{level}.py`: {known['levels'][level]}")
+        lines += [f"  - {', '.join(alike)}: {remedy}" for remedy, alike in by_remedy.items()]
+    return "\n".join(lines)
 
 
 def consumers() -> str:
@@ -177,10 +134,6 @@ def models() -> str:
 SECTIONS: Mapping[str, Callable[[], str]] = {
     "errors": errors,
     "tests": tests,
-    "summary": lambda: fields("summary"),
-    "plan": lambda: fields("plan"),
-    "history": lambda: fields("history"),
-    "relock": lambda: fields("relock"),
     "consumers": consumers,
     "faults": faults,
     "models": models,

@@ -31,6 +31,7 @@ from prep.stages.preflight import (
     needs_of,
     quick_plan,
 )
+from prep.tasks.registry import TASKS
 from prep.verify.conversion import check_conversion
 from prep.verify.source import check_source
 
@@ -58,7 +59,8 @@ class PrecisionPlan:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelPlan:
     """One model. `fetch_bytes` the hub has to send, `adopt_bytes` lie in the home under other
-    names; `missing` are path and size of the files to be fetched or adopted."""
+    names; `missing` are path and size of the files to be fetched or adopted, `without` the
+    consumers of its task that the lock or the entry leaves out."""
 
     name: str
     repo: str
@@ -72,6 +74,7 @@ class ModelPlan:
     fetch_seconds: float | None
     ref: dict[str, str | None] | None
     opened: tuple[str, ...]
+    without: tuple[str, ...]
     precisions: tuple[PrecisionPlan, ...]
 
 
@@ -124,6 +127,7 @@ def _model(
     if settings.offline and not plan.nothing_to_do:
         add_problem("its files are not what the lock says; --offline repairs nothing")
     fetch = need.fetch if need else 0
+    tried = TASKS[spec.task].consumers_named(settings.consumers_of(spec))
     return ModelPlan(
         name=spec.name,
         repo=locked.repo,
@@ -137,6 +141,7 @@ def _model(
         fetch_seconds=_fetch_seconds(settings, spec.name, fetch),
         ref={"from": state.ref, "to": locked.commit} if plan.move_ref else None,
         opened=tuple(f"{problem.path}  ({problem.detail})" for problem in plan.open),
+        without=tuple(each.name for each in TASKS[spec.task].consumers if each not in tried),
         precisions=tuple(
             _precision(settings, spec, locked, precision, need, add_problem)
             for precision in settings.precisions_of(spec)
@@ -283,7 +288,7 @@ def _rows(plan: ModelPlan) -> Iterator[tuple[str, ...]]:
 
 
 def _details(plan: ModelPlan) -> Iterator[str]:
-    """What the table does not show; nothing for a model that is complete."""
+    """What the table does not show; nothing for a model that is complete and read by all."""
     lines = [f"fetch    {file['path']}  {file['size']} bytes" for file in plan.missing]
     lines += [f"open     {opened}" for opened in plan.opened]
     if plan.ref:
@@ -294,6 +299,8 @@ def _details(plan: ModelPlan) -> Iterator[str]:
         for precision in plan.precisions
         if precision.action != "keep"
     ]
+    if plan.without:
+        lines.append(f"not read by {', '.join(plan.without)}")
     if lines:
         yield f"{plan.name}  {plan.repo}"
         yield from (f"  {line}" for line in lines)

@@ -84,7 +84,11 @@ def run(settings: Settings, scratch: Path, write: Callable[[str], object]) -> in
     for name, spec in specs.items():
         remote, suited = remotes[name], check(spec, remotes[name], gates)
         fresh[name] = replace(fresh[name], consumers=suited.consumers, converter=suited.converter)
-        changes.append(_model_change(settings.home, spec, old.get(name), fresh[name], remote))
+        change = _model_change(settings.home, spec, old.get(name), fresh[name], remote)
+        if change.moved and not spec.consumers:
+            unable = tuple(f"  not read by {who}: {why}" for who, why in suited.unable.items())
+            change = replace(change, changes=change.changes + unable)
+        changes.append(change)
     new = _merged(settings, fresh)
     check_lock(settings.catalogue, new, settings.models)
     gone = tuple(model.name for model in old.models if new.get(model.name) is None)
@@ -162,7 +166,7 @@ def _change(before: LockedModel | None, after: LockedModel) -> list[str]:
     if before == after:
         return [f"{after.name}: unchanged at {after.commit}"]
     lines = [f"{after.name}:"]
-    for what in ("repo", "hub", "requested_revision", "commit", "license"):
+    for what in ("repo", "hub", "requested_revision", "commit", "license", "converter"):
         was, now = getattr(before, what), getattr(after, what)
         if was != now:
             lines.append(f"  {what.replace('_', '-')}: {was} → {now}")

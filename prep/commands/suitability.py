@@ -10,7 +10,9 @@ from prep.catalogue.lock import CONVERTER
 from prep.convert import overlay
 from prep.errors import Unsupported, listing
 from prep.fetch.hub import RemoteModel
+from prep.files.patterns import matches
 from prep.process.child import Watch, environment, run
+from prep.tasks import loaders
 from prep.tasks.architecture import Architecture, describe, missing_files
 from prep.tasks.registry import TASKS
 
@@ -21,10 +23,14 @@ Gates = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suited:
-    """What the lock says of it: the consumers where not all can read it, and the converter."""
+    """What the lock says of it: the consumers where not all can read it, and the converter.
+
+    `unable` are the others, each with the reason.
+    """
 
     consumers: tuple[str, ...] | None
     converter: str | None
+    unable: Mapping[str, str]
 
 
 def architecture_of(remote: RemoteModel) -> Architecture:
@@ -78,7 +84,14 @@ def check(spec: ModelSpec, remote: RemoteModel, gates: Gates) -> Suited:
     """What is to be locked beside the files; raises `Unsupported`, with the entry to write."""
     found = architecture_of(remote)
     paths = [file.path for file in remote.files]
-    if missing := missing_files(found, paths, remote.others):
+    task = TASKS[spec.task]
+    missing = missing_files(found, paths, remote.others)
+    missing += [
+        f"{path}  without it a loader goes by settings of its own"
+        for path in sorted(remote.others)
+        if matches(path, loaders.SETTINGS) and matches(path, task.files)
+    ]
+    if missing:
         raise _refusal(
             spec,
             remote,
@@ -86,7 +99,6 @@ def check(spec: ModelSpec, remote: RemoteModel, gates: Gates) -> Suited:
             missing,
             "Name them in 'files', or choose a revision that has them.",
         )
-    task = TASKS[spec.task]
     if other := task.other_kind(found):
         raise _refusal(spec, remote, other, [], "Choose a model of this task, or another task.")
     if task.generates:
@@ -118,7 +130,7 @@ def check(spec: ModelSpec, remote: RemoteModel, gates: Gates) -> Suited:
             )
         converter = _converter(spec, remote, found, gates)
     names = tuple(consumer.name for consumer in able)
-    return Suited(consumers=names if unable else None, converter=converter)
+    return Suited(consumers=names if unable else None, converter=converter, unable=unable)
 
 
 def _check_languages(spec: ModelSpec, remote: RemoteModel, codes: Sequence[str]) -> None:

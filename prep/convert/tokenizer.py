@@ -28,6 +28,7 @@ def make(order: dict[str, Any]) -> dict[str, Any]:
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         models = _converted(tokenizer)
+        _drop_unread(models[TOKENIZER], folder)
         for name in (TOKENIZER, DETOKENIZER)[: 1 + order["writes"]]:
             openvino.save_model(models[name], folder / name, compress_to_fp16=False)
         found = differences(folder, tokenizer, order["texts"])
@@ -67,7 +68,7 @@ def differences(folder: Path, tokenizer: Any, texts: Sequence[str]) -> list[str]
     if short and not found and tokenizer.pad_token is not None:
         wanted = dict(tokenizer(short, truncation=True, padding=True))
         got_batch = encoded(short)
-        names = sorted(wanted.keys() | got_batch.keys())
+        names = sorted(got_batch.keys() | (wanted.keys() & _inputs(folder)))
         found += [
             f"{name} of a batch of {len(short)} texts is another"
             for name in names
@@ -104,6 +105,24 @@ def _converted(tokenizer: Any) -> dict[str, Any]:
         for number, node in enumerate(model.get_ordered_ops()):
             node.set_friendly_name(f"{node.get_type_name()}_{number}")
     return dict(zip((TOKENIZER, DETOKENIZER), models, strict=True))
+
+
+def _inputs(folder: Path) -> set[str]:
+    """What the model beside the tokenizer takes; of a model in several parts, whatever there is."""
+    import openvino
+
+    path = folder / "openvino_model.xml"
+    if not path.is_file():
+        return {"input_ids", "attention_mask", "token_type_ids"}
+    return {port.any_name for port in openvino.Core().read_model(path).inputs}
+
+
+def _drop_unread(tokenizer: Any, folder: Path) -> None:
+    """Take out what the model does not take: OpenVINO's runtime hands it all over, and fails."""
+    taken = _inputs(folder)
+    for result in tokenizer.get_results():
+        if not taken & result.input_value(0).names:
+            tokenizer.remove_result(result)
 
 
 def _split_at_blanks() -> None:

@@ -8,27 +8,28 @@ import pytest
 from prep.plugin.options import settings_of
 from prep.plugin.parameters import model_of
 from prep.settings import SUITE
-from prep.tasks.registry import TASKS
 
 EXPECTED = pytest.StashKey[dict[str, list[str]]]()
+FILES = pytest.StashKey[set[Path]]()
 OWN = SUITE / "model_tests"
 NAMES = {"python_functions": ["test"], "python_files": ["test_*.py", "*_test.py"]}
+
+
+def note_file(collector: pytest.Collector) -> None:
+    """That a file was collected, were it without any test for the models of this catalogue."""
+    if isinstance(collector, pytest.Module):
+        collector.config.stash.setdefault(FILES, set()).add(_resolved(collector.path))
 
 
 def note_expected(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Every own test of each model, where the whole suite was collected; else nothing."""
     expected: dict[str, list[str]] = {}
-    files = set()
     for item in items:
         if is_own(item) and (spec := model_of(item)):
             expected.setdefault(spec.name, []).append(item.nodeid)
-            files.add(_resolved(item.path))
     settings = settings_of(config)
-    tasks = {spec.task for spec in settings.models}
-    # A test file of one task is empty where the catalogue has no model of it.
-    absent = {f"test_{task}.py" for task in TASKS if task not in tasks}
-    built = {path for path in OWN.glob("test_*.py") if path.name not in absent}
-    whole = built <= files and not any("::" in arg for arg in config.args)
+    files = config.stash.get(FILES, set())
+    whole = files.issuperset(OWN.glob("test_*.py")) and not any("::" in arg for arg in config.args)
     # Other names of tests (-o, PYTEST_ADDOPTS) leave some out, and pytest does not say which.
     whole = whole and all(config.getini(name) == usual for name, usual in NAMES.items())
     config.stash[EXPECTED] = expected if whole and settings.precisions is None else {}

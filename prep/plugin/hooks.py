@@ -113,8 +113,10 @@ def pytest_collection(session: pytest.Session) -> Generator[None, object, object
 def pytest_make_collect_report(
     collector: pytest.Collector,
 ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
-    """Leave out tests that no chosen model has: they are not counted as deselected."""
+    """Leave out tests that no chosen model has: they are not counted as deselected; and note the
+    file."""
     report = yield
+    expected.note_file(collector)
     report.result = [node for node in report.result if not node.get_closest_marker("no_model")]
     return report
 

@@ -1,4 +1,4 @@
-"""One run as typed records: the only source of every report. docs/reports.md shows its keys.
+"""One run as typed records: the only source of every report. docs/summary.schema.json has its keys.
 
 `ModelReport` is what the summary keeps of a model; what the stages noted becomes one in
 `prep.report.summary.model_report`. Sizes are bytes, times seconds.

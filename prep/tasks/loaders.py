@@ -42,6 +42,17 @@ SENTENCE_TRANSFORMERS = (
     "router_config.json",
 )
 
+# Settings of its publisher; a loader that does not find them goes by settings of its own.
+SETTINGS = (
+    "generation_config.json",
+    "tokenizer_config.json",
+    "modules.json",
+    "config_sentence_transformers.json",
+    "sentence_*_config.json",
+    "[0-9]_*/config.json",
+    "router_config.json",
+)
+
 # What a loader opens when it is there, whether the lock names it or not: transformers (adapters,
 # configuration, tokenizers, versioned tokenizer files, processors), sentence-transformers (modules
 # and theirs), openvino. Weights stand apart: they count only where they outrank the locked ones.

@@ -8,7 +8,7 @@ from prep.files.fields import is_text, one_of, record
 from prep.tasks import golden_kinds as kinds
 from prep.tasks import loaders
 from prep.tasks.architecture import Architecture
-from prep.tasks.consumers import Consumer, genai
+from prep.tasks.consumers import GENAI, Consumer, genai
 from prep.tasks.measure import Agreement, Facts, Measure, all_finite, largest_gap, rounded
 from prep.tasks.ordering import NOISE, Ordering, Row
 from prep.tasks.question_sets import (
@@ -196,6 +196,8 @@ def unable(found: Architecture, paths: Collection[str], consumer: Consumer) -> s
     if found.is_modular or not classifies:
         what = ", ".join(found.kinds or found.classes) or "no class"
         return f"it is put together from modules ({what}), which CrossEncoder alone reads"
+    if consumer.name == GENAI and found.model_type == "qwen3":
+        return "the runtime joins query and passage of a qwen3 to one text"
     return None
 
 

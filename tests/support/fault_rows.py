@@ -48,16 +48,16 @@ ALLOW_CDN = "{storage} (huggingface.co's hosts for files are *.hf.co)"
 KNOWN: dict[str, Any] = {"token": TOKEN, "known": (TOKEN,)}  # a token that the hub accepts
 
 # Faults that several rows are about.
-REFUSES = "the hub or the storage host refuses the connection"
-SILENT = "the hub or the storage host accepts the connection and never answers"
-CLOSES = "the connection is closed or reset during a transfer"
+REFUSES = "hub or storage host: connection refused"
+SILENT = "connection accepted, no answer"
+CLOSES = "connection closed or reset during a transfer"
 STALLS = "every transfer stalls, or stays below 1 KiB a second"
 WRONG = "wrong content or size"
 USELESS = "private or gated model, token without access"
-NO_TOKEN = "private or gated model, no token"
-NOTHING_THERE = "no such repository, revision or file (404)"
-GATEWAY = "a gateway answers with a web page, for the hub or the storage host"
-MOVED = "a mirror redirects to another hub (no token is sent there)"
+NO_TOKEN = "the same without a token"
+NOTHING_THERE = "no such repository, revision or file"
+GATEWAY = "a gateway answers with a web page"
+MOVED = "a mirror redirects to another hub"
 
 
 def again(words: str, number: str = "2 of 5", why: str = "") -> str:
@@ -124,15 +124,15 @@ def _ends(
 
 ROWS = (
     _ends("refused", REFUSES, HubUnreachable, None, unreachable("{host}"), endpoint=CLOSED),
-    _ends("no-such-name", "the hub's name cannot be resolved", HubUnreachable, None,
+    _ends("no-such-name", "name not resolved", HubUnreachable, None,
         unreachable("{host}", "name cannot be resolved"), endpoint="http://hub.invalid"),
     _ends("silent", SILENT, HubUnreachable, always(Fault(wait=300)), silent("{host}"),
         network={"timeout": 4}),
     _ends("silent-cdn", SILENT, HubUnreachable, bytes_only(Fault(wait=300)), silent(STORAGE_HOST),
         network={"timeout": 4}),
-    _fine("late", "a slow first byte, within `--download-timeout`", bytes_only(Fault(wait=5)),
+    _fine("late", "a slow first byte", bytes_only(Fault(wait=5)),
         network={"timeout": 9}),
-    _fine("hub-restarts", "the hub is down for some seconds",
+    _fine("hub-restarts", "the hub is down for seconds",
         bytes_only(Fault(refuse=4), then=FINE), again("connection refused", "3 of 5")),
     _ends("bytes-elsewhere-refused", REFUSES, HubUnreachable, elsewhere(),
         unreachable("{cdn} (storage host of {host})")),
@@ -143,20 +143,20 @@ ROWS = (
         f"{STORAGE_HOST} refused the signed URL of ORG/NAME (403), 3 times in a row, each with a "
         f'fresh signature: "SignatureError". {RESUMED} If it stays: check this machine\'s clock, '
         "and whether a proxy or gateway allows that host."),
-    _fine("range-refused", "the storage host refuses Range requests",
+    _fine("range-refused", "Range refused",
         bytes_only(flows.INVALID_RANGE), again("403 from {storage}", "2 of 3"),
         left=BODY[:100_000]),
-    _fine("busy-once", "a single 408, 429 or 5xx", bytes_only(Fault(status=503), then=FINE),
+    _fine("busy-once", "one 408, 429 or 5xx", bytes_only(Fault(status=503), then=FINE),
         again("503")),
     _ends("busy", "only 408, 429 or 5xx, after some bytes", HubBusy,
         bytes_only(Fault(cut=50_000), Fault(status=503)),
         f"{STORAGE_HOST} answered 503 for ORG/NAME, 5 times in a row. {RESUMED}", kept="part"),
-    _ends("asked-to-wait", "rate limit: the hub asks for a wait of one hour", HubBusy,
+    _ends("asked-to-wait", "rate limit: a wait of an hour", HubBusy,
         always(Fault(status=429, headers={"Retry-After": "3600"})),
         "{host} answered 429 for ORG/NAME and asks to wait 3600 s, longer than the 330 s that a "
         "run waits without progress when it is asked to. Received bytes are kept; run again after "
         "that time. A token in HF_TOKEN may have higher limits."),
-    _fine("asked-to-wait-a-little", "rate limit: the hub asks for a wait of 330 s or less",
+    _fine("asked-to-wait-a-little", "rate limit: a wait of 330 s or less",
         metadata_only(flows.limited(seconds=5), flows.limited(seconds=5), then=FINE),
         again("429", why=", as the hub asks"), network={"timeout": 3}),
     _fine("cut", CLOSES, bytes_only(Fault(cut=50_000), then=FINE), again("truncated answer")),
@@ -171,13 +171,13 @@ ROWS = (
         kept="part", network={"timeout": 6}),
     _ends("drip", STALLS, TimedOut, bytes_only(Fault(drip=200)), STALLED,
         kept="part", network={"timeout": 4}),
-    _ends("deadline", "the download takes longer than `--download-deadline`", TimedOut,
+    _ends("deadline", "`--download-deadline` has passed", TimedOut,
         bytes_only(Fault(drip=5_000)),
         "fetching ORG/NAME: not done within the {deadline} s of --download-deadline. " + RESUMED,
         kept="part", network={"deadline": 8}),
-    _fine("range-ignored", "the server ignores Range when a download resumes",
+    _fine("range-ignored", "Range ignored when a download resumes",
         bytes_only(Fault(ignore_range=True)), left=BODY[:100_000]),
-    _fine("part-damaged", "the partial file is corrupt", left=b"\0" * 100_000),
+    _fine("part-damaged", "corrupt partial file", left=b"\0" * 100_000),
     _fine("packed", "unrequested compression, or no Content-Length", bytes_only(Fault(gzip=True))),
     _ends("wrong-bytes", WRONG, ChecksumMismatch, bytes_only(Fault(content=OTHER)),
         "{file} has sha256 {got}, expected {sha256} (lock). The file was discarded and is never "
@@ -185,7 +185,7 @@ ROWS = (
         "and review the diff."),
     _ends("another-size", WRONG, ChecksumMismatch,
         always(Fault(content=b"short", headers={"X-Linked-Size": "5"})), size(5, "on the hub")),
-    _ends("grown", "the file changed on the server between two requests", ChecksumMismatch,
+    _ends("grown", "changed on the server between two requests", ChecksumMismatch,
         bytes_only(Fault(cut=50_000), Fault(content=BODY + b"grown")),
         size(len(BODY) + 5, "at the storage host {storage}")),
     _ends("token-rejected", "public model, invalid token (401)", HubRefused, None,
@@ -227,12 +227,12 @@ ROWS = (
         always(Fault(headers={"X-Repo-Commit": "0" * 40})),
         "ORG/NAME: the hub answers for commit 0000000000000000000000000000000000000000, expected "
         "{commit} (lock). A mirror that does not keep commits cannot be used; see --hub."),
-    _ends("login-page", "an answer that names no commit, as of a proxy", NotAHub,
+    _ends("login-page", "an answer without a commit, as of a proxy", NotAHub,
         always(Fault(status=200)),
         "{host} answers for ORG/NAME without naming a commit. Check --hub (HF_ENDPOINT), the "
         "proxy, or whether this network wants a login first."),
     _ends("gateway", GATEWAY, NotAHub, always(flows.page(403)), page("{host}", "403", ALLOW_HUB)),
-    _ends("login", "a captive portal redirects to its login page", NotAHub,
+    _ends("login", "a captive portal's login page", NotAHub,
         metadata_only(flows.page(302)),
         page("{storage} (redirected to by {host})", "200", ALLOW_HUB)),
     _ends("gateway-at-the-bytes", GATEWAY, NotAHub, bytes_only(flows.page(200, length=False)),
@@ -242,7 +242,7 @@ ROWS = (
     _fine("another-hub", MOVED, None, "network: {host} redirects to {cdn}", moved=True),
     _fine("another-hub-with-a-token", MOVED, None,
         "network: {host} redirects to {cdn}, which gets no token", moved=True, token=TOKEN),
-    _fine("renamed", "the repository was renamed, or is spelled differently", None,
+    _fine("renamed", "a renamed repository, or another spelling", None,
         "ORG/NAME is ORG/NEW at the hub; the home keeps the catalogue's name, ORG/NAME",
         repo={"repo": "ORG/NEW", "formerly": frozenset({"ORG/NAME"})}),
     _ends("no-box", "a fine-grained token without the permission", HubRefused,
@@ -250,12 +250,12 @@ ROWS = (
         "{host} does not accept the token for ORG/NAME (403): it is a fine-grained one without "
         "the permission. Give it the permission at {endpoint}/settings/tokens, or pass another "
         "one in HF_TOKEN." + says(flows.NO_BOX.message), **KNOWN),
-    _ends("pending", "gated model, access requested but not yet granted", HubRefused,
+    _ends("pending", "gated model, access not yet granted", HubRefused,
         always(flows.PENDING),
         "ORG/NAME is gated, and access for this token's account is requested but not granted yet. "
         "Its authors review it; {endpoint}/ORG/NAME shows when they did."
         + says(flows.PENDING.message), **KNOWN),
-    _ends("disabled", "the repository is disabled", HubRefused, always(flows.DISABLED),
+    _ends("disabled", "a disabled repository", HubRefused, always(flows.DISABLED),
         "ORG/NAME is disabled at {host} (403), and no token changes that. Choose another model, "
         "or ask its owner." + says(flows.DISABLED.message), **KNOWN),
     _ends("tls", "untrusted TLS certificate", ConnectionMisconfigured, None,
@@ -266,12 +266,13 @@ ROWS = (
 
 
 def table() -> str:
-    """The table of docs/operations.md: faults of one outcome in one row."""
-    alike: dict[tuple[str, int, str], list[str]] = {}
+    """The list of docs/operations.md: faults of one outcome in one line."""
+    alike: dict[str, list[str]] = {}
     for row in ROWS:
-        error = f"`{row.error.__name__}`" if row.error else "—"
-        alike.setdefault((error, row.code, row.kept), []).append(row.fault)
-    lines = ["| fault | class | exit | kept |", "|---|---|---|---|"]
-    for (error, code, kept), faults in alike.items():
-        lines.append(f"| {'<br>'.join(dict.fromkeys(faults))} | {error} | {code} | {kept} |")
+        kept = "" if row.kept == "nothing" else f", {row.kept}"
+        outcome = f"`{row.error.__name__}` ({row.code}{kept})" if row.error else "no failure (0)"
+        alike.setdefault(outcome, []).append(row.fault)
+    lines = (
+        f"- {outcome}: {'; '.join(dict.fromkeys(faults))}" for outcome, faults in alike.items()
+    )
     return "\n".join(lines)

@@ -20,8 +20,8 @@ PROOF = ("--offline", "-m", "pins or layout")
 
 def ways() -> dict[str, list[str]]:
     """The rows of the table of ways, by their first cell."""
-    table = DOCUMENT.split("| way |", 1)[1].split("\n\n", 1)[0]
-    cells = [re.split(r" *(?<!\\)\| *", row)[1:-1] for row in table.splitlines()[2:]]
+    table = DOCUMENT.split("\nway |", 1)[1].split("\n\n", 1)[0]
+    cells = [re.split(r" *(?<!\\)\| *", row) for row in table.splitlines()[2:]]
     return {way.strip("`").replace("\\|", "|"): rest for way, *rest in cells}
 
 

@@ -178,6 +178,19 @@ def test_unreachable_hub_is_one_sentence(tmp_path: Path) -> None:
     assert status(tmp_path / "home") == "transient"
 
 
+def test_published_weights_alone_are_ready(tmp_path: Path, prepared: Path) -> None:
+    """Though test_conversion.py has no test then for any model of the catalogue."""
+    home, catalogue = copy_home(prepared, tmp_path / "home"), tmp_path / "models.toml"
+    shutil.copytree(SAMPLE.parent / "goldens", tmp_path / "goldens")
+    text = re.sub(r"precisions = .*", "precisions = []", SAMPLE.read_text(encoding="utf-8"))
+    catalogue.write_text(text, encoding="utf-8")
+    shutil.copy(SAMPLE.with_name("models.lock.toml"), tmp_path)
+    given = ("--catalogue", catalogue, "--model-home", home, "--models", TINY, "--offline")
+    done = run(*given)
+    assert done.code == 0, done.out
+    assert f"{TINY} ready" in done.said
+
+
 def test_other_names_of_tests_give_no_verdict(tmp_path: Path, prepared: Path) -> None:
     """As from PYTEST_ADDOPTS: every file is collected, and most of the tests are not."""
     home = copy_home(prepared, tmp_path / "home")

@@ -46,6 +46,7 @@ SHOWN_ELSEWHERE = {
     "test_consumer_reads_the_converted_folder": LOADING,
     "test_consumer_writes_nothing": LOADING,
     "test_answers_are_the_same_again_and_in_a_batch": EMBEDDING,
+    "test_pipeline_is_the_repositorys": EMBEDDING,
     "test_answers_are_the_same_again": SEQ2SEQ,
     "test_scores_are_the_activation_of_the_logits": RERANKER,
     # What is so wrong is no conversion any more, which is seen first.

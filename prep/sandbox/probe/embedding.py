@@ -133,6 +133,7 @@ def openvino_genai(way: Way) -> Embedding:
         pooling_type=getattr(TextEmbeddingPipeline.PoolingType, genai.POOLING[modes]),
         normalize=pipeline.normalizes,
         max_length=limit,
+        padding_side=tokenizer.named.padding_side,  # by itself it pads all on the right
         **({"embed_instruction": pipeline.prompt} if pipeline.prompt else {}),
     )
     model = TextEmbeddingPipeline(way.target, "CPU", config, **loading.ov_config())

@@ -140,7 +140,8 @@ def openvino_genai(way: Way) -> Reranker:
     from openvino_genai import TextRerankPipeline
 
     tokenizer, limit, described = genai.described(way)
-    config = TextRerankPipeline.Config(top_n=genai.ALL, max_length=limit)
+    side = tokenizer.named.padding_side  # by itself it pads all on the right
+    config = TextRerankPipeline.Config(top_n=genai.ALL, max_length=limit, padding_side=side)
     model = TextRerankPipeline(way.target, "CPU", config, **loading.ov_config())
 
     def size(text: str) -> int:

@@ -7,6 +7,7 @@ from typing import Any
 
 from prep.sandbox.probe import loading
 from prep.sandbox.probe.loading import Facts, Way
+from prep.sandbox.probe.serving import PerThread
 
 # Imported before any fork: module and class.
 CLASSES = (
@@ -28,7 +29,8 @@ class Writer:
     """
 
     def __init__(self, tokenizer: Any, model: Any, facts: Facts, languages: Languages) -> None:
-        self.tokenizer = tokenizer
+        # That of a translator sets its languages in each call: threads that share it get an error.
+        self.tokenizer = PerThread(tokenizer, copy.deepcopy)
         self.model = model
         self.limit = loading.limit_of(tokenizer, model.config)
         self.prefix, forced = _addressed(tokenizer, languages)

@@ -15,17 +15,22 @@ REQUESTS = 4  # at once
 class PerThread:
     """A model of optimum-intel of which each other thread has its own infer requests.
 
-    Two threads that share one would get each other's answers, or an error that it is busy.
+    Two threads that share one would get each other's answers, or an error that it is busy. Another
+    thing with another `duplicate` of its own for each thread.
     """
 
-    def __init__(self, model: Any) -> None:
-        self.__dict__.update(_model=model, _main=threading.get_ident(), _own=threading.local())
+    def __init__(self, model: Any, duplicate: Callable[[Any], Any] | None = None) -> None:
+        own = threading.local()
+        duplicate = duplicate or _with_own_requests
+        self.__dict__.update(
+            _model=model, _duplicate=duplicate, _main=threading.get_ident(), _own=own
+        )
 
     def _of_thread(self) -> Any:
         if threading.get_ident() == self._main:
             return self._model
         if not hasattr(self._own, "model"):
-            self._own.model = _with_own_requests(self._model)
+            self._own.model = self._duplicate(self._model)
         return self._own.model
 
     def __call__(self, *args: Any, **more: Any) -> Any:
@@ -71,7 +76,12 @@ def _keeps_state(request: Any) -> bool:
 
 
 def at_once(answer: Callable[[], Facts]) -> list[Facts]:
-    """The answers of `REQUESTS` threads that begin together; an error in place of an answer."""
+    """The answers of `REQUESTS` threads that begin together; an error in place of an answer.
+
+    A first answer sets the tokenizer's limits: several threads that change them are "Already
+    borrowed", which a service meets in its first moment at most.
+    """
+    answer()
     together = threading.Barrier(REQUESTS)
 
     def request(number: int) -> Facts:
@@ -86,18 +96,15 @@ def at_once(answer: Callable[[], Facts]) -> list[Facts]:
 
 
 def compile_as_served(model: PerThread, config: dict[str, str]) -> str:
-    """Compile again without settings of ours but the number of threads.
+    """Compile again without settings of ours: openvino 2026.4 crashes when it compiles a qwen3 for
+    a single thread in bfloat16, which a service with more cores never sees.
 
     Gives the type that it computes in then: ``f32``, ``bf16`` or ``f16``.
     """
-    import torch
-
     parts = list((getattr(model, "components", None) or {}).values())
-    threads = str(torch.get_num_threads())
     for part in parts or [model]:
         part.ov_config = {
             "PERFORMANCE_HINT": "LATENCY",  # as optimum-intel has it by default
-            "INFERENCE_NUM_THREADS": threads,
             **config,
         }
     model.clear_requests()

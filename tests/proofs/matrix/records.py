@@ -97,7 +97,6 @@ CATALOGUE_ROWS = (
         "trust_remote_code"),
     _catalogued("catalogue of an unknown task", '"embedding"', '"fill-mask"', "task"),
     _catalogued("catalogue of an unknown precision", '["int8"]', '["int4"]', "int4"),
-    _catalogued("catalogue of no precision", '["int8"]', "[]", "precisions"),
     _catalogued("catalogue without a reason", '"a row of the matrix"', '""', "why"),
     _catalogued("catalogue of no repository", 'repo = "matrix/', 'repo = "', "ORG/NAME"),
     _catalogued("catalogue of files that lead out", "why = ", 'files = ["../*"]\nwhy = ', "../*"),

@@ -47,7 +47,7 @@ def read() -> dict[str, Row]:
     for name, given in tomllib.loads(EXPECTED.read_text(encoding="utf-8"))["rows"].items():
         model = given.get("model", name)
         task = stand_ins()[model]["task"]
-        every = [consumer.name for consumer in TASKS[task].consumers]
+        every = [consumer.name for consumer in TASKS[task].consumers if consumer.is_other_here]
         found[name] = Row(
             name=name,
             model=model,
@@ -70,25 +70,38 @@ def kinds() -> list[Row]:
 
 
 def table() -> str:
-    """For docs/models.md: what was tried, what to write beside the usual keys, the result.
+    """For docs/models.md: what was tried, by task, the keys to write beside the usual ones, result.
 
     Of a model that is ready with one entry, no other entry is shown.
     """
     able = {row.model for row in ROWS.values() if row.expected == "ready"}
+    alike: dict[tuple[str, str], list[str]] = {}
+    for row in ROWS.values():
+        if row.expected == "ready" or row.model not in able:
+            model = stand_ins()[row.model]["of"]
+            alike.setdefault((row.task, _outcome(row)), []).append(model)
+    ordered = sorted(alike.items(), key=lambda group: not group[0][1].startswith("ready"))
     lines = []
     for task in TASKS:
-        lines += [f"**{task}**", "", "| tried as a stand-in of | entry | result |", "|---|---|---|"]
-        for row in ROWS.values():
-            if row.task == task and (row.expected == "ready" or row.model not in able):
-                usual = {"revision": "main", "precisions": ["int8"]}
-                extra = {key: value for key, value in row.entry.items() if value != usual.get(key)}
-                if "int8" in extra.get("precisions", ()):
-                    del extra["precisions"]
-                entry = ", ".join(f"`{key} = {json.dumps(value)}`" for key, value in extra.items())
-                result = {"refused": "refused at `--relock`"}.get(row.expected, row.expected)
-                lines.append(f"| {stand_ins()[row.model]['of']} | {entry} | {result} |")
+        lines += [f"**{task}**", ""]
+        lines += [
+            f"- {outcome}: {'; '.join(models)}"
+            for (tried, outcome), models in ordered
+            if tried == task
+        ]
         lines.append("")
     return "\n".join(lines).strip()
+
+
+def _outcome(row: Row) -> str:
+    """The result, and the keys of the entry that are not the usual ones."""
+    usual = {"revision": "main", "precisions": ["int8"]}
+    extra = {key: value for key, value in row.entry.items() if value != usual.get(key)}
+    if "int8" in extra.get("precisions", ()):
+        del extra["precisions"]
+    entry = ", ".join(f"`{key} = {json.dumps(value)}`" for key, value in extra.items())
+    result = "refused at `--relock`" if row.expected == "refused" else row.expected
+    return f"{result} with {entry}" if entry else result
 
 
 def write_catalogue(path: Path, rows: Iterable[Row]) -> Path:

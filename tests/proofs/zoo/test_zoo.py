@@ -82,6 +82,6 @@ def test_converter_that_is_not_installed(place: Path, tmp_path: Path) -> None:
     assert outcome.found == "refused"
     assert outcome.message == (
         "converter not installed: mt5-without-converter: it is converted with "
-        f"transformers==4.57.6, which is not installed in {overlay()}. "
-        "Install it: python -m prep.convert.overlay"
+        f"huggingface-hub==0.36.2, transformers==4.57.6, and {overlay()} has nothing. "
+        "Install it (133 MB): python -m prep.convert.overlay"
     )

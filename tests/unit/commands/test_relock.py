@@ -94,6 +94,19 @@ def test_a_branch_that_moved_is_told_and_then_locked(publisher: Publisher) -> No
     assert (entry.commit, entry.license) == (commit, "mit")
 
 
+def test_consumers_that_cannot_read_it_are_named_and_planned_without(tmp_path: Path) -> None:
+    publisher = Publisher(tmp_path)
+    (tmp_path / "old" / "modules.json").unlink()
+    publisher.repos = [ServedRepo.of(TINY_REPO, tmp_path / "old", "apache-2.0")]
+    why = "there is no modules.json, so that the library would make up a pipeline"
+    assert publisher.run("--relock").out.splitlines()[2:4] == [
+        f"  not read by sentence-transformers: {why}",
+        f"  not read by sentence-transformers-openvino: {why}",
+    ]
+    left_out = "sentence-transformers, sentence-transformers-openvino"
+    assert f"  not read by {left_out}\n" in publisher.run("--dry-run").out
+
+
 def printed_json(done: Run) -> dict[str, Any]:
     """What it printed for programs; what it says meanwhile goes to stderr, which comes before."""
     found: dict[str, Any] = json.loads(done.out[done.out.index("{") :])

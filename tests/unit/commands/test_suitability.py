@@ -1,6 +1,7 @@
 """What --relock refuses before anything large is fetched, with the entry to write."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -44,15 +45,20 @@ def refusal(entry: ModelSpec, model: RemoteModel, **gates: Any) -> str:
     return str(caught.value)
 
 
+MADE_UP = "there is no modules.json, so that the library would make up a pipeline"
+
+
 def test_what_all_consumers_read_is_locked_without_a_word() -> None:
     gates = {"bert embedding": EXPORTED}
-    assert check(spec(), remote(), gates) == Suited(consumers=None, converter=None)
+    assert check(spec(), remote(), gates) == Suited(consumers=None, converter=None, unable={})
 
 
 def test_what_some_consumers_cannot_read_is_locked_for_the_others() -> None:
     suited = check(spec(), remote(modules=None), {"bert embedding": EXPORTED})
     assert suited == Suited(
-        consumers=("transformers", "optimum-intel", "openvino-genai"), converter=None
+        consumers=("transformers", "optimum-intel", "openvino-genai"),
+        converter=None,
+        unable=dict.fromkeys(("sentence-transformers", "sentence-transformers-openvino"), MADE_UP),
     )
 
 
@@ -63,7 +69,9 @@ def test_what_is_not_exported_is_refused_with_the_entry_to_write() -> None:
         "entry: the published weights alone are prepared and judged."
     )
     assert refusal(spec(), remote(), **{"bert embedding": {"exported": False}}) == wanted
-    assert check(spec(precisions=()), remote(), {}) == Suited(consumers=None, converter=None)
+    assert check(spec(precisions=()), remote(), {}) == Suited(
+        consumers=None, converter=None, unable={}
+    )
 
 
 def test_what_only_an_older_library_exports_takes_the_second_converter(
@@ -107,6 +115,19 @@ def test_several_labels_and_missing_files_are_refused() -> None:
     dense = [*MODULES, {"type": "x.Dense", "path": "2_Dense"}]
     said = refusal(spec(), remote(modules=dense))
     assert "  2_Dense/model.safetensors  the weights of the module Dense\n" in said
+
+
+def test_settings_of_the_publisher_that_are_not_wanted_are_refused() -> None:
+    left = ("modules.json", "1_Pooling/config.json", "README.md", "onnx/config.json")
+    assert refusal(spec(), replace(remote(modules=None), others=left)) == (
+        f"{HEAD}files that its loaders need are not among the wanted ones (2 problems):\n"
+        "  1_Pooling/config.json  without it a loader goes by settings of its own\n"
+        "  modules.json  without it a loader goes by settings of its own\n"
+        "Nothing was locked. Name them in 'files', or choose a revision that has them."
+    )
+    seq2seq = {"model_type": "t5", "architectures": ["T5ForConditionalGeneration"]}
+    model = replace(remote(seq2seq, None), others=("modules.json",))
+    assert check(spec(task="seq2seq"), model, {"t5 seq2seq": EXPORTED}), "no task for that file"
 
 
 def test_the_exporter_is_asked_once_for_all(tmp_path_factory: pytest.TempPathFactory) -> None:

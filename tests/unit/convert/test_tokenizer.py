@@ -4,12 +4,16 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy
+import openvino
 import pytest
+from openvino import opset13
+from openvino_tokenizers import _ext_path
 
 from model_tests import test_embedding, test_reranker
 from prep.convert.conversion import _convert_tokenizer
 from prep.errors import ModelError
-from prep.home.receipt import read_receipt
+from prep.home.receipt import TOKENIZER, read_receipt
 from prep.stages.pipeline import Stages
 from prep.tasks.registry import TASKS
 from tests.support.real_loads import (
@@ -22,6 +26,7 @@ from tests.support.real_loads import (
     problems_of,
 )
 
+IDS_AND_MASK = ("input_ids", "attention_mask")
 IR = "openvino_*tokenizer.*"
 OTHER = {"embedding": "reranker", "reranker": "embedding", "seq2seq": "reranker"}
 
@@ -80,6 +85,26 @@ def test_the_detokenizer_of_another_model_is_seen(stages: Stages, tmp_path: Path
     source = Path(load(stages, "seq2seq", "transformers:name").path)
     problems = problems_of(measured(stages, "seq2seq", source, folder), "int8")
     assert " is written " in problems["tokenizer"]
+
+
+def test_what_the_model_does_not_take_is_not_handed_over(stages: Stages, tmp_path: Path) -> None:
+    """A DeBERTa takes no token_type_ids, and openvino-genai would set them."""
+    folder = folder_of(stages, "embedding", tmp_path / "copy")
+    assert outputs(folder) == {"input_ids", "attention_mask", "token_type_ids"}
+    ids, mask = (opset13.parameter([-1, -1], numpy.int64, name=name) for name in IDS_AND_MASK)
+    ids.output(0).set_names({"input_ids"})
+    mask.output(0).set_names({"attention_mask"})
+    model = openvino.Model([opset13.add(ids, mask)], [ids, mask])
+    (folder / "openvino_model.xml").unlink()
+    openvino.save_model(model, folder / "openvino_model.xml")
+    make(stages, "embedding", folder)
+    assert outputs(folder) == {"input_ids", "attention_mask"}
+
+
+def outputs(folder: Path) -> set[str]:
+    core = openvino.Core()
+    core.add_extension(str(_ext_path))
+    return {port.any_name for port in core.read_model(folder / TOKENIZER).outputs}
 
 
 @pytest.mark.parametrize(

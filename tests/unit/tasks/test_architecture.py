@@ -93,6 +93,15 @@ def test_openvinos_own_runtime_reads_what_it_has_names_for(
     assert unable.get("openvino-genai") == why
 
 
+def test_openvinos_own_runtime_joins_the_texts_of_a_qwen3_reranker() -> None:
+    files = texts(
+        config={"model_type": "qwen3", "architectures": ["Qwen3ForSequenceClassification"]}
+    )
+    assert TASKS["reranker"].consumers_unable(describe(files), WHOLE) == {
+        "openvino-genai": "the runtime joins query and passage of a qwen3 to one text"
+    }
+
+
 ODD = json.dumps(
     {"model_type": 7, "architectures": 7, "id2label": 7, "num_labels": "x", "tokenizer_class": []}
 )

@@ -1,13 +1,22 @@
 """Requests at once, on a small network of OpenVINO: each thread has its own infer requests."""
 
 import copy
+import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import openvino
 import pytest
 
-from prep.sandbox.probe.serving import REQUESTS, PerThread, at_once, compile_as_served, type_name
+from prep.sandbox.probe.serving import (
+    REQUESTS,
+    Facts,
+    PerThread,
+    at_once,
+    compile_as_served,
+    type_name,
+)
 
 SIZE = 1 << 20  # numbers: large enough that requests overlap
 
@@ -61,6 +70,29 @@ def test_each_thread_is_answered_for_itself(parts: bool) -> None:
     assert any("error" in answer for answer in shared)
 
 
+def test_each_thread_sets_a_translators_tokenizer_for_itself() -> None:
+    class Translator:
+        """As mBART's: each call sets what another thread may be reading."""
+
+        busy = False
+
+        def __call__(self, text: str) -> str:
+            if self.busy:
+                raise RuntimeError("Already borrowed")
+            self.busy = True
+            time.sleep(0.05)
+            self.busy = False
+            return text.upper()
+
+    assert {"error": "RuntimeError: Already borrowed"} in at_once(used(Translator()))
+    own = PerThread(Translator(), copy.deepcopy)
+    assert at_once(used(own)) == [{"text": "A"}] * REQUESTS
+
+
+def used(tokenizer: Callable[[str], str]) -> Callable[[], Facts]:
+    return lambda: {"text": tokenizer("a")}
+
+
 def test_it_is_compiled_again_as_a_service_has_it() -> None:
     model = PerThread(Doubling(parts=False))
     before = model.request
@@ -70,5 +102,6 @@ def test_it_is_compiled_again_as_a_service_has_it() -> None:
     assert model(3) == 6
     default = openvino.Core().get_property("CPU", "INFERENCE_PRECISION_HINT")
     assert compile_as_served(model, {}) == type_name(default)
+    assert "INFERENCE_NUM_THREADS" not in model.ov_config
     with pytest.raises(RuntimeError, match="NO_SUCH_THING"):
         compile_as_served(model, {"NO_SUCH_THING": "1"})
