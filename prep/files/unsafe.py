@@ -50,8 +50,7 @@ KNOWN_CLASSES = (MODULES, "torch.")
 # The format's own limit, and its types with the bits of an element:
 # https://github.com/huggingface/safetensors/blob/main/safetensors/src/tensor.rs
 LONGEST_HEADER = 100_000_000
-MOST_BITS = 2**64 - 1
-HUGE = 10**LONGEST_NUMBER
+COUNT_LIMIT = 2**64  # a shape, its product and offsets are less
 BITS = {"F4": 4, "F6_E2M3": 6, "F6_E3M2": 6}
 BITS |= dict.fromkeys(("BOOL", "U8", "I8", "F8_E5M2", "F8_E4M3", "F8_E8M0"), 8)
 BITS |= dict.fromkeys(("I16", "U16", "F16", "BF16"), 16)
@@ -271,12 +270,12 @@ def _span(name: str, entry: object) -> tuple[int, int]:
     if not _are_counts(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:
         raise _InvalidHeader(f"{_shown(name)} has the offsets {_shown(offsets)}")
     span = offsets[1] - offsets[0]
-    bits = BITS[dtype]
+    elements = 1
     for count in shape:
-        bits *= count
-        if bits > MOST_BITS:  # where the library stops, before it has millions of digits
+        elements *= count
+        if elements >= COUNT_LIMIT:  # where the library stops, before it has millions of digits
             break
-    if bits != 8 * span:
+    if BITS[dtype] * elements != 8 * span:
         claim = f"{dtype} {_shown(shape)}"
         raise _InvalidHeader(f"{_shown(name)} is {claim}, which does not fill its {span} bytes")
     return offsets[0], offsets[1]
@@ -316,8 +315,10 @@ def _object(text: bytes, what: str) -> dict[str, Any]:
 
 
 def _are_counts(value: object) -> bool:
-    """A list of whole numbers of at least 0; True is none."""
-    return isinstance(value, list) and all(type(count) is int and count >= 0 for count in value)
+    """A list of whole numbers from 0 to below the limit; True is none."""
+    return isinstance(value, list) and all(
+        type(count) is int and 0 <= count < COUNT_LIMIT for count in value
+    )
 
 
 def _shown(value: object) -> str:
@@ -330,6 +331,6 @@ def _shown(value: object) -> str:
     return shown if len(shown) <= 80 else f"{shown[:77]}…"
 
 
-def _number(text: str) -> int:
-    """A whole number; `HUGE` for one of more digits than Python reads."""
-    return int(text) if len(text) <= LONGEST_NUMBER else HUGE
+def _number(text: str) -> float:
+    """A whole number; a float for -0, as safetensors reads it, and for too many digits."""
+    return float(text) if text == "-0" or len(text) > LONGEST_NUMBER else int(text)

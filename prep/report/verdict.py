@@ -45,7 +45,7 @@ class ModelRun:
 
     def count(self, outcome: Outcome) -> int:
         """How many tests came out like that."""
-        return sum(test == outcome for test in self.tests.values())
+        return list(self.tests.values()).count(outcome)
 
     def fail(self, test: str, failure: Failure, load: str = "") -> None:
         """Note a failure of a test; what differs only in the load is one cause."""

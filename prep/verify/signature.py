@@ -29,8 +29,8 @@ def main(order: Event, emit: Emit) -> Event:
         from model_signing import verifying
     except ImportError as error:
         return {"lacking": str(error)}
-    config = verifying.Config().use_elliptic_key_verifier(public_key=Path(order["key"]))
     try:
+        config = verifying.Config().use_elliptic_key_verifier(public_key=Path(order["key"]))
         config.verify(Path(order["file"]), Path(order["signature"]))
     except Exception as error:  # the library's own, ValueError, cryptography's
         return {"problem": f"{type(error).__name__}: {error}"}

@@ -28,6 +28,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -131,7 +132,8 @@ def accepted(verdict: Verdict, reasons: Sequence[Mapping[str, Any]]) -> Verdict:
     """A survivor with its reason, where there is one for its change."""
     if verdict.outcome == "survived":
         for known in reasons:
-            if (known["module"], known["change"]) == (verdict.module, verdict.change):
+            same = known["change"].strip("\n") == verdict.change
+            if same and fnmatch(verdict.module, known["module"]):
                 values = asdict(verdict) | {"outcome": "accepted", "reason": known["reason"]}
                 return Verdict(**values)
     return verdict

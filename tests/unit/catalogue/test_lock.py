@@ -381,8 +381,17 @@ def test_an_entry_knows_its_files() -> None:
 
 def test_entries_of_one_commit_know_each_others_files() -> None:
     first, second = locked_model({"a.json": b"a"}), locked_model({"b.json": b"b"})
-    elsewhere = locked_model({"c.json": b"c"}, commit=OTHER_COMMIT)
-    lock = Lock(models=(first, second, elsewhere))
+    other = locked_model({"c.json": b"c"})
+    elsewhere = [
+        dataclasses.replace(other, **changed)
+        for changed in (
+            {"commit": "0" * 40},
+            {"commit": "f" * 40},
+            {"repo": "acme/other"},
+            {"repo": "zeta/tiny"},
+        )
+    ]
+    lock = Lock(models=(first, second, *elsewhere))
     assert lock.paths_of("acme/tiny", COMMIT) == {"a.json", "b.json"}
 
 

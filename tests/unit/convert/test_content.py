@@ -95,6 +95,29 @@ def test_what_is_computed_of_constants_is_no_weight(tmp_path: Path) -> None:
     assert _elements(str(tmp_path)) == {"f32": 3 * 256}
 
 
+def test_weights_are_matrices_of_at_least_256_numbers(tmp_path: Path) -> None:
+    """No vectors, no positions and masks, no sums; and not those of the tokenizer's IR."""
+    import numpy as np
+    import openvino
+    from openvino import opset13 as ov
+
+    given = ov.parameter([16, 16], np.float32, name="x")
+    results = [ov.add(given, ov.constant(np.zeros((16, 16), np.float32)))]
+    for shape, kind in (
+        ((16, 16), np.uint8),
+        ((15, 17), np.float32),
+        ((256,), np.float32),
+        ((16, 16), np.int64),
+        ((16, 16), np.int32),
+        ((16, 16), np.bool_),
+    ):
+        results.append(ov.constant(np.zeros(shape, kind)))
+    model = openvino.Model(results, [given])
+    for name in ("encoder_model", "decoder_model", "tokenizer"):
+        openvino.save_model(model, tmp_path / f"openvino_{name}.xml", compress_to_fp16=False)
+    assert _elements(str(tmp_path)) == {"f32": 2 * 256, "u8": 2 * 256}
+
+
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("task", TASKS)
 def test_agreement_is_held_to_the_bound_of_its_precision(task: str, precision: str) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors import SafetensorError, deserialize
 
-from prep.files.unsafe import LONGEST_HEADER, Unsafe, of_file, of_name
+from prep.files.unsafe import LONGEST_HEADER, Unsafe, of_file, of_name, tensors_of
 from tests.support.paths import ROOT
 from tests.support.small_homes import safetensors
 
@@ -45,6 +45,7 @@ def said(path: str, body: bytes, locked: tuple[str, ...] = ()) -> str | None:
 
 # The library takes these two, and readers that are not its own differ in what they make of them.
 TAKEN = ("two of one name", "a type twice")
+ZEROS = b"0" * 5000
 UNFILLED = ", which does not fill its 16 bytes"
 LIES: dict[str, tuple[bytes, str]] = {
     "empty": (b"", "0 bytes cannot hold a safetensors header"),
@@ -95,6 +96,22 @@ LIES: dict[str, tuple[bytes, str]] = {
         written({"a": {"dtype": "U8", "shape": [2**40, 2**40, 0], "data_offsets": [0, 0]}}, 0),
         "a is U8 [1099511627776, 1099511627776, 0], which does not fill its 0 bytes",
     ),
+    "nothing, by way of the first number that is too much": (
+        written({"a": {"dtype": "U8", "shape": [2**32, 2**32, 0], "data_offsets": [0, 0]}}, 0),
+        "a is U8 [4294967296, 4294967296, 0], which does not fill its 0 bytes",
+    ),
+    "a number of more than 64 bits": (
+        written({"a": {"dtype": "U8", "shape": [0, 2**64], "data_offsets": [0, 0]}}, 0),
+        "a has the shape [0, 18446744073709551616]",
+    ),
+    "a number of too many digits": (
+        written(b'{"a": {"dtype": "U8", "shape": [0, 1%s], "data_offsets": [0, 0]}}' % ZEROS, 0),
+        "a has the shape [0, Infinity]",
+    ),
+    "zero with a sign": (
+        written(b'{"a": {"dtype": "U8", "shape": [-0], "data_offsets": [0, 0]}}', 0),
+        "a has the shape [-0.0]",
+    ),
     "half a byte": (
         written({"a": {"dtype": "F4", "shape": [3], "data_offsets": [0, 1]}}, 1),
         "a is F4 [3], which does not fill its 1 bytes",
@@ -118,6 +135,10 @@ LIES: dict[str, tuple[bytes, str]] = {
         "b leaves a hole before: it begins at 24, and 0 was reached",
     ),
     "past the end": (written(TWO, 39), "the tensors end at 40, and 39 bytes follow the header"),
+    "past the end of a padded header": (
+        written(json.dumps(TWO).encode() + b"   ", 39),
+        "the tensors end at 40, and 39 bytes follow the header",
+    ),
     "too many bytes": (written(TWO, 41), "the tensors end at 40, and 41 bytes follow the header"),
     "no tensor": (written({}), "the tensors end at 0, and 40 bytes follow the header"),
 }
@@ -158,6 +179,9 @@ HONEST = {
     "no element of many": written(
         {"c": {"dtype": "U8", "shape": [0, 2**40, 2**40], "data_offsets": [0, 0]}}, 0
     ),
+    "no element of the largest number": written(
+        {"c": {"dtype": "F64", "shape": [2**64 - 1, 0], "data_offsets": [0, 0]}}, 0
+    ),
     "four bits": written({"a": {"dtype": "F4", "shape": [3, 2], "data_offsets": [0, 3]}}, 3),
     "a name in another script": written({"вес.0 ✓": {**TWO["a"]}}, 24),
 }
@@ -167,6 +191,14 @@ HONEST = {
 def test_odd_header_that_does_not_lie_is_taken(name: str) -> None:
     assert found("model.safetensors", HONEST[name]) is None
     deserialize(HONEST[name])
+
+
+def test_the_bytes_of_each_tensor_follow_from_a_header_that_does_not_lie(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(written(TWO))
+    assert tensors_of(path) == [("F32", 24), ("I64", 16)]
+    path.write_bytes(written(TWO, 39))
+    assert tensors_of(path) is None
 
 
 @pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.parent.name)

@@ -1,11 +1,12 @@
 """A model's word is the truth of its tests, and nothing weaker ever replaces it."""
 
+import json
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from prep.report.run_report import Counts, ModelReport, Status, first_line
+from prep.report.run_report import CheckReport, Counts, ModelReport, Status, first_line
 from prep.report.verdict import Failure, ModelRun, Outcome, judge, merged
 from tests.support.reports import model_report
 
@@ -47,6 +48,11 @@ def test_no_verdict_where_another_test_was_expected_or_nobody_knows(
     expected: frozenset[str] | None,
 ) -> None:
     assert judge(run("passed", "passed"), expected) == "unchecked"
+
+
+def test_a_test_more_than_were_expected_changes_nothing() -> None:
+    assert judge(run("passed", "passed"), {"test_pins"}) == "ready"
+    assert judge(run("passed", "failed"), {"test_bytes"}) == "failed"
 
 
 @pytest.mark.parametrize("before", ["ready", "repaired", "failed", "transient"])
@@ -98,6 +104,23 @@ def test_failures_that_differ_in_the_load_alone_are_one_cause() -> None:
         ("y answers", 0, 1),
     ]
     assert (reports["x access"].cause, reports["y answers"].cause) == (cause.line, "not reached: x")
+
+
+def test_a_check_counts_what_became_of_each_of_its_tests() -> None:
+    """A transient failure counts among those that failed; seconds are given in milliseconds."""
+    checks = json.loads(json.dumps({**dict.fromkeys("abcdefg", "x access"), "z": "y access"}))
+    made = ModelRun(checks=checks, seconds={"x access": 1.23456})
+    made.tests = {"a": "passed", "b": "not tried", "c": "passed", "z": "passed"}
+    for test in "def":
+        made.fail(test, Failure(error="Failed", text="tiny: wrong", transient=False))
+    made.fail("g", Failure(error="HubUnreachable", text="hub unreachable: x", transient=True))
+    own, other = made.reports().values()
+    assert own == CheckReport(
+        passed=2, failed=4, not_reached=0, not_tried=1, seconds=1.235, cause="tiny: wrong"
+    )
+    assert other == CheckReport(
+        passed=1, failed=0, not_reached=0, not_tried=0, seconds=0.0, cause=None
+    )
 
 
 def test_two_faults_are_two_causes_and_what_is_not_reached_counts_as_failed() -> None:

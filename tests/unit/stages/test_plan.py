@@ -145,6 +145,13 @@ def test_a_conversion_is_planned_by_its_problems(
     assert plan == ConversionPlan(action=action, reason=reason)  # type: ignore[arg-type]
 
 
+def test_only_the_recipe_itself_is_kept() -> None:
+    others = [recipe_for(LOCKED, openvino=f"2027.{number}.0") for number in range(8)]
+    assert {other.digest < RECIPE.digest for other in others} == {True, False}
+    for other in others:
+        assert plan_conversion(RECIPE, conversion(other), absent()).action == "convert"
+
+
 def test_a_real_home_is_planned_by_its_problems(tmp_path: Path) -> None:
     model = tiny(tmp_path / "home")
     assert plan_source(model.locked, model.source()).nothing_to_do

@@ -30,6 +30,15 @@ def test_the_ordering_holds_each_related_text_against_its_unrelated_one() -> Non
     assert ordering.problems(asked.margin) == []
 
 
+def test_the_table_frames_the_own_paraphrase_and_the_unrelated_text_of_each_row() -> None:
+    table = questions().table()
+    framed = [
+        tuple(cells[place] for place in own)
+        for cells, own in zip(table.cells, table.framed, strict=True)
+    ]
+    assert framed == [(row.related, row.unrelated) for row in questions().related]
+
+
 def test_answers_are_cosines_and_what_is_not_finite_is_null() -> None:
     vectors = {text: [1.0, 0.0] for text in questions().plain()["texts"]}
     vectors[questions().related[0].related] = [float("nan"), 1.0]

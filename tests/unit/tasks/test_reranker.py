@@ -30,6 +30,16 @@ def test_the_ordering_holds_each_relevant_passage_against_all_others() -> None:
     assert ordering.problems(asked.margin) == []
 
 
+def test_the_table_frames_the_relevant_passage_of_each_row() -> None:
+    table = questions().table()
+    framed = [
+        [cells[place] for place in own]
+        for cells, own in zip(table.cells, table.framed, strict=True)
+    ]
+    assert framed == [[ranked.relevant] for ranked in questions().ranked]
+    assert table.columns == ["relevant", "other 1", "other 2", "other 3"]
+
+
 def test_each_odd_text_is_a_query_and_a_passage() -> None:
     pairs = questions().all()["pairs"]
     for text in questions().odd.values():
@@ -76,6 +86,15 @@ def test_logits_that_are_all_the_same_say_nothing() -> None:
     assert says_nothing(logits(a=0.0, b=0.0)) is not None
     assert says_nothing(logits(a=1.0, b=1.0001)) is None
     assert says_nothing(logits(a=math.nan, b=1.0)) is None, "another check tells"
+
+
+def test_the_best_of_a_golden_order_is_one_of_its_documents() -> None:
+    check = TASKS["reranker"].golden_kinds["orders"].check
+    documents = ["c", "d"]
+    assert check({"best": 1, "documents": documents}) is None
+    assert (
+        check({"best": 2, "documents": documents}) == "best is 2, and there are 2 documents, from 0"
+    )
 
 
 def test_without_a_spread_any_difference_is_the_greatest() -> None:

@@ -15,6 +15,8 @@ def test_prompts_are_asked_with_their_length_and_odd_ones_briefly() -> None:
     assert isinstance(questions, Seq2seqQuestions)
     assert 0 < questions.ended <= 1
     assert questions.new_tokens > ODD_TOKENS
+    first = next(iter(questions.prompts.values()))
+    assert questions.all()["configured"] == [[first, questions.new_tokens]]
     lengths = dict(questions.all()["prompts"])
     for prompt in questions.prompts.values():
         assert lengths[prompt] == questions.new_tokens

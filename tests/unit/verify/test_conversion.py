@@ -11,6 +11,7 @@ from prep.home.layout import point_link
 from prep.home.receipt import NAME
 from tests.support.small_homes import (
     COMMIT,
+    CONVERTED,
     OTHER_COMMIT,
     SOURCE,
     Tiny,
@@ -99,6 +100,18 @@ def test_other_tools_count_only_where_a_recipe_is_in_force(model: Tiny) -> None:
     assert "\n".join(map(str, model.conversion(wanted=newer).problems)) == (
         f"mismatch     {RECEIPT} its recipe is {RECIPE[:12]}…, the recipe in force {newer.digest}"
     )
+
+
+def test_a_conversion_keeps_the_bytes_of_all_that_is_no_weights(model: Tiny) -> None:
+    """Whole by its receipt, which lists another file than the lock, or none."""
+    lacks = "it lists another {} than the lock, whose bytes every conversion keeps"
+    others = {path: body for path, body in CONVERTED.items() if path != "vocab.txt"}
+    place_conversion(model.home, model.recipe, {**others, "config.json": b"{}"})
+    (model.folder / "vocab.txt").unlink()
+    assert [str(problem) for problem in model.conversion().problems] == [
+        f"mismatch     {RECEIPT} {lacks.format('config.json')}",
+        f"mismatch     {RECEIPT} {lacks.format('vocab.txt')}",
+    ]
 
 
 def test_a_conversion_of_another_repo_does_not_count(model: Tiny) -> None:

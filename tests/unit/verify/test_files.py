@@ -19,6 +19,10 @@ def test_without_checksums_only_sizes_are_compared(model: Tiny) -> None:
     os.truncate(model.folder / IR, 1)
     assert seen(model.source(deep=False)) == [f"bytes corrupt {WEIGHTS}"]
     assert seen(model.conversion(deep=False)) == [f"bytes corrupt {IR}"]
+    os.truncate(model.snapshot / WEIGHTS, 1281)
+    assert "\n".join(map(str, model.source(deep=False).problems)) == (
+        "corrupt      model.safetensors        size is 1281, locked 1280"
+    )
 
 
 def test_every_byte_is_counted_while_it_is_digested(model: Tiny) -> None:

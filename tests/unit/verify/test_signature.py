@@ -13,10 +13,11 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from prep.catalogue.lock import LockedFile
 from prep.errors import SignatureInvalid
 from prep.home.receipt import read_receipt
 from prep.report.ready_file import write_for_consumers
-from prep.verify.signature import verify
+from prep.verify.signature import read_manifest, verify
 from tests.support.small_homes import Tiny, tiny
 from tests.support.small_settings import settings_for
 
@@ -84,6 +85,40 @@ def test_a_foreign_key_fails(signed: tuple[Tiny, Path], scratch: Path, tmp_path:
     assert said.startswith(f"signature invalid: {made.home.state}/ready.json is not signed by ")
 
 
+def test_what_is_no_key_fails(signed: tuple[Tiny, Path], scratch: Path, tmp_path: Path) -> None:
+    """In one line, which is cut."""
+    made, _ = signed
+    absent = tmp_path / ("a" * 200) / ("b" * 200) / "c.pem"
+    why = f"FileNotFoundError: [Errno 2] No such file or directory: '{absent}'"
+    assert check(made, absent, scratch) == (
+        f"signature invalid: {made.home.state}/ready.json is not signed by {absent}: {why[:400]}. "
+        "Take the key of who signed it; if it is that one, the home was changed: copy it again."
+    )
+
+
+def test_a_model_and_a_file_that_were_not_signed_fail(
+    signed: tuple[Tiny, Path], scratch: Path
+) -> None:
+    made, public = signed
+    scratch.mkdir()
+    manifest = verify(made.home, public, scratch)
+    with pytest.raises(SignatureInvalid) as raised:
+        manifest.check(made.home, replace(made.locked, name="other"), ())
+    assert str(raised.value) == (
+        f"signature invalid: other: {made.home.state}/ready.json is signed and does not name it. "
+        "Prepare it, and have the home signed again."
+    )
+    more = LockedFile(path="more.json", size=2, sha256="f" * 64)
+    with pytest.raises(SignatureInvalid) as raised:
+        manifest.check(made.home, replace(made.locked, files=(*made.locked.files, more)), ("fp16",))
+    snapshot = made.home.shown(made.home.snapshot(made.locked.repo, made.locked.commit))
+    assert str(raised.value) == (
+        "signature invalid: tiny: the home is not the one that was signed (1 problem):\n"
+        f"  {snapshot}/more.json  is not signed\n"
+        "Find out who changed it; have it signed again only after a run that prepared it."
+    )
+
+
 def test_a_changed_receipt_fails_whatever_its_seal_says(
     signed: tuple[Tiny, Path], scratch: Path
 ) -> None:
@@ -98,6 +133,30 @@ def test_a_changed_receipt_fails_whatever_its_seal_says(
         f"  openvino/acme--tiny/int8/{first.path}  is not what was signed\n"
         "  openvino/acme--tiny/int8/receipt.json  is not what was signed\n"
         "Find out who changed it; have it signed again only after a run that prepared it."
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (
+            "{oops",
+            "Expecting property name enclosed in double quotes: line 1 column 2 (char 1)",
+        ),
+        ("[]", "list indices must be integers or slices, not str"),
+        ("{}", "'models'"),
+        ('{"models": []}', "'list' object has no attribute 'items'"),
+        ('{"models": {"tiny": {}}}', "'folders'"),
+        ('{"models": {"tiny": []}}', "list indices must be integers or slices, not str"),
+    ],
+)
+def test_a_manifest_that_names_no_files_cannot_be_read(tmp_path: Path, text: str, why: str) -> None:
+    path = tmp_path / "ready.json"
+    path.write_text(text)
+    with pytest.raises(SignatureInvalid) as raised:
+        read_manifest(path)
+    assert str(raised.value) == (
+        f"signature invalid: {path} cannot be read ({why}): prepare the home again, and sign it."
     )
 
 
