@@ -20,8 +20,10 @@ FITS = import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13) and \
 PY := $(VENV)/bin/python
 PIP = $(PY) -m pip --disable-pip-version-check --no-input
 # All tests, unless ARGS names some.
-# A file's tests share what they prepared, so a file stays on one worker.
-SIDE_BY_SIDE = -n 2 --dist loadfile
+# A file's tests share what they prepared, so a file stays on one worker. In the order of collection
+# the whole runs of tests/system come first: by itself, xdist begins with the files of most tests, which
+# are not the longest, and one worker would wait for the other.
+SIDE_BY_SIDE = -n 2 --dist loadfile --no-loadscope-reorder
 TESTS = $(if $(filter tests/%,$(ARGS)),,tests)
 # What is installed is remembered by the content of these files: other content, other stamp. Not by
 # their dates, which every checkout changes.

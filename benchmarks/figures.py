@@ -61,12 +61,12 @@ def spread(values: Sequence[float], unit: str) -> str:
     if not values:
         return ""
     median = f"{statistics.median(values):.1f} {unit}"
-    return median if len(values) == 1 else f"{median} ({min(values):.1f} to {max(values):.1f})"
+    return median if len(values) == 1 else f"{median} ({min(values):.1f}–{max(values):.1f})"
 
 
 def table(records: Iterable[Mapping[str, Any]]) -> str:
     """A table of Markdown; the figure is a ratio where a peer was measured."""
-    lines = ["| what | here | peer | figure | to reach |", "|---|---|---|---|---|"]
+    lines = ["what|here|peer|figure|to reach", "---|---|---|---|---"]
     for record in records:
         unit = record["unit"]
         theirs = spread(record["theirs"], unit)
@@ -76,7 +76,7 @@ def table(records: Iterable[Mapping[str, Any]]) -> str:
         peer = f"{record['peer']}: {theirs}" if theirs else record["peer"]
         cells = (record["what"], spread(record["ours"], unit), peer, figure)
         reached = "reached" if record["reached"] else "not reached"
-        lines.append(f"| {' | '.join(cells)} | {f'{bound}: {reached}' if bound else ''} |")
+        lines.append(f"{'|'.join(cells)}|{f'{bound}: {reached}' if bound else ''}")
     return "\n".join(lines)
 
 

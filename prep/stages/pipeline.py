@@ -49,9 +49,10 @@ class Stages:
         asked for.
         """
         self.context = context
+        self._planned = planned or {}
         self._done: dict[tuple[str, ...], object] = {}
         self._failed: dict[tuple[str, ...], BaseException] = {}
-        self._loads = SideBySide(context, planned or {}, self._start)
+        self._loads = SideBySide(context, self._planned, self._start)
         self._fetching = FetchAhead(self._fetch, ahead)
         context.meanwhile = self._loads.ahead
 
@@ -72,7 +73,8 @@ class Stages:
 
     def fetched(self, spec: ModelSpec) -> Fetched:
         """The original files: every byte checked, and brought to the lock unless offline."""
-        self.context.server.start()  # its imports go on while bytes come or are digested
+        if self._planned.get(spec.name) or (self.context.wanted or {}).get(spec.name):
+            self.context.server.start()  # its imports go on while bytes come or are digested
         return self._once(spec, "fetched", "", lambda: self._fetching.result(spec))
 
     def _fetch(self, spec: ModelSpec) -> Fetched:

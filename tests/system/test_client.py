@@ -14,7 +14,16 @@ import huggingface_hub
 from prep.catalogue.lock import read_lock
 from sample_hub.server import Hub, sample_repos
 from tests.support.paths import ROOT
-from tests.support.runs import SAMPLE, TINY, TINY_REPO, environment, process, sample, summary
+from tests.support.runs import (
+    FILES_ONLY,
+    SAMPLE,
+    TINY,
+    TINY_REPO,
+    environment,
+    process,
+    sample,
+    summary,
+)
 
 CLIENT = ROOT / "tests/support/hub_client.py"
 
@@ -49,7 +58,7 @@ def check_adopting(client: Client, folder: Path) -> str:
     with Hub(sample_repos()) as hub:
         version, files = client("fill", home, hub.url, TINY_REPO)
         hub.requests.clear()
-        done = sample(home, "-m", "pins and not conversion", hub=hub.url)
+        done = sample(home, *FILES_ONLY, hub=hub.url)
         assert done.code == 0, done.out
         assert hub.requests == []
     locked = summary(home)["models"][TINY]

@@ -9,7 +9,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from tests.support.runs import TINY, copy_home, read_summary, sample
+from tests.support.runs import FILES_ONLY, TINY, copy_home, read_summary, sample
 from tests.support.small_homes import flip
 
 TAGS = ("failure", "error", "skipped")
@@ -118,12 +118,12 @@ def test_the_table_of_a_github_job(tmp_path: Path, prepared: Path) -> None:
     steps = tmp_path / "steps.md"
     steps.write_text("an earlier step\n")
     env = {"GITHUB_STEP_SUMMARY": str(steps)}
-    done = sample(prepared, "--offline", "-m", "pins", env=env)
+    done = sample(prepared, "--offline", *FILES_ONLY, env=env)
     assert done.code == 0, done.out
     text = steps.read_text()
     assert text.startswith("an earlier step\n### model-prep ")
     assert f"| {TINY} | ➖ unchecked | " in text
     closed = {"GITHUB_STEP_SUMMARY": str(tmp_path / "none" / "steps.md")}
-    done = sample(prepared, "--offline", "-m", "pins", env=closed)
+    done = sample(prepared, "--offline", *FILES_ONLY, env=closed)
     assert done.code == 0, "nobody takes an older table for this run's"
     assert "GITHUB_STEP_SUMMARY could not be written: " in done.out

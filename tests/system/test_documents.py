@@ -66,8 +66,8 @@ def settings(tmp_path: Path) -> Settings:
 
 def rows(text: str, before: str) -> list[list[str]]:
     """The cells of the first table after some text; a table ends with an empty line."""
-    table = text.split(before, 1)[1].split("|---", 1)[1].split("\n\n", 1)[0]
-    return [re.split(r" *(?<!\\)\| *", row)[1:-1] for row in table.splitlines()[1:]]
+    table = text.split(before, 1)[1].split("\n---|", 1)[1].split("\n\n", 1)[0]
+    return [re.split(r" *(?<!\\)\| *", row) for row in table.splitlines()[1:]]
 
 
 def names(text: str, before: str) -> list[str]:
@@ -284,12 +284,12 @@ def test_loads_that_reports_name_are_made() -> None:
 
 def test_goldens_section_lists_every_kind_and_key() -> None:
     by_task = {
-        row[0].strip("`"): (words(row[1]), words(row[2])) for row in rows(ADDING, "| task |")
+        row[0].strip("`"): (words(row[1]), words(row[2])) for row in rows(ADDING, "\ntask |")
     }
     assert by_task == {
         task.name: (set(task.golden_facts), set(task.golden_kinds)) for task in TASKS.values()
     }
-    documented = {row[0].strip("`"): words(row[1]) for row in rows(ADDING, "| answer |")}
+    documented = {row[0].strip("`"): words(row[1]) for row in rows(ADDING, "\nanswer |")}
     kinds = {name: kind for task in TASKS.values() for name, kind in task.golden_kinds.items()}
     for name, kind in kinds.items():
         known = kind.known.keys() - {"id", "source", "repeat"}

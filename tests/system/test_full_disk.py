@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.runs import Run, copy_home, in_namespace, run, sample
+from tests.support.runs import FILES_ONLY, Run, copy_home, in_namespace, run, sample
 
 # Mounts a small file system in place of a folder, keeps what lay there, fills it but for some
 # pages, runs the rest of the command, and brings back what then lies there.
@@ -55,7 +55,7 @@ def test_reports_and_proofs_that_find_no_room_leave_the_earlier_ones(
 ) -> None:
     home, state = copy_home(prepared, tmp_path / "home"), tmp_path / "state"
     before = {path.name: path.read_bytes() for path in (home / "model-prep").glob("*.*")}
-    done = in_full(home / "model-prep", state, home, "-m", "pins")
+    done = in_full(home / "model-prep", state, home, *FILES_ONLY)
     assert done.code == 75, done.out
     assert reports_full_disk(done, "what consumers read", home / "model-prep"), done.out
     assert reports_full_disk(done, "summary and report", home / "model-prep"), done.out
@@ -70,7 +70,7 @@ def test_report_that_finds_no_room_is_told_and_not_torn(
     place.mkdir()
     (place / "report").write_text("an earlier one")
     kept = tmp_path / "kept"
-    done = in_full(place, kept, home, "-m", "pins", f"{option}={place / 'report'}")
+    done = in_full(place, kept, home, *FILES_ONLY, f"{option}={place / 'report'}")
     assert done.code == 75, done.out
     assert reports_full_disk(done, what, place), done.out
     assert "INTERNALERROR" not in done.out and "Traceback" not in done.out
@@ -84,11 +84,11 @@ def test_junit_is_written_where_nothing_can_be_renamed(tmp_path: Path, prepared:
     alone.write_text("an earlier one")
     script = 'mount --bind "$0" "$0" && exec "$@"'
     prefix = (*in_namespace("--mount"), "sh", "-c", script, str(alone))
-    done = sample(home, "-m", "pins", "--offline", f"--junitxml={alone}", prefix=prefix)
+    done = sample(home, *FILES_ONLY, "--offline", f"--junitxml={alone}", prefix=prefix)
     assert done.code == 0, done.out
     assert alone.read_text().startswith('<?xml version="1.0" encoding="utf-8"?>\n<testsuites')
     assert f"generated xml file: {alone}" in done.out
-    done = sample(home, "-m", "pins", "--offline", "--junitxml=/dev/stderr")
+    done = sample(home, *FILES_ONLY, "--offline", "--junitxml=/dev/stderr")
     assert done.code == 0, done.out
     assert '<?xml version="1.0" encoding="utf-8"?>\n<testsuites' in done.out
     assert Path("/dev/stderr").is_symlink()
@@ -97,7 +97,7 @@ def test_junit_is_written_where_nothing_can_be_renamed(tmp_path: Path, prepared:
 def test_ledger_that_cannot_be_written_is_told_by_the_stage(tmp_path: Path, prepared: Path) -> None:
     home, state = copy_home(prepared, tmp_path / "home"), tmp_path / "state"
     (home / "model-prep" / "placed.jsonl").unlink()
-    done = in_full(home / "model-prep", state, home, "-m", "pins")
+    done = in_full(home / "model-prep", state, home, *FILES_ONLY)
     assert done.code == 75, done.out
     assert re.search(FULL.format(re.escape(str(home / "model-prep"))), done.said), done.out
     assert (state / "placed.jsonl").read_bytes() == b"", "no part of a line is left"

@@ -12,13 +12,12 @@ from pathlib import Path
 import pytest
 
 from tests.support.paths import ROOT
-from tests.support.runs import SAMPLE, TINY, Run, copy_home, environment, read_summary
+from tests.support.runs import FILES_ONLY, SAMPLE, TINY, Run, copy_home, environment, read_summary
 
 PACKAGES = ("prep", "model_tests", "sample_hub")
 BESIDE = ("pyproject.toml", "README.md", "LICENSE", "requirements.txt")
 CHECKOUT = (*PACKAGES, *BESIDE, "conftest.py", "pytest.ini", "models.toml", "models.lock.toml")
 SUITE = ("--pyargs", "model_tests")
-FETCHED = ("-m", "pins", "-k", "not receipt and not converted")  # what converts nothing
 PATHS = ("--catalogue", "--model-home", "--consumer-python", "--summary", "--report")
 
 # Options of its own, of three kinds and with the names of ours.
@@ -110,7 +109,7 @@ def run_in(python: Path) -> RunIn:
 def empty(run_in: RunIn, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory that was empty before the sample models were fetched there."""
     folder = tmp_path_factory.mktemp("empty")
-    done = run_in(folder, *SUITE, "--hub", "sample", *FETCHED, "-n", "2")
+    done = run_in(folder, *SUITE, "--hub", "sample", *FILES_ONLY, "-n", "2")
     assert done.code == 0, done.out
     return folder
 
@@ -218,7 +217,7 @@ def test_the_sample_models_are_fetched_in_an_empty_directory(empty: Path) -> Non
 
 def test_a_service_checks_its_own_catalogue(service: Path, empty: Path, run_in: RunIn) -> None:
     home = copy_home(empty / "models-sample", service / "models")
-    args = ("--catalogue=models.toml", "--offline", "--summary", "out.json", *FETCHED)
+    args = ("--catalogue=models.toml", "--offline", "--summary", "out.json", *FILES_ONLY)
     done = run_in(service, *SUITE, *args, "--junitxml=junit.xml")
     assert done.code == 0, done.out
     assert home_of(done) == str(home)
@@ -236,7 +235,7 @@ def test_a_worker_that_dies_fails_its_model(
         "def pytest_runtest_call(item):\n"
         "    if 'test_name_leads' in item.nodeid: os._exit(3)\n"
     )
-    args = ("--models", TINY, "--offline", "--summary=out.json", *FETCHED)
+    args = ("--models", TINY, "--offline", "--summary=out.json", *FILES_ONLY)
     done = run_in(service, *SUITE, *args, "-n", "1", "-p", "die", PYTHONPATH=str(tmp_path))
     assert done.code == 1, done.out
     [found] = read_summary(service / "out.json")["models"].values()

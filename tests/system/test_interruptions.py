@@ -24,8 +24,9 @@ def test_no_later_test_is_judged_by_what_an_interrupted_one_left(
     way = WAYS[name]
     done, home = interrupted(prepared_for_interruptions, tmp_path, way)
     hold(done, home, tmp_path / "junit.xml", way)
-    after = suite(prepared_for_interruptions, home, "--hub", "http://127.0.0.1:9")
-    assert after.code == 0, after.out
+    if way.code != 0:  # else that run itself came to this
+        after = suite(prepared_for_interruptions, home, "--hub", "http://127.0.0.1:9")
+        assert after.code == 0, after.out
     assert (status(home), ready_status(home)) == ("ready", "ready")
 
 

@@ -23,6 +23,7 @@ from tests.support.runs import (
     sample,
     status,
     summary,
+    write_lock,
 )
 
 THREE = (TINY, "tiny-reranker", "tiny-seq2seq")
@@ -36,13 +37,12 @@ sys.stdout.write(str(model(**tokenizer("turn on the lamp", return_tensors="pt"))
 
 
 def test_prepares_and_leaves_a_model_that_loads_by_name_without_network(
-    tmp_path: Path, hub: Hub
+    tmp_path: Path, first_run: Path
 ) -> None:
-    home, junit = tmp_path / "home", tmp_path / "junit.xml"
-    first = sample(home, f"--junitxml={junit}", hub=hub.url)
-    assert first.code == 0, first.out
-    assert f"{TINY} ready" in first.said
-    assert "converted int8" in first.said
+    home, junit = first_run / "home", first_run / "junit.xml"
+    said = (first_run / "out").read_text(encoding="utf-8")
+    assert f"{TINY} ready" in said
+    assert "converted int8" in said
     model = summary(home)["models"][TINY]
     assert model["status"] == "ready"
     assert model["fetched-bytes"] == model["bytes"] == 400015
@@ -107,8 +107,7 @@ def test_two_processes_at_once_do_each_thing_once(tmp_path: Path, hub: Hub) -> N
 def test_workers_prepare_models_side_by_side_and_each_once(tmp_path: Path, hub: Hub) -> None:
     catalogue = two_models(tmp_path)
     home = tmp_path / "home"
-    locked = run("--catalogue", catalogue, "--hub", hub.url, "--model-home", home, "--relock")
-    assert locked.code == 0, locked.out
+    write_lock(catalogue, "--hub", hub.url)
     hub.requests.clear()
     done = run("--catalogue", catalogue, "--hub", hub.url, "--model-home", home, "-n", "2", "-v")
     assert done.code == 0, done.out

@@ -20,7 +20,7 @@ MESSAGES, ADDING, CONSUMERS = (
 
 
 def test_every_exit_code_of_the_gate_has_a_row() -> None:
-    assert names(CONSUMERS, "| exit code |") == ["0", "1", "2"]
+    assert names(CONSUMERS, "\nexit code |") == ["0", "1", "2"]
 
 
 def test_messages_list_every_exit_code_of_a_run() -> None:
@@ -30,7 +30,7 @@ def test_messages_list_every_exit_code_of_a_run() -> None:
 
 def test_options_of_the_gate_are_its_own() -> None:
     code, out = gate("--help")
-    documented = {name.partition(" ")[0] for name in names(CONSUMERS, "| option |")}
+    documented = {name.partition(" ")[0] for name in names(CONSUMERS, "\noption |")}
     assert code == 0
     assert documented - {"NAME…"} == set(re.findall(r"^  (--[a-z]+)", out, re.MULTILINE))
 
@@ -65,7 +65,7 @@ def test_consumer_variables_are_those_that_a_run_writes(prepared: Path) -> None:
     lines = path.read_text(encoding="utf-8").replace(str(prepared), "/srv/models").splitlines()
     documented = code_blocks(CONSUMERS, "text")[0].splitlines()
     assert documented == [line for line in lines if not line.startswith("#")]
-    assert names(CONSUMERS, "| variable |") == [
+    assert names(CONSUMERS, "\nvariable |") == [
         *(line.partition("=")[0] for line in documented[:3]),
         "MODEL_…",
     ]

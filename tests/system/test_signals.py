@@ -16,6 +16,7 @@ from prep.catalogue.lock import read_lock
 from sample_hub.server import Hub, sample_repos
 from tests.proofs.signals.moments import BOUND, WORKERS, problems_of, run_until, take
 from tests.support.runs import (
+    FILES_ONLY,
     SAMPLE,
     TINY,
     Run,
@@ -79,7 +80,7 @@ def test_signal_ends_the_run_and_its_children_and_the_next_run_goes_on(
             assert over < 10
         assert junit.is_file() and "tests=" in junit.read_text(), log.read_text()
     with Hub(sample_repos()) as hub:
-        after = sample(home, "-m", "pins and not conversion", hub=hub.url)
+        after = sample(home, *FILES_ONLY, hub=hub.url)
         assert after.code == 0, after.out
         fetched = sum(request.sent for request in hub.bodies("model.safetensors"))
         assert fetched < 389832, "what came before is gone on from"

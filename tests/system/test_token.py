@@ -28,7 +28,7 @@ def arguments(tmp_path: Path) -> tuple[str, ...]:
     """Whatever writes, into the test's folder."""
     log = tmp_path / "debug.log"
     return (
-        *("-vv", "-m", "pins and not conversion", f"--junitxml={tmp_path / 'junit.xml'}"),
+        *("-vv", "-m", "pins", f"--junitxml={tmp_path / 'junit.xml'}"),
         *("--log-file-level=DEBUG", f"--log-file={log}", "--log-level=DEBUG"),
     )
 

@@ -13,7 +13,7 @@ from prep.catalogue.goldens import read_goldens
 from prep.catalogue.lock import read_lock
 from sample_hub.server import Hub, ServedRepo, sample_repos
 from tests.support.paths import ROOT
-from tests.support.runs import SAMPLE, run, status, summary
+from tests.support.runs import SAMPLE, run, status, summary, write_lock
 
 NAME = "all-MiniLM-L6-v2"
 CATALOGUE = read_catalogue(ROOT / "models.toml")
@@ -87,12 +87,13 @@ def test_another_model_of_another_size_takes_an_entry_and_a_lock(tmp_path: Path,
     entry = (
         '\n[[models]]\nname = "sentences"\nrepo = "acme/sentences"\nrevision = "main"\n'
         'task = "embedding"\nprecisions = ["int8"]\nwhy = "of 384 dimensions, not of 64"\n'
+        'consumers = ["sentence-transformers", "optimum-intel"]\n'
     )
     with catalogue.open("a") as file:
         file.write(entry)
     with Hub([*sample_repos(), other]) as serving:
         args = ("--catalogue", catalogue, "--hub", serving.url, "--model-home", tmp_path / "home")
-        assert run(*args, "--relock").code == 0
+        write_lock(catalogue, *args[2:])
         done = run(*args, "--models", "sentences")
     assert done.code == 0, done.out
     assert status(tmp_path / "home", "sentences") == "ready"

@@ -89,9 +89,16 @@ def catalogue(folder: Path, *more: str) -> Path:
     return write_catalogue(folder, ("bird", "acme/bird"), more=lines)
 
 
+def to_lock(folder: Path, *more: str) -> Path:
+    """The same without a conversion: the exporter, which takes longest, has no say here."""
+    path = catalogue(folder, *more)
+    path.write_text(path.read_text().replace('["int8"]', "[]"))
+    return path
+
+
 def relocked(canary: Canary, tmp_path: Path, *more: str) -> tuple[Run, Hub]:
     with Hub([canary.served()]) as hub:
-        args = ("--catalogue", catalogue(tmp_path, *more), "--hub", hub.url, "--relock")
+        args = ("--catalogue", to_lock(tmp_path, *more), "--hub", hub.url, "--relock")
         return run(*args), hub
 
 
@@ -261,8 +268,8 @@ def test_licence_that_nobody_states_is_unknown_and_allowed_only_by_that_name(
     served = ServedRepo.of("acme/bird", canary.folder)
     with Hub([served]) as hub:
         ask = ("--hub", hub.url, "--relock")
-        refused = run("--catalogue", catalogue(tmp_path, 'licenses = ["mit"]'), *ask)
-        taken = run("--catalogue", catalogue(tmp_path, 'licenses = ["mit", "unknown"]'), *ask)
+        refused = run("--catalogue", to_lock(tmp_path, 'licenses = ["mit"]'), *ask)
+        taken = run("--catalogue", to_lock(tmp_path, 'licenses = ["mit", "unknown"]'), *ask)
     assert refused.code == 4
     assert "bird: license 'unknown', models.toml allows mit; allow it there" in refused.said
     assert taken.code == 0, taken.out

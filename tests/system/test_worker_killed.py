@@ -6,13 +6,13 @@ import time
 from pathlib import Path
 
 from sample_hub.server import Hub, sample_repos
-from tests.support.runs import sample_args, started, wait_until
+from tests.support.runs import FILES_ONLY, sample_args, started, wait_until
 
 
 def test_worker_that_is_killed_is_its_models_transient_failure(tmp_path: Path) -> None:
     log = tmp_path / "log"
-    with Hub(sample_repos(), rate=50_000) as hub:
-        chosen = ("-n", "2", "-m", "pins and not conversion")
+    with Hub(sample_repos(), rate=100_000) as hub:
+        chosen = ("-n", "2", *FILES_ONLY)
         args = sample_args(tmp_path / "home", *chosen, hub=hub.url, models=None)
         with started(*args, log=log) as run:
             wait_until(lambda: "fetching " in log.read_text(), log, run, within=200)

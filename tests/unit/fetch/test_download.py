@@ -15,7 +15,7 @@ from prep.fetch.hub import Network, fetch_files
 from prep.home.layout import Home
 from sample_hub.faults import Fault
 from sample_hub.server import Hub, ServedRepo, sample_repos
-from tests.support.runs import SAMPLE, sample
+from tests.support.runs import FILES_ONLY, SAMPLE, sample
 from tests.support.small_homes import locked_files, safetensors, sha256, write_bytes
 
 REPO = "org/large"
@@ -181,9 +181,7 @@ def test_fetching_three_models_asks_the_hub_at_most_twice_for_a_file(
     tmp_path: Path, hub: Hub
 ) -> None:
     """A hub counts these, not the answers behind its redirects; two is the first of a model."""
-    done = sample(
-        tmp_path / "home", "-m", "pins and not conversion", models=None, hub=hub.url, timeout=600
-    )
+    done = sample(tmp_path / "home", *FILES_ONLY, models=None, hub=hub.url, timeout=600)
     assert done.code == 0, done.out
     asked = Counter(request.path for request in hub.requests if request.kind == "resolve")
     lock = read_lock(SAMPLE.with_name("models.lock.toml"))

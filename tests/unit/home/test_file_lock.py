@@ -156,7 +156,7 @@ def test_home_without_locks_is_prepared_all_the_same(
     tmp_path: Path, no_flock: str, hub: Hub
 ) -> None:
     home = tmp_path / "home"
-    chosen = ("-m", "pins and not conversion")
+    chosen = ("-m", "pins")
     done = sample(home, *chosen, hub=hub.url, env={"LD_PRELOAD": no_flock})
     assert done.code == 0, done.out
     assert not list((home / "model-prep" / "partial").iterdir())

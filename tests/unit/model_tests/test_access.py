@@ -10,6 +10,7 @@ import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -281,15 +282,34 @@ CONVERTED_BY = [
 ]
 
 
+@pytest.fixture(scope="module")
+def conversions(
+    stages: Stages, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str, str], tuple[Path, Path]]:
+    """Of a task and a precision: the model's conversion and another revision's, each made once."""
+
+    @cache
+    def make(task: str, precision: str) -> tuple[Path, Path]:
+        folder = tmp_path_factory.mktemp("conversions")
+        with source_copy(stages, task, folder / "revision") as copy:
+            right = converted(stages, task, copy, folder / "right", precision)
+            change_weights(copy, nudged(LAYERS[task]))
+            wrong = converted(stages, task, copy, folder / "wrong", precision)
+        return right, wrong
+
+    return make
+
+
 @pytest.mark.parametrize(("task", "consumer"), CONVERTED_BY)
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 def test_two_answers_tell_a_conversion_of_another_revision(
-    stages: Stages, tmp_path: Path, task: str, consumer: str, precision: str
+    stages: Stages,
+    conversions: Callable[[str, str], tuple[Path, Path]],
+    task: str,
+    consumer: str,
+    precision: str,
 ) -> None:
-    with source_copy(stages, task, tmp_path / "revision") as copy:
-        right = converted(stages, task, copy, tmp_path / "right", precision)
-        change_weights(copy, nudged(LAYERS[task]))
-        wrong = converted(stages, task, copy, tmp_path / "wrong", precision)
+    right, wrong = conversions(task, precision)
     original = load(stages, task, f"int8:{consumer}:path")
     asked = asked_two(stages, right, consumer, original)
     interrogation = replace(original, facts=asked.facts)
