@@ -36,6 +36,10 @@ def test_without_checksums_only_sizes_are_compared(model: Tiny) -> None:
     assert "\n".join(map(str, model.source(deep=False).problems)) == (
         "corrupt      model.safetensors        size is 1281, locked 1280"
     )
+    grown = sha256((model.snapshot / WEIGHTS).read_bytes())
+    assert "\n".join(map(str, model.source().problems)) == (
+        f"corrupt      model.safetensors        size is 1281, locked 1280  (sha256 {grown[:12]}…)"
+    )
 
 
 def test_every_byte_is_counted_while_it_is_digested(model: Tiny) -> None:
