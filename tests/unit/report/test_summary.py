@@ -2,8 +2,8 @@
 
 import errno
 import json
-import re
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any

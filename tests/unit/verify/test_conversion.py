@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from prep.catalogue.lock import LockedModel
-from prep.home.layout import point_link
-from prep.home.receipt import NAME
+from prep.home.layout import point_link, write_text
+from prep.home.receipt import NAME, NO_TOKENIZER, TOKENIZER, TOKENIZER_TOOL
 from tests.support.small_homes import (
     COMMIT,
     CONVERTED,
@@ -20,6 +20,7 @@ from tests.support.small_homes import (
     leave,
     locked_model,
     place_conversion,
+    receipt_for,
     recipe_for,
     seen,
     write_bytes,
@@ -67,6 +68,10 @@ DAMAGE: dict[str, tuple[Callable[[Tiny], object], str]] = {
         lambda t: convert_instead(t, t.locked, "fp16"),
         f"receipt mismatch {RECEIPT}",
     ),
+    "folder of no digest": (
+        lambda t: lead(t.stable, t.folder.rename(t.folder.with_name("older")).name),
+        f"receipt mismatch {RECEIPT}",
+    ),
     "folder of another name": (
         lambda t: lead(t.stable, t.folder.rename(t.folder.with_name("f" * 64)).name),
         f"receipt mismatch {RECEIPT}",
@@ -79,6 +84,7 @@ DETAILS = {
     "of another commit": f"commit is {OTHER_COMMIT}, wanted {COMMIT}",
     "of another precision": "precision is fp16, wanted int8",
     "of other bytes": "it was made from other bytes than the lock names",
+    "folder of no digest": f"its recipe is {RECIPE[:12]}…, its folder older",
     "folder of another name": f"its recipe is {RECIPE[:12]}…, its folder {'f' * 64}",
 }
 
@@ -112,6 +118,34 @@ def test_a_conversion_keeps_the_bytes_of_all_that_is_no_weights(model: Tiny) -> 
         f"mismatch     {RECEIPT} {lacks.format('config.json')}",
         f"mismatch     {RECEIPT} {lacks.format('vocab.txt')}",
     ]
+
+
+def test_a_link_that_leads_out_or_is_absolute_is_named(model: Tiny) -> None:
+    lead(model.stable, model.folder)
+    assert "\n".join(map(str, model.conversion().problems)) == (
+        f"absolute-link {STABLE} goes by a link to {model.folder}: not there where the home is "
+        "mounted elsewhere"
+    )
+    leave(model.stable, model.home)
+    away = model.home.root.parent / "away"
+    assert "\n".join(map(str, model.conversion().problems)) == (
+        f"outside-home {STABLE} leads to {away}, outside the home"
+    )
+
+
+def test_a_conversion_with_the_tokenizers_tool_has_its_file_or_says_why(model: Tiny) -> None:
+    recipe = dataclasses.replace(model.recipe, tools={TOKENIZER_TOOL: "2026.4.1"})
+    receipt = receipt_for(recipe)
+    made = dataclasses.replace(model, recipe=recipe)
+    place_conversion(model.home, recipe)
+    assert [str(problem) for problem in made.conversion().problems] == [
+        f"mismatch     {RECEIPT} it lists no {TOKENIZER}, and does not say why"
+    ]
+    said = dataclasses.replace(receipt, content={**receipt.content, NO_TOKENIZER: "no such kind"})
+    write_text(made.folder / NAME, said.render())
+    assert made.conversion().sound
+    place_conversion(model.home, recipe, {**CONVERTED, TOKENIZER: b"<net/>"})
+    assert made.conversion().sound
 
 
 def test_a_conversion_of_another_repo_does_not_count(model: Tiny) -> None:

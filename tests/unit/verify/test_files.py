@@ -1,12 +1,25 @@
 """Sizes alone or every byte are compared; a message names got and wanted of all files at once."""
 
 import os
+from pathlib import Path
 
 from prep.errors import listing
 from prep.home.layout import write_text
 from prep.verify.problem import Problem
 from prep.verify.source import check_source
-from tests.support.small_homes import COMMIT, SOURCE, Tiny, flip, leave, seen, sha256, write_bytes
+from tests.support.small_homes import (
+    COMMIT,
+    SOURCE,
+    Tiny,
+    flip,
+    leave,
+    replace_by_folder,
+    resolved,
+    seen,
+    sha256,
+    tiny,
+    write_bytes,
+)
 
 WEIGHTS, IR = "model.safetensors", "openvino_model.bin"
 
@@ -56,6 +69,49 @@ tiny is not whole (7 problems):
   unexpected   adapter_config.json      is not locked, and a loader would take it
   mismatch     refs/main                is '{COMMIT}\\n', locked '{COMMIT}'"""
     )
+
+
+def test_any_other_checksum_is_seen(model: Tiny) -> None:
+    """One that is less, or greater."""
+    less = set()
+    for number in range(8):
+        other = b"%022d" % number
+        (model.snapshot / "config.json").write_bytes(other)
+        assert seen(model.source()) == ["bytes corrupt config.json"]
+        less.add(sha256(other) < sha256(SOURCE["config.json"]))
+    assert less == {True, False}
+
+
+def test_files_after_a_wrong_one_are_looked_at(model: Tiny) -> None:
+    leave(model.snapshot / "1_Pooling/config.json", model.home)
+    replace_by_folder(model.snapshot / "config.json")
+    flip(model.snapshot / "tokenizer.json")
+    (model.snapshot / "vocab.txt").unlink()
+    assert seen(model.source()) == [
+        "links outside-home 1_Pooling/config.json",
+        "bytes corrupt config.json",
+        "bytes missing vocab.txt",
+        "bytes corrupt tokenizer.json",
+    ]
+
+
+def test_unsafe_files_are_those_whose_bytes_are_locked(tmp_path: Path) -> None:
+    """The lock may have been written by hand."""
+    asks = b'{"auto_map": {"AutoModel": "modeling.Model"}}'
+    model = tiny(tmp_path / "home", {**SOURCE, "1_Pooling/config.json": asks, "config.json": asks})
+    problem = 'code         {}{} auto_map names code to import: {{"AutoModel": "modeling.Model"}}'
+    assert [str(found) for found in model.source().problems] == [
+        problem.format("1_Pooling/config.json", "   "),
+        problem.format("config.json", " " * 13),
+    ]
+    assert seen(model.source(deep=False)) == []
+    for path in ("1_Pooling/config.json", "config.json"):
+        resolved(model.snapshot / path)
+    flip(model.snapshot / "1_Pooling/config.json")
+    assert seen(model.source()) == [
+        "bytes corrupt 1_Pooling/config.json",
+        "unsafe code config.json",
+    ]
 
 
 def test_a_problem_is_one_line() -> None:

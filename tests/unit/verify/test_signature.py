@@ -17,7 +17,7 @@ from prep.catalogue.lock import LockedFile
 from prep.errors import SignatureInvalid
 from prep.home.receipt import read_receipt
 from prep.report.ready_file import write_for_consumers
-from prep.verify.signature import read_manifest, verify
+from prep.verify.signature import main, read_manifest, verify
 from tests.support.small_homes import Tiny, tiny
 from tests.support.small_settings import settings_for
 
@@ -164,6 +164,21 @@ def test_a_model_that_is_not_ready_leaves_the_others_signed(tmp_path: Path) -> N
     path = tmp_path / "ready.json"
     path.write_text('{"models": {"tiny": {"status": "failed"}, "other": {"folders": []}}}')
     assert read_manifest(path).models == {"other": {}}
+
+
+def test_a_manifest_that_went_away_cannot_be_read(tmp_path: Path) -> None:
+    path = tmp_path / "ready.json"
+    with pytest.raises(SignatureInvalid) as raised:
+        read_manifest(path)
+    assert str(raised.value) == (
+        f"signature invalid: {path} cannot be read ([Errno 2] No such file or directory: "
+        f"'{path}'): prepare the home again, and sign it."
+    )
+
+
+def test_a_library_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "model_signing", None)  # an import fails, as without it
+    assert "model_signing" in main({}, lambda event: None)["lacking"]
 
 
 def test_a_home_that_was_never_signed_fails(signed: tuple[Tiny, Path], scratch: Path) -> None:
