@@ -154,7 +154,7 @@ ENTRIES: list[tuple[dict[str, object], str]] = [  # the changed key, and what is
     ({"consumers": ["fastembed"]}, f"consumers[0]': must be one of {CONSUMERS}, got 'fastembed'"),
     ({"consumers": ["optimum-intel"], "precisions": []}, f"consumers': {NOTHING}"),
     ({"ov-config": {"CACHE_DIR": "x"}}, f"ov-config.CACHE_DIR': {CACHE}"),
-    ({"licenses": []}, "licenses': must be a list of texts, got []"),
+    ({"licenses": []}, "licenses': must be a list with at least one text, got []"),
     ({"retries": 3}, f"retries': {UNKNOWN} {KEYS}"),
 ]
 
