@@ -50,7 +50,7 @@ def main(argv=None):
 
 def refused(home, names, out):
     """The exit code where these models cannot be packed into `out`, 0 where they can; says why."""
-    if os.path.realpath(out).startswith(home + os.sep):
+    if (os.path.realpath(out) + os.sep).startswith(home + os.sep):
         sys.stdout.write("%s is in the home: choose another place\n" % out)
         return 2
     return 1 if ready.main([home, "--deep", *names]) else 0

@@ -3,6 +3,7 @@
 Nothing here knows pytest; `prep.plugin.options` says where each value comes from.
 """
 
+import hashlib
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -122,6 +123,14 @@ class Settings:
     def questions_of(self, spec: ModelSpec) -> Questions:
         """What the model is asked."""
         return self.questions[spec.name]
+
+    def asked_of(self, spec: ModelSpec) -> str:
+        """sha256 of what a verdict depends on beside the lock and its precisions."""
+        goldens = self.goldens / f"{spec.name}.toml"
+        recorded = goldens.read_bytes() if goldens.is_file() else b""
+        entry = (spec.consumers, spec.language, spec.languages, spec.ov_config)
+        asked = repr((entry, self.questions_of(spec), recorded))
+        return hashlib.sha256(asked.encode()).hexdigest()
 
     def network_of(self, spec: ModelSpec) -> Network:
         """The hub that has the model: its entry's own, else that of the run."""

@@ -22,7 +22,7 @@ import bundle
 import ready
 
 GATE = "docker.io/library/python:3.11-slim"
-RECORDS = "records.tar"
+RECORDS = "_records.tar"  # no model has such a name
 
 
 def main(argv=None):

@@ -129,6 +129,9 @@ def _model(table: Table) -> ModelSpec:
             table.note(
                 f"consumers[{index}]", f"must be one of {', '.join(known)}, got {consumer!r}"
             )
+    named = None if table.problems else spec.consumers
+    if named and not TASKS[spec.task].loads_of(spec.repo, named, spec.precisions):
+        table.note("consumers", "nothing would be loaded: they read conversions, or not here")
     table.done()
     return spec
 
@@ -139,6 +142,8 @@ def _language(table: Table) -> str:
 
 def _ov_config(table: Table) -> tuple[tuple[str, str], ...]:
     given = table.table("ov-config")
+    if "CACHE_DIR" in given.raw:
+        given.note("CACHE_DIR", "would write there; a service that wants a cache has its own")
     return tuple((key, given.text(key)) for key in given.raw if _is_property(given, key))
 
 

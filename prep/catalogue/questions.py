@@ -4,6 +4,7 @@ The folder ``questions`` beside the catalogue has the layout of the committed on
 bounds, ``LANGUAGE/TASK.toml`` the questions. A file in it stands in for the committed one.
 """
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -78,7 +79,7 @@ def _languages(folder: Path, task: str) -> list[str]:
 def _stands_in(folder: Path, relative: str) -> tuple[Path, str]:
     """The catalogue's own file, else the committed; and its name in messages."""
     own = folder / "questions" / relative
-    return own if own.exists() else FOLDER / relative, f"questions/{relative}"
+    return own if os.path.lexists(own) else FOLDER / relative, f"questions/{relative}"
 
 
 def _read(path: Path, shown_as: str, keys: Mapping[str, Key]) -> dict[str, Any]:

@@ -80,12 +80,14 @@ def measure(order: dict[str, Any]) -> dict[str, Any]:
     task = consumers.TASKS[order["task"]]
     way = Way(target=order["folder"], languages=order["languages"])
     model = task.CONSUMERS[CONSUMER](way)
+    answers = task.answer(model, order["ask"])
+    written = [answer["ids"] for answer in answers.get("written", ())]
     return {
         "elements": _elements(order["folder"]),
         "vocabulary": model.facts["vocabulary"],
-        "answers": task.answer(model, order["ask"]),
+        "answers": answers,
         "differences": tokenizer.differences(
-            Path(order["folder"]), model.tokenizer, order["texts"]
+            Path(order["folder"]), model.tokenizer, order["texts"], written
         ),
     }
 

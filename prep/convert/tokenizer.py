@@ -5,7 +5,7 @@ if it gives the same token ids as the repository's tokenizer for every text that
 """
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,11 +43,13 @@ def make(order: dict[str, Any]) -> dict[str, Any]:
     return {}
 
 
-def differences(folder: Path, tokenizer: Any, texts: Sequence[str]) -> list[str]:
+def differences(
+    folder: Path, tokenizer: Any, texts: Sequence[str], written: Sequence[Sequence[int]] = ()
+) -> list[str]:
     """Where the IRs of a folder answer otherwise than a tokenizer of transformers, in words.
 
-    Each text alone, cut at the tokenizer's limit; the shorter ones in a batch, padded; and ids as
-    text. Empty where the folder has no such IR.
+    Each text alone, cut at the tokenizer's limit; the shorter ones in a batch, padded; and as text
+    their ids and those that the model has `written`. Empty where the folder has no such IR.
     """
     import openvino
     import openvino_tokenizers  # noqa: F401  # registers the operations of these IRs
@@ -74,10 +76,12 @@ def differences(folder: Path, tokenizer: Any, texts: Sequence[str]) -> list[str]
             for name in names
             if wanted.get(name) != got_batch.get(name)
         ]
-    return found + list(_written_otherwise(folder, tokenizer, known))
+    return found + list(_written_otherwise(folder, tokenizer, [*known.values(), *written]))
 
 
-def _written_otherwise(folder: Path, tokenizer: Any, known: dict[str, list[int]]) -> Iterator[str]:
+def _written_otherwise(
+    folder: Path, tokenizer: Any, rows: Iterable[Sequence[int]]
+) -> Iterator[str]:
     """Where the detokenizer gives another text for token ids, if there is one."""
     import numpy
     import openvino
@@ -85,7 +89,7 @@ def _written_otherwise(folder: Path, tokenizer: Any, known: dict[str, list[int]]
     if not (folder / DETOKENIZER).is_file():
         return
     compiled = openvino.compile_model(folder / DETOKENIZER, "CPU")
-    for ids in known.values():
+    for ids in rows:
         wanted = tokenizer.decode(ids, skip_special_tokens=True)
         got = str(compiled(numpy.array([ids], numpy.int64))[0][0])
         if got != wanted:

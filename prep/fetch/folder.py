@@ -178,6 +178,11 @@ def _files(hub: Path, repo: str) -> dict[str, Path]:
                 found[path.relative_to(top).as_posix()] = path
     if not os.path.realpath(top).startswith(f"{inside}{os.sep}"):
         links.append(top)
+    if odd := [path for path in found if not path.isprintable()]:
+        shown = [ascii(path) for path in odd]
+        raise HubRefused(
+            f"{listing('file names that cannot be shown', shown)}\nRename or remove them."
+        )
     if links:
         lines = [f"{path} → {os.path.realpath(path)}" for path in sorted(links)]
         raise HubRefused(

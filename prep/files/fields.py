@@ -72,7 +72,7 @@ class Table:
         values = self._valid(
             key,
             lambda value: isinstance(value, list) and len(value) >= least,
-            "a list of texts",
+            "a list of texts" if least == 0 else "a list with at least one text",
             [],
         )
         wanted = f"one of {', '.join(among)}" if among else "a text"

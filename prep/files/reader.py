@@ -106,7 +106,7 @@ def parse_json(data: bytes | str) -> Any:
 def parse_toml(data: bytes) -> dict[str, Any]:
     """A TOML document, read strictly. Raises `Unreadable`."""
     try:
-        text = data.decode()
+        text = data.decode("utf-8-sig")  # editors of Windows begin a file with a mark
         if DOTTED.search(text):
             raise Unreadable(f"a key of more than {MOST_PARTS} parts")
         value = tomllib.loads(text.replace("\r\n", "\n"), parse_float=_float)

@@ -24,9 +24,13 @@ def note_file(collector: pytest.Collector) -> None:
 def note_expected(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Every own test of each model, where the whole suite was collected; else nothing."""
     expected: dict[str, list[str]] = {}
+    loaded = set()
     for item in items:
         if is_own(item) and (spec := model_of(item)):
             expected.setdefault(spec.name, []).append(item.nodeid)
+            if "loaded" in getattr(item, "fixturenames", ()):
+                loaded.add(spec.name)
+    expected = {name: tests for name, tests in expected.items() if name in loaded}
     settings = settings_of(config)
     files = config.stash.get(FILES, set())
     whole = files.issuperset(OWN.glob("test_*.py")) and not any("::" in arg for arg in config.args)

@@ -98,7 +98,7 @@ def _notes(report: ModelReport) -> Iterator[str]:
         )
     if report.cpu_inference_default not in (None, "f32"):
         default = report.cpu_inference_default
-        yield f"this CPU answers in {default} by default: asked in f32, and in {default} once"
+        yield f"this CPU answers in {default} by default: asked in f32, and once as services run it"
     shorter = {longest_text([load]) for load in loads if load.length_tried != load.length_limit}
     for text in sorted(filter(None, shorter)):
         yield f"asked texts of {text}: one of its whole length would take too long"

@@ -50,6 +50,7 @@ class ReadyVerdict:
     at: Time
     model_prep: Build | None
     entry: Sha256
+    asked: Sha256 | None = None
     repo: Repo
     commit: Commit
     precisions: tuple[Precision, ...]
@@ -180,6 +181,7 @@ def _model(
         at=now(),
         model_prep=build(),
         entry=locked.digest,
+        asked=settings.asked_of(spec),
         repo=locked.repo,
         commit=locked.commit,
         precisions=spec.precisions,
@@ -267,6 +269,7 @@ def _keeps(earlier: ReadyVerdict | None, fresh: ReadyVerdict) -> bool:
         earlier is not None
         and fresh.status == "unchecked"
         and (earlier.entry, earlier.precisions) == (fresh.entry, fresh.precisions)
+        and earlier.asked in (None, fresh.asked)
     )
 
 

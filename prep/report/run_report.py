@@ -180,6 +180,9 @@ class ModelReport:
         Build | None, "of the run that reached this verdict; null where it did not say"
     ]
     entry: Annotated[Sha256 | None, "sha256 of the lock entry"]
+    asked: Annotated[
+        Sha256 | None, "sha256 of what the catalogue asks: languages, ov-config, questions, goldens"
+    ] = None
     home: Annotated[str, "the home that this verdict is about"]
     wanted_precisions: Annotated[tuple[Precision, ...], "precisions in the catalogue"]
     wanted_consumers: Annotated[Texts | None, "consumers in the catalogue; null for all"]

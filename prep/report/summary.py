@@ -39,6 +39,7 @@ def model_report(run: ModelRun, status: Status, settings: Settings, name: str) -
             "at": now(),
             "model-prep": build().record(),
             "entry": locked.digest if locked else None,
+            "asked": settings.asked_of(spec),
             "home": str(settings.home.root),
             "wanted-precisions": spec.precisions,
             "wanted-consumers": list(spec.consumers) if spec.consumers else None,

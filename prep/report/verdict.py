@@ -117,10 +117,14 @@ def judge(run: ModelRun, expected: Set[str] | None) -> Status:
 
 def merged(earlier: ModelReport | None, fresh: ModelReport) -> ModelReport:
     """What the summary keeps of a model: an unchecked run never replaces an earlier verdict of
-    the same lock entry, home, precisions and consumers."""
-    same = earlier is not None and (
-        (earlier.entry, earlier.home, earlier.wanted_precisions, earlier.wanted_consumers)
-        == (fresh.entry, fresh.home, fresh.wanted_precisions, fresh.wanted_consumers)
+    the same lock entry, home, precisions, consumers and questions."""
+    same = (
+        earlier is not None
+        and earlier.asked in (None, fresh.asked)
+        and (
+            (earlier.entry, earlier.home, earlier.wanted_precisions, earlier.wanted_consumers)
+            == (fresh.entry, fresh.home, fresh.wanted_precisions, fresh.wanted_consumers)
+        )
     )
     if earlier and same and fresh.status == "unchecked" and earlier.status != "unchecked":
         return earlier

@@ -5,6 +5,7 @@ number with its reason, and odd texts; ``questions/LANGUAGE/TASK.toml`` what is 
 The class that reads both stands in the task's module.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -132,8 +133,10 @@ def several(count: int, of: Shape, words: str) -> Key:
 
 
 def twice(texts: Sequence[str]) -> list[str]:
-    """The texts that occur more than once, each once."""
-    return [text for text, count in Counter(texts).items() if count > 1]
+    """The texts that occur more than once, each once; other capitals and marks make no other."""
+    words = [" ".join(re.findall(r"\w+", text.casefold())) or text for text in texts]
+    count, first = Counter(words), dict(zip(reversed(words), reversed(texts), strict=True))
+    return [first[text] for text in dict.fromkeys(words) if count[text] > 1]
 
 
 def _is_share(value: object) -> bool:

@@ -109,7 +109,8 @@ def read_manifest(path: Path) -> SignedManifest:
     try:
         models = read_json(path)["models"]
         return SignedManifest(
-            path=path, models={name: _digests(model) for name, model in models.items()}
+            path=path,
+            models={name: _digests(model) for name, model in models.items() if "folders" in model},
         )
     except (OSError, Unreadable, LookupError, TypeError, AttributeError) as error:
         raise SignatureInvalid(

@@ -10,7 +10,7 @@ import prep.sandbox.probe as probe
 from prep.sandbox.probe import libraries
 from prep.sandbox.probe.lengths import LongTexts
 from prep.sandbox.probe.loading import Facts, Way
-from prep.sandbox.probe.serving import at_once, compile_as_served
+from prep.sandbox.probe.serving import PerThread, at_once, compile_as_served
 
 SHARED = (
     "consumers",
@@ -78,6 +78,18 @@ def load(order: Facts) -> Facts:
         if way.converted or served["threads"]:
             answers["at_once"] = at_once(lambda: task.alone(model, served["at-once"]))
         if way.converted:
-            kind = compile_as_served(way.converted, served["ov-config"])
+            kind = _compiled_as_served(way.converted, served["ov-config"])
             answers["served"] = {"type": kind, **task.answer(model, served["ask"])}
     return {**model.facts, **answers, "built": model.facts}
+
+
+def _compiled_as_served(model: PerThread, config: dict[str, str]) -> str:
+    try:
+        return compile_as_served(model, config)
+    except RuntimeError as error:
+        if not config:
+            raise
+        lines = str(error).strip().splitlines()
+        raise ValueError(
+            f"OpenVINO does not take the entry's ov-config {config}: {lines[-1]}"
+        ) from error

@@ -28,6 +28,8 @@ KEYS = (
 )
 LANGUAGE = "must be a code of a language, as de or pt-br, got"
 NAMED = "must be a name of letters, digits, '.', '_' and '-', got"
+NOTHING = "nothing would be loaded: they read conversions, or not here"
+CACHE = "would write there; a service that wants a cache has its own"
 CONSUMERS = (
     "transformers, sentence-transformers, optimum-intel, sentence-transformers-openvino, "
     "openvino-genai"
@@ -150,7 +152,9 @@ ENTRIES: list[tuple[dict[str, object], str]] = [  # the changed key, and what is
     ({"files": ["a\x1f"]}, "files[0]': 'a\\x1f' has a control character"),
     ({"files": [3]}, "files[0]': must be a text, got 3"),
     ({"consumers": ["fastembed"]}, f"consumers[0]': must be one of {CONSUMERS}, got 'fastembed'"),
-    ({"licenses": []}, "licenses': must be a list of texts, got []"),
+    ({"consumers": ["optimum-intel"], "precisions": []}, f"consumers': {NOTHING}"),
+    ({"ov-config": {"CACHE_DIR": "x"}}, f"ov-config.CACHE_DIR': {CACHE}"),
+    ({"licenses": []}, "licenses': must be a list with at least one text, got []"),
     ({"retries": 3}, f"retries': {UNKNOWN} {KEYS}"),
 ]
 
@@ -158,6 +162,11 @@ ENTRIES: list[tuple[dict[str, object], str]] = [  # the changed key, and what is
 @pytest.mark.parametrize(("changes", "problem"), ENTRIES, ids=[text for _, text in ENTRIES])
 def test_refuses_an_entry_that_cannot_be_used(changes: dict[str, object], problem: str) -> None:
     assert refusal(catalogue(model(**changes))) == message(f"in 'models[0].{problem}")
+
+
+def test_consumers_that_do_nothing_of_their_own_here_load_nothing() -> None:
+    entry = model(consumers=["transformers-slow"], task="seq2seq")
+    assert refusal(catalogue(entry)) == message(f"in 'models[0].consumers': {NOTHING}")
 
 
 VERSION = "must be 1, the version this release reads, got"

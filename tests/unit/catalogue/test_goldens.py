@@ -50,6 +50,9 @@ def refusal(folder: Path, text: str, task: str) -> list[str]:
 @pytest.mark.parametrize("task", TASKS)
 def test_none_are_none(tmp_path: Path, task: str) -> None:
     assert read_goldens(tmp_path, "name", "org/name", task) is None
+    (tmp_path / "name.toml").symlink_to("..data/name.toml")  # as a ConfigMap that lost it
+    with pytest.raises(InvalidFile, match=r"cannot be read: "):
+        read_goldens(tmp_path, "name", "org/name", task)
 
 
 @pytest.mark.parametrize(

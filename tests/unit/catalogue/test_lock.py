@@ -125,7 +125,7 @@ REFUSED: list[tuple[object, str]] = [
     (lock(model(license="")), "in 'models[0].license': must be a text, got ''"),
     (
         lock(model(requested_files=[])),
-        "in 'models[0].requested-files': must be a list of texts, got []",
+        "in 'models[0].requested-files': must be a list with at least one text, got []",
     ),
     (lock(model(files=[])), "in 'models[0].files': names no file"),
     (lock(model(files=[FILE, FILE])), "in 'models[0].files[1].path': 'config.json' appears twice"),

@@ -180,6 +180,24 @@ def test_too_few_questions_are_refused_with_how_many_are_needed(
     assert f"in '{key}': must be at least {least} tables " in said
 
 
+def test_the_same_words_are_the_same_question(tmp_path: Path) -> None:
+    """An anchor in capitals is related to itself by any model, were its weights random."""
+    text = (FOLDER / "en" / "embedding.toml").read_text(encoding="utf-8")
+    [anchor] = re.findall(r'^anchor = "(.+)"$', text, re.MULTILINE)[:1]
+    shouted = re.sub(
+        r'^related = ".+"$', f'related = "{anchor.upper()}!"', text, count=1, flags=re.M
+    )
+    (tmp_path / "own.toml").write_text(shouted, encoding="utf-8")
+    said = refusal(tmp_path, spec_of("embedding", questions="own.toml"))
+    assert f"{anchor!r} is asked twice" in said
+
+
+def test_a_link_that_leads_nowhere_is_no_missing_file(tmp_path: Path) -> None:
+    (tmp_path / "questions").mkdir()
+    (tmp_path / "questions" / "embedding.toml").symlink_to("..data/embedding.toml")
+    assert "questions/embedding.toml cannot be used" in refusal(tmp_path, spec_of("embedding"))
+
+
 @pytest.mark.parametrize("task", TASKS)
 def test_one_question_asked_often_is_no_evidence(tmp_path: Path, task: str) -> None:
     text = (FOLDER / "en" / f"{task}.toml").read_text(encoding="utf-8")

@@ -32,6 +32,13 @@ def hub(tmp_path: Path) -> Path:
     return tmp_path / "hub"
 
 
+def test_a_name_that_is_no_utf8_is_refused_by_it(hub: Path) -> None:
+    (hub / REPO / os.fsdecode(b"caf\xe9.txt")).write_text("x")
+    assert refused(lambda: folder.describe(hub, REPO, "main", GLOBS)) == (
+        "file names that cannot be shown (1 problem):\n  'caf\\udce9.txt'\nRename or remove them."
+    )
+
+
 def refused(work: Callable[[], object]) -> str:
     with pytest.raises(HubRefused) as caught:
         work()

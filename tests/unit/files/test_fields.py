@@ -59,7 +59,7 @@ def test_a_valid_table_has_no_problem() -> None:
             {"count": MOST + 1},
             f"in 'at.count': must be a whole number of at most {MOST}, got {MOST + 1}",
         ),
-        ({"kinds": []}, "in 'at.kinds': must be a list of texts, got []"),
+        ({"kinds": []}, "in 'at.kinds': must be a list with at least one text, got []"),
         ({"kinds": ["a", "c"]}, "in 'at.kinds[1]': must be one of a, b, got 'c'"),
         ({"kinds": ["a", "a"]}, "in 'at.kinds[1]': 'a' appears twice"),
         ({"mode": 1}, "in 'at.mode': must be one of on, off, got 1"),

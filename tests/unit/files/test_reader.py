@@ -49,7 +49,7 @@ def test_what_parsers_read_differently_is_unreadable(
 
 def test_valid_documents_are_read() -> None:
     assert parse_json('{"a": [1, 0.5, "ä", null]}') == {"a": [1, 0.5, "ä", None]}
-    assert parse_toml(b"a = 1\r\n[b]\nc = [true]\r\n") == {"a": 1, "b": {"c": [True]}}
+    assert parse_toml(b"\xef\xbb\xbfa = 1\r\n[b]\nc = [true]\r\n") == {"a": 1, "b": {"c": [True]}}
 
 
 @pytest.mark.parametrize("kind", ["folder", "pipe", "missing", "large", "no name"])

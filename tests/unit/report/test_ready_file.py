@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,16 @@ def test_a_failed_run_takes_a_proof_back_and_an_unchecked_one_does_not(tmp_path:
     for locked, status, code in runs:
         write_for_consumers(settings_for(made.home.root, locked), {"tiny": status}, 0)
         assert gate(made.home.root)[0] == code
+
+
+def test_a_proof_of_other_questions_does_not_stand(tmp_path: Path) -> None:
+    made = proven(tmp_path / "home")
+    settings = settings_for(made.home.root, made.locked)
+    [spec] = settings.models
+    assert gate(made.home.root)[0] == 0
+    other = replace(settings, models=(replace(spec, language="de"),))
+    write_for_consumers(other, {"tiny": "unchecked"}, 0)
+    assert gate(made.home.root)[0] == 1
 
 
 FULL = """

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -121,6 +122,7 @@ NOT_ASKED = dict.fromkeys(("latency", "length-tried", "length-limit"))
 
 def test_a_model_tells_all_that_the_run_knows() -> None:
     written = plain(made_report("unchecked"))
+    assert re.fullmatch(r"[0-9a-f]{64}", written.pop("asked"))
     assert written == {
         "status": "unchecked",
         "at": AT,

@@ -73,6 +73,7 @@ UNCHECKED = model_report("unchecked")
         (UNCHECKED, model_report("unchecked")),
         (replace(model_report(), entry="b" * 64), UNCHECKED),
         (replace(model_report(), home="/other"), UNCHECKED),
+        (replace(model_report(), asked="b" * 64), UNCHECKED),
         (replace(model_report(), wanted_precisions=("fp16",)), UNCHECKED),
         (replace(model_report(), wanted_consumers=("transformers",)), UNCHECKED),
     ],

@@ -146,8 +146,7 @@ def test_a_changed_receipt_fails_whatever_its_seal_says(
         ("[]", "list indices must be integers or slices, not str"),
         ("{}", "'models'"),
         ('{"models": []}', "'list' object has no attribute 'items'"),
-        ('{"models": {"tiny": {}}}', "'folders'"),
-        ('{"models": {"tiny": []}}', "list indices must be integers or slices, not str"),
+        ('{"models": {"tiny": {"folders": [{}]}}}', "'files'"),
     ],
 )
 def test_a_manifest_that_names_no_files_cannot_be_read(tmp_path: Path, text: str, why: str) -> None:
@@ -158,6 +157,13 @@ def test_a_manifest_that_names_no_files_cannot_be_read(tmp_path: Path, text: str
     assert str(raised.value) == (
         f"signature invalid: {path} cannot be read ({why}): prepare the home again, and sign it."
     )
+
+
+def test_a_model_that_is_not_ready_leaves_the_others_signed(tmp_path: Path) -> None:
+    """It has no files in ready.json: nothing was proven of it."""
+    path = tmp_path / "ready.json"
+    path.write_text('{"models": {"tiny": {"status": "failed"}, "other": {"folders": []}}}')
+    assert read_manifest(path).models == {"other": {}}
 
 
 def test_a_manifest_that_went_away_cannot_be_read(tmp_path: Path) -> None:
