@@ -18,6 +18,7 @@ from prep.catalogue.lock import Lock, LockedModel, check_lock, read_lock
 from prep.catalogue.questions import read_questions
 from prep.errors import LockError, WrongRequest
 from prep.fetch.hub import DEFAULT_ENDPOINT, Network
+from prep.files.checksum import digest_file
 from prep.home.layout import Home
 from prep.tasks.consumers import Interpreter
 from prep.tasks.precisions import PRECISIONS
@@ -127,9 +128,9 @@ class Settings:
     def asked_of(self, spec: ModelSpec) -> str:
         """sha256 of what a verdict depends on beside the lock and its precisions."""
         goldens = self.goldens / f"{spec.name}.toml"
-        recorded = goldens.read_bytes() if goldens.is_file() else b""
+        recorded = digest_file(goldens).sha256 if goldens.is_file() else None
         entry = (spec.consumers, spec.language, spec.languages, spec.ov_config)
-        asked = repr((entry, self.questions_of(spec), recorded))
+        asked = repr((entry, self.questions.get(spec.name), recorded))
         return hashlib.sha256(asked.encode()).hexdigest()
 
     def network_of(self, spec: ModelSpec) -> Network:
