@@ -131,7 +131,7 @@ def _model(table: Table) -> ModelSpec:
             )
     named = None if table.problems else spec.consumers
     if named and not TASKS[spec.task].loads_of(spec.repo, named, spec.precisions):
-        table.note("consumers", "nothing would be loaded: they read conversions, or not here")
+        table.note("consumers", "load nothing here: add a precision to be converted, or a consumer")
     table.done()
     return spec
 
@@ -143,7 +143,7 @@ def _language(table: Table) -> str:
 def _ov_config(table: Table) -> tuple[tuple[str, str], ...]:
     given = table.table("ov-config")
     if "CACHE_DIR" in given.raw:
-        given.note("CACHE_DIR", "would write there; a service that wants a cache has its own")
+        given.note("CACHE_DIR", "would have a load write into that folder: leave it out")
     return tuple((key, given.text(key)) for key in given.raw if _is_property(given, key))
 
 

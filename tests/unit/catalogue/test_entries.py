@@ -28,8 +28,8 @@ KEYS = (
 )
 LANGUAGE = "must be a code of a language, as de or pt-br, got"
 NAMED = "must be a name of letters, digits, '.', '_' and '-', got"
-NOTHING = "nothing would be loaded: they read conversions, or not here"
-CACHE = "would write there; a service that wants a cache has its own"
+NOTHING = "load nothing here: add a precision to be converted, or a consumer"
+CACHE = "would have a load write into that folder: leave it out"
 CONSUMERS = (
     "transformers, sentence-transformers, optimum-intel, sentence-transformers-openvino, "
     "openvino-genai"
