@@ -172,8 +172,8 @@ def start_load(
     questions = context.settings.questions_of(spec)
     ask = questions.sentinels()
     if load.is_interrogation:
-        more = (goldens.ask(),) if goldens else ()
-        ask = joined(questions.all(), ask, reference.given, *more)
+        recorded = goldens.ask() if goldens else None  # as answers to texts alone
+        ask = joined(questions.all(), ask, reference.given, alone=recorded)
     root = context.home.root
     order = {
         "task": spec.task,

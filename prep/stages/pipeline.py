@@ -6,13 +6,13 @@ Nothing in this package knows pytest.
 
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar, cast
 
 from prep.catalogue.entries import ModelSpec
 from prep.catalogue.lock import LockedModel
-from prep.errors import NotTried
+from prep.errors import NotTried, PrepError
 from prep.home.ledger import note_wanted
 from prep.machine.disk import storage_error
 from prep.sandbox.import_server import Job
@@ -29,7 +29,7 @@ from prep.stages.loaded import (
     lacking,
     start_load,
 )
-from prep.stages.reference import Reference, ask_reference
+from prep.stages.reference import DOING, Reference, finish_reference, start_reference
 from prep.stages.side_by_side import SideBySide
 from prep.tasks.consumers import Load
 
@@ -52,6 +52,7 @@ class Stages:
         self._planned = planned or {}
         self._done: dict[tuple[str, ...], object] = {}
         self._failed: dict[tuple[str, ...], BaseException] = {}
+        self._asking: dict[str, Job] = {}  # references that nobody waits for yet
         self._loads = SideBySide(context, self._planned, self._start)
         self._fetching = FetchAhead(self._fetch, ahead)
         context.meanwhile = self._loads.ahead
@@ -101,13 +102,20 @@ class Stages:
 
     def reference(self, spec: ModelSpec) -> Reference:
         """What the original answers in float32."""
-        return self._once(
-            spec,
-            "reference",
-            "",
-            lambda: ask_reference(self.context, self.fetched(spec)),
-            during="reference",
-        )
+
+        def work() -> Reference:
+            fetched = self.fetched(spec)
+            self.context.need(spec.name, "fetched", fetched.state.problems)
+            self.context.server_ready(spec.name)
+            self.context.progress.busy(spec.name, DOING)
+            job = self._asking.get(spec.name) or start_reference(self.context, fetched)
+            self._asking[spec.name] = job
+            try:
+                return finish_reference(self.context, spec, job)
+            finally:
+                del self._asking[spec.name]
+
+        return self._once(spec, "reference", "", work, during="reference")
 
     def loaded(self, spec: ModelSpec, load: Load) -> Loaded:
         """One load by one consumer in a process without network."""
@@ -146,10 +154,26 @@ class Stages:
         found = converted if isinstance(converted, Converted) else None
         if lacking(load, found):
             return None
-        reference = self._done.get((spec.name, "reference", ""))
-        if not isinstance(reference, Reference):
+        reference = self._reference_ahead(fetched, threads)
+        if reference is None:
             return None
         return start_load(self.context, fetched, found, reference, load, threads)
+
+    def _reference_ahead(self, fetched: Fetched, threads: int) -> Reference | None:
+        """What the original answers, if it did already; where nobody asked it, it is asked now.
+
+        Where that failed, the model's own tests ask for it, and report that.
+        """
+        spec = fetched.spec
+        key = (spec.name, "reference", "")
+        if key not in self._done and key not in self._failed:
+            job = self._asking.get(spec.name)
+            if job is None:
+                self._asking[spec.name] = start_reference(self.context, fetched, threads)
+            elif job.answer is not None:
+                with suppress(PrepError):
+                    self._done[key] = finish_reference(self.context, spec, job)
+        return cast("Reference | None", self._done.get(key))
 
     def close(self) -> None:
         """End the import servers."""

@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
+from prep.catalogue.entries import ModelSpec
 from prep.errors import NoUsableAnswers
+from prep.sandbox.import_server import Job
 from prep.stages.context import Context
 from prep.stages.fetched import Fetched
 from prep.tasks.measure import Agreement
@@ -11,6 +13,7 @@ from prep.tasks.question_sets import Ask
 from prep.tasks.registry import TASKS
 
 FEW_TEXTS = 12
+DOING = "asking the original"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,26 +40,31 @@ class Reference:
         return TASKS[task].measure.compare(self.facts, answers, self.ask, bound)
 
 
-def ask_reference(context: Context, fetched: Fetched) -> Reference:
-    """Load the original in float32, and ask the questions whose answers mean something."""
+def start_reference(context: Context, fetched: Fetched, threads: int | None = None) -> Job:
+    """Load the original in float32, and ask the questions whose answers mean something.
+
+    In so many threads; in all that there are, where nothing else is to run meanwhile.
+    """
     spec = fetched.spec
-    context.need(spec.name, "fetched", fetched.state.problems)
-    context.server_ready(spec.name)
-    doing = "asking the original"
-    context.progress.busy(spec.name, doing)
-    ask = context.settings.questions_of(spec).plain()
-    result = context.server.run(
+    return context.server.submit(
         "prep.sandbox.probe.consumers:reference",
         {
             "task": spec.task,
-            "ask": ask,
+            "ask": context.settings.questions_of(spec).plain(),
             "way": {"target": str(fetched.snapshot), "languages": spec.languages},
         },
-        doing=f"{spec.name}: {doing}",
+        doing=f"{spec.name}: {DOING}",
+        threads=threads,
     )
+
+
+def finish_reference(context: Context, spec: ModelSpec, job: Job) -> Reference:
+    """Wait for what was started; raises `NoUsableAnswers`."""
+    result = context.server.result(job)
     if why := TASKS[spec.task].says_nothing(result.value):
         raise NoUsableAnswers(
             f"{spec.name}: {why}. The published weights rank nothing, in float32 and before any "
             "conversion. Choose another revision or another model."
         )
+    ask = context.settings.questions_of(spec).plain()
     return Reference(facts=result.value, ask=ask, given=TASKS[spec.task].given(result.value))

@@ -18,6 +18,7 @@ from prep.tasks.consumers import GENAI, Consumer, genai
 from prep.tasks.measure import Agreement, Facts, Measure, all_finite, cosine, largest_gap, rounded
 from prep.tasks.ordering import Ordering, Row
 from prep.tasks.question_sets import (
+    ALONE,
     LEAST_ORDERED,
     NUMBER,
     SHARES,
@@ -25,6 +26,7 @@ from prep.tasks.question_sets import (
     Key,
     Questions,
     Table,
+    joined,
     several,
     twice,
 )
@@ -100,11 +102,11 @@ class EmbeddingQuestions(Questions):
     def plain(self) -> Ask:
         """All sentences."""
         texts = [text for row in self.related for text in (row.anchor, row.related, row.unrelated)]
-        return {"texts": texts}
+        return {"texts": texts, "together": texts[ALONE:]}
 
     def all(self) -> Ask:
         """Those and the odd texts."""
-        return {"texts": list(dict.fromkeys([*self.plain()["texts"], *self.odd.values()]))}
+        return joined(self.plain(), {"texts": [*self.odd.values()]})
 
     def sentinels(self) -> Ask:
         """The first two texts."""

@@ -17,7 +17,11 @@ from prep.tasks.precisions import PRECISIONS
 Key = tuple[Shape, str]
 """Whether the value of a key is usable, and in words what it must be."""
 Ask = dict[str, list[Any]]
-"""What a probe is asked: ``texts`` (their tokens), and by task ``pairs``, ``prompts`` and so on."""
+"""What a probe is asked: ``texts`` (their tokens), and by task ``pairs``, ``prompts`` and so on.
+
+Those that ``together`` has as well are answered in batches, all others alone.
+"""
+ALONE = 8  # of the questions with answers that mean something; the others come in batches
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,8 +176,8 @@ TEXTS_BY_ID: Key = (_are_texts_by_id(1), f"an array of tables {BY_ID}")
 PROMPTS: Key = (_are_texts_by_id(LEAST_PROMPTS), f"at least {LEAST_PROMPTS} tables {BY_ID}")
 
 
-def joined(*asks: Ask) -> Ask:
-    """All of several asks, each question once, in their order."""
+def joined(*asks: Ask, alone: Ask | None = None) -> Ask:
+    """All of several asks, each question once, in their order; those of `alone` in no batch."""
     whole: Ask = {}
     for ask in asks:
         for kind, questions in ask.items():
@@ -181,6 +185,10 @@ def joined(*asks: Ask) -> Ask:
             for question in questions:
                 if question not in known:
                     known.append(question)
+    if alone:
+        single = [question for questions in alone.values() for question in questions]
+        batched = [question for question in whole.get("together", ()) if question not in single]
+        whole = joined(whole, alone) | {"together": batched}
     return whole
 
 

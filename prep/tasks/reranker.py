@@ -12,6 +12,7 @@ from prep.tasks.consumers import GENAI, Consumer, genai
 from prep.tasks.measure import Agreement, Facts, Measure, all_finite, largest_gap, rounded
 from prep.tasks.ordering import NOISE, Ordering, Row
 from prep.tasks.question_sets import (
+    ALONE,
     LEAST_ORDERED,
     NUMBER,
     SHARES,
@@ -20,6 +21,7 @@ from prep.tasks.question_sets import (
     Questions,
     Table,
     at_least,
+    joined,
     several,
     twice,
 )
@@ -98,7 +100,7 @@ class RerankerQuestions(Questions):
     def plain(self) -> Ask:
         """Every query with each of its passages."""
         pairs = [[row.query, passage] for row in self.ranked for passage in row.passages]
-        return {"texts": [], "pairs": pairs}
+        return {"texts": [], "pairs": pairs, "together": pairs[ALONE:]}
 
     def all(self) -> Ask:
         """Those, and every odd text as a query and as a passage."""
@@ -108,7 +110,7 @@ class RerankerQuestions(Questions):
             for text in self.odd.values()
             for pair in ([text, first.relevant], [first.query, text])
         ]
-        return {"texts": [], "pairs": [*self.plain()["pairs"], *odd]}
+        return joined(self.plain(), {"pairs": odd})
 
     def sentinels(self) -> Ask:
         """The first query with two passages."""

@@ -5,7 +5,7 @@ import json
 import os
 import random
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +25,7 @@ from prep.stages.converted import Converted
 from prep.stages.loaded import Loaded
 from prep.stages.pipeline import Stages
 from prep.stages.reference import Reference
+from prep.tasks.consumers import Load
 from prep.tasks.question_sets import joined
 from prep.tasks.registry import TASKS
 from tests.support.paths import ROOT
@@ -41,11 +42,13 @@ VOCABULARIES = ("tokenizer.json", "vocab.txt", "sentencepiece.bpe.model", "spiec
 
 
 @contextmanager
-def stages_of(home: Path, scratch: Path) -> Iterator[Stages]:
+def stages_of(
+    home: Path, scratch: Path, planned: Mapping[str, tuple[Load, ...]] | None = None
+) -> Iterator[Stages]:
     """The stages on a prepared home, offline, with an import server of their own."""
     given = GivenOptions(catalogue=SAMPLE, model_home=home, offline=True)
     settings = resolve_settings(given, os.environ, ROOT)
-    made = Stages(Context(settings=settings, scratch=scratch, progress=Progress()))
+    made = Stages(Context(settings=settings, scratch=scratch, progress=Progress()), planned)
     try:
         yield made
     finally:
@@ -80,7 +83,7 @@ def probe(stages: Stages, folder: Path, consumer: str, loaded: Loaded) -> Loaded
             "task": loaded.spec.task,
             "consumer": consumer,
             "ask": joined(
-                loaded.questions.all(), loaded.questions.sentinels(), loaded.goldens.ask()
+                loaded.questions.all(), loaded.questions.sentinels(), alone=loaded.goldens.ask()
             ),
             "again": True,
             "way": {"target": str(folder)},

@@ -48,12 +48,12 @@ class _RawTokenizer:
 
 
 def answer(model: Embedding, ask: Facts) -> Facts:
-    """The vector of every text, alone."""
+    """The vector of every text."""
     texts = ask["texts"]
-    alone, latency = loading.each_alone(lambda text: model.embed([text])[0], texts)
+    vectors, latency = loading.each(model.embed, texts, ask.get("together", ()))
     return {
         "tokens": loading.ids_of(model.tokenizer, texts, model.facts["max_length"]),
-        "vectors": dict(zip(texts, alone)),
+        "vectors": dict(zip(texts, vectors)),
         "latency": latency,
     }
 
@@ -65,7 +65,12 @@ def alone(model: Embedding, ask: Facts) -> Facts:
 
 def answer_again(model: Embedding, ask: Facts, answers: Facts) -> Facts:
     """How far a vector moves when it is asked again, and in a batch."""
-    texts, alone = ask["texts"], answers["vectors"]
+    alone = {
+        text: vector
+        for text, vector in answers["vectors"].items()
+        if text not in ask.get("together", ())
+    }
+    texts = list(alone)
     short = [texts[number] for number in loading.batch_of([len(text) for text in texts])]
     batch = zip(short, model.embed(short))
     return {

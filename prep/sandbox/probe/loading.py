@@ -161,6 +161,26 @@ def each_alone(ask: Callable[[Any], Any], questions: Sequence[Any]) -> tuple[lis
     return answers, statistics.median(seconds) if seconds else 0.0
 
 
+def each(
+    ask: Callable[[list[Any]], list[Any]], questions: Sequence[Any], together: Sequence[Any]
+) -> tuple[list[Any], float]:
+    """The answer to each question, and the median seconds of one that is asked alone.
+
+    Those of `together` come in batches of `BATCH`, in their order. Alone they would take two or
+    three times as long; whether a batch answers otherwise, the others tell.
+    """
+    batched = [question for question in questions if question in together]
+    single = [question for question in questions if question not in together]
+    answers, latency = each_alone(lambda question: ask([question])[0], single)
+    for first in range(0, len(batched), BATCH):
+        batch = batched[first : first + BATCH]
+        answers += (got := ask(batch))
+        if len(got) != len(batch):
+            raise ValueError(f"a batch of {len(batch)} questions got {len(got)} answers")
+    asked = [*single, *batched]
+    return [answers[asked.index(question)] for question in questions], latency
+
+
 def batch_of(lengths: Sequence[int]) -> list[int]:
     """Which texts of such lengths (characters) stand in a batch: `BATCH`, from short to long.
 

@@ -53,12 +53,12 @@ def lacking(consumer: str) -> str | None:
 
 
 def answer(model: Reranker, ask: Facts) -> Facts:
-    """The raw logit of every pair, alone."""
+    """The raw logit of every pair."""
     pairs = ask["pairs"]
-    alone, latency = loading.each_alone(lambda pair: model.logits([pair])[0], pairs)
+    logits, latency = loading.each(model.logits, pairs, ask.get("together", ()))
     return {
         "tokens": loading.ids_of(model.tokenizer, ask["texts"], model.facts["max_length"]),
-        "logits": [[*pair, logit] for pair, logit in zip(pairs, alone)],
+        "logits": [[*pair, logit] for pair, logit in zip(pairs, logits)],
         "latency": latency,
     }
 
@@ -70,7 +70,8 @@ def alone(model: Reranker, ask: Facts) -> Facts:
 
 def answer_again(model: Reranker, ask: Facts, answers: Facts) -> Facts:
     """How far a logit moves when it is asked again, and in a batch; and its scores."""
-    pairs, alone = ask["pairs"], [row[-1] for row in answers["logits"]]
+    rows = [row for row in answers["logits"] if row[:2] not in ask.get("together", ())]
+    pairs, alone = [row[:2] for row in rows], [row[-1] for row in rows]
     short = loading.batch_of([len("".join(pair)) for pair in pairs])
     together = model.logits([pairs[number] for number in short])
     facts: Facts = {

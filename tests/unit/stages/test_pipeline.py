@@ -5,9 +5,17 @@ from pathlib import Path
 
 import pytest
 
+from prep.errors import PrepError
+from prep.sandbox.import_server import ImportServer, Job
+from prep.stages import pipeline
+from prep.stages.context import NotReached
 from prep.stages.pipeline import Stages
+from prep.tasks.registry import TASKS
 from tests.support.real_loads import spec_of, stages_of
 from tests.support.runs import TINY
+
+NEXT = "tiny-reranker"
+CONSUMERS = ("transformers", "sentence-transformers")
 
 
 @pytest.fixture
@@ -30,3 +38,61 @@ def test_where_no_test_loads_the_model_nothing_is_imported(
     stages.context.wanted = wanted
     stages.fetched(spec_of(stages, "embedding"))
     assert stages.context.servers == {}
+
+
+@pytest.fixture
+def in_order(prepared_all: Path, tmp_path: Path) -> Iterator[Stages]:
+    """The same, with the loads of two models' original weights to come."""
+    planned = {
+        name: tuple(
+            load for load in TASKS[task].loads_of("a/b", CONSUMERS, ()) if load.is_interrogation
+        )
+        for name, task in ((TINY, "embedding"), (NEXT, "reranker"))
+    }
+    with stages_of(prepared_all, tmp_path, planned) as made:
+        yield made
+
+
+def load_all(stages: Stages, task: str) -> None:
+    spec = spec_of(stages, task)
+    for load in stages._planned[spec.name]:
+        stages.loaded(spec, load)
+
+
+def test_next_models_original_is_asked_while_a_model_is_loaded(
+    in_order: Stages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[str] = []
+    submit = ImportServer.submit
+
+    def noted(self: ImportServer, *args: object, **more: object) -> Job:
+        given.append(str(more["doing"]))
+        return submit(self, *args, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(ImportServer, "submit", noted)
+    in_order.fetched(spec_of(in_order, "reranker"))
+    load_all(in_order, "embedding")
+    asking = [f"{name}: asking the original" for name in (TINY, NEXT)]
+    assert [doing for doing in given if doing in asking] == asking
+    load_all(in_order, "reranker")
+    assert [doing for doing in given if doing in asking] == asking
+
+
+def test_original_that_fails_ahead_of_its_tests_is_reported_by_them(
+    in_order: Stages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finish = pipeline.finish_reference
+
+    def fail(context: object, spec: object, job: Job) -> object:
+        reference = finish(context, spec, job)  # type: ignore[arg-type]
+        if spec == spec_of(in_order, "reranker"):
+            raise PrepError("it says nothing")
+        return reference
+
+    monkeypatch.setattr(pipeline, "finish_reference", fail)
+    in_order.fetched(spec_of(in_order, "reranker"))
+    load_all(in_order, "embedding")
+    with pytest.raises(PrepError, match="it says nothing"):
+        load_all(in_order, "reranker")
+    with pytest.raises(NotReached):
+        load_all(in_order, "reranker")

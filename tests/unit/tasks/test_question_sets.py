@@ -11,10 +11,7 @@ import pytest
 from prep.sandbox.probe.loading import batch_of
 from prep.tasks.embedding import EmbeddingQuestions
 from prep.tasks.precisions import PRECISIONS
-from prep.tasks.question_sets import (
-    Ask,
-    joined,
-)
+from prep.tasks.question_sets import ALONE, Ask, joined
 from prep.tasks.registry import TASKS
 from prep.tasks.task import FOLDER
 
@@ -52,7 +49,7 @@ def test_questions_are_read_as_those_of_their_task(task: str, language: str) -> 
         assert letters_of(text) == (language if language in ("ja", "zh") else "latin")
     assert type(questions) is TASKS[task].question_set
     for ask in (questions.plain(), questions.all()):
-        assert set(ask) - {"configured"} == {"texts", asked}
+        assert set(ask) - {"configured", "together"} == {"texts", asked}
         assert ask[asked]
         assert task == "embedding" or ask["texts"] == []
 
@@ -103,10 +100,29 @@ def test_coarser_precisions_are_given_no_less_room(task: str) -> None:
     assert bounds == sorted(bounds, reverse=task != "reranker")  # a gap grows, a likeness shrinks
 
 
+@pytest.mark.parametrize("task", ["embedding", "reranker"])
+def test_sentinels_odd_texts_and_some_others_are_asked_alone(task: str) -> None:
+    questions, asked = TASKS[task].questions(), ASKED[task]
+    plain, whole = questions.plain(), questions.all()
+    assert whole["together"] == plain["together"] == plain[asked][ALONE:]
+    assert all(sentinel in plain[asked][:ALONE] for sentinel in questions.sentinels()[asked])
+
+
+def test_what_must_be_asked_alone_is_taken_out_of_the_batches() -> None:
+    ask = {"texts": ["a", "b", "c"], "together": ["b", "c"]}
+    more = {"texts": ["c", "d"]}
+    found = {"texts": ["a", "b", "c", "d"], "together": ["b"]}
+    assert joined(ask, alone=more) == found
+    assert joined(ask, more) == {**found, "together": ["b", "c"]}
+    pairs = joined({"pairs": [["q", "p"]], "together": [["q", "p"]]}, alone={"pairs": [["q", "p"]]})
+    assert pairs == {"pairs": [["q", "p"]], "together": []}
+
+
 @of_each_task
 def test_some_questions_fit_into_a_batch(task: str) -> None:
-    """Two at least, of other lengths: one alone would be padded by nothing."""
-    asked = TASKS[task].questions().plain()[ASKED[task]]
+    """Two at least that are asked alone, of other lengths: one would be padded by nothing."""
+    plain = TASKS[task].questions().plain()
+    asked = [each for each in plain[ASKED[task]] if each not in plain.get("together", ())]
     texts = list(texts_of(asked))
     lengths = {len(texts[number]) for number in batch_of([len(text) for text in texts])}
     assert len(lengths) > 1

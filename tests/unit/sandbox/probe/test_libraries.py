@@ -350,3 +350,23 @@ def test_gap_of_rows_that_are_not_equally_long_is_infinite() -> None:
     """Else a batch that lost its last answers would pass: zip stops at the shorter."""
     assert loading.largest_gap([1.0], [1.0, 2.0]) == float("inf")
     assert loading.largest_gap([1.0, 2.0], [1.0, 2.5]) == 0.5
+
+
+def test_each_question_gets_its_own_answer_alone_or_in_a_batch() -> None:
+    asked: list[list[int]] = []
+
+    def ask(questions: list[int]) -> list[int]:
+        asked.append(questions)
+        return [10 * question for question in questions]
+
+    questions = [3, 1, 4, 15, 9, 2, 6, 5, 35, 8, 97, 93, 23]
+    together = [question for question in questions if question not in (1, 97)]
+    answers, _ = loading.each(ask, questions, [*together, 7])
+    assert answers == [10 * question for question in questions]
+    assert asked == [[1], [97], together[: loading.BATCH], together[loading.BATCH :]]
+
+
+def test_batch_that_lost_an_answer_is_refused() -> None:
+    """Else the answers of the next batch would be taken for its own."""
+    with pytest.raises(ValueError, match="a batch of 2 questions got 1 answers"):
+        loading.each(lambda questions: questions[:1], ["a", "b"], ["a", "b"])
