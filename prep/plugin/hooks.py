@@ -98,13 +98,14 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
     """Collect without the garbage collector, which would walk over all tests made so far, again
-    and again.
+    and again; and later, as they stay until the end.
     """
     was_enabled = gc.isenabled()
     gc.disable()
     try:
         return (yield)
     finally:
+        gc.freeze()
         if was_enabled:
             gc.enable()
 
@@ -117,7 +118,11 @@ def pytest_make_collect_report(
     file."""
     report = yield
     expected.note_file(collector)
-    report.result = [node for node in report.result if not node.get_closest_marker("no_model")]
+    report.result = [
+        node
+        for node in report.result
+        if not any(mark.name == "no_model" for mark in node.own_markers)
+    ]
     return report
 
 
@@ -175,7 +180,6 @@ def pytest_runtest_makereport(
 
 
 pytest_report_teststatus = outcome.teststatus
-pytest_fixture_setup = reruns.note_fixture
 
 
 @pytest.fixture(scope="session")
@@ -191,49 +195,49 @@ def stages(request: pytest.FixtureRequest) -> Iterator[Stages]:
         context.progress.finish()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def spec(request: pytest.FixtureRequest) -> ModelSpec:
     """An entry of the catalogue."""
     found: ModelSpec = request.param
     return found
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def precision(request: pytest.FixtureRequest) -> str:
     """A precision to prepare of the model."""
     found: str = request.param
     return found
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def load(request: pytest.FixtureRequest) -> Load:
     """A way in which a consumer reads the model."""
     found: Load = request.param
     return found
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def locked(stages: Stages, spec: ModelSpec) -> LockedModel:
     """The model's entry in the lock."""
     with _ended_early(spec):
         return stages.locked(spec)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def fetched(stages: Stages, spec: ModelSpec, locked: LockedModel) -> Fetched:
     """The model's original files, in the home and verified in full."""
     with _ended_early(spec):
         return stages.fetched(spec)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def converted(stages: Stages, spec: ModelSpec, fetched: Fetched, precision: str) -> Converted:
     """The model in one precision, converted and checked."""
     with _ended_early(spec):
         return stages.converted(spec, precision)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def loaded(stages: Stages, spec: ModelSpec, load: Load) -> Loaded:
     """The model as a consumer loads it in a process without network, with its answers."""
     try:
@@ -247,10 +251,8 @@ def loaded(stages: Stages, spec: ModelSpec, load: Load) -> Loaded:
 
 @contextlib.contextmanager
 def _ended_early(spec: ModelSpec) -> Iterator[None]:
-    """Raise an error that pytest can keep for a fixture.
-
-    `SystemExit` and other exceptions that are no `Exception` leave a session fixture of pytest's
-    half made: every later test that asks for it, for any model, would fail by it.
+    """Raise an error of ours, which says what to do, for `SystemExit` and other exceptions that are
+    no `Exception`: pytest shows those as they are.
     """
     try:
         yield

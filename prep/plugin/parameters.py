@@ -1,7 +1,7 @@
 """From the catalogue to test parameters: one test, one model, and the id begins with its name."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 import pytest
@@ -20,26 +20,30 @@ LOADS = pytest.StashKey[dict[str, tuple[Load, ...]]]()  # by name of the model
 
 
 def generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Parametrize whatever asks for a stage, session-wide, by model, precision and load."""
+    """Parametrize whatever asks for a stage by model, precision and load.
+
+    Test by test, as the stages remember what they gave: of parameters of a whole session pytest
+    would look for the best order, which takes longer than all else.
+    """
     names = metafunc.fixturenames
     if "spec" not in names:
         return
     settings, loads = settings_of(metafunc.config), metafunc.config.stash.setdefault(LOADS, {})
     columns = ["spec"] + [name for name in ("load", "precision") if name in names]
-    reads = _reader(metafunc)
+    reads, wanted = _reader(metafunc), _chooser(metafunc, settings)
     rows = [
         row
         for spec in settings.models
-        if _wanted(metafunc, settings, spec)
+        if wanted(spec)
         for row in _rows(settings, spec, columns, loads)
         if reads(row)
     ]
     if not rows:  # an empty set would end the run: mark one to be dropped
         nothing = pytest.param(*[None] * len(columns), marks=pytest.mark.no_model, id="no-model")
-        metafunc.parametrize(columns, [nothing], indirect=True, scope="session")
+        metafunc.parametrize(columns, [nothing], indirect=True)
         return
     ids = [SEPARATOR.join(_label(value) for value in row if value is not None) for row in rows]
-    metafunc.parametrize(columns, rows, indirect=True, scope="session", ids=ids)
+    metafunc.parametrize(columns, rows, indirect=True, ids=ids)
 
 
 def model_of(item: pytest.Item) -> ModelSpec | None:
@@ -59,37 +63,44 @@ def load_of(item: pytest.Item) -> Load | None:
 
 
 def sort(items: list[pytest.Item]) -> None:
-    """By model, then by level, then by stage; within, as collected. Others stay in front."""
+    """By model, then by level, stage, precision and load; within, as collected. Others stay in front."""
     order: dict[str, int] = {}
     for item in items:
         if spec := model_of(item):
             order.setdefault(spec.name, len(order))
 
+    places: dict[object, int] = {}  # of precisions and loads, as they come
     levels: dict[object, int] = {}  # by test function: its markers are those of all its items
 
-    def key(item: pytest.Item) -> tuple[int, int, int]:
-        spec = model_of(item)
-        if spec is None:
-            return -1, 0, 0
+    def key(item: pytest.Item) -> tuple[int, int, int, int]:
+        parameters = _parameters(item)
+        spec, load = parameters.get("spec"), parameters.get("load")
+        if not isinstance(spec, ModelSpec):
+            return -1, 0, 0, 0
         function = getattr(item, "function", item)
         if (level := levels.get(function)) is None:
             found = (n for n, name in enumerate(LEVELS) if item.get_closest_marker(name))
             level = levels[function] = next(found, 0)
-        load = load_of(item)
-        precision = load.precision if load else _parameter(item, "precision", str)
-        return order[spec.name], level, (precision is not None) + (load is not None)
+        precision = load.precision if isinstance(load, Load) else parameters.get("precision")
+        stage = (precision is not None) + (load is not None)
+        place = places.setdefault(load or precision, len(places))
+        return order[spec.name], level, stage, place
 
     if order:
         items.sort(key=key)
 
 
-def _wanted(metafunc: pytest.Metafunc, settings: Settings, spec: ModelSpec) -> bool:
-    """Whether the test's markers leave room for this model."""
+def _chooser(metafunc: pytest.Metafunc, settings: Settings) -> Callable[[ModelSpec], bool]:
+    """Whether the test's markers leave room for a model."""
     task = metafunc.definition.get_closest_marker("task")
-    if task is not None and task.args != (spec.task,):
-        return False
     needs_goldens = metafunc.definition.get_closest_marker("goldens") is not None
-    return not needs_goldens or os.path.lexists(settings.goldens / f"{spec.name}.toml")
+
+    def wanted(spec: ModelSpec) -> bool:
+        if task is not None and task.args != (spec.task,):
+            return False
+        return not needs_goldens or os.path.lexists(settings.goldens / f"{spec.name}.toml")
+
+    return wanted
 
 
 def _reader(metafunc: pytest.Metafunc) -> Callable[[Row], bool]:
@@ -138,7 +149,11 @@ def _label(value: object) -> str:
     return value.id if isinstance(value, Load) else str(value)
 
 
-def _parameter(item: pytest.Item, name: str, kind: type[Kind]) -> Kind | None:
+def _parameters(item: pytest.Item) -> Mapping[str, object]:
     callspec = getattr(item, "callspec", None)
-    value = callspec.params.get(name) if callspec else None
+    return callspec.params if callspec else {}
+
+
+def _parameter(item: pytest.Item, name: str, kind: type[Kind]) -> Kind | None:
+    value = _parameters(item).get(name)
     return value if isinstance(value, kind) else None

@@ -6,8 +6,6 @@ outcome holds the numbers of both exchanges against each other. What was only no
 its cause has attempts of its own.
 """
 
-from typing import Any
-
 import pytest
 
 from prep.plugin.parameters import load_of, model_of
@@ -16,13 +14,6 @@ from prep.stages.pipeline import Stages
 
 _ATTEMPTED = pytest.StashKey[bool]()
 _FAILURE = pytest.StashKey[Failure | None]()
-_LOADED = pytest.StashKey[tuple[pytest.FixtureDef[Any], pytest.FixtureRequest]]()
-
-
-def note_fixture(fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest) -> None:
-    """Remember how the load of a test is taken back: pytest keeps its value for the session."""
-    if fixturedef.argname == "loaded":
-        request.config.stash[_LOADED] = fixturedef, request
 
 
 def note_failure(item: pytest.Item, failure: Failure | None) -> None:
@@ -41,11 +32,7 @@ def forget_attempt(item: pytest.Item, stages: Stages | None) -> None:
         return
     if failure is None or not failure.reached:
         return
-    load = load_of(item)
-    stages.forget(spec, load)
-    if load is not None and (known := item.config.stash.get(_LOADED, None)):
-        fixturedef, request = known
-        fixturedef.finish(request)  # type: ignore[arg-type]  # the request that it was made for
+    stages.forget(spec, load_of(item))
 
 
 def exchange_of(item: pytest.Item) -> int | None:

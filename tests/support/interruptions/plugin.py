@@ -18,6 +18,7 @@ import pytest
 from tests.support.interruptions.ways import FIRST
 
 PLAN: dict[str, str] = json.loads(os.environ.get("INTERRUPT", "{}"))
+BEGUN: set[str] = set()  # loads
 SOON = 0.08  # seconds: a load is under way by then, and takes more than twice that
 
 
@@ -87,7 +88,8 @@ def pytest_fixture_setup(
 ) -> Iterator[None]:
     """The load that is interrupted is begun now; what another would read is not there meanwhile."""
     load = request.getfixturevalue("load") if fixturedef.argname == "loaded" else None
-    if load is not None and load.id in (PLAN["load"], PLAN.get("gone")):
+    if load is not None and load.id in {PLAN["load"], PLAN.get("gone")} - BEGUN:
+        BEGUN.add(load.id)
         request.getfixturevalue("stages").forget(request.getfixturevalue("spec"), load)
     if load is None or load.id != PLAN.get("gone"):
         return (yield)

@@ -53,7 +53,7 @@ WAYS = {
         Way(how="timeout:signal", args=(*RERUN, *WORKERS), failed=(C,), words="were run again"),
     "a worker is killed at a load":
         Way(how="kill", args=WORKERS, first_of_a_alone=True,
-            words="most often because memory"),
+            words="most often out of memory"),
     "a worker is killed at a load, and nothing else is wrong":
         Way(how="kill", args=WORKERS, code=75, status="transient", failed=(A,), gone=None,
             first_of_a_alone=True),
