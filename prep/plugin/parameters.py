@@ -63,7 +63,7 @@ def load_of(item: pytest.Item) -> Load | None:
 
 
 def sort(items: list[pytest.Item]) -> None:
-    """By model, then by level, stage, precision and load; within, as collected. Others stay in front."""
+    """By model, level, stage, precision and load; within, as collected. Others stay in front."""
     order: dict[str, int] = {}
     for item in items:
         if spec := model_of(item):

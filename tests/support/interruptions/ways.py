@@ -45,7 +45,7 @@ WAYS = {
         Way(how="timeout-in-call:signal", first_of_a_alone=True, words=TIMED_OUT),
     "timeout in the call, by thread": Way(how="timeout-in-call:thread", ends=True, **LASTS),
     "-x": Way(how="timeout:signal", args=("-x",), failed=(A,), first_of_a_alone=True, ends=True),
-    "--maxfail=2": Way(how="timeout:signal", args=("--maxfail=2",), failed=(A,), ends=True),
+    "--maxfail=2": Way(how="timeout:signal", args=("--maxfail=2",), ends=True),
     "run again, a load that was interrupted":
         Way(how="timeout:signal", args=RERUN, code=0, **LASTS),
     "run again, a test that failed": Way(how="failure-in-call", args=RERUN, code=0, **LASTS),
