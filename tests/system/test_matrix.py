@@ -16,7 +16,7 @@ from prep.catalogue.lock import read_lock
 from tests.proofs.matrix.answers import AGREEMENT, JUDGES, LOADS
 from tests.proofs.matrix.row import WITHOUT_LOADS, Row, Target, is_cheap, nothing
 from tests.proofs.matrix.rows import ROWS
-from tests.proofs.matrix.runner import Runner, slug
+from tests.proofs.matrix.runner import CHEAP, SOURCE, Runner, slug
 from tests.proofs.matrix.verdict import Finding, Outcome, judged
 from tests.support.paths import ROOT
 from tests.support.real_loads import judges_of
@@ -24,9 +24,9 @@ from tests.support.runs import SAMPLE, TINY
 from tests.support.small_homes import flip
 
 # One model is enough here, and what needs a home of its own is a run of its own.
-CHEAP = [row for row in ROWS if is_cheap(row) and "embedding" in row.tasks]
-SHARED = [row for row in CHEAP if row.scope == "model" and row.expect == "failed"]
-ALONE = [row for row in CHEAP if row.expect == "exit 4"][::7]
+FEW = [row for row in ROWS if is_cheap(row) and "embedding" in row.tasks]
+SHARED = [row for row in FEW if row.scope == "model" and row.expect == "failed"]
+ALONE = [row for row in FEW if row.expect == "exit 4"][::7]
 
 # What no home shows by itself, or not every time: where each of these is shown failing instead.
 JUDGES_TESTS = ROOT / "tests" / "unit" / "model_tests"
@@ -63,8 +63,17 @@ SHOWN_ELSEWHERE = {
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Finding]:
     """What became of every row that is tried here."""
-    runner = Runner(tmp_path_factory.mktemp("matrix"), model=TINY, cheap=True, repair=False)
-    return {finding.row.name: finding for finding in runner.all([*SHARED, *ALONE, *WRONG_ROWS])}
+    source = set(judges_of(test_pins) | judges_of(test_cache_layout)) & set(WITHOUT_LOADS)
+    source = {name for name in source if "converted" not in name and "receipt" not in name}
+    rows: dict[tuple[str, ...], list[Row]] = {SOURCE: [*WRONG_ROWS], CHEAP: [*ALONE]}
+    for row in SHARED:
+        rows[SOURCE if source.issuperset((*row.seen_by, *row.may_see)) else CHEAP].append(row)
+    found = {}
+    for number, (judges, some) in enumerate(rows.items()):
+        scratch = tmp_path_factory.mktemp(f"matrix-{number}")
+        runner = Runner(scratch, model=TINY, judges=judges, repair=False)
+        found |= {finding.row.name: finding for finding in runner.all(some)}
+    return found
 
 
 def doing(name: str, **more: object) -> Row:

@@ -18,7 +18,7 @@ from prep.home.receipt import NAME, read_receipt
 from sample_hub.server import Hub, ServedRepo, sample_repos
 from tests.proofs.matrix.row import Row
 from tests.proofs.matrix.rows import ROWS
-from tests.proofs.matrix.runner import Runner, slug
+from tests.proofs.matrix.runner import CHEAP, Runner, slug
 from tests.proofs.matrix.verdict import Finding
 from tests.support.real_loads import Tensors, change_weights, negated
 from tests.support.runs import (
@@ -49,7 +49,7 @@ TRIED = [row for row in ROWS if row.name in NAMES]
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Finding]:
-    runner = Runner(tmp_path_factory.mktemp("repairing"), model=TINY, cheap=True)
+    runner = Runner(tmp_path_factory.mktemp("repairing"), model=TINY, judges=CHEAP)
     return {finding.row.name: finding for finding in runner.all(TRIED)}
 
 
