@@ -130,9 +130,9 @@ def pytest_make_collect_report(
 def pytest_collection_modifyitems(
     config: pytest.Config, items: list[pytest.Item]
 ) -> Iterator[None]:
-    """Note what the suite has for each model before any selection; sort when pytest has sorted.
+    """Note what the suite has for each model before any selection; sort when others have.
 
-    pytest groups by parameter and would split a model's tests.
+    pytest has them function by function, which would split a model's tests.
     """
     expected.note_expected(config, items)
     yield

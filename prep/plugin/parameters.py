@@ -69,7 +69,7 @@ def sort(items: list[pytest.Item]) -> None:
         if spec := model_of(item):
             order.setdefault(spec.name, len(order))
 
-    places: dict[object, int] = {}  # of precisions and loads, as they come
+    positions: dict[object, int] = {}  # of precisions and loads, as they come
     levels: dict[object, int] = {}  # by test function: its markers are those of all its items
 
     def key(item: pytest.Item) -> tuple[int, int, int, int]:
@@ -83,7 +83,7 @@ def sort(items: list[pytest.Item]) -> None:
             level = levels[function] = next(found, 0)
         precision = load.precision if isinstance(load, Load) else parameters.get("precision")
         stage = (precision is not None) + (load is not None)
-        place = places.setdefault(load or precision, len(places))
+        place = positions.setdefault(load or precision, len(positions))
         return order[spec.name], level, stage, place
 
     if order:

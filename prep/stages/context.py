@@ -114,6 +114,7 @@ class Context:
         if name is None:
             yield self.server
             return
+        self.server.finish()  # it takes all memory and all cores
         server = ImportServer(self.scratch, first_on_path=overlay.needed(model))
         self.servers[Interpreter(python=overlay.folder(), label=name)] = server
         try:

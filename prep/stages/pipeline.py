@@ -12,7 +12,7 @@ from typing import TypeVar, cast
 
 from prep.catalogue.entries import ModelSpec
 from prep.catalogue.lock import LockedModel
-from prep.errors import NotTried, PrepError
+from prep.errors import NotTried
 from prep.home.ledger import note_wanted
 from prep.machine.disk import storage_error
 from prep.sandbox.import_server import Job
@@ -29,7 +29,13 @@ from prep.stages.loaded import (
     lacking,
     start_load,
 )
-from prep.stages.reference import DOING, Reference, finish_reference, start_reference
+from prep.stages.reference import (
+    DOING,
+    Reference,
+    finish_reference,
+    reference_memory,
+    start_reference,
+)
 from prep.stages.side_by_side import SideBySide
 from prep.tasks.consumers import Load
 
@@ -108,8 +114,10 @@ class Stages:
             self.context.need(spec.name, "fetched", fetched.state.problems)
             self.context.server_ready(spec.name)
             self.context.progress.busy(spec.name, DOING)
-            job = self._asking.get(spec.name) or start_reference(self.context, fetched)
-            self._asking[spec.name] = job
+            job = self._asking.get(spec.name)
+            if job is None or (job.answer and "result" not in job.answer):
+                # What ended it beside other work, as too little memory, may not do so now.
+                job = self._asking[spec.name] = start_reference(self.context, fetched)
             try:
                 return finish_reference(self.context, spec, job)
             finally:
@@ -154,24 +162,26 @@ class Stages:
         found = converted if isinstance(converted, Converted) else None
         if lacking(load, found):
             return None
-        reference = self._reference_ahead(fetched, threads)
+        reference = self._reference_ahead(fetched, load, threads)
         if reference is None:
             return None
         return start_load(self.context, fetched, found, reference, load, threads)
 
-    def _reference_ahead(self, fetched: Fetched, threads: int) -> Reference | None:
+    def _reference_ahead(self, fetched: Fetched, load: Load, threads: int) -> Reference | None:
         """What the original answers, if it did already; where nobody asked it, it is asked now.
 
-        Where that failed, the model's own tests ask for it, and report that.
+        Where that fails, the model's own tests ask again, and report what then comes.
         """
         spec = fetched.spec
         key = (spec.name, "reference", "")
         if key not in self._done and key not in self._failed:
             job = self._asking.get(spec.name)
             if job is None:
-                self._asking[spec.name] = start_reference(self.context, fetched, threads)
+                room = -1 if load.interpreter else self._loads.room(None)
+                if room >= reference_memory(self.context, fetched):
+                    self._asking[spec.name] = start_reference(self.context, fetched, threads)
             elif job.answer is not None:
-                with suppress(PrepError):
+                with suppress(Exception):
                     self._done[key] = finish_reference(self.context, spec, job)
         return cast("Reference | None", self._done.get(key))
 

@@ -7,6 +7,7 @@ from prep.catalogue.entries import ModelSpec
 from prep.errors import NoUsableAnswers
 from prep.sandbox.import_server import Job
 from prep.stages.context import Context
+from prep.stages.estimates import load_memory
 from prep.stages.fetched import Fetched
 from prep.tasks.measure import Agreement
 from prep.tasks.question_sets import Ask
@@ -40,6 +41,11 @@ class Reference:
         return TASKS[task].measure.compare(self.facts, answers, self.ask, bound)
 
 
+def reference_memory(context: Context, fetched: Fetched) -> int:
+    """The bytes that asking the original takes beside the libraries, estimated."""
+    return load_memory(context.home, fetched.locked, None)
+
+
 def start_reference(context: Context, fetched: Fetched, threads: int | None = None) -> Job:
     """Load the original in float32, and ask the questions whose answers mean something.
 
@@ -55,6 +61,7 @@ def start_reference(context: Context, fetched: Fetched, threads: int | None = No
         },
         doing=f"{spec.name}: {DOING}",
         threads=threads,
+        memory=reference_memory(context, fetched),
     )
 
 

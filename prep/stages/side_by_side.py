@@ -13,7 +13,7 @@ from prep.machine.cores import cores
 from prep.machine.memory import memory
 from prep.sandbox.import_server import Job
 from prep.stages.context import Context
-from prep.tasks.consumers import Load
+from prep.tasks.consumers import Interpreter, Load
 
 MOST = 8  # loads at once: more of them wait for the same disk and the same caches
 AHEAD = 2  # models: the one whose tests run, and the next
@@ -92,15 +92,19 @@ class SideBySide:
 
     def _fits(self, spec: ModelSpec, load: Load) -> bool:
         """Whether it may run beside what is running. Where nothing is, a test need not ask."""
+        return self.room(load.interpreter) >= self.context.load_memory(spec.name, load)
+
+    def room(self, interpreter: Interpreter | None) -> int:
+        """The bytes of memory that one more load of that interpreter may take, -1 for no more."""
         servers = self.context.servers
-        if any(other.running for name, other in servers.items() if name != load.interpreter):
-            return False  # the libraries of two interpreters at once would take twice the memory
-        server = self.context.server_of(load.interpreter)
+        if any(other.running for name, other in servers.items() if name != interpreter):
+            return -1  # the libraries of two interpreters at once would take twice the memory
+        server = self.context.server_of(interpreter)
         running = server.running
         if len(running) >= self.slots.count or not server.ready()["side-by-side"]:
-            return False
+            return -1
         free = memory().free // self.context.workers - sum(job.memory for job in running)
-        return free - SPARE >= self.context.load_memory(spec.name, load)
+        return free - SPARE
 
     def _job(self, spec: ModelSpec, load: Load) -> Job | None:
         """What was started of a load, if it did not end with its process."""

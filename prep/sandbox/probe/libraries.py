@@ -25,7 +25,6 @@ MODULES: dict[str, tuple[str, ...]] = {
     "optimum.intel": ("OVWeightQuantizationConfig",),
     "openvino": (),
     "openvino_genai": (),
-    "openvino_tokenizers": (),
 }
 NEEDED = {
     "transformers": ("torch", "transformers"),

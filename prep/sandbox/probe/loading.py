@@ -20,7 +20,7 @@ POSITIONS_AFTER_PADDING = (
 )
 LIMIT = 512  # tokens of a text, where the tokenizer names no limit of its own
 UNLIMITED = 1 << 20  # what transformers gives a tokenizer without one is far above
-BATCH = 8  # texts in the batch that is compared with texts alone
+BATCH = 8  # texts in a batch, and in the one that is compared with texts alone
 LONG = 300  # characters: a longer text would pad a whole batch to its length, and prove no more
 
 
@@ -166,11 +166,11 @@ def each(
 ) -> tuple[list[Any], float]:
     """The answer to each question, and the median seconds of one that is asked alone.
 
-    Those of `together` come in batches of `BATCH`, in their order. Alone they would take two or
-    three times as long; whether a batch answers otherwise, the others tell.
+    Those of `together` come in batches of `BATCH`, in their order, but for long ones. Alone they
+    would take two or three times as long; whether a batch answers otherwise, the others tell.
     """
-    batched = [question for question in questions if question in together]
-    single = [question for question in questions if question not in together]
+    batched = [each for each in questions if each in together and len("".join(each)) <= LONG]
+    single = [each for each in questions if each not in batched]
     answers, latency = each_alone(lambda question: ask([question])[0], single)
     for first in range(0, len(batched), BATCH):
         batch = batched[first : first + BATCH]

@@ -67,7 +67,9 @@ def test_next_models_original_is_asked_while_a_model_is_loaded(
 
     def noted(self: ImportServer, *args: object, **more: object) -> Job:
         given.append(str(more["doing"]))
-        return submit(self, *args, **more)  # type: ignore[arg-type]
+        job = submit(self, *args, **more)  # type: ignore[arg-type]
+        assert job.memory, "or loads would be started beside it as if it took nothing"
+        return job
 
     monkeypatch.setattr(ImportServer, "submit", noted)
     in_order.fetched(spec_of(in_order, "reranker"))
@@ -96,3 +98,19 @@ def test_original_that_fails_ahead_of_its_tests_is_reported_by_them(
         load_all(in_order, "reranker")
     with pytest.raises(NotReached):
         load_all(in_order, "reranker")
+
+
+def test_original_whose_process_died_ahead_is_asked_again(in_order: Stages) -> None:
+    reranker = spec_of(in_order, "reranker")
+    died = Job(order={}, doing="asked beside other work", answer={"died": -9})
+    in_order._asking[reranker.name] = died
+    assert in_order.reference(reranker).given is not None
+
+
+def test_original_is_not_asked_ahead_without_memory_for_it(
+    in_order: Stages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "reference_memory", lambda context, fetched: 1 << 60)
+    in_order.fetched(spec_of(in_order, "reranker"))
+    load_all(in_order, "embedding")
+    assert in_order._asking == {}

@@ -353,17 +353,18 @@ def test_gap_of_rows_that_are_not_equally_long_is_infinite() -> None:
 
 
 def test_each_question_gets_its_own_answer_alone_or_in_a_batch() -> None:
-    asked: list[list[int]] = []
+    asked: list[list[str]] = []
 
-    def ask(questions: list[int]) -> list[int]:
+    def ask(questions: list[str]) -> list[str]:
         asked.append(questions)
-        return [10 * question for question in questions]
+        return [question.upper() for question in questions]
 
-    questions = [3, 1, 4, 15, 9, 2, 6, 5, 35, 8, 97, 93, 23]
-    together = [question for question in questions if question not in (1, 97)]
-    answers, _ = loading.each(ask, questions, [*together, 7])
-    assert answers == [10 * question for question in questions]
-    assert asked == [[1], [97], together[: loading.BATCH], together[loading.BATCH :]]
+    long = "z" * (loading.LONG + 1)
+    questions = [*"abcdefghijk", long, "l"]
+    together = [question for question in questions if question not in ("b", "j")]
+    answers, _ = loading.each(ask, questions, [*together, "not asked"])
+    assert answers == [question.upper() for question in questions]
+    assert asked == [["b"], ["j"], [long], [*"acdefghi"], ["k", "l"]]
 
 
 def test_batch_that_lost_an_answer_is_refused() -> None:
