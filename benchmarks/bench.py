@@ -154,7 +154,7 @@ def second_run(workshop: Workshop) -> list[Row]:
 
 def second_run_full(workshop: Workshop) -> list[Row]:
     """A second run on the full-size stand-ins: seconds, and against the floor script."""
-    part, what = "second-run-full", "second run, full-size stand-ins"
+    part, what = "second-run-full", "second run, full-size"
     rows = workshop.second_run(part, what, workshop.full_size, None)
     return [*rows, Row(part=part, what=what, unit="s", ours=rows[0].ours, at_most=90)]
 
@@ -183,17 +183,17 @@ def cold_run(workshop: Workshop) -> list[Row]:
     return [
         Row(
             part="cold-run",
-            what="cold run, full-size stand-ins, beyond the longer of download and work",
+            what="cold run, full-size, beyond download or work",
             unit="s",
             ours=[took.seconds - max(download, work)],
-            peer=f"download {download:.0f} s, conversions and loads {work:.0f} s",
+            peer=f"download {download:.0f}, work {work:.0f}",
             at_most=15,
         )
     ]
 
 
 def converting(workshop: Workshop) -> list[Row]:
-    """Conversions to int8 against optimum-cli: seconds of the processors, and peak memory."""
+    """Conversions to int8 against optimum-cli: seconds, and peak memory."""
     sources = {model.name: (model.task, workshop.stand_ins / model.repo) for model in STAND_INS}
     sources[MPNET] = ("embedding", workshop.mpnet)
     return [row for name, case in sources.items() for row in _conversions(workshop, name, *case)]
@@ -219,11 +219,10 @@ def _conversions(workshop: Workshop, name: str, task: str, source: Path) -> Iter
             runs.append(json.loads(done.stdout.splitlines()[-1]))
     for key, unit, scale, most in (
         ("seconds", "s", 1, 0.7),
-        ("processors", "s of processors", 1, 0.7),
         ("peak", "MB", 1_000_000, 1.0),
     ):
         ours, theirs = ([run[key] / scale for run in runs] for runs in took.values())
-        what = f"converting {name}" + (", peak memory" if key == "peak" else "")
+        what = f"converting {name}" + (", peak" if key == "peak" else "")
         yield Row(
             part="converting",
             what=what,
@@ -256,7 +255,7 @@ def fetching(workshop: Workshop) -> list[Row]:
             hf = str(Path(sys.executable).with_name("hf"))
             took = run([hf, "download", STAND_INS[0].repo], env)
             theirs.append(entry["bytes"] / took.seconds / 1e6)
-    what = "fetching 1.1 GB, 20 MB/s a connection, 160 MB/s the line"
+    what = "fetching 1.1 GB"
     shared: dict[str, Any] = {"part": "fetching", "unit": "MB/s", "ours": ours, "at_least": True}
     return [
         Row(what=what, at_most=144, **shared),
@@ -296,7 +295,7 @@ def relock(workshop: Workshop) -> list[Row]:
         ),
         Row(
             part="relock",
-            what="collection, 500 entries, peak memory",
+            what="collection, 500 entries, peak",
             unit="MB",
             ours=[took.peak / 1e6 for took in collections],
             at_most=200,

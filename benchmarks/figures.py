@@ -56,27 +56,30 @@ class Row:
         }
 
 
-def spread(values: Sequence[float], unit: str) -> str:
-    """Median with least and greatest; nothing where there are none."""
+def spread(values: Sequence[float]) -> str:
+    """Median with least and greatest, where these are apart; nothing where there are none."""
     if not values:
         return ""
-    median = f"{statistics.median(values):.1f} {unit}"
-    return median if len(values) == 1 else f"{median} ({min(values):.1f}–{max(values):.1f})"
+    median = statistics.median(values)
+    if max(values) - min(values) < abs(median) / 100:
+        return f"{median:.1f}"
+    return f"{median:.1f} ({min(values):.1f}–{max(values):.1f})"
 
 
 def table(records: Iterable[Mapping[str, Any]]) -> str:
-    """A table of Markdown; the figure is a ratio where a peer was measured."""
-    lines = ["what|here|peer|figure|to reach", "---|---|---|---|---"]
+    """A table of Markdown; what is to be reached is the ratio where a peer was measured."""
+    lines = ["what|here|peer|ratio|to reach|", "---|---|---|---|---|---"]
     for record in records:
-        unit = record["unit"]
-        theirs = spread(record["theirs"], unit)
-        figure = f"{record['figure']:.2f} x" if theirs else f"{record['figure']:.1f} {unit}"
-        bound = record["bound"]
-        bound = f"{bound:g}{' x' if theirs else f' {unit}'}" if bound is not None else ""
-        peer = f"{record['peer']}: {theirs}" if theirs else record["peer"]
-        cells = (record["what"], spread(record["ours"], unit), peer, figure)
-        reached = "reached" if record["reached"] else "not reached"
-        lines.append(f"{'|'.join(cells)}|{f'{bound}: {reached}' if bound else ''}")
+        theirs, bound = spread(record["theirs"]), record["bound"]
+        cells = (
+            f"{record['what']} ({record['unit']})",
+            spread(record["ours"]),
+            f"{record['peer']} {theirs}".strip(),
+            f"{record['figure']:.2f}" if theirs else "",
+            f"{bound:g}" if bound is not None else "",
+            "" if record["reached"] else "missed",
+        )
+        lines.append("|".join(cells))
     return "\n".join(lines)
 
 
