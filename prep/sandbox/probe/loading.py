@@ -184,12 +184,11 @@ def each(
 def batch_of(lengths: Sequence[int]) -> list[int]:
     """Which texts of such lengths (characters) stand in a batch: `BATCH`, from short to long.
 
-    Others would show nothing more: what moves an answer is that it is padded.
+    Others would show nothing more: what moves an answer is that it is padded. Where all are long,
+    the two shortest.
     """
-    short = sorted(
-        (number for number, length in enumerate(lengths) if length <= LONG),
-        key=lambda number: lengths[number],
-    )
+    order = sorted(range(len(lengths)), key=lambda number: lengths[number])
+    short = [number for number in order if lengths[number] <= LONG] or order[:2]
     if len(short) <= BATCH:
         return short
     return [short[place * (len(short) - 1) // (BATCH - 1)] for place in range(BATCH)]

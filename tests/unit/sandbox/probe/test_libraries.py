@@ -371,3 +371,9 @@ def test_batch_that_lost_an_answer_is_refused() -> None:
     """Else the answers of the next batch would be taken for its own."""
     with pytest.raises(ValueError, match="a batch of 2 questions got 1 answers"):
         loading.each(lambda questions: questions[:1], ["a", "b"], ["a", "b"])
+
+
+def test_batch_of_questions_that_are_all_long_is_not_empty() -> None:
+    """As passages of one's own often are: a batch of nothing would fail the model."""
+    assert loading.batch_of([loading.LONG + length for length in (9, 500, 1)]) == [2, 0]
+    assert loading.batch_of([loading.LONG + 1, 7]) == [1]
