@@ -1,6 +1,7 @@
 """A catalogue dealt to several processes: who has what, and that together they are one run."""
 
 import json
+import re
 import subprocess
 import time
 from argparse import ArgumentTypeError
@@ -221,7 +222,13 @@ def files(home: Path) -> dict[str, str]:
 
 
 def placed(home: Path) -> set[tuple[str, str]]:
-    """What the ledger says was placed, but for drafts, each of which has a name of its own."""
+    """What the ledger says was placed, but for drafts, each of which has a name of its own, and for
+    small blobs: those are noted when all files are there, which a kill may prevent. They stay.
+    """
     lines = (home / "model-prep" / "placed.jsonl").read_text(encoding="utf-8").splitlines()
     found = {(line["what"], line["path"]) for line in map(json.loads, lines)}
-    return {pair for pair in found if pair[0] != "draft"}
+    return {
+        (what, path)
+        for what, path in found
+        if what != "draft" and not re.fullmatch("blobs/[0-9a-f]{40}", path[-46:])
+    }

@@ -5,6 +5,7 @@ import random
 import signal
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -76,7 +77,8 @@ def spans(hub: Hub) -> list[tuple[int, int]]:
     return sorted(found)
 
 
-def test_large_file_comes_in_ranges_each_byte_once(fetch: Ranged) -> None:
+def test_large_file_comes_in_ranges_hardly_a_byte_twice(fetch: Ranged) -> None:
+    """Twice comes what was on its way in a range whose end another request took meanwhile."""
     begun: list[int] = []
 
     def count(method: str, path: str) -> None:
@@ -90,7 +92,9 @@ def test_large_file_comes_in_ranges_each_byte_once(fetch: Ranged) -> None:
     assert list(fetch.home.partial.iterdir()) == []
     assert fetch.said == []
     assert len(sent) >= 16
-    assert [begin for begin, _ in sent[1:]] == [end for _, end in sent[:-1]]
+    twice = [end - begin for (_, end), (begin, _) in pairwise(sent)]
+    assert min(twice) >= 0, "no byte is left out"
+    assert sum(twice) <= len(BODY) / 20
     assert (sent[0][0], sent[-1][1]) == (0, len(BODY))
     assert max(begun) == STREAMS - 1, "so many others were under way when one began"
 
@@ -198,9 +202,12 @@ def test_what_came_before_it_gave_up_is_resumed_in_the_next_run(fetch: Ranged) -
     with Hub([fetch.served], rate=RATE // 10, faults=after(7, busy)) as hub:
         with pytest.raises(HubBusy, match="asks to wait 999 s"):
             fetch(hub)
-        before = sum(body.sent for body in hub.bodies(FILE.path))
-    kept = fetch.there
-    assert 0 < kept <= before
+        kept = fetch.there
+        ends = time.monotonic() + 10  # a body is noted when its connection has ended
+        while sum(body.sent for body in hub.bodies(FILE.path)) < kept:
+            assert time.monotonic() < ends
+            time.sleep(0.01)
+    assert kept > 0
     with Hub([fetch.served]) as hub:
         assert fetch(hub) == len(BODY) - kept
     assert fetch.link.read_bytes() == BODY
@@ -230,6 +237,7 @@ def test_whole_part_of_a_killed_run_is_not_fetched_again(fetch: Ranged) -> None:
 
 FETCHING = """
 import sys
+from itertools import pairwise
 from pathlib import Path
 from sample_hub.server import Hub
 from tests.unit.fetch.test_ranges import Ranged

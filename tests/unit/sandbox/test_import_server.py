@@ -351,7 +351,7 @@ def test_interruption_at_any_moment_leaves_no_answer_behind(server: ImportServer
     interrupted = 0
     for number in range(16):
         try:
-            with alarm(0.002 + number * 0.002, Alarm()):
+            with alarm(0.001 + number * 0.001, Alarm()):
                 got = server.run("job:named", {"name": str(number)}, doing="interrupted").value
             assert got == {"name": str(number)}
         except Alarm:
