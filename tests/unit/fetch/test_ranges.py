@@ -23,7 +23,7 @@ from tests.support.runs import environment
 from tests.unit.fetch.test_download import BODY, FILE, REPO, Faults, Fetch
 
 ABOVE = 400_000  # so that 3 MB are a large file
-BLOCK = 1 << 16  # bytes that the hub sends at once
+BLOCK = 1 << 16  # bytes that the client reads at once
 RATE = 3_000_000  # bytes a second for each request: so that all are under way
 SAME_SIZE = BODY[:-1] + b"x"
 
