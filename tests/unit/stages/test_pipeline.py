@@ -67,7 +67,7 @@ def test_next_models_original_is_asked_while_a_model_is_loaded(
 
     def noted(self: ImportServer, *args: object, **more: object) -> Job:
         given.append(str(more["doing"]))
-        job = submit(self, *args, **more)  # type: ignore[arg-type]
+        job = submit(self, *args, **more)  # type: ignore[arg-type]  # as they came
         assert job.memory, "or loads would be started beside it as if it took nothing"
         return job
 
@@ -86,7 +86,7 @@ def test_original_that_fails_ahead_of_its_tests_is_reported_by_them(
     finish = pipeline.finish_reference
 
     def fail(context: object, spec: object, job: Job) -> object:
-        reference = finish(context, spec, job)  # type: ignore[arg-type]
+        reference = finish(context, spec, job)  # type: ignore[arg-type]  # as they came
         if spec == spec_of(in_order, "reranker"):
             raise PrepError("it says nothing")
         return reference
