@@ -263,9 +263,7 @@ def test_relock_gives_the_same_bytes_and_tells_what_changed(tmp_path: Path, hub:
     assert f"{TINY}: new, 10 files, 400015 bytes" in first
     assert lock.read_bytes() == SAMPLE.with_name("models.lock.toml").read_bytes()
     embedding = catalogue.read_text().partition('\n[[models]]\nname = "tiny-reranker"')[0]
-    catalogue.write_text(
-        embedding.replace('["int8"]', "[]")
-    )  # neither it nor tokenizers are asked again
+    catalogue.write_text(embedding.replace('["int8"]', "[]"))  # nothing is asked of libraries
     relock()
     old = lock.read_text()
     assert f"{TINY}: unchanged at " in relock()

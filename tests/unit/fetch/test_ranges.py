@@ -239,7 +239,6 @@ def test_whole_part_of_a_killed_run_is_not_fetched_again(fetch: Ranged) -> None:
 
 FETCHING = """
 import sys
-from itertools import pairwise
 from pathlib import Path
 from sample_hub.server import Hub
 from tests.unit.fetch.test_ranges import Ranged

@@ -374,6 +374,6 @@ def test_batch_that_lost_an_answer_is_refused() -> None:
 
 
 def test_batch_of_questions_that_are_all_long_is_not_empty() -> None:
-    """As passages of one's own often are: a batch of nothing would fail the model."""
+    """As of a reranker whose first query is long: a batch of nothing ended its loads."""
     assert loading.batch_of([loading.LONG + length for length in (9, 500, 1)]) == [2, 0]
     assert loading.batch_of([loading.LONG + 1, 7]) == [1]
